@@ -1,0 +1,194 @@
+"""Where every artifact lies, and how it is written and read. No torch here.
+
+The paths and keys are described in docs/formats.md. Every JSON begins with `"schema": "<kind>/<version>"` and is
+checked against `study/schemas/<kind>.json` when it is read and before it is written. Every write is atomic.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from study.errors import StudyError
+
+SCHEMAS = Path(__file__).parent / "schemas"
+DEFAULT_ROOT = Path("artifacts")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run: one model trained with one seed."""
+
+    folder: Path
+    model: str
+    seed: int
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
+
+    @property
+    def resume(self) -> Path:
+        """State after the last whole epoch of a run that is not finished; gone once it is."""
+        return self.folder / "resume.pt"
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / "model.onnx"
+
+    @property
+    def export(self) -> Path:
+        return self.folder / "export.json"
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """The layout of an artifacts folder."""
+
+    root: Path = DEFAULT_ROOT
+
+    def run(self, model: str, seed: int) -> RunFiles:
+        return RunFiles(self.root / "models" / model / f"seed{seed}", model, seed)
+
+    def runs(self, model: str) -> list[RunFiles]:
+        """The finished runs of `model`, by seed; a run is finished once its run.json is there."""
+        found = (self.root / "models" / model).glob("seed*/run.json")
+        seeds = sorted(int(p.parent.name[4:]) for p in found if p.parent.name[4:].isdecimal())
+        return [self.run(model, seed) for seed in seeds]
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def bench(self) -> Path:
+        return self.root / "bench.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write atomically: a reader sees the old file or the new one, whole, whatever happens in between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@cache
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, content: str) -> None:
+    write_bytes(path, content.encode())
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows under a header; None becomes an empty field, and a float all its digits."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Check `record` against its schema and write it.
+
+    Raises:
+        jsonschema.ValidationError: the record is not what its schema says; a fault of this program.
+    """
+    _schema(record["schema"]).validate(record)
+    write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, schema: str, remedy: str) -> dict[str, Any]:
+    """The JSON object in `path`, checked against `schema`, such as "run/1".
+
+    Raises:
+        StudyError: the file is missing, is not JSON or not of that schema; the message ends with `remedy`.
+    """
+    record = _parse(path, remedy)
+    check(record, schema, str(path), remedy)
+    return record
+
+
+def read_bench(path: Path, remedy: str) -> dict[str, Any]:
+    """The block `study` of a pytest-benchmark JSON file, with the `extra_info` of every case under "cases".
+
+    Raises:
+        StudyError: as `read_json`.
+    """
+    content = _parse(path, remedy)
+    try:
+        record = {**content["study"], "cases": [case["extra_info"] for case in content["benchmarks"]]}
+    except (KeyError, TypeError):
+        raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
+    check(record, "bench/1", str(path), remedy)
+    return record
+
+
+def _parse(path: Path, remedy: str) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
+
+
+def check(record: Any, schema: str, where: str, remedy: str) -> None:
+    """Raise a StudyError unless `record` is of `schema`; `where` names it in the message."""
+    found = record.get("schema") if isinstance(record, dict) else type(record).__name__
+    if found != schema:
+        raise StudyError(f"{where}: expected schema {schema!r}, found {found!r}; {remedy}")
+    fault = jsonschema.exceptions.best_match(_schema(schema).iter_errors(record))
+    if fault is not None:
+        message = fault.message if len(fault.message) < 200 else fault.message[:200] + "..."
+        raise StudyError(f"{where}: {fault.json_path}: {message}; {remedy}")
+
+
+@cache
+def _schema(schema: str) -> jsonschema.Draft202012Validator:
+    kind, version = schema.split("/")
+    content = json.loads((SCHEMAS / f"{kind}.json").read_text())
+    if content["properties"]["schema"]["const"] != f"{kind}/{version}":
+        raise ValueError(f"study/schemas/{kind}.json does not describe {schema}")
+    return jsonschema.Draft202012Validator(content)

@@ -1,0 +1,32 @@
+"""What a command says when it cannot go on, and the exit code it leaves."""
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class StudyError(Exception):
+    """A user's mistake or a bad file: what was expected, what was found, what to run.
+
+    Printed on standard error without a traceback; the command exits with code 2.
+    """
+
+
+def exit_with(main: Callable[[], int]) -> None:
+    """Run a command's `main` and leave the process with the project's exit codes.
+
+    0 done, 1 a gate or check failed, 2 the user's mistake or a bad file, 130 interrupted.
+    """
+    try:
+        code = main()
+        sys.stdout.flush()
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is kept, run the same command to go on", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of a pipe (`... | head`) has gone: nothing more to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
