@@ -158,7 +158,7 @@ def read_bench(path: Path, remedy: str) -> dict[str, Any]:
     """
     content = _parse(path, remedy)
     try:
-        record = {**content["study"], "cases": [case["extra_info"] for case in content["benchmarks"]]}
+        record = {**content["study"], "cases": [b["extra_info"] for b in content["benchmarks"] if b["extra_info"]]}
     except (KeyError, TypeError):
         raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
     check(record, "bench/1", str(path), remedy)
@@ -172,6 +172,24 @@ def _parse(path: Path, remedy: str) -> Any:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
         raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
+
+
+def current_export(files: RunFiles) -> dict[str, Any]:
+    """The content of export.json, once the ONNX file is the one it describes, made from the checkpoint of run.json.
+
+    Raises:
+        StudyError: the ONNX file is missing or stale; the message tells which file and what to run.
+    """
+    remedy = f"run `python -m export {files.model}`"
+    trained = read_json(files.record, "run/1", f"run `python -m train {files.model}`")
+    record = read_json(files.export, "export/1", remedy)
+    if record["checkpoint_sha256"] != trained["checkpoint_sha256"]:
+        raise StudyError(f"{files.onnx} was made from another checkpoint than {files.checkpoint}; {remedy}")
+    if not files.onnx.is_file():
+        raise StudyError(f"{files.onnx} is missing; {remedy}")
+    if sha256(files.onnx) != record["onnx_sha256"]:
+        raise StudyError(f"{files.onnx} is not the file that {files.export} describes; {remedy}")
+    return record
 
 
 def check(record: Any, schema: str, where: str, remedy: str) -> None:

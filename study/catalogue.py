@@ -17,7 +17,8 @@ class Recipe:
     The penalties are written in Keras' form, over the kernels (weights of convolutions and fully-connected
     layers, never biases), and applied as steps of their own after the optimiser's:
 
-    - `l2`: lambda * sum w^2, gradient 2 * lambda * w; step w <- w * (1 - 2 * lr * l2) (decoupled, Loshchilov & Hutter 2019).
+    - `l2`: lambda * sum w^2, gradient 2 * lambda * w; step w <- w * (1 - 2 * lr * l2) (decoupled: Loshchilov & Hutter,
+      arXiv 1711.05101).
     - `l1`: lambda * sum |w|; step w <- sign(w) * max(|w| - lr * l1, 0) (proximal), or, to compare,
       w <- w - lr * l1 * sign(w) (`l1_update="subgradient"`), which never leaves an exact zero.
     """

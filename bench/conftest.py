@@ -1,0 +1,95 @@
+"""Options of `pytest bench`, the cases they ask for, and what is added to pytest-benchmark's JSON."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cases import Case, find_cases
+from bench.runtimes import RUNTIMES
+from study import catalogue, fashion_mnist
+from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.environment import environment
+from study.errors import StudyError
+
+NULL_TEST = "test_null"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fashionbench")
+    group.addoption("--models", default="", metavar="A,B", help="models of the catalogue (default: the study's)")
+    group.addoption("--runtimes", default=",".join(RUNTIMES), metavar="A,B", help="default: %(default)s")
+    group.addoption("--batches", default="1,32,256", metavar="N,M", help="images a call (default: %(default)s)")
+    group.addoption("--threads", default="1", metavar="N,M", help="threads of each engine (default: %(default)s)")
+    group.addoption("--artifacts", default=DEFAULT_ROOT, type=Path, metavar="DIR", help="default: %(default)s")
+    group.addoption("--data", default=None, type=Path, metavar="DIR", help="folder with the Fashion-MNIST files")
+    group.addoption("--quick", action="store_true", help="few samples, marked as not valid: is everything in place?")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[CASES] = []
+    if config.option.collectonly or config.option.help:
+        return
+    if config.option.benchmark_json:  # pytest-benchmark opens it only at the end, when all has been measured
+        config.option.benchmark_json.parent.mkdir(parents=True, exist_ok=True)
+
+
+CASES = pytest.StashKey[list[Case]]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" in metafunc.fixturenames:
+        try:
+            cases = _cases(metafunc.config)
+        except StudyError as error:
+            raise pytest.UsageError(str(error)) from None
+        metafunc.parametrize("case", cases, ids=str)
+
+
+def _cases(config: pytest.Config) -> list[Case]:
+    runtimes = _words(config, "runtimes")
+    for name in runtimes:
+        if name not in RUNTIMES:
+            raise StudyError(f"no runtime is called {name!r}; there are: {', '.join(RUNTIMES)}")
+    entries = catalogue.select([name for name in config.getoption("models").split(",") if name])
+    artifacts = Artifacts(config.getoption("artifacts"))
+    cases = find_cases(artifacts, entries, runtimes, _numbers(config, "batches"), _numbers(config, "threads"))
+    if not config.option.collectonly:
+        fashion_mnist.prepare(artifacts.data, config.getoption("data"))
+    return cases
+
+
+def _words(config: pytest.Config, option: str) -> list[str]:
+    return list(dict.fromkeys(config.getoption(option).split(",")))
+
+
+def _numbers(config: pytest.Config, option: str) -> list[int]:
+    words = _words(config, option)
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise StudyError(f"--{option}: expected numbers from 1 with commas between them, found {','.join(words)!r}")
+    return [int(word) for word in words]
+
+
+@pytest.fixture
+def quick(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("quick"))
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
+    """Add the block `study`; called once for each file pytest-benchmark writes."""
+    null = [b["stats"]["median"] for b in output_json["benchmarks"] if b["name"] == NULL_TEST]
+    output_json["study"] = {
+        "schema": "bench/1",
+        "environment": environment(),
+        "harness_overhead_seconds": null[0] if null else None,
+    }
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in words what should not be believed, and where the numbers went."""
+    session = config._benchmarksession  # type: ignore[attr-defined]  # pytest-benchmark has no public name for it
+    for benchmark in session.benchmarks:
+        for reason in benchmark.extra_info.get("reasons", ()):
+            terminalreporter.write_line(f"not valid: {benchmark.name}: {reason}")
+    if session.json and session.benchmarks:
+        terminalreporter.write_line(f"wrote {session.json}")

@@ -1,0 +1,80 @@
+"""Edits that bring the exporter's graph to the form every runtime loads. Weights are not touched.
+
+| the exporter writes                 | it becomes              | because                                           |
+|-------------------------------------|-------------------------|---------------------------------------------------|
+| Reshape to (-1, n) with allowzero=1 | Flatten                 | converters and older OpenCV refuse allowzero      |
+| ReduceMean over both image axes     | GlobalAveragePool       | its axes as an input are refused by several       |
+| a prefix on the names of weights    | the network's own names | tools show `fc1.weight`, as the checkpoint has it |
+| stack traces and paths at each node | nothing                 | private paths do not belong in a published file   |
+"""
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
+
+
+def bring_to_portable_form(model: ModelProto, weights_prefix: str) -> None:
+    """Apply all edits to `model` in place."""
+    graph = model.graph
+    _rename_weights(graph, weights_prefix)
+    _use_flatten(graph)
+    _use_global_average_pool(graph)
+    _drop_unused_initializers(graph)
+    _drop_annotations(model)
+
+
+def _rename_weights(graph: GraphProto, prefix: str) -> None:
+    for initializer in graph.initializer:
+        initializer.name = initializer.name.removeprefix(prefix)
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = name.removeprefix(prefix)
+
+
+def _use_flatten(graph: GraphProto) -> None:
+    constants = _integer_constants(graph)
+    for node in graph.node:
+        if node.op_type == "Reshape" and _is_batch_by_rest(constants.get(node.input[1])):
+            _replace(node, "Flatten", axis=1)
+
+
+def _is_batch_by_rest(shape: list[int] | None) -> bool:
+    return shape is not None and len(shape) == 2 and shape[0] == -1 and shape[1] > 0
+
+
+def _use_global_average_pool(graph: GraphProto) -> None:
+    constants = _integer_constants(graph)
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in graph.value_info}
+    for node in graph.node:
+        if node.op_type != "ReduceMean" or len(node.input) != 2 or ranks.get(node.input[0]) != 4:
+            continue
+        axes = sorted(axis % 4 for axis in constants.get(node.input[1], []))
+        keeps = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
+        if axes == [2, 3] and keeps:
+            _replace(node, "GlobalAveragePool")
+
+
+def _integer_constants(graph: GraphProto) -> dict[str, list[int]]:
+    return {
+        i.name: numpy_helper.to_array(i).tolist() for i in graph.initializer if i.data_type == onnx.TensorProto.INT64
+    }
+
+
+def _replace(node: NodeProto, op_type: str, **attributes: int) -> None:
+    """Make `node` an `op_type` of its first input."""
+    node.CopyFrom(onnx.helper.make_node(op_type, [node.input[0]], list(node.output), name=node.name, **attributes))
+
+
+def _drop_unused_initializers(graph: GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input}
+    kept = [initializer for initializer in graph.initializer if initializer.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _drop_annotations(model: ModelProto) -> None:
+    graph = model.graph
+    model.doc_string = graph.doc_string = ""
+    del graph.metadata_props[:]
+    for value in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]

@@ -1,0 +1,38 @@
+"""Trained networks, read back from their checkpoints."""
+
+import pickle
+
+import torch
+from torch import nn
+
+from study.artifacts import RunFiles, read_json, sha256
+from study.catalogue import Entry
+from study.errors import StudyError
+from study.networks import build
+
+
+def load(entry: Entry, files: RunFiles) -> nn.Module:
+    """The trained network of one run, in evaluation mode. Only tensors are read from the file, never code.
+
+    Raises:
+        StudyError: the run is not finished, or the file is not the one its run.json describes.
+    """
+    remedy = f"run `python -m train {entry.name} --seeds {files.seed}`"
+    record = read_json(files.record, "run/1", remedy)
+    if not files.checkpoint.is_file():
+        raise StudyError(f"{files.checkpoint} is missing; {remedy}")
+    found = sha256(files.checkpoint)
+    if found != record["checkpoint_sha256"]:
+        raise StudyError(
+            f"{files.checkpoint}: expected sha256 {record['checkpoint_sha256'][:16]}... as in run.json, "
+            f"found {found[:16]}...; {remedy}"
+        )
+    network = build(entry)
+    try:
+        network.load_state_dict(torch.load(files.checkpoint, weights_only=True))
+    except (RuntimeError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise StudyError(
+            f"{files.checkpoint} does not hold the weights of {entry.network} ({reason}); {remedy}"
+        ) from None
+    return network.eval()

@@ -1,0 +1,54 @@
+"""LeNet-5 with ReLU for 28x28 grey images, and the same network without fully-connected layers.
+
+Every network of the catalogue takes images float32 [N, 1, 28, 28] scaled to 0..1, normalises them itself and returns
+logits float32 [N, 10].
+"""
+
+import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
+from torch import Tensor, nn
+
+from study.fashion_mnist import CLASSES, MEAN, STD
+from study.networks.fused import conv_relu_pool
+
+
+class ConvReLUPool(nn.Conv2d):
+    """Convolution, ReLU, 2x2 max-pooling; the fused step in training, the plain operators otherwise."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and self.bias is not None and input.device.type == "cpu":
+            return conv_relu_pool(input, self.weight, self.bias, int(self.padding[0]))
+        return F.max_pool2d(F.relu(super().forward(input)), 2)
+
+
+class LeNet5(nn.Module):
+    """Two convolutions and three fully-connected layers; 61,706 parameters, 0.417 M multiply-accumulates an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = ConvReLUPool(1, 6, 5, padding=2)
+        self.conv2 = ConvReLUPool(6, 16, 5)
+        self.fc1 = nn.Linear(400, 120)
+        self.fc2 = nn.Linear(120, 84)
+        self.fc3 = nn.Linear(84, len(CLASSES))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.conv2(self.conv1((images - MEAN) / STD))
+        x = F.relu(self.fc1(x.flatten(1)))
+        x = F.relu(self.fc2(x))
+        return self.fc3(x)  # type: ignore[no-any-return]  # modules are untyped callables
+
+
+class LeNet5GAP(nn.Module):
+    """LeNet-5 with convolutions and global average pooling instead of its fully-connected layers; 12,502 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = ConvReLUPool(1, 6, 5, padding=2)
+        self.conv2 = ConvReLUPool(6, 16, 5)
+        self.conv3 = nn.Conv2d(16, 64, 3, padding=1)
+        self.conv4 = nn.Conv2d(64, len(CLASSES), 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.conv2(self.conv1((images - MEAN) / STD))
+        x = self.conv4(F.relu(self.conv3(x)))
+        return F.adaptive_avg_pool2d(x, 1).flatten(1)

@@ -1,0 +1,99 @@
+"""Runs side by side: one process of one thread for each, as many at a time as asked for."""
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from study.artifacts import RunFiles
+from study.catalogue import Entry
+from study.errors import StudyError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run that is to be made."""
+
+    entry: Entry
+    files: RunFiles
+    data: Path
+
+    @property
+    def label(self) -> str:
+        return f"{self.entry.name} seed {self.files.seed}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a run has to tell: "epoch" and a row of its history, "finished" and its run.json, or "failed" and why."""
+
+    task: Task
+    kind: str
+    content: Any
+
+
+def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) -> None:
+    """Make all runs, handed out in the order of `tasks`, at most `workers` at a time; `report` is called as they go on.
+
+    Each run has a process of its own, so that one that fails or is killed touches no other.
+    """
+    # OpenMP reads this when torch is imported in the child
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context: Any = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["train.fitting"])  # torch is imported once, not once a run
+    else:
+        context = multiprocessing.get_context("spawn")
+    waiting = deque(tasks)
+    running: dict[Connection, tuple[Task, Any]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                task = waiting.popleft()
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(task, sender), daemon=True)
+                process.start()
+                sender.close()  # the child's copy is then the only one, and its end is seen here
+                running[receiver] = (task, process)
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                task, process = running[ready]
+                try:
+                    event = ready.recv()
+                except EOFError:
+                    process.join()
+                    event = Event(task, "failed", f"its process ended with exit code {process.exitcode}")
+                report(event)
+                if event.kind != "epoch":
+                    del running[ready]
+                    process.join()
+    finally:
+        for _, process in running.values():
+            process.terminate()
+            process.join()
+
+
+def _work(task: Task, sender: Connection) -> None:
+    """The body of a run's process: train, and send each event to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends this process
+    import torch
+
+    from study.images import load
+    from train.fitting import DivergedError, Images, fit
+
+    torch.set_num_threads(1)
+    images = Images(load(task.data, train=True), load(task.data, train=False))
+    try:
+        record = fit(task.entry, task.files, images, lambda row: sender.send(Event(task, "epoch", row)))
+        event = Event(task, "finished", record)
+    except DivergedError as error:
+        lower = f"lower the recipe's learning rate ({task.entry.recipe.learning_rate}) or its penalty"
+        event = Event(task, "failed", f"training diverged: {error}; {lower}")
+    except (StudyError, OSError) as error:
+        event = Event(task, "failed", str(error))
+    sender.send(event)

@@ -1,0 +1,72 @@
+"""What a person sees while the runs are made: bars on a terminal, one line an epoch in a log."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from train.engine import Event, Task
+
+
+class Display:
+    """Shows events of all runs together; a context manager."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.console = Console()
+        self.epochs = sum(task.entry.recipe.epochs for task in tasks)
+        self.bars: dict[str, TaskID] = {}
+        self.progress = Progress(
+            TextColumn("{task.description:22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]:28}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.total = self.progress.add_task("all runs, epochs", total=self.epochs, state="")
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def show(self, event: Event) -> None:
+        """Take in one event."""
+        label, epochs = event.task.label, event.task.entry.recipe.epochs
+        if event.kind == "epoch":
+            row = event.content
+            state = f"loss {row['train_loss']:.4f}  error {100 * row['train_error']:.2f} %"
+            if label not in self.bars:
+                self.bars[label] = self.progress.add_task(label, total=epochs, state="")
+            self.progress.update(self.bars[label], completed=row["epoch"], state=state)
+            self.progress.advance(self.total)
+            if not self.console.is_terminal:
+                print(f"{label}  epoch {row['epoch']}/{epochs}  {state}  {row['seconds']:.1f} s", flush=True)
+            return
+        if label in self.bars:
+            self.progress.remove_task(self.bars.pop(label))
+        if event.kind == "finished":
+            record = event.content
+            text = (
+                f"{label}: training error {100 * record['train_error']:.2f} %, test error "
+                f"{100 * record['test_error']:.2f} %, {record['seconds']:.0f} s, wrote {event.task.files.checkpoint}"
+            )
+        else:
+            text = f"{label}: FAILED, {event.content}"
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
