@@ -89,7 +89,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say in words what should not be believed, and where the numbers went."""
     session = config._benchmarksession  # type: ignore[attr-defined]  # pytest-benchmark has no public name for it
     for benchmark in session.benchmarks:
-        for reason in benchmark.extra_info.get("reasons", ()):
-            terminalreporter.write_line(f"not valid: {benchmark.name}: {reason}")
+        if reasons := benchmark.extra_info.get("reasons"):
+            terminalreporter.write_line(f"not valid: {benchmark.name}: {'; '.join(reasons)}")
     if session.json and session.benchmarks:
         terminalreporter.write_line(f"wrote {session.json}")

@@ -58,7 +58,7 @@ def sample_count(call_seconds: float, quick: bool) -> int:
 
 @contextmanager
 def garbage_collector_held() -> Iterator[None]:
-    """Collect, then keep the collector from running: it made outliers of 3 to 200 times the median (dynamo PR 12177)."""
+    """Collect, then keep the collector from running: outliers of 3 to 200 times the median (dynamo PR 12177)."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()

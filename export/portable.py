@@ -8,6 +8,8 @@
 | stack traces and paths at each node | nothing                 | private paths do not belong in a published file   |
 """
 
+from typing import Any
+
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
@@ -59,7 +61,7 @@ def _integer_constants(graph: GraphProto) -> dict[str, list[int]]:
     }
 
 
-def _replace(node: NodeProto, op_type: str, **attributes: int) -> None:
+def _replace(node: NodeProto, op_type: str, **attributes: Any) -> None:
     """Make `node` an `op_type` of its first input."""
     node.CopyFrom(onnx.helper.make_node(op_type, [node.input[0]], list(node.output), name=node.name, **attributes))
 

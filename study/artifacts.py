@@ -145,7 +145,7 @@ def read_json(path: Path, schema: str, remedy: str) -> dict[str, Any]:
     Raises:
         StudyError: the file is missing, is not JSON or not of that schema; the message ends with `remedy`.
     """
-    record = _parse(path, remedy)
+    record: dict[str, Any] = _parse(path, remedy)
     check(record, schema, str(path), remedy)
     return record
 

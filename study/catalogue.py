@@ -34,6 +34,8 @@ class Recipe:
     """Mirror every image in every other epoch, half of them in the first (alternating flips)."""
     shift: int = 1
     """Move each image by up to this many pixels in both directions, anew in each epoch."""
+    unshifted: int = 5
+    """So many epochs at the end are without shifts."""
     l1: float = 0.0
     l1_update: str = "proximal"
     l2: float = 0.0

@@ -11,7 +11,7 @@ BATCH = 500  # the activations of a LeNet stay in the cache
 
 def batches(images: Tensor) -> Iterator[Tensor]:
     """uint8 images [N, C, H, W] as float32 batches scaled to 0..1, the input of every network."""
-    for batch in images.split(BATCH):
+    for batch in torch.split(images, BATCH):
         yield batch.float().div_(255)
 
 

@@ -79,9 +79,9 @@ def folder(path: Path, sizes: Sizes) -> Iterator[Reader]:
             raise RefusedError(f"{name} is missing, and so is {name}.gz")
         try:
             with file.open("rb") as content:
-                return (
-                    _gunzip(content, str(file), sizes[name]) if file.suffix == ".gz" else content.read(sizes[name] + 1)
-                )
+                if file.suffix == ".gz":
+                    return _gunzip(content, str(file), sizes[name])
+                return content.read(sizes[name] + 1)
         except OSError as error:
             raise RefusedError(f"{file} cannot be read ({error.strerror})") from None
 
@@ -219,7 +219,7 @@ def _run(words: Sequence[str], seconds: float, cwd: Path | None = None) -> tuple
     # A file, not a pipe: children of apt-get outlive it for a moment when it is stopped, and would hold a pipe open.
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:
-            done = subprocess.run(  # noqa: S603 - no shell, and no word of it comes from outside this program
+            done = subprocess.run(
                 words,
                 cwd=cwd,
                 env={**os.environ, "LC_ALL": "C"},

@@ -24,8 +24,7 @@ class Augmentation:
     def __init__(self, images: Tensor, recipe: Recipe, seed: int) -> None:
         self.shape = images.shape
         self.seed = seed
-        self.flip = recipe.flip
-        self.offsets = 2 * recipe.shift + 1
+        self.recipe = recipe
         self.padded = F.pad(images, (recipe.shift,) * 4)
         self.flipped_first = torch.rand(len(images), generator=self._generator(_BEFORE_TRAINING)) < 0.5
 
@@ -38,18 +37,23 @@ class Augmentation:
         """Images uint8 [N, C, H, W] in the order of epoch number `epoch`, and that order int64 [N].
 
         Alternating flips (Jordan 2024, arXiv 2404.00498): each image is mirrored in every other epoch, which shows
-        both of its views equally often. Shifts are drawn anew, uniform over all offsets; pixels moved in are 0.
+        both of its views equally often. Shifts are drawn anew, uniform over all offsets; pixels moved in are 0. In
+        the recipe's last `unshifted` epochs the images are where they are in the test set.
         """
         n, _, height, width = self.shape
         generator = self._generator(epoch)
         order = torch.randperm(n, generator=generator)
-        offset = torch.randint(self.offsets**2, (n,), generator=generator)
-        flipped = (self.flipped_first ^ bool(epoch % 2))[order] & self.flip
+        recipe = self.recipe
+        shifted = epoch < recipe.epochs - recipe.unshifted
+        offsets = 2 * recipe.shift + 1
+        centre = recipe.shift * offsets + recipe.shift
+        offset = torch.randint(offsets**2, (n,), generator=generator) if shifted else torch.full((n,), centre)
+        flipped = (self.flipped_first ^ bool(epoch % 2))[order] & recipe.flip
         result = torch.empty(self.shape, dtype=torch.uint8)
-        for row in range(self.offsets):
-            for column in range(self.offsets):
+        for row in range(offsets):
+            for column in range(offsets):
                 window = self.padded[:, :, row : row + height, column : column + width]
-                here = offset == row * self.offsets + column
+                here = offset == row * offsets + column
                 for mirror in (False, True):
                     places = (here & (flipped == mirror)).nonzero().squeeze(1)
                     chosen = window[order[places]]

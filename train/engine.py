@@ -14,6 +14,16 @@ from study.artifacts import RunFiles
 from study.catalogue import Entry
 from study.errors import StudyError
 
+ONE_CORE = {
+    "OMP_NUM_THREADS": "1",
+    # glibc hands blocks of this size back to the kernel as soon as they are free: 800,000 page faults in an epoch,
+    # which then takes 4.3 s instead of 2.3 s. (Other allocators do not know these names.)
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+"""Environment of a process that trains on one core; read when it starts, before torch is imported."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -42,8 +52,7 @@ def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) ->
 
     Each run has a process of its own, so that one that fails or is killed touches no other.
     """
-    # OpenMP reads this when torch is imported in the child
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.update(ONE_CORE)
     if "forkserver" in multiprocessing.get_all_start_methods():
         context: Any = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["train.fitting"])  # torch is imported once, not once a run

@@ -9,17 +9,17 @@ import math
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
-from torch import Tensor, nn
+from torch import Tensor
 
 from study import fashion_mnist
 from study.artifacts import RunFiles, read_json, sha256, write_bytes, write_csv, write_json
-from study.catalogue import Entry, Recipe
+from study.catalogue import Entry
 from study.environment import environment
 from study.errors import StudyError
 from study.evaluation import evaluate
@@ -50,100 +50,114 @@ def is_finished(files: RunFiles, entry: Entry) -> bool:
         record = read_json(files.record, "run/1", "")
     except StudyError:
         return False
-    made_with = (record["network"], record["recipe"], record["checkpoint_sha256"])
-    return made_with == (entry.network, asdict(entry.recipe), sha256(files.checkpoint))
+    made_with = {"network": record["network"], "recipe": record["recipe"]}
+    return made_with == _made_with(entry) and record["checkpoint_sha256"] == sha256(files.checkpoint)
+
+
+class Trainer:
+    """One run in the making: a network, its optimiser and the images of every epoch.
+
+    Args:
+        images: the training images, uint8 [N, C, H, W].
+        labels: int64 [N].
+        seed: of the initial weights and of the augmentation.
+    """
+
+    def __init__(self, entry: Entry, images: Tensor, labels: Tensor, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.recipe = entry.recipe
+        self.network = build(entry).train()
+        self.optimiser = torch.optim.SGD(
+            self.network.parameters(),
+            lr=0.0,  # set anew for each step
+            momentum=self.recipe.momentum,
+            nesterov=self.recipe.momentum > 0,
+            fused=True,
+        )
+        self.augmentation = Augmentation(images, self.recipe, seed)
+        self.labels = labels
+        self.steps = math.ceil(len(labels) / self.recipe.batch_size)
+        """Steps in an epoch."""
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0 over all epochs: one cycle up to the peak and down to 0."""
+        total = self.recipe.epochs * self.steps
+        peak = self.recipe.warmup * total
+        return self.recipe.learning_rate * min((step + 1) / peak if peak else 1.0, (total - step) / (total - peak))
+
+    def epoch(self, epoch: int) -> tuple[float, float]:
+        """Train for epoch number `epoch`, from 0.
+
+        Returns:
+            Mean loss and error rate over its augmented images, each image before the update it takes part in.
+        """
+        weights = kernels(self.network)
+        shuffled, order = self.augmentation.epoch(epoch)
+        batches = torch.split(shuffled, self.recipe.batch_size)
+        targets = torch.split(self.labels[order], self.recipe.batch_size)
+        loss_sum = torch.zeros((), dtype=torch.float64)
+        wrong = torch.zeros((), dtype=torch.int64)
+        for step, (batch, target) in enumerate(zip(batches, targets, strict=True)):
+            rate = self.optimiser.param_groups[0]["lr"] = self.rate(epoch * self.steps + step)
+            logits = self.network(batch.float().div_(255))
+            loss = F.cross_entropy(logits, target, label_smoothing=self.recipe.label_smoothing)
+            torch.autograd.backward(loss)
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+            penalty_step(weights, self.recipe, rate)
+            loss_sum += loss.detach() * len(batch)
+            wrong += (logits.detach().argmax(1) != target).sum()
+        return loss_sum.item() / len(order), wrong.item() / len(order)
 
 
 def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Train one run, from its last whole epoch where there is one, and write its files.
 
     Args:
-        report: called with each row of history.csv as its epoch ends (and once with each row that was there before).
+        report: called with each row of history.csv as its epoch ends, and first with each row that was there before.
 
     Returns:
         The content of run.json.
 
     Raises:
-        DivergedError: a loss is not finite. Nothing but the history up to there is left.
+        DivergedError: a loss is not finite. The history up to the epoch before is left, and no checkpoint.
+        StudyError: the state of an unfinished run does not fit the network.
     """
-    recipe = entry.recipe
-    torch.manual_seed(files.seed)
-    network = build(entry).train()
-    optimiser = torch.optim.SGD(
-        network.parameters(), lr=0.0, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True
-    )
-    augmentation = Augmentation(images.train[0], recipe, files.seed)
-    steps = math.ceil(len(images.train[1]) / recipe.batch_size)
-
-    history = _resume(files, entry, network, optimiser)
-    if not history:
-        files.record.unlink(missing_ok=True)  # from here on this run is not a finished one
+    trainer = Trainer(entry, *images.train, seed=files.seed)
+    files.record.unlink(missing_ok=True)  # from here on this run is not a finished one
+    history = _resume(files, entry, trainer)
     for row in history:
         report(row)
-    for epoch in range(len(history), recipe.epochs):
+    for epoch in range(len(history), entry.recipe.epochs):
         started = time.perf_counter()
-        rates = [one_cycle(recipe, steps, epoch * steps + step) for step in range(steps)]
-        loss, error = _epoch(network, optimiser, recipe, augmentation, images.train[1], epoch, rates)
+        loss, error = trainer.epoch(epoch)
         if not math.isfinite(loss):
             files.resume.unlink(missing_ok=True)
-            raise DivergedError(f"loss {loss} in epoch {epoch + 1} of {recipe.epochs}")
+            raise DivergedError(f"loss {loss} in epoch {epoch + 1} of {entry.recipe.epochs}")
         seconds = round(time.perf_counter() - started, 4)
-        history.append(dict(zip(HISTORY, (epoch + 1, rates[-1], loss, error, None, None, seconds), strict=True)))
+        last_rate = trainer.rate((epoch + 1) * trainer.steps - 1)
+        history.append(dict(zip(HISTORY, (epoch + 1, last_rate, loss, error, None, None, seconds), strict=True)))
         write_csv(files.history, HISTORY, history)
-        _save(files, entry, network, optimiser, history)
+        _save(files, entry, trainer, history)
         report(history[-1])
-    return _finish(entry, files, network, images, history, steps)
+    return _finish(entry, files, trainer, images, history)
 
 
-def one_cycle(recipe: Recipe, steps: int, step: int) -> float:
-    """The learning rate of step number `step` (from 0) where an epoch has `steps`: up linearly, then down to 0."""
-    total = recipe.epochs * steps
-    peak = recipe.warmup * total
-    done = step + 1
-    return recipe.learning_rate * (done / peak if done <= peak else (total - step) / (total + 1 - peak))
-
-
-def _epoch(
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    recipe: Recipe,
-    augmentation: Augmentation,
-    labels: Tensor,
-    epoch: int,
-    rates: list[float],
-) -> tuple[float, float]:
-    """Train for one epoch; mean loss and error rate over its augmented images, each before its own update."""
-    weights = kernels(network)
-    shuffled, order = augmentation.epoch(epoch)
-    loss_sum = torch.zeros((), dtype=torch.float64)
-    wrong = torch.zeros((), dtype=torch.int64)
-    batches: Iterator[tuple[Tensor, Tensor]] = zip(
-        shuffled.split(recipe.batch_size), labels[order].split(recipe.batch_size), strict=True
-    )
-    for rate, (batch, target) in zip(rates, batches, strict=True):
-        optimiser.param_groups[0]["lr"] = rate
-        logits = network(batch.float().div_(255))
-        loss = F.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
-        loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        penalty_step(weights, recipe, rate)
-        loss_sum += loss.detach() * len(batch)
-        wrong += (logits.detach().argmax(1) != target).sum()
-    return loss_sum.item() / len(labels), wrong.item() / len(labels)
-
-
-def _save(files: RunFiles, entry: Entry, network: nn.Module, optimiser: Any, history: list[dict[str, Any]]) -> None:
+def _save(files: RunFiles, entry: Entry, trainer: Trainer, history: list[dict[str, Any]]) -> None:
     state = {
-        "made_with": {"network": entry.network, **asdict(entry.recipe)},
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "made_with": _made_with(entry),
+        "network": trainer.network.state_dict(),
+        "optimiser": trainer.optimiser.state_dict(),
         "history": history,
     }
     write_bytes(files.resume, serialise(state))
 
 
-def _resume(files: RunFiles, entry: Entry, network: nn.Module, optimiser: Any) -> list[dict[str, Any]]:
+def _made_with(entry: Entry) -> dict[str, Any]:
+    return {"network": entry.network, "recipe": asdict(entry.recipe)}
+
+
+def _resume(files: RunFiles, entry: Entry, trainer: Trainer) -> list[dict[str, Any]]:
     """Load the state after the last whole epoch, if there is one of this recipe; its history, or an empty one."""
     try:
         state = torch.load(files.resume, weights_only=True)
@@ -153,11 +167,11 @@ def _resume(files: RunFiles, entry: Entry, network: nn.Module, optimiser: Any) -
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         print(f"{files.resume} cannot be read ({type(error).__name__}): training from the start", file=sys.stderr)
         return []
-    if made_with != {"network": entry.network, **asdict(entry.recipe)}:
+    if made_with != _made_with(entry):
         return []
     try:
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
+        trainer.network.load_state_dict(state["network"])
+        trainer.optimiser.load_state_dict(state["optimiser"])
     except (RuntimeError, LookupError, ValueError):
         raise StudyError(f"{files.resume} does not fit {entry.network} as it is now; train with --fresh") from None
     history: list[dict[str, Any]] = state["history"]
@@ -165,16 +179,17 @@ def _resume(files: RunFiles, entry: Entry, network: nn.Module, optimiser: Any) -
 
 
 def _finish(
-    entry: Entry, files: RunFiles, network: nn.Module, images: Images, history: list[dict[str, Any]], steps: int
+    entry: Entry, files: RunFiles, trainer: Trainer, images: Images, history: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Evaluate, then write checkpoint.pt and, last, run.json, which declares the run finished."""
-    recipe = entry.recipe
+    recipe, network = entry.recipe, trainer.network
     train_error, train_loss = evaluate(network, *images.train)
     test_error, test_loss = evaluate(network, *images.test)
     if not math.isfinite(train_loss + test_loss):
+        files.resume.unlink(missing_ok=True)
         raise DivergedError(f"the loss of the trained network is {train_loss} on the training images")
     seconds = sum(row["seconds"] for row in history)
-    rate_sum = sum(one_cycle(recipe, steps, step) for step in range(recipe.epochs * steps))
+    rate_sum = sum(trainer.rate(step) for step in range(recipe.epochs * trainer.steps))
     write_bytes(files.checkpoint, serialise(network.state_dict()))
     record = {
         "schema": "run/1",

@@ -1,0 +1,105 @@
+"""What the tests share: the real data set, and a machine on which nothing else is to be had."""
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study import fashion_mnist
+from study.artifacts import Artifacts
+
+ROOT = Path(__file__).parent.parent
+Serve = Callable[[dict[str, bytes]], str]
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The real Fashion-MNIST, laid out as torchvision reads it; fetched by the first session, and kept."""
+    return fashion_mnist.prepare(ROOT / "artifacts" / "data")
+
+
+@pytest.fixture
+def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path) -> Path:
+    """No mirrors, no commands, no folder named by the user; gives the folder where a test may put a command.
+
+    It comes after `data`, which may need all of them.
+    """
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", ())
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv(fashion_mnist.VARIABLE, raising=False)
+    (tmp_path / "bin").mkdir()
+    return tmp_path / "bin"
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start a mirror on this machine that has the given files (for an empty one it is silent); gives its URL."""
+    servers = []
+    end = threading.Event()
+
+    def start(files: dict[str, bytes]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = files.get(self.path[1:])
+                if body == b"":
+                    end.wait(30)
+                elif body is None:
+                    self.send_error(404)
+                else:
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing: the test looks at standard error."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield start
+    end.set()
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Two models of the catalogue, trained for one epoch on the real images and exported, by the real commands."""
+
+    artifacts: Artifacts
+    log: str
+
+    def copy(self, folder: Path) -> Artifacts:
+        """A copy of all but the data, for a test that changes something."""
+        shutil.copytree(self.artifacts.root, folder, symlinks=True)
+        return Artifacts(folder)
+
+
+def run(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """`python -m WORDS ...` from the project's folder, as a user runs it."""
+    command = [sys.executable, "-m", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, **options)
+
+
+@pytest.fixture(scope="session")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    root = tmp_path_factory.mktemp("trained") / "artifacts"
+    root.mkdir()
+    (root / "data").symlink_to(data)
+    made = run("train", "baseline", "gap", "--seeds", "0", "--epochs", "1", "--artifacts", root)
+    assert made.returncode == 0, made.stderr
+    exported = run("export", "baseline", "gap", "--artifacts", root)
+    assert exported.returncode == 0, exported.stderr
+    return Trained(Artifacts(root), made.stdout + exported.stdout)

@@ -1,0 +1,68 @@
+"""The rules of the layout: who may import whom, and what starts without torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+STAGES = {"train", "export", "bench", "analysis"}
+
+
+def imports(file: Path) -> set[str]:
+    """First parts of the names of all modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute here"
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_a_stage_imports_no_other_stage(stage: str) -> None:
+    files = list((ROOT / stage).rglob("*.py"))
+    assert len(files) > 1
+    for file in files:
+        assert not imports(file) & (STAGES - {stage}), file
+
+
+def test_the_nouns_import_no_stage() -> None:
+    for file in (ROOT / "study").rglob("*.py"):
+        assert not imports(file) & STAGES, file
+
+
+def test_analysis_mentions_neither_torch_nor_onnxruntime() -> None:
+    for file in (ROOT / "analysis").rglob("*.py"):
+        assert not imports(file) & {"torch", "torchvision", "onnxruntime"}, file
+
+
+@pytest.mark.parametrize("module", ["study.catalogue", "study.artifacts", "study.fashion_mnist", "study.environment"])
+def test_module_imports_no_torch(module: str) -> None:
+    assert "torch" not in modules_after(f"import {module}")
+
+
+@pytest.mark.parametrize("stage", ["train", "export", "analysis", "train.throughput"])
+def test_help_imports_no_torch(stage: str) -> None:
+    script = f"""
+import contextlib, io, runpy
+sys.argv = [{stage!r}, "--help"]
+with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+    runpy.run_module({stage!r}, run_name="__main__")
+assert "usage: python -m {stage}" in shown.getvalue()
+"""
+    heavy = {"torch", "pandas", "matplotlib", "onnx", "onnxruntime"}
+    assert not modules_after(script) & heavy
+
+
+def modules_after(script: str) -> set[str]:
+    """The top-level modules loaded in a fresh interpreter once it has run `script`."""
+    script = f"import sys\n{script}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())

@@ -1,0 +1,59 @@
+"""The fused training step is max_pool2d(relu(conv2d(x))), value and gradient, by comparison with autograd's own."""
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from study.networks.fused import conv_relu_pool
+from study.networks.lenet5 import LeNet5, LeNet5GAP
+
+CASES = {
+    "first layer": ((4, 1, 28, 28), (6, 1, 5, 5), 2),
+    "second layer": ((4, 6, 14, 14), (16, 6, 5, 5), 0),
+    "colour images": ((3, 3, 32, 32), (8, 3, 3, 3), 1),
+    "odd height and width": ((2, 2, 13, 11), (5, 2, 3, 3), 0),
+}
+
+
+def results(function: object, images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> list[Tensor]:
+    """The output and its gradients by all differentiable inputs, for a fixed direction of the output."""
+    inputs = [t.clone().requires_grad_(t.requires_grad) for t in (images, weight, bias)]
+    output = function(*inputs, padding)  # type: ignore[operator]
+    direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
+    wanted = [t for t in inputs if t.requires_grad]
+    return [output, *torch.autograd.grad(output, wanted, direction)]
+
+
+def plain(images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    return F.max_pool2d(F.relu(F.conv2d(images, weight, bias, padding=padding)), 2)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("is_input", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+def test_value_and_gradient_are_those_of_the_plain_operators(case: str, is_input: bool, tied: bool) -> None:
+    image_shape, weight_shape, padding = CASES[case]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(image_shape, generator=generator)
+    if tied:  # flat areas, as the background of real images: all four values of a window are the same
+        images = images.clamp_min(1.0)
+    images.requires_grad_(not is_input)
+    weight = (torch.randn(weight_shape, generator=generator) * 0.2).requires_grad_()
+    bias = (torch.randn(weight_shape[0], generator=generator) * 0.2).requires_grad_()
+
+    fused = results(conv_relu_pool, images, weight, bias, padding)
+    expected = results(plain, images, weight, bias, padding)
+    assert len(fused) == len(expected) == (3 if is_input else 4)
+    for found, wanted in zip(fused, expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("network", [LeNet5, LeNet5GAP])
+def test_a_network_computes_the_same_in_training_and_in_evaluation(network: type[LeNet5 | LeNet5GAP]) -> None:
+    torch.manual_seed(0)
+    built = network()
+    images = torch.rand(5, 1, 28, 28)
+    in_training = built.train()(images)
+    assert in_training.grad_fn is not None
+    torch.testing.assert_close(built.eval()(images), in_training, rtol=1e-5, atol=1e-6)
