@@ -24,8 +24,8 @@ class Recipe:
     """
 
     epochs: int = 30
-    batch_size: int = 128
-    learning_rate: float = 0.05
+    batch_size: int = 256
+    learning_rate: float = 0.1
     """Peak of the one-cycle schedule: linear from 0 over `warmup` of the steps, then linear back to 0."""
     warmup: float = 0.2
     momentum: float = 0.9
@@ -34,7 +34,7 @@ class Recipe:
     """Mirror every image in every other epoch, half of them in the first (alternating flips)."""
     shift: int = 1
     """Move each image by up to this many pixels in both directions, anew in each epoch."""
-    unshifted: int = 5
+    unshifted: int = 8
     """So many epochs at the end are without shifts."""
     l1: float = 0.0
     l1_update: str = "proximal"

@@ -83,7 +83,8 @@ class Trainer:
         """The learning rate of a step, counted from 0 over all epochs: one cycle up to the peak and down to 0."""
         total = self.recipe.epochs * self.steps
         peak = self.recipe.warmup * total
-        return self.recipe.learning_rate * min((step + 1) / peak if peak else 1.0, (total - step) / (total - peak))
+        rise, fall = (step + 1) / max(peak, 1), (total - step) / max(total - peak, 1)
+        return self.recipe.learning_rate * min(rise, fall, 1)
 
     def epoch(self, epoch: int) -> tuple[float, float]:
         """Train for epoch number `epoch`, from 0.

@@ -1,0 +1,59 @@
+"""Report on the study: tables, pictures and a page from what the earlier stages wrote. Needs no torch.
+
+    python -m analysis                     the default study
+    python -m analysis --models gap,l1-1e-3 --artifacts DIR
+
+Reads artifacts/models and artifacts/bench.json, writes artifacts/report. What has not changed is not done again.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from study.errors import exit_with
+
+
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m analysis", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--models",
+        metavar="A,B",
+        default="",
+        help="models to report on, the first being the baseline (the default study)",
+    )
+    parser.add_argument("--artifacts", metavar="DIR", type=Path, default=Path("artifacts"), help="default: artifacts")
+    parser.add_argument("--fresh", action="store_true", help="make the report even if nothing has changed")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Make the report if its inputs have changed; `words` are the command line's unless given."""
+    options = arguments(words)
+
+    from analysis.files import find
+    from study.artifacts import Artifacts, write_text
+    from study.catalogue import select
+
+    names = [name for name in options.models.split(",") if name]
+    inputs = find(Artifacts(options.artifacts), tuple(entry.name for entry in select(names)))
+    fingerprint = inputs.fingerprint()
+    if not options.fresh and inputs.reported(fingerprint):
+        print(f"nothing to do: {inputs.artifacts.report} is made from these inputs (--fresh makes it again)")
+        return 0
+
+    from analysis.records import read_study
+    from analysis.report import write
+
+    study = read_study(inputs)
+    for note in study.notes:
+        print(f"note: {note}", file=sys.stderr)
+    inputs.mark.unlink(missing_ok=True)
+    for path in write(study, inputs.artifacts.report):
+        print(f"wrote {path}")
+    write_text(inputs.mark, fingerprint + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    exit_with(main)

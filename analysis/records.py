@@ -1,0 +1,147 @@
+"""What the earlier stages wrote, read and checked: runs, their ONNX files, measurements.
+
+Numbers are only put side by side when they belong together: an ONNX file must be the one its record describes, made
+from the checkpoint whose errors are reported, and a measurement must be of an ONNX file that is there.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from analysis.files import Inputs
+from analysis.weights import Layer, fully_connected
+from study.artifacts import Artifacts, RunFiles, current_export, read_bench, read_json
+from study.catalogue import entry
+from study.errors import StudyError
+
+HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
+MEASURE_LATENCY = "run `pytest bench --benchmark-json={}` to measure"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished and exported run: run.json, export.json, history.csv by row, the layers of model.onnx."""
+
+    model: str
+    seed: int
+    record: dict[str, Any]
+    export: dict[str, Any]
+    history: tuple[dict[str, float | None], ...]
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that is reported on. `models` have runs; `baseline` is the first model asked for, which may have none."""
+
+    baseline: str
+    models: tuple[str, ...]
+    runs: tuple[Run, ...]
+    cases: tuple[dict[str, Any], ...]
+    bench_environment: dict[str, Any] | None
+    notes: tuple[str, ...]
+    """What a reader must know before believing the tables, a sentence each."""
+
+
+def read_study(inputs: Inputs) -> Study:
+    """Read and check every input.
+
+    Raises:
+        StudyError: a file is missing, damaged or not of the same run as its neighbours.
+    """
+    runs = tuple(read_run(files) for files in inputs.runs)
+    cases, environment, notes = _read_cases(inputs.artifacts, runs)
+    missing = []
+    if inputs.missing:
+        missing.append(
+            f"without a finished run and left out: {', '.join(inputs.missing)}; "
+            f"run `python -m train {' '.join(inputs.missing)}`"
+        )
+    models = tuple(model for model in inputs.models if model not in inputs.missing)
+    return Study(inputs.models[0], models, runs, cases, environment, (*missing, *_differences(models, runs), *notes))
+
+
+def read_run(files: RunFiles) -> Run:
+    """The run in `files.folder`.
+
+    Raises:
+        StudyError: as `read_study`.
+    """
+    retrain = f"run `python -m train {files.model} --fresh`"
+    record = read_json(files.record, "run/1", retrain)
+    if (record["model"], record["seed"]) != (files.model, files.seed):
+        raise StudyError(
+            f"{files.record}: expected {files.model} with seed {files.seed}, found {record['model']} with seed "
+            f"{record['seed']}; {retrain}"
+        )
+    export = current_export(files)
+    history = _read_history(files, retrain)
+    return Run(files.model, files.seed, record, export, history, tuple(fully_connected(files.onnx)))
+
+
+def _read_history(files: RunFiles, remedy: str) -> tuple[dict[str, float | None], ...]:
+    try:
+        with files.history.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, restkey="", restval=""))
+        if not rows or tuple(rows[0]) != HISTORY:
+            raise ValueError(f"expected a row an epoch of {','.join(HISTORY)}")
+        history = tuple(
+            {"epoch": int(row["epoch"]), **{key: float(row[key]) if row[key] else None for key in HISTORY[1:]}}
+            for row in rows
+        )
+    except FileNotFoundError:
+        raise StudyError(f"{files.history} is missing; {remedy}") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise StudyError(f"{files.history}: {error}; {remedy}") from None
+    return history
+
+
+def _read_cases(
+    artifacts: Artifacts, runs: Sequence[Run]
+) -> tuple[tuple[dict[str, Any], ...], dict[str, Any] | None, list[str]]:
+    """The benchmark cases of these runs' ONNX files, the machine they were measured on, and what is amiss."""
+    remedy = MEASURE_LATENCY.format(artifacts.bench)
+    if not artifacts.bench.is_file():
+        return (), None, [f"{artifacts.bench} is missing, so nothing is said about latency; {remedy}"]
+    bench = read_bench(artifacts.bench, remedy)
+    current = {(run.model, run.export["onnx_sha256"]) for run in runs}
+    models = {run.model for run in runs}
+    asked = [case for case in bench["cases"] if case["model"] in models]
+    cases = tuple(case for case in asked if (case["model"], case["onnx_sha256"]) in current)
+    notes = []
+    if stale := len(asked) - len(cases):
+        notes.append(
+            f"{stale} of {len(asked)} benchmark cases in {artifacts.bench} are of ONNX files that are no longer there "
+            f"and are left out; {remedy} again"
+        )
+    if quick := sum(case["quick"] for case in cases):
+        notes.append(f"{quick} of {len(cases)} benchmark cases were measured with --quick: a trial, not a result")
+    for case in cases:
+        if not case["valid"]:
+            name = f"{case['model']}, seed {case['seed']}, {case['runtime']}, batch {case['batch']}"
+            notes.append(f"invalid benchmark case {name}: {'; '.join(case['reasons']) or 'no reason given'}")
+    return cases, bench["environment"], notes
+
+
+def _differences(models: Sequence[str], runs: Sequence[Run]) -> Iterator[str]:
+    """What makes the runs unequal although the tables put them side by side."""
+    for model in models:
+        recipe = asdict(entry(model).recipe)
+        for run in runs:
+            if run.model == model and run.record["recipe"] != recipe:
+                changed = [
+                    f"{key} {run.record['recipe'][key]} instead of {value}"
+                    for key, value in recipe.items()
+                    if run.record["recipe"].get(key) != value
+                ]
+                yield (
+                    f"{model}, seed {run.seed} was not trained by the catalogue's recipe: "
+                    f"{', '.join(changed) or 'it has further keys'}"
+                )
+    if len({json.dumps(run.record["dataset"], sort_keys=True) for run in runs}) > 1:
+        yield "the runs were trained on different data sets"
+    counts = {model: sum(run.model == model for run in runs) for model in models}
+    if len(set(counts.values())) > 1:
+        yield f"the models have different numbers of runs: {', '.join(f'{m} {n}' for m, n in counts.items())}"

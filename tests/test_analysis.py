@@ -1,0 +1,554 @@
+"""The report on made-up artifacts whose every number is known, and what is said when artifacts are missing or stale."""
+
+import base64
+import csv
+import io
+import math
+import re
+import statistics
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from analysis import presentation, tables
+from analysis.__main__ import main
+from analysis.files import REPORT, find
+from analysis.presentation import escape
+from analysis.records import read_study
+from analysis.tables import binomial_error, headline, judge
+from study.artifacts import Artifacts
+from study.catalogue import entry
+from study.errors import StudyError
+from tests.synthetic import case, edit_json, layers, write_bench, write_run
+
+PROJECT = Path(__file__).parent.parent
+BASELINE_ERRORS = (0.080, 0.083, 0.079)
+L1_ERRORS = (0.101, 0.102, 0.106)
+Rows = list[dict[str, str]]
+
+
+def analyse(root: Path, *words: str) -> tuple[str, str]:
+    """Run the command in this process; gives what it said on standard output and on standard error."""
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+        assert main(["--artifacts", str(root), *words]) == 0
+    return output.getvalue(), errors.getvalue()
+
+
+def command(
+    root: Path, *words: str, python: tuple[str, ...] = ("-m", "analysis")
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process of its own."""
+    line = [sys.executable, *python, "--artifacts", str(root), *words]
+    return subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+def rows(root: Path, name: str) -> Rows:
+    with (root / "report" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def row(root: Path, name: str, **where: Any) -> dict[str, str]:
+    """The one row with these values."""
+    (found,) = [r for r in rows(root, name) if all(r[key] == str(value) for key, value in where.items())]
+    return found
+
+
+def write_study(artifacts: Artifacts) -> None:
+    """Three models of two to three runs, one of them without a fully-connected layer, and their latencies."""
+    for seed, (baseline, l1) in enumerate(zip(BASELINE_ERRORS, L1_ERRORS, strict=True)):
+        write_run(artifacts, "baseline", seed, layers(seed), test_error=baseline, train_error=0.05)
+        write_run(artifacts, "l1-1e-3", seed, layers(seed, zeros=0.25 * (seed + 1)), test_error=l1)
+    for seed in range(2):
+        write_run(artifacts, "gap", seed, {}, test_error=0.081, parameters=12_502)
+    write_bench(
+        artifacts,
+        [
+            case(artifacts, "baseline", "torch", 1, 110e-6),
+            case(artifacts, "baseline", "onnxruntime", 1, 20e-6),
+            case(artifacts, "baseline", "torch", 32, 900e-6),
+            case(artifacts, "gap", "onnxruntime", 1, 30e-6, valid=False, reasons=["1.6 cores <busy> & hot"]),
+            case(artifacts, "gap", "torch", 1, 120e-6),
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """An artifacts folder with its report, and what the command said."""
+    root = tmp_path_factory.mktemp("artifacts")
+    write_study(Artifacts(root))
+    return (root, *analyse(root))
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    """An artifacts folder with one run of the baseline and nothing else."""
+    artifacts = Artifacts(tmp_path / "artifacts")
+    write_run(artifacts, "baseline", 0, layers(0))
+    return artifacts
+
+
+class TestFiles:
+    def test_every_file_of_the_contract_is_written_and_named(self, reported: tuple[Path, str, str]) -> None:
+        root, output, _ = reported
+        pictures = [f"{name}.{kind}" for name in ("sparsity", "convergence", "latency") for kind in ("svg", "png")]
+        tables = [f"{name}.csv" for name in ("summary", "runs", "sparsity", "latency", "convergence")]
+        expected = {*tables, *pictures, "summary.md", "summary.tex", "index.html"}
+        assert {path.name for path in (root / "report").iterdir()} == expected | {"inputs.sha256"}
+        assert set(output.splitlines()) == {f"wrote {root}/report/{name}" for name in expected}
+
+    def test_pictures_are_pictures(self, reported: tuple[Path, str, str]) -> None:
+        for name in ("sparsity", "convergence", "latency"):
+            assert (reported[0] / "report" / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+            assert ElementTree.parse(reported[0] / "report" / f"{name}.svg").getroot().tag.endswith("svg")  # noqa: S314
+
+    def test_a_second_run_does_nothing_and_says_so(self, reported: tuple[Path, str, str]) -> None:
+        before = {path: path.stat().st_mtime_ns for path in (reported[0] / "report").iterdir()}
+        output, _ = analyse(reported[0])
+        assert output == f"nothing to do: {reported[0]}/report is made from these inputs (--fresh makes it again)\n"
+        assert {path: path.stat().st_mtime_ns for path in (reported[0] / "report").iterdir()} == before
+
+    def test_the_same_inputs_give_the_same_bytes(self, reported: tuple[Path, str, str], tmp_path: Path) -> None:
+        write_study(Artifacts(tmp_path))
+        assert command(tmp_path).returncode == 0
+        for name in REPORT:
+            assert (tmp_path / "report" / name).read_bytes() == (reported[0] / "report" / name).read_bytes(), name
+
+    def test_fresh_makes_the_report_again(self, reported: tuple[Path, str, str]) -> None:
+        assert analyse(reported[0], "--fresh")[0] == reported[1]
+
+    @pytest.mark.parametrize("name", ["record", "history", "export", "onnx"])
+    def test_a_change_in_any_file_of_a_run_is_noticed(self, artifacts: Artifacts, name: str) -> None:
+        before = find(artifacts, ("baseline",)).fingerprint()
+        with getattr(artifacts.run("baseline", 0), name).open("ab") as file:
+            file.write(b"\n")
+        assert find(artifacts, ("baseline",)).fingerprint() != before
+
+    def test_new_measurements_a_new_run_and_other_models_are_noticed(self, artifacts: Artifacts) -> None:
+        fingerprints = [
+            find(artifacts, ("baseline",)).fingerprint(),
+            find(artifacts, ("baseline", "gap")).fingerprint(),
+        ]
+        write_bench(artifacts, [])
+        fingerprints.append(find(artifacts, ("baseline",)).fingerprint())
+        write_run(artifacts, "baseline", 1, layers(1))
+        fingerprints.append(find(artifacts, ("baseline",)).fingerprint())
+        assert len(set(fingerprints)) == 4
+
+    def test_artifacts_may_be_moved(self, artifacts: Artifacts, tmp_path: Path) -> None:
+        before = find(artifacts, ("baseline",)).fingerprint()
+        moved = artifacts.root.rename(tmp_path / "elsewhere")
+        assert find(Artifacts(moved), ("baseline",)).fingerprint() == before
+
+    @pytest.mark.parametrize("name", REPORT)
+    def test_a_report_that_lacks_a_file_is_made_again(self, artifacts: Artifacts, name: str) -> None:
+        inputs = find(artifacts, ("baseline",))
+        artifacts.report.mkdir()
+        for path in (*(artifacts.report / other for other in REPORT), inputs.mark):
+            path.write_text(inputs.fingerprint())
+        assert inputs.reported(inputs.fingerprint())
+        (artifacts.report / name).unlink()
+        assert not inputs.reported(inputs.fingerprint())
+
+
+class TestSummary:
+    def test_models_come_in_the_order_of_the_catalogue(self, reported: tuple[Path, str, str]) -> None:
+        assert [r["model"] for r in rows(reported[0], "summary.csv")] == ["baseline", "l1-1e-3", "gap"]
+
+    def test_mean_and_sample_standard_deviation_of_the_runs(self, reported: tuple[Path, str, str]) -> None:
+        summary = row(reported[0], "summary.csv", model="l1-1e-3")
+        assert float(summary["test_error_mean"]) == pytest.approx(statistics.mean(L1_ERRORS), abs=1e-15)
+        assert float(summary["test_error_std"]) == pytest.approx(statistics.stdev(L1_ERRORS), abs=1e-15)
+        assert float(summary["train_error_mean"]) == pytest.approx(0.05)
+        assert summary["runs"] == "3"
+
+    def test_parameters_are_compared_with_the_baseline(self, reported: tuple[Path, str, str]) -> None:
+        gap = row(reported[0], "summary.csv", model="gap")
+        assert gap["parameters"] == "12502"
+        assert float(gap["parameters_change"]) == pytest.approx((12_502 - 61_706) / 61_706)
+        assert float(row(reported[0], "summary.csv", model="baseline")["parameters_change"]) == 0
+
+    def test_latencies_are_medians_in_microseconds(self, reported: tuple[Path, str, str]) -> None:
+        baseline = row(reported[0], "summary.csv", model="baseline")
+        assert float(baseline["torch_batch1_us"]) == pytest.approx(110)
+        assert float(baseline["onnxruntime_batch1_us"]) == pytest.approx(20)
+        assert float(baseline["speedup_batch1"]) == pytest.approx(5.5)
+        assert baseline["latency_valid"] == "True"
+
+    def test_what_was_not_measured_is_empty(self, reported: tuple[Path, str, str]) -> None:
+        l1 = row(reported[0], "summary.csv", model="l1-1e-3")
+        assert [l1[key] for key in ("torch_batch1_us", "onnxruntime_batch1_us", "speedup_batch1")] == ["", "", ""]
+        assert l1["latency_valid"] == ""
+
+    def test_an_invalid_measurement_is_marked(self, reported: tuple[Path, str, str]) -> None:
+        assert row(reported[0], "summary.csv", model="gap")["latency_valid"] == "False"
+        assert "30.0 †" in (reported[0] / "report" / "summary.md").read_text()
+
+    def test_exact_zeros_are_over_all_fully_connected_weights(self, reported: tuple[Path, str, str]) -> None:
+        l1 = row(reported[0], "summary.csv", model="l1-1e-3")
+        assert float(l1["fc_exact_zeros_mean"]) == pytest.approx(0.5 * 48_000 / 58_920)  # 25, 50 and 75 % of fc1
+        assert l1["fc_weights"] == "58920"
+
+    def test_without_a_fully_connected_layer_their_share_of_zeros_is_empty(
+        self, reported: tuple[Path, str, str]
+    ) -> None:
+        gap = row(reported[0], "summary.csv", model="gap")
+        assert (gap["fc_weights"], gap["fc_exact_zeros_mean"]) == ("0", "")
+
+    def test_differences_are_judged(self, reported: tuple[Path, str, str]) -> None:
+        verdicts = {r["model"]: r["verdict"] for r in rows(reported[0], "summary.csv")}
+        assert verdicts == {"baseline": "baseline", "l1-1e-3": "worse", "gap": "not distinguishable"}
+
+    def test_one_run_has_no_spread_and_is_not_judged(self, artifacts: Artifacts) -> None:
+        write_run(artifacts, "gap", 0, {}, test_error=0.5)
+        study = read_study(find(artifacts, ("baseline", "gap")))
+        summary = tables.summary("baseline", tables.runs(study), tables.latency(study))
+        gap = summary.set_index("model").loc["gap"]
+        assert (gap["runs"], gap["verdict"]) == (1, "not judged")
+        assert summary["test_error_std"].isna().all()
+        assert list(presentation.summary(summary)["test error, %"]) == ["8.00", "50.00"]
+
+    def test_markdown_is_a_table_of_percent_with_its_facts_below(self, reported: tuple[Path, str, str]) -> None:
+        text = (reported[0] / "report" / "summary.md").read_text()
+        assert "| 10.30 ± 0.26 |" in re.sub(" +", " ", text)
+        assert "\N{MINUS SIGN}79.7 %" in text
+        for fact in ("n = 2 or 3 runs", "Imagined(R) CPU", "torch 2.13.0", "commit 0123456789ab", "0.27 points"):
+            assert fact in text
+
+    def test_latex_has_balanced_groups_and_only_escaped_specials(self, reported: tuple[Path, str, str]) -> None:
+        text = (reported[0] / "report" / "summary.tex").read_text()
+        body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+        bare = re.sub(r"\\[\\{}&%$#_]", "", body)
+        assert bare.count("{") == bare.count("}")
+        assert bare.count("$") % 2 == 0
+        assert not re.search(r"[#_^~<>]|(?<!\{)%(?!\n)", bare)
+        assert re.findall(r"\\begin\{(\w+)\}", body) == ["table", "tabular"]
+        assert re.findall(r"\\end\{(\w+)\}", body) == ["tabular", "table"]
+        assert body.isascii()
+        cells = [line.count("&") for line in bare.splitlines() if "&" in line]
+        assert len(cells) == 4
+        assert len(set(cells)) == 1
+
+    def test_latex_escapes_every_special_character(self) -> None:
+        assert escape(r"a_b & 5 % \x{}") == r"a\_b \& 5 \% \textbackslash{}x\{\}"
+
+
+class TestJudgement:
+    def test_the_noise_is_twice_the_standard_error_of_the_difference(self) -> None:
+        judged = judge([0.10, 0.12], [0.20, 0.20, 0.23], images=1000)
+        means = 0.11, 0.21
+        variance = 0.0002 / 2 + 0.0003 / 3 + sum(p * (1 - p) / 1000 for p in means)
+        assert judged["test_error_noise"] == pytest.approx(2 * math.sqrt(variance))
+        assert judged["test_error_change"] == pytest.approx(-0.10)
+
+    @pytest.mark.parametrize(
+        ("errors", "verdict"),
+        [
+            ((0.060, 0.061), "better"),
+            ((0.100, 0.101), "worse"),
+            ((0.084, 0.085), "not distinguishable"),
+            ((0.040, 0.160), "not distinguishable"),  # 2 points apart on average, but so are the seeds
+        ],
+    )
+    def test_only_differences_beyond_the_noise_are_called_so(self, errors: tuple[float, ...], verdict: str) -> None:
+        assert judge(errors, (0.080, 0.081))["verdict"] == verdict
+
+    def test_an_error_of_20_percent_on_10_000_images_has_a_standard_error_of_0_4_points(self) -> None:
+        assert binomial_error(0.2) == pytest.approx(0.004, abs=1e-15)
+
+
+class TestRunsAndConvergence:
+    def test_runs_has_a_row_a_run_with_all_digits(self, reported: tuple[Path, str, str]) -> None:
+        root = reported[0]
+        assert len(rows(root, "runs.csv")) == 8
+        run = row(root, "runs.csv", model="l1-1e-3", seed=2)
+        assert float(run["test_error"]) == 0.106
+        assert float(run["test_error_onnxruntime"]) == 0.106
+        assert float(run["parity_max_abs_difference"]) == 2e-7
+        assert int(run["onnx_bytes"]) == Artifacts(root).run("l1-1e-3", 2).onnx.stat().st_size
+        assert float(run["fc_exact_zeros"]) == 36_000 / 58_920
+
+    def test_convergence_has_a_row_an_epoch_of_a_run(self, reported: tuple[Path, str, str]) -> None:
+        found = rows(reported[0], "convergence.csv")
+        assert len(found) == 8 * 3
+        assert found[1] == {
+            **dict.fromkeys(("validation_loss", "validation_error"), ""),
+            **{"model": "baseline", "seed": "0", "epoch": "2", "lr": "0.05", "train_loss": "0.5"},
+            **{"train_error": "0.3", "seconds": "3.0"},
+        }
+
+
+class TestSparsity:
+    def test_every_layer_of_every_run_has_every_measure(self, reported: tuple[Path, str, str]) -> None:
+        found = rows(reported[0], "sparsity.csv")
+        assert len(found) == 2 * 3 * 3 * 3  # models with layers, runs, layers, measures
+        assert {r["measure"] for r in found} == {"hoyer", "gini", "exact_zeros"}
+
+    def test_a_value_is_that_of_the_weights_in_the_file(self, reported: tuple[Path, str, str]) -> None:
+        where = {"model": "l1-1e-3", "seed": 1, "layer": "fc1"}
+        zeros = row(reported[0], "sparsity.csv", **where, measure="exact_zeros")
+        assert (zeros["value"], zeros["reason"]) == ("0.5", "")
+        assert (zeros["out_features"], zeros["in_features"]) == ("120", "400")
+        c = np.abs(layers(1, zeros=0.5)["fc1"].astype(np.float64))
+        by_hand = (math.sqrt(c.size) - c.sum() / np.linalg.norm(c)) / (math.sqrt(c.size) - 1)
+        assert float(row(reported[0], "sparsity.csv", **where, measure="hoyer")["value"]) == pytest.approx(by_hand)
+
+    def test_a_model_without_fully_connected_layers_has_no_rows_and_is_named(
+        self, reported: tuple[Path, str, str]
+    ) -> None:
+        assert "gap" not in {r["model"] for r in rows(reported[0], "sparsity.csv")}
+        assert "Without a fully-connected layer: gap." in (reported[0] / "report" / "index.html").read_text()
+
+    def test_an_undefined_value_is_empty_with_its_reason(self, artifacts: Artifacts) -> None:
+        broken = layers(0)
+        broken["fc1"][0, 0] = np.nan
+        broken["fc2"][:] = 0
+        write_run(artifacts, "baseline", 0, broken)
+        text = tables.sparsity(read_study(find(artifacts, ("baseline",)))).to_csv(index=False)
+        assert "baseline,0,fc1,120,400,hoyer,,a weight is not finite\n" in text
+        assert "baseline,0,fc2,84,120,gini,,all weights are zero\n" in text
+        assert "baseline,0,fc2,84,120,exact_zeros,1.0,\n" in text
+
+    def test_a_study_without_any_fully_connected_layer_is_reported_on(self, tmp_path: Path) -> None:
+        write_run(Artifacts(tmp_path), "gap", 0, {})
+        analyse(tmp_path, "--models", "gap")
+        assert rows(tmp_path, "sparsity.csv") == []
+        assert "No model has a fully-connected layer." in (tmp_path / "report" / "index.html").read_text()
+
+
+class TestLatency:
+    def test_latency_has_a_row_a_case(self, reported: tuple[Path, str, str]) -> None:
+        assert len(rows(reported[0], "latency.csv")) == 5
+        found = row(reported[0], "latency.csv", model="gap", runtime="onnxruntime")
+        assert (found["valid"], found["reasons"]) == ("False", "1.6 cores <busy> & hot")
+        assert (float(found["median_seconds"]), found["p99_seconds"]) == (30e-6, "")
+
+    def test_without_measurements_the_report_is_made_and_says_what_to_run(self, artifacts: Artifacts) -> None:
+        _, errors = analyse(artifacts.root, "--models", "baseline")
+        (line,) = errors.splitlines()
+        assert f"pytest bench --benchmark-json={artifacts.bench}" in line
+        assert row(artifacts.root, "summary.csv", model="baseline")["speedup_batch1"] == ""
+        assert rows(artifacts.root, "latency.csv") == []
+        assert "No latency has been measured." in (artifacts.report / "summary.md").read_text()
+        assert all((artifacts.report / name).is_file() for name in REPORT)
+
+    def test_a_case_of_another_onnx_file_is_left_out_and_counted(self, artifacts: Artifacts) -> None:
+        fresh = case(artifacts, "baseline", "torch", 1, 1e-4)
+        write_bench(artifacts, [fresh, {**fresh, "runtime": "onnxruntime", "onnx_sha256": "0" * 64}])
+        study = read_study(find(artifacts, ("baseline",)))
+        assert [case["runtime"] for case in study.cases] == ["torch"]
+        assert "1 of 2 benchmark cases" in study.notes[0]
+
+    def test_a_quick_measurement_is_called_a_trial(self, artifacts: Artifacts) -> None:
+        write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4, quick=True)])
+        (note,) = read_study(find(artifacts, ("baseline",))).notes
+        assert "1 of 1 benchmark cases were measured with --quick" in note
+
+    def test_runtimes_are_compared_only_where_they_were_measured_alike(self, artifacts: Artifacts) -> None:
+        cases = [
+            case(artifacts, "baseline", "torch", 1, 1e-4, threads=2),
+            case(artifacts, "baseline", "onnxruntime", 1, 2e-5, threads=2),
+            case(artifacts, "baseline", "torch", 1, 3e-4, threads=1),
+        ]
+        write_bench(artifacts, cases)
+        chosen = headline(tables.latency(read_study(find(artifacts, ("baseline",)))))
+        assert sorted(chosen["median_seconds"]) == [2e-5, 1e-4]
+
+    def test_one_thread_is_the_headline(self, artifacts: Artifacts) -> None:
+        pair = [("torch", 1e-4), ("onnxruntime", 2e-5)]
+        cases = [case(artifacts, "baseline", name, 1, s * n, threads=n) for n in (2, 1) for name, s in pair]
+        write_bench(artifacts, cases)
+        chosen = headline(tables.latency(read_study(find(artifacts, ("baseline",)))))
+        assert set(chosen["threads"]) == {1}
+
+    def test_a_damaged_benchmark_file_is_refused(self, artifacts: Artifacts) -> None:
+        artifacts.bench.write_text("{}")
+        assert str(artifacts.bench) in refusal(artifacts)
+
+
+class Page(HTMLParser):
+    """Collects a page's elements, texts and references; fails on elements that are closed in another order."""
+
+    VOID = frozenset({"meta", "img"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[str] = []
+        self.references: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.references += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+class TestPage:
+    @pytest.fixture
+    def text(self, reported: tuple[Path, str, str]) -> str:
+        return (reported[0] / "report" / "index.html").read_text(encoding="utf-8")
+
+    def test_it_is_well_formed(self, text: str) -> None:
+        page = Page(text)
+        assert page.open == []
+        assert text.startswith("<!DOCTYPE html>")
+        assert page.elements.count("title") == page.elements.count("h1") == 1
+
+    def test_it_needs_nothing_from_outside_and_runs_no_script(self, text: str) -> None:
+        page = Page(text)
+        assert len(page.references) == 3
+        assert all(reference.startswith("data:image/svg+xml;base64,") for reference in page.references)
+        assert not {"script", "link", "iframe", "object"} & set(page.elements)
+        assert "url(" not in text
+        assert "@import" not in text
+
+    def test_it_embeds_the_pictures_beside_it(self, reported: tuple[Path, str, str], text: str) -> None:
+        embedded = {base64.b64decode(reference.partition(",")[2]) for reference in Page(text).references}
+        names = ("sparsity", "convergence", "latency")
+        assert embedded == {(reported[0] / "report" / f"{name}.svg").read_bytes() for name in names}
+
+    def test_values_are_escaped(self, text: str) -> None:
+        assert "<busy>" not in text
+        assert "1.6 cores <busy> & hot" in "".join(Page(text).texts)
+
+    def test_it_warns_states_the_machine_and_the_verdicts(self, text: str) -> None:
+        words = "".join(Page(text).texts)
+        assert "invalid benchmark case gap, seed 0, onnxruntime, batch 1" in words
+        assert "the models have different numbers of runs: baseline 3, l1-1e-3 3, gap 2" in words
+        assert "Imagined(R) CPU & Co <1_000>, 2 cores" in words
+        assert re.search(r"l1-1e-3: 10\.30 % test error, 2\.23 points above baseline, .* worse", words)
+
+
+class TestInputs:
+    def test_without_any_run_the_command_ends_with_one_line(self, tmp_path: Path) -> None:
+        done = command(tmp_path / "nothing")
+        assert (done.returncode, done.stdout) == (2, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: ")
+        assert "python -m train" in line
+
+    def test_a_model_without_runs_is_left_out_with_a_line(self, artifacts: Artifacts) -> None:
+        _, errors = analyse(artifacts.root, "--models", "baseline,gap")
+        assert "without a finished run and left out: gap; run `python -m train gap`" in errors
+        assert [r["model"] for r in rows(artifacts.root, "summary.csv")] == ["baseline"]
+
+    def test_without_the_baseline_nothing_is_compared(self, artifacts: Artifacts) -> None:
+        study = read_study(find(artifacts, ("gap", "baseline")))
+        (row,) = tables.summary(study.baseline, tables.runs(study), tables.latency(study)).to_dict("records")
+        assert row["verdict"] == "not judged"
+        assert math.isnan(row["parameters_change"])
+
+    def test_the_first_model_named_is_the_baseline(self, artifacts: Artifacts) -> None:
+        write_run(artifacts, "gap", 0, {}, parameters=30_853)
+        study = read_study(find(artifacts, ("gap", "baseline")))
+        summary = tables.summary(study.baseline, tables.runs(study), tables.latency(study))
+        assert list(summary["verdict"]) == ["baseline", "not judged"]
+        assert list(summary["parameters_change"]) == [0, 1]
+
+    def test_a_wrong_name_lists_the_right_ones(self, artifacts: Artifacts) -> None:
+        with pytest.raises(StudyError, match=r"'lenet'.*baseline, l2-1e-4"):
+            analyse(artifacts.root, "--models", "lenet")
+
+    @pytest.mark.parametrize("name", ["export", "onnx"])
+    def test_a_run_without_its_export_is_refused(self, artifacts: Artifacts, name: str) -> None:
+        getattr(artifacts.run("baseline", 0), name).unlink()
+        assert "`python -m export baseline`" in refusal(artifacts)
+
+    def test_an_onnx_file_other_than_the_one_described_is_refused(self, artifacts: Artifacts) -> None:
+        with artifacts.run("baseline", 0).onnx.open("ab") as file:
+            file.write(b"\x00")
+        assert "`python -m export baseline`" in refusal(artifacts)
+
+    def test_an_export_of_another_checkpoint_is_refused(self, artifacts: Artifacts) -> None:
+        edit_json(artifacts.run("baseline", 0).record, checkpoint_sha256="d" * 64)
+        assert "`python -m export baseline`" in refusal(artifacts)
+
+    def test_a_record_in_the_wrong_folder_is_refused(self, artifacts: Artifacts) -> None:
+        edit_json(artifacts.run("baseline", 0).record, seed=1)
+        assert "expected baseline with seed 0, found baseline with seed 1" in refusal(artifacts)
+
+    def test_a_record_that_is_not_of_its_schema_is_refused(self, artifacts: Artifacts) -> None:
+        edit_json(artifacts.run("baseline", 0).record, test_error=8.3)
+        assert "test_error" in refusal(artifacts)
+
+    @pytest.mark.parametrize(
+        "content",
+        ["", "epoch,loss\n1,2\n", "epoch,lr,train_loss,train_error,validation_loss,validation_error,seconds\n"],
+    )
+    def test_a_damaged_history_is_refused(self, artifacts: Artifacts, content: str) -> None:
+        artifacts.run("baseline", 0).history.write_text(content)
+        assert "history.csv: expected a row an epoch" in refusal(artifacts)
+
+    def test_a_missing_history_is_refused(self, artifacts: Artifacts) -> None:
+        artifacts.run("baseline", 0).history.unlink()
+        assert "history.csv is missing" in refusal(artifacts)
+
+    def test_a_history_with_words_for_numbers_is_refused(self, artifacts: Artifacts) -> None:
+        path = artifacts.run("baseline", 0).history
+        path.write_text(path.read_text().replace("0.05", "fast"))
+        assert "fast" in refusal(artifacts)
+
+    def test_a_recipe_other_than_the_catalogues_is_told(self, artifacts: Artifacts) -> None:
+        recipe = {**asdict(entry("baseline").recipe), "epochs": 2}
+        edit_json(artifacts.run("baseline", 0).record, recipe=recipe)
+        (note, _) = read_study(find(artifacts, ("baseline",))).notes
+        assert note.endswith(f"epochs 2 instead of {entry('baseline').recipe.epochs}")
+
+    def test_runs_on_different_data_are_told(self, artifacts: Artifacts) -> None:
+        write_run(artifacts, "gap", 0, {})
+        data = {"name": "digits", "classes": [], "mean": 0.1, "std": 0.3, "files": {}}
+        edit_json(artifacts.run("gap", 0).record, dataset=data)
+        assert "the runs were trained on different data sets" in read_study(find(artifacts, ("baseline", "gap"))).notes
+
+
+def refusal(artifacts: Artifacts) -> str:
+    """The one line with which the artifacts are refused."""
+    with pytest.raises(StudyError) as error:
+        read_study(find(artifacts, ("baseline",)))
+    message = str(error.value)
+    assert "\n" not in message
+    assert str(artifacts.root) in message
+    return message
+
+
+class TestImports:
+    BLOCKED = """
+import runpy, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "torchvision", "onnxruntime", "onnxscript", "train", "export", "bench"}:
+            raise ImportError(f"{name} is not for the analysis")
+sys.meta_path.insert(0, Block())
+sys.path.insert(0, "")
+runpy.run_module("analysis", run_name="__main__", alter_sys=True)
+"""
+
+    def test_the_report_is_made_where_there_is_no_torch_and_no_other_stage(self, artifacts: Artifacts) -> None:
+        done = command(artifacts.root, python=("-c", self.BLOCKED))
+        assert done.returncode == 0, done.stderr
+        assert "index.html" in done.stdout
+
+    def test_help_imports_nothing_that_is_slow(self) -> None:
+        done = command(Path("nowhere"), "--help", python=("-X", "importtime", "-m", "analysis"))
+        imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+        assert "argparse" in imported
+        assert not imported & {"torch", "numpy", "pandas", "matplotlib", "onnx", "jsonschema", "jinja2"}
+        assert "--models" in done.stdout

@@ -1,0 +1,80 @@
+"""The catalogue: six models that differ in penalty or network alone, and how a seventh is added."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from study import catalogue, images
+from study.artifacts import Artifacts, read_json
+from study.catalogue import Entry, Recipe
+from study.errors import StudyError
+from study.networks import build, parameters
+from tests.conftest import ROOT, run
+from train.fitting import Images, fit
+
+PARAMETERS = {"baseline": 61_706, "l2-1e-4": 61_706, "l2-1e-3": 61_706, "l1-1e-4": 61_706, "l1-1e-3": 61_706}
+
+
+def test_the_study_is_the_six_models() -> None:
+    assert [e.name for e in catalogue.select()] == ["baseline", "l2-1e-4", "l2-1e-3", "l1-1e-4", "l1-1e-3", "gap"]
+
+
+def test_the_six_differ_in_penalty_or_network_alone() -> None:
+    recipes = {replace(e.recipe, l1=0.0, l2=0.0) for e in catalogue.select()}
+    assert len(recipes) == 1
+    strengths = [(e.recipe.l1, e.recipe.l2) for e in catalogue.select()]
+    assert strengths == [(0, 0), (0, 1e-4), (0, 1e-3), (1e-4, 0), (1e-3, 0), (0, 0)]
+
+
+@pytest.mark.parametrize(("name", "count"), PARAMETERS.items())
+def test_the_lenets_have_61706_parameters(name: str, count: int) -> None:
+    assert parameters(build(catalogue.entry(name))) == count
+
+
+def test_gap_is_small_and_has_no_fully_connected_layer() -> None:
+    network = build(catalogue.entry("gap"))
+    assert parameters(network) <= 15_000
+    assert not [m for m in network.modules() if isinstance(m, torch.nn.Linear)]
+
+
+def test_a_wrong_name_lists_the_right_ones() -> None:
+    with pytest.raises(StudyError, match="no model is called 'basline'.*baseline, l2-1e-4.*gap"):
+        catalogue.select(["basline"])
+    with pytest.raises(StudyError, match="no study is called 'x'; there are: regularisers"):
+        catalogue.select(study="x")
+
+
+def test_list_prints_every_model_with_its_parameters() -> None:
+    shown = run("train", "--list")
+    assert shown.returncode == 0
+    for name, count in PARAMETERS.items():
+        assert re.search(rf"^{name} .*{count:,}", shown.stdout, re.MULTILINE)
+
+
+def test_the_readme_shows_how_to_add_a_model_and_it_works(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The README's new network and entry, as they stand there, through training and export."""
+    from export.__main__ import export
+
+    network_code, entry_code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
+    assert network_code.count("\n") + entry_code.count("\n") <= 12
+    module = ModuleType("study.networks.tiny")
+    exec(network_code, module.__dict__)  # noqa: S102, it is our own README
+    monkeypatch.setitem(__import__("sys").modules, "study.networks.tiny", module)
+    (entry,) = eval(f"[{entry_code}]", {"Entry": Entry, "Recipe": Recipe})  # noqa: S307
+    monkeypatch.setattr(catalogue, "ENTRIES", (*catalogue.ENTRIES, entry))
+
+    assert catalogue.select([entry.name]) == [entry]
+    pictures, labels = images.load(data, train=False)
+    part = pictures[:2000], labels[:2000]
+    files = Artifacts(tmp_path).run(entry.name, 0)
+    short = replace(entry, recipe=replace(entry.recipe, epochs=3, unshifted=1))
+    record = fit(short, files, Images(part, part), lambda row: None)
+    assert record["train_error"] < 0.6, "it learns"
+    assert export(short, files, *part)["parity"]["argmax_mismatches"] == 0
+    assert read_json(files.export, "export/1", "")["model"] == entry.name
