@@ -42,7 +42,7 @@ def test_gap_is_small_and_has_no_fully_connected_layer() -> None:
 
 
 def test_a_wrong_name_lists_the_right_ones() -> None:
-    with pytest.raises(StudyError, match="no model is called 'basline'.*baseline, l2-1e-4.*gap"):
+    with pytest.raises(StudyError, match=r"no model is called 'basline'.*baseline, l2-1e-4.*gap"):
         catalogue.select(["basline"])
     with pytest.raises(StudyError, match="no study is called 'x'; there are: regularisers"):
         catalogue.select(study="x")

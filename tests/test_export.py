@@ -131,7 +131,8 @@ def test_a_file_that_computes_something_else_is_not_left(
     def wrong(*args: object) -> onnx.ModelProto:
         model = convert(*args)  # type: ignore[arg-type]
         bias = next(i for i in model.graph.initializer if i.dims == [10])
-        bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32([amount] + [0] * 9), bias.name))
+        values = numpy_helper.to_array(bias) + np.array([amount] + [0] * 9, np.float32)
+        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
         return model
 
     monkeypatch.setattr(conversion, "convert", wrong)
@@ -221,8 +222,8 @@ def graph(nodes: list[onnx.NodeProto], constants: dict[str, list[int]]) -> onnx.
 
 def evaluate(model: onnx.ModelProto) -> np.ndarray:
     x = np.arange(36, dtype=np.float32).reshape(2, 2, 3, 3)
-    result: np.ndarray = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})[0]
-    return result
+    outputs: list[np.ndarray] = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})  # type: ignore[assignment]
+    return outputs[0]
 
 
 EDITED = {

@@ -1,0 +1,42 @@
+"""Exit codes, and what is said with them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+ENDS = {
+    "done": ("return 0", 0, ""),
+    "a gate failed": ("return 1", 1, ""),
+    "a mistake": ("raise StudyError('expected a, found b; run c')", 2, "error: expected a, found b; run c\n"),
+    "interrupted": ("raise KeyboardInterrupt", 130, "interrupted: "),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_exit_codes(end: str) -> None:
+    body, code, message = ENDS[end]
+    script = f"from study.errors import StudyError, exit_with\ndef main():\n    {body}\nexit_with(main)"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == code
+    assert ended.stderr.startswith(message)
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = [sys.executable, "-m", "train", "--list"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
+def test_a_fault_of_the_program_keeps_its_traceback() -> None:
+    script = "from study.errors import exit_with\nexit_with(lambda: 1 // 0)"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "ZeroDivisionError" in ended.stderr
