@@ -2,6 +2,7 @@
 
     python -m analysis                     the default study
     python -m analysis --models gap,l1-1e-3 --artifacts DIR
+    python -m analysis --publish           and into the repository: docs/study and README.md
 
 Reads artifacts/models and artifacts/bench.json, writes artifacts/report. What has not changed is not done again.
 """
@@ -10,8 +11,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.errors import exit_with
+
+if TYPE_CHECKING:
+    from analysis.files import Inputs
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -24,6 +29,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--artifacts", metavar="DIR", type=Path, default=Path("artifacts"), help="default: artifacts")
     parser.add_argument("--fresh", action="store_true", help="make the report even if nothing has changed")
+    parser.add_argument("--publish", action="store_true", help="then copy it into docs/study and README.md")
     return parser.parse_args(words)
 
 
@@ -31,8 +37,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """Make the report if its inputs have changed; `words` are the command line's unless given."""
     options = arguments(words)
 
-    from analysis.files import find
-    from study.artifacts import Artifacts, write_text
+    from analysis.files import PROJECT, find
+    from analysis.publish import publish
+    from study.artifacts import Artifacts
     from study.catalogue import select
 
     names = [name for name in options.models.split(",") if name]
@@ -40,10 +47,19 @@ def main(words: Sequence[str] | None = None) -> int:
     fingerprint = inputs.fingerprint()
     if not options.fresh and inputs.reported(fingerprint):
         print(f"nothing to do: {inputs.artifacts.report} is made from these inputs (--fresh makes it again)")
-        return 0
+    else:
+        make(inputs, fingerprint)
+    if options.publish:
+        for path in publish(inputs.artifacts.report, PROJECT):
+            print(f"wrote {path}")
+    return 0
 
+
+def make(inputs: "Inputs", fingerprint: str) -> None:
+    """Write the whole report, and the mark last."""
     from analysis.records import read_study
     from analysis.report import write
+    from study.artifacts import write_text
 
     study = read_study(inputs)
     for note in study.notes:
@@ -52,7 +68,6 @@ def main(words: Sequence[str] | None = None) -> int:
     for path in write(study, inputs.artifacts.report):
         print(f"wrote {path}")
     write_text(inputs.mark, fingerprint + "\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Inputs:
     def files(self) -> Iterator[Path]:
         """Every file the report is made from, whether it exists or not."""
         for run in self.runs:
-            yield from (run.record, run.history, run.export, run.onnx)
+            yield from (run.record, run.history, run.predictions, run.export, run.onnx)
         yield self.artifacts.bench
 
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.records import Study
-from analysis.tables import TEST_IMAGES, binomial_error, headline
+from analysis.tables import headline
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 MINUS = "\N{MINUS SIGN}"
@@ -45,7 +45,14 @@ def number(value: Any, form: str, scale: float = 1, unit: str = "") -> str:
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """`summary` of `analysis.tables`; † marks measurements that are not to be believed."""
+    """`summary` of `analysis.tables`; † marks measurements that are not to be believed.
+
+    The noise is left to the CSV file, and the share by which the number of parameters changes is beside it.
+    """
+
+    def parameters(row: Any) -> str:
+        change = number(row.parameters_change, "+.1f", 100, " %")
+        return f"{row.parameters:,}" + (f" ({change})" if row.parameters_change and change != MISSING else "")
 
     def errors(row: Any) -> str:
         spread = "" if math.isnan(row.test_error_std) else f" ± {row.test_error_std * 100:.2f}"
@@ -57,13 +64,11 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     columns: dict[str, Callable[[Any], str]] = {
         "model": lambda row: row.model,
-        "runs": lambda row: str(row.runs),
-        "parameters": lambda row: f"{row.parameters:,}",
-        "change": lambda row: number(row.parameters_change, "+.1f", 100, " %") if row.parameters_change else MISSING,
+        "n": lambda row: str(row.runs),
+        "parameters": parameters,
         "train error, %": lambda row: f"{row.train_error_mean * 100:.2f}",
         "test error, %": errors,
-        "against the baseline, points": lambda row: number(row.test_error_change, "+.2f", 100),
-        "noise, points": lambda row: number(row.test_error_noise, ".2f", 100),
+        "difference": lambda row: number(row.test_error_change, "+.2f", 100),
         "verdict": lambda row: row.verdict,
         "torch, µs": lambda row: latency(row, row.torch_batch1_us, ".1f"),
         "ONNX Runtime, µs": lambda row: latency(row, row.onnxruntime_batch1_us, ".1f"),
@@ -147,17 +152,15 @@ def latency(frame: pd.DataFrame) -> pd.DataFrame:
 def facts(study: Study, frame: pd.DataFrame, cases: pd.DataFrame) -> list[str]:
     """The sentences below the summary: n, the criterion, machine, versions and commit of training and measuring."""
     counts = sorted(set(frame["runs"]))
-    reference = frame.loc[frame["model"] == study.baseline]
     sentences = [
         f"n = {' or '.join(map(str, counts))} run{'' if counts == [1] else 's'} per model; test errors are mean ± "
         "sample standard deviation (ddof 1) of the runs."
     ]
-    if len(reference):
-        rate = reference["test_error_mean"].iloc[0]
+    if study.baseline in study.models:
         sentences.append(
-            f"The binomial standard error of the baseline's test error is {binomial_error(rate) * 100:.2f} points "
-            f"({TEST_IMAGES:,} test images). A difference is called better or worse only if it exceeds the noise: "
-            "twice the standard error of the difference of the means, from the seeds and the choice of test images."
+            f"The difference is of the mean test errors, against {study.baseline}, in points. It is called better or "
+            "worse only if it exceeds the noise: twice its standard error, from the seeds and, image by image, from "
+            f"the choice of the {study.runs[0].wrong.size:,} test images that all runs share."
         )
     sentences += [f"Trained on {text}." for text in describe(run.record["environment"] for run in study.runs)]
     batch_1 = headline(cases[cases["batch"] == 1])

@@ -1,14 +1,19 @@
 """What the earlier stages wrote, read and checked: runs, their ONNX files, measurements.
 
 Numbers are only put side by side when they belong together: an ONNX file must be the one its record describes, made
-from the checkpoint whose errors are reported, and a measurement must be of an ONNX file that is there.
+from the checkpoint whose errors are reported, a measurement must be of an ONNX file that is there, and the predictions
+of all runs must be of the same test images and as often wrong as their records say.
 """
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from analysis.files import Inputs
 from analysis.weights import Layer, fully_connected
@@ -17,18 +22,25 @@ from study.catalogue import entry
 from study.errors import StudyError
 
 HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
+PREDICTIONS = "label,predicted"
+PREDICTION = re.compile("[0-9]{1,9},[0-9]{1,9}")
 MEASURE_LATENCY = "run `pytest bench --benchmark-json={}` to measure"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished and exported run: run.json, export.json, history.csv by row, the layers of model.onnx."""
+    """One finished and exported run: run.json, export.json, history.csv by row, the layers of model.onnx.
+
+    `labels` has the class of every test image, `wrong` whether the run gets it wrong: predictions.csv.
+    """
 
     model: str
     seed: int
     record: dict[str, Any]
     export: dict[str, Any]
     history: tuple[dict[str, float | None], ...]
+    labels: NDArray[np.int64]
+    wrong: NDArray[np.bool_]
     layers: tuple[Layer, ...]
 
 
@@ -52,6 +64,12 @@ def read_study(inputs: Inputs) -> Study:
         StudyError: a file is missing, damaged or not of the same run as its neighbours.
     """
     runs = tuple(read_run(files) for files in inputs.runs)
+    for files, run in zip(inputs.runs, runs, strict=True):
+        if not np.array_equal(run.labels, runs[0].labels):
+            raise StudyError(
+                f"{files.predictions}: expected the labels of {inputs.runs[0].predictions}, found others, so the runs "
+                f"were not tested on the same images; run `python -m train {files.model} --fresh`"
+            )
     cases, environment, notes = _read_cases(inputs.artifacts, runs)
     missing = []
     if inputs.missing:
@@ -78,7 +96,15 @@ def read_run(files: RunFiles) -> Run:
         )
     export = current_export(files)
     history = _read_history(files, retrain)
-    return Run(files.model, files.seed, record, export, history, tuple(fully_connected(files.onnx)))
+    labels, predicted = _read_predictions(files, retrain)
+    wrong = predicted != labels
+    if abs(wrong.mean() - record["test_error"]) > 1e-9:
+        raise StudyError(
+            f"{files.predictions}: expected the test error of run.json, {record['test_error']}, found {wrong.mean()}; "
+            f"{retrain}"
+        )
+    layers = tuple(fully_connected(files.onnx))
+    return Run(files.model, files.seed, record, export, history, labels, wrong, layers)
 
 
 def _read_history(files: RunFiles, remedy: str) -> tuple[dict[str, float | None], ...]:
@@ -96,6 +122,23 @@ def _read_history(files: RunFiles, remedy: str) -> tuple[dict[str, float | None]
     except (OSError, ValueError, csv.Error) as error:
         raise StudyError(f"{files.history}: {error}; {remedy}") from None
     return history
+
+
+def _read_predictions(files: RunFiles, remedy: str) -> NDArray[np.int64]:
+    """Labels and predicted classes of the test images: (2, images)."""
+    try:
+        header, *lines = files.predictions.read_text(encoding="utf-8").splitlines() or [""]
+    except FileNotFoundError:
+        raise StudyError(f"{files.predictions} is missing; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{files.predictions}: {error}; {remedy}") from None
+    if header != PREDICTIONS:
+        raise StudyError(f"{files.predictions}: expected the header {PREDICTIONS}, found {header[:60]!r}; {remedy}")
+    damaged = next((line for line in lines if not PREDICTION.fullmatch(line)), None)
+    if damaged is not None or not lines:
+        found = "none" if damaged is None else repr(damaged[:60])
+        raise StudyError(f"{files.predictions}: expected two classes a row, found {found}; {remedy}")
+    return np.array([line.split(",") for line in lines], dtype=np.int64).T
 
 
 def _read_cases(

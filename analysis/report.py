@@ -24,7 +24,7 @@ def write(study: Study, folder: Path) -> Iterator[Path]:
         "latency": tables.latency(study),
         "convergence": tables.convergence(study),
     }
-    frames["summary"] = tables.summary(study.baseline, frames["runs"], frames["latency"])
+    frames["summary"] = tables.summary(study, frames["runs"], frames["latency"])
     for name in TABLES:
         path = folder / f"{name}.csv"
         write_text(path, frames[name].to_csv(index=False, lineterminator="\n"))
@@ -78,7 +78,7 @@ def page(study: Study, frames: dict[str, pd.DataFrame], facts: list[str], pictur
         "without_layers": [model for model in study.models if model not in with_layers],
         "initialised": UNIFORM,
         "environments": {stage: phrases for stage, phrases in environments.items() if phrases},
-        "test_images": tables.TEST_IMAGES,
+        "test_images": study.runs[0].wrong.size,
         "pictures": {name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
         **{name: getattr(presentation, name)(frames[name]) for name in ("summary", "runs", "sparsity", "latency")},
     }

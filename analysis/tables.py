@@ -1,29 +1,14 @@
-"""The tables of the report as pandas frames, one function a CSV file: raw numbers, full precision, SI units.
+"""The tables of the report as pandas frames, one function a CSV file: raw numbers, full precision, SI units."""
 
-`summary` also judges: is a model's test error different from the baseline's? The difference of the two means is called
-"better" or "worse" only if it is larger than the noise,
-
-    2 sqrt(s_a^2 / n_a + s_b^2 / n_b + p_a (1 - p_a) / N + p_b (1 - p_b) / N),
-
-with the means p, sample standard deviations s and numbers of runs n of the two models and the N test images. The first
-two terms are what the seed does, the last two (the binomial variance of an error rate) what the choice of the test
-images does; all runs share those images, so n does not divide them. Both models also share them, which makes their
-errors move together and the criterion careful: it misses small differences rather than inventing them. The factor is
-2 and not Student's quantile because the binomial terms, which have thousands of degrees of freedom, dominate.
-A paired test (McNemar's) would be sharper but needs the predictions image by image. One run is not judged.
-"""
-
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.judgement import judge
 from analysis.measures import MEASURES, measure
 from analysis.records import Run, Study
-
-TEST_IMAGES = 10_000
-"""Test images of Fashion-MNIST."""
 
 
 def _columns(words: str) -> list[str]:
@@ -124,18 +109,18 @@ def headline(cases: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(chosen) if chosen else cases
 
 
-def summary(baseline: str, run_rows: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """One row a model, from the frames `runs` and `latency`; changes are relative to the model called `baseline`.
+def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """One row a model, from the frames `runs` and `latency` of `study`; changes are relative to its baseline.
 
     `parameters_change` is a fraction, `test_error_change` a difference of error rates, `*_us` are medians in
     microseconds and `speedup_batch1` is torch's median over ONNX Runtime's. `latency_valid` is false if either of the
     two measurements says that it is not to be believed.
     """
     by_model = {str(model): rows for model, rows in run_rows.groupby("model", sort=False)}
+    wrong = {model: np.stack([run.wrong for run in study.runs if run.model == model]) for model in study.models}
     at_batch_1 = headline(cases[cases["batch"] == 1])
     rows = []
     for model, own in by_model.items():
-        errors = _floats(own["test_error"])
         row = {
             "model": model,
             "runs": len(own),
@@ -148,33 +133,12 @@ def summary(baseline: str, run_rows: pd.DataFrame, cases: pd.DataFrame) -> pd.Da
             "verdict": "not judged",
             **_latency(at_batch_1[at_batch_1["model"] == model]),
         }
-        if baseline in by_model:
-            reference = by_model[baseline]
+        if study.baseline in by_model:
+            reference = by_model[study.baseline]
             row["parameters_change"] = own["parameters"].iloc[0] / reference["parameters"].iloc[0] - 1
-            row |= {"verdict": "baseline"} if model == baseline else judge(errors, _floats(reference["test_error"]))
+            row |= {"verdict": "baseline"} if model == study.baseline else judge(wrong[model], wrong[study.baseline])
         rows.append(row)
     return _frame(SUMMARY, rows)
-
-
-def judge(errors: Sequence[float], baseline: Sequence[float], images: int = TEST_IMAGES) -> dict[str, Any]:
-    """`verdict`, `test_error_change` and `test_error_noise` of the runs' error rates against the baseline's.
-
-    The criterion is the one in this module's docstring.
-    """
-    mean, reference = pd.Series(errors).mean(), pd.Series(baseline).mean()
-    change = mean - reference
-    if min(len(errors), len(baseline)) < 2:
-        return {"verdict": "not judged", "test_error_change": change}
-    seeds = sum(pd.Series(sample).var(ddof=1) / len(sample) for sample in (errors, baseline))
-    choice_of_images = binomial_error(mean, images) ** 2 + binomial_error(reference, images) ** 2
-    noise = 2 * math.sqrt(seeds + choice_of_images)
-    verdict = "not distinguishable" if abs(change) <= noise else "better" if change < 0 else "worse"
-    return {"verdict": verdict, "test_error_change": change, "test_error_noise": noise}
-
-
-def binomial_error(rate: float, images: int = TEST_IMAGES) -> float:
-    """The standard error of an error rate counted on `images` independent images: sqrt(p (1 - p) / N)."""
-    return math.sqrt(rate * (1 - rate) / images)
 
 
 def _latency(cases: pd.DataFrame) -> dict[str, Any]:
@@ -191,7 +155,3 @@ def _latency(cases: pd.DataFrame) -> dict[str, Any]:
 def _frame(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Rows as a frame of just these columns; what a row lacks is missing there, an empty field in the CSV file."""
     return pd.DataFrame(list(rows), columns=list(columns))
-
-
-def _floats(values: "pd.Series[Any]") -> list[float]:
-    return [float(value) for value in values]

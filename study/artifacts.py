@@ -45,6 +45,11 @@ class RunFiles:
         return self.folder / "history.csv"
 
     @property
+    def predictions(self) -> Path:
+        """Label and predicted class of every test image."""
+        return self.folder / "predictions.csv"
+
+    @property
     def resume(self) -> Path:
         """State after the last whole epoch of a run that is not finished; gone once it is."""
         return self.folder / "resume.pt"

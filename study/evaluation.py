@@ -1,6 +1,7 @@
 """The errors of a network on a set of images."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
@@ -22,8 +23,21 @@ def logits(network: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([network(batch) for batch in batches(images)])
 
 
-def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Error rate (a fraction) and mean cross-entropy (nats) on uint8 images [N, C, H, W] and int64 labels [N]."""
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network makes of a set of images."""
+
+    error: float
+    """Share of images whose class is not the label."""
+    loss: float
+    """Mean cross-entropy in nats."""
+    predicted: list[int]
+    """The class of each image."""
+
+
+def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> Evaluation:
+    """Evaluate `network` on uint8 images [N, C, H, W] and int64 labels [N]."""
     found = logits(network, images)
-    error = (found.argmax(1) != labels).double().mean().item()
-    return error, F.cross_entropy(found.double(), labels).item()
+    predicted = found.argmax(1)
+    error = (predicted != labels).double().mean().item()
+    return Evaluation(error, F.cross_entropy(found.double(), labels).item(), predicted.tolist())

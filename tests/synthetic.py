@@ -1,6 +1,7 @@
 """Artifacts as the earlier stages would leave them, small and made up: records that fit their schemas, ONNX files."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ ENVIRONMENT: dict[str, Any] = {
     "dirty": False,
 }
 CHECKPOINT = "c" * 64
+IMAGES = 1000
+"""Test images, of two classes in turns; test errors are multiples of 1 / IMAGES."""
 
 
 def write_model(path: Path, weights: dict[str, np.ndarray]) -> None:
@@ -60,7 +63,7 @@ def write_run(
     parameters: int = 61_706,
     epochs: int = 3,
 ) -> None:
-    """A finished and exported run."""
+    """A finished and exported run, which gets the first images of the test set wrong: `test_error` of IMAGES."""
     files = artifacts.run(model, seed)
     write_model(files.onnx, weights)
     record = {
@@ -101,6 +104,8 @@ def write_run(
             "environment": ENVIRONMENT,
         },
     )
+    wrong = round(test_error * IMAGES)
+    write_predictions(files.predictions, [1] * wrong + [0] * (IMAGES - wrong))
     columns = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
     write_csv(
         files.history,
@@ -110,6 +115,12 @@ def write_run(
             for n in range(1, epochs + 1)
         ),
     )
+
+
+def write_predictions(path: Path, wrong: Iterable[int]) -> None:
+    """Predictions that are wrong where `wrong` is 1."""
+    rows = ({"label": i % 2, "predicted": i % 2 ^ w} for i, w in enumerate(wrong))
+    write_csv(path, ("label", "predicted"), rows)
 
 
 def case(

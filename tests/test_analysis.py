@@ -21,13 +21,15 @@ import pytest
 from analysis import presentation, tables
 from analysis.__main__ import main
 from analysis.files import REPORT, find
+from analysis.judgement import Wrong, image_variance, judge
 from analysis.presentation import escape
+from analysis.publish import PUBLISHED, publish
 from analysis.records import read_study
-from analysis.tables import binomial_error, headline, judge
+from analysis.tables import headline
 from study.artifacts import Artifacts
 from study.catalogue import entry
 from study.errors import StudyError
-from tests.synthetic import case, edit_json, layers, write_bench, write_run
+from tests.synthetic import IMAGES, case, edit_json, layers, write_bench, write_predictions, write_run
 
 PROJECT = Path(__file__).parent.parent
 BASELINE_ERRORS = (0.080, 0.083, 0.079)
@@ -125,7 +127,7 @@ class TestFiles:
     def test_fresh_makes_the_report_again(self, reported: tuple[Path, str, str]) -> None:
         assert analyse(reported[0], "--fresh")[0] == reported[1]
 
-    @pytest.mark.parametrize("name", ["record", "history", "export", "onnx"])
+    @pytest.mark.parametrize("name", ["record", "history", "predictions", "export", "onnx"])
     def test_a_change_in_any_file_of_a_run_is_noticed(self, artifacts: Artifacts, name: str) -> None:
         before = find(artifacts, ("baseline",)).fingerprint()
         with getattr(artifacts.run("baseline", 0), name).open("ab") as file:
@@ -210,7 +212,7 @@ class TestSummary:
     def test_one_run_has_no_spread_and_is_not_judged(self, artifacts: Artifacts) -> None:
         write_run(artifacts, "gap", 0, {}, test_error=0.5)
         study = read_study(find(artifacts, ("baseline", "gap")))
-        summary = tables.summary("baseline", tables.runs(study), tables.latency(study))
+        summary = tables.summary(study, tables.runs(study), tables.latency(study))
         gap = summary.set_index("model").loc["gap"]
         assert (gap["runs"], gap["verdict"]) == (1, "not judged")
         assert summary["test_error_std"].isna().all()
@@ -220,7 +222,7 @@ class TestSummary:
         text = (reported[0] / "report" / "summary.md").read_text()
         assert "| 10.30 ± 0.26 |" in re.sub(" +", " ", text)
         assert "\N{MINUS SIGN}79.7 %" in text
-        for fact in ("n = 2 or 3 runs", "Imagined(R) CPU", "torch 2.13.0", "commit 0123456789ab", "0.27 points"):
+        for fact in ("n = 2 or 3 runs", "Imagined(R) CPU", "torch 2.13.0", "commit 0123456789ab", "1,000 test images"):
             assert fact in text
 
     def test_latex_has_balanced_groups_and_only_escaped_specials(self, reported: tuple[Path, str, str]) -> None:
@@ -241,28 +243,57 @@ class TestSummary:
         assert escape(r"a_b & 5 % \x{}") == r"a\_b \& 5 \% \textbackslash{}x\{\}"
 
 
+def wrong(*runs: tuple[int, int], images: int = 10_000) -> Wrong:
+    """A run for each (first, last): it gets the images from `first` on and before `last` wrong."""
+    return np.array([[first <= i < last for i in range(images)] for first, last in runs])
+
+
 class TestJudgement:
-    def test_the_noise_is_twice_the_standard_error_of_the_difference(self) -> None:
-        judged = judge([0.10, 0.12], [0.20, 0.20, 0.23], images=1000)
-        means = 0.11, 0.21
-        variance = 0.0002 / 2 + 0.0003 / 3 + sum(p * (1 - p) / 1000 for p in means)
-        assert judged["test_error_noise"] == pytest.approx(2 * math.sqrt(variance))
-        assert judged["test_error_change"] == pytest.approx(-0.10)
+    def test_the_noise_is_twice_the_standard_error_of_the_mean_difference(self) -> None:
+        model = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
+        baseline = np.array([[1, 1, 1, 0], [0, 1, 1, 1], [0, 1, 1, 1]], dtype=bool)
+        e = [1 - 1 / 3, 1 / 2 - 1, 0 - 1, 0 - 2 / 3]
+        seeds = statistics.variance([2 / 4, 1 / 4]) / 2 + 0  # all runs of the baseline have three errors
+        judged = judge(model, baseline)
+        assert judged["test_error_change"] == pytest.approx(statistics.mean(e), abs=1e-15)
+        assert judged["test_error_change"] == pytest.approx(3 / 8 - 3 / 4, abs=1e-15)
+        assert judged["test_error_noise"] == pytest.approx(2 * math.sqrt(seeds + statistics.variance(e) / 4))
 
-    @pytest.mark.parametrize(
-        ("errors", "verdict"),
-        [
-            ((0.060, 0.061), "better"),
-            ((0.100, 0.101), "worse"),
-            ((0.084, 0.085), "not distinguishable"),
-            ((0.040, 0.160), "not distinguishable"),  # 2 points apart on average, but so are the seeds
-        ],
-    )
-    def test_only_differences_beyond_the_noise_are_called_so(self, errors: tuple[float, ...], verdict: str) -> None:
-        assert judge(errors, (0.080, 0.081))["verdict"] == verdict
+    @pytest.mark.parametrize(("b", "c"), [(60, 40), (30, 100), (7, 0)])
+    def test_with_one_run_each_the_choice_of_images_gives_mcnemars_statistic(self, b: int, c: int) -> None:
+        n, both = 10_000, 500
+        model, baseline = wrong((0, both + b)), wrong((0, both)) | wrong((n - c, n))
+        z = (model.mean() - baseline.mean()) / math.sqrt(image_variance(model, baseline))
+        assert z == pytest.approx((b - c) / math.sqrt(b + c), rel=1e-3)
+        exactly = (b - c) / math.sqrt((b + c - (b - c) ** 2 / n) / (1 - 1 / n))
+        assert z == pytest.approx(exactly, rel=1e-12)
 
-    def test_an_error_of_20_percent_on_10_000_images_has_a_standard_error_of_0_4_points(self) -> None:
-        assert binomial_error(0.2) == pytest.approx(0.004, abs=1e-15)
+    def test_pairing_tells_apart_what_unpaired_errors_do_not(self) -> None:
+        """8.5 and 8 %, and whatever the one gets wrong the other does too."""
+        model, baseline = wrong((0, 850), (0, 850)), wrong((0, 800), (0, 800))
+        judged = judge(model, baseline)
+        assert judged["verdict"] == "worse"
+        assert judge(baseline, model)["verdict"] == "better"
+        unpaired = 2 * math.sqrt(0.085 * 0.915 / 10_000 + 0.08 * 0.92 / 10_000)
+        assert judged["test_error_noise"] < judged["test_error_change"] < unpaired
+
+    def test_the_same_errors_on_other_images_are_not_told_apart(self) -> None:
+        judged = judge(wrong((0, 850), (0, 850)), wrong((900, 1700), (900, 1700)))
+        assert judged["test_error_change"] == pytest.approx(0.005)
+        assert judged["verdict"] == "not distinguishable"
+
+    def test_a_difference_no_larger_than_that_between_seeds_is_not_told_apart(self) -> None:
+        assert judge(wrong((0, 400), (0, 1600)), wrong((0, 800), (0, 810)))["verdict"] == "not distinguishable"
+
+    def test_the_same_runs_are_not_told_apart(self) -> None:
+        runs = wrong((0, 800), (100, 920))
+        judged = judge(runs, runs[::-1])
+        assert (judged["test_error_change"], judged["verdict"]) == (0, "not distinguishable")
+
+    @pytest.mark.parametrize(("runs", "others"), [(1, 3), (3, 1)])
+    def test_one_run_of_either_is_not_judged(self, runs: int, others: int) -> None:
+        judged = judge(wrong(*[(0, 5000)] * runs), wrong(*[(0, 800)] * others))
+        assert judged == {"verdict": "not judged", "test_error_change": pytest.approx(0.42)}
 
 
 class TestRunsAndConvergence:
@@ -452,14 +483,14 @@ class TestInputs:
 
     def test_without_the_baseline_nothing_is_compared(self, artifacts: Artifacts) -> None:
         study = read_study(find(artifacts, ("gap", "baseline")))
-        (row,) = tables.summary(study.baseline, tables.runs(study), tables.latency(study)).to_dict("records")
+        (row,) = tables.summary(study, tables.runs(study), tables.latency(study)).to_dict("records")
         assert row["verdict"] == "not judged"
         assert math.isnan(row["parameters_change"])
 
     def test_the_first_model_named_is_the_baseline(self, artifacts: Artifacts) -> None:
         write_run(artifacts, "gap", 0, {}, parameters=30_853)
         study = read_study(find(artifacts, ("gap", "baseline")))
-        summary = tables.summary(study.baseline, tables.runs(study), tables.latency(study))
+        summary = tables.summary(study, tables.runs(study), tables.latency(study))
         assert list(summary["verdict"]) == ["baseline", "not judged"]
         assert list(summary["parameters_change"]) == [0, 1]
 
@@ -506,6 +537,49 @@ class TestInputs:
         path.write_text(path.read_text().replace("0.05", "fast"))
         assert "fast" in refusal(artifacts)
 
+    def test_missing_predictions_are_refused(self, artifacts: Artifacts) -> None:
+        artifacts.run("baseline", 0).predictions.unlink()
+        message = refusal(artifacts)
+        assert "predictions.csv is missing" in message
+        assert "`python -m train baseline --fresh`" in message
+
+    @pytest.mark.parametrize(
+        ("content", "found"),
+        [
+            (b"", "found ''"),
+            (b"0,0\n1,1\n", "found '0,0'"),
+            (b"label,predicted\n", "found none"),
+            (b"label,predicted\n0,0\n1,\n", "found '1,'"),
+            (b"label,predicted\n0,0\n1,1.5\n", "found '1,1.5'"),
+            (b"label,predicted\n0,0,0\n", "found '0,0,0'"),
+            (b"label,predicted\n0,0\n\n1,1\n", "found ''"),
+            (b"label,predicted\n0,\xff\n", "decode"),
+        ],
+    )
+    def test_damaged_predictions_are_refused(self, artifacts: Artifacts, content: bytes, found: str) -> None:
+        artifacts.run("baseline", 0).predictions.write_bytes(content)
+        message = refusal(artifacts)
+        assert found in message
+        assert "`python -m train baseline --fresh`" in message
+
+    def test_predictions_that_are_not_as_often_wrong_as_the_record_says_are_refused(self, artifacts: Artifacts) -> None:
+        write_predictions(artifacts.run("baseline", 0).predictions, [1] * 81 + [0] * (IMAGES - 81))
+        assert "expected the test error of run.json, 0.08, found 0.081" in refusal(artifacts)
+
+    def test_cut_predictions_are_refused(self, artifacts: Artifacts) -> None:
+        path = artifacts.run("baseline", 0).predictions
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-10]))
+        assert "expected the test error of run.json" in refusal(artifacts)
+
+    @pytest.mark.parametrize("images", [IMAGES - 100, IMAGES])
+    def test_runs_with_other_labels_are_refused(self, artifacts: Artifacts, images: int) -> None:
+        write_run(artifacts, "baseline", 1, layers(1), test_error=0)
+        rows = "".join(f"{(i + 1) % 2},{(i + 1) % 2}\n" for i in range(images))
+        artifacts.run("baseline", 1).predictions.write_text("label,predicted\n" + rows)
+        message = refusal(artifacts)
+        assert f"{artifacts.run('baseline', 1).predictions}: expected the labels of" in message
+        assert "`python -m train baseline --fresh`" in message
+
     def test_a_recipe_other_than_the_catalogues_is_told(self, artifacts: Artifacts) -> None:
         recipe = {**asdict(entry("baseline").recipe), "epochs": 2}
         edit_json(artifacts.run("baseline", 0).record, recipe=recipe)
@@ -527,6 +601,89 @@ def refusal(artifacts: Artifacts) -> str:
     assert "\n" not in message
     assert str(artifacts.root) in message
     return message
+
+
+README = """# A study
+
+Before.
+
+<!-- results: anything -->
+old \\1 results
+<!-- end of results -->
+
+After.
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository for the command to publish into."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "README.md").write_text(README)
+    monkeypatch.setattr("analysis.files.PROJECT", folder)
+    return folder
+
+
+class TestPublish:
+    def test_tables_and_pictures_are_copied_and_the_summary_is_put_into_the_readme(
+        self, artifacts: Artifacts, project: Path
+    ) -> None:
+        output, _ = analyse(artifacts.root, "--models", "baseline", "--publish")
+        study = project / "docs" / "study"
+        assert {path.name for path in study.iterdir()} == set(PUBLISHED)
+        for name in PUBLISHED:
+            assert (study / name).read_bytes() == (artifacts.report / name).read_bytes()
+        summary = (artifacts.report / "summary.md").read_text()
+        assert (project / "README.md").read_text() == README.replace("old \\1 results\n", f"\n{summary}\n")
+        written = [f"wrote {study / name}" for name in PUBLISHED] + [f"wrote {project / 'README.md'}"]
+        assert output.splitlines()[len(REPORT) :] == written
+
+    def test_a_report_that_is_up_to_date_is_published_and_a_second_time_changes_nothing(
+        self, artifacts: Artifacts, project: Path
+    ) -> None:
+        analyse(artifacts.root)
+        assert not (project / "docs").exists()
+        assert analyse(artifacts.root, "--publish")[0].startswith("nothing to do: ")
+        once = {path: path.read_bytes() for path in project.rglob("*.*")}
+        analyse(artifacts.root, "--publish")
+        assert {path: path.read_bytes() for path in project.rglob("*.*")} == once
+        assert len(once) == len(PUBLISHED) + 1
+
+    def test_large_convergence_is_left_out_and_an_older_one_removed(self, artifacts: Artifacts, project: Path) -> None:
+        analyse(artifacts.root, "--publish")
+        path = project / "docs" / "study" / "convergence.csv"
+        assert path.is_file()
+        (artifacts.report / "convergence.csv").write_bytes(b"\n" * 300_000)
+        assert path not in list(publish(artifacts.report, project))
+        assert not path.exists()
+        assert path.with_suffix(".png").is_file()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "# A study\n",
+            README.replace("<!-- end of results -->", ""),
+            README.replace("<!-- results: anything -->", ""),
+            README + README,
+            None,
+        ],
+    )
+    def test_without_one_place_for_the_results_nothing_is_written(
+        self, artifacts: Artifacts, project: Path, text: str | None
+    ) -> None:
+        (project / "README.md").unlink() if text is None else (project / "README.md").write_text(text)
+        with pytest.raises(StudyError, match=r"README\.md: expected one line '<!-- results: \.\.\. -->'"):
+            analyse(artifacts.root, "--publish")
+        assert not (project / "docs").exists()
+        assert text is None or (project / "README.md").read_text() == text
+
+    def test_the_readme_of_this_project_has_the_published_summary(self) -> None:
+        readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+        _, _, below = readme.partition("<!-- results: ")
+        between, end, _ = below.partition("<!-- end of results -->")
+        assert end
+        assert between.partition("-->\n")[2].strip() == (PROJECT / "docs/study/summary.md").read_text().strip()
 
 
 class TestImports:

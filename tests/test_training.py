@@ -108,6 +108,8 @@ def test_errors_are_those_of_the_plain_operators(few: Images, tmp_path: Path) ->
             x = F.linear(x, state[f"{layer}.weight"].double(), state[f"{layer}.bias"].double())
             x = x if layer == "fc3" else F.relu(x)
         assert record[f"{part}_error"] == pytest.approx((x.argmax(1) != labels).double().mean().item(), abs=1e-9)
+        predicted = [row["predicted"] for row in csv.DictReader(files.predictions.open())]
+        assert part == "train" or predicted == [str(c) for c in x.argmax(1).tolist()]
         assert record[f"{part}_loss"] == pytest.approx(F.cross_entropy(x, labels).item(), rel=1e-5)
 
 

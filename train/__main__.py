@@ -148,11 +148,12 @@ def evaluate(entries: list[Entry], options: argparse.Namespace) -> int:
     differing = 0
     for entry, files in runs:
         recorded = read_json(files.record, "run/1", "train it again")["test_error"]
-        error, loss = evaluation.evaluate(checkpoints.load(entry, files), *test)
-        same = error == recorded
+        found = evaluation.evaluate(checkpoints.load(entry, files), *test)
+        same = found.error == recorded
         differing += not same
         verdict = "as in run.json" if same else f"run.json says {100 * recorded:.2f} %"
-        print(f"{entry.name} seed {files.seed}: test error {100 * error:.2f} %, loss {loss:.4f}, {verdict}", flush=True)
+        text = f"test error {100 * found.error:.2f} %, loss {found.loss:.4f}, {verdict}"
+        print(f"{entry.name} seed {files.seed}: {text}", flush=True)
     return 1 if differing else 0
 
 

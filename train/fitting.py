@@ -27,6 +27,7 @@ from study.networks import build, parameters
 from train.augmentation import Augmentation
 from train.penalties import kernels, penalty, penalty_step
 
+PREDICTIONS = ("label", "predicted")
 HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
 
 
@@ -182,26 +183,27 @@ def _resume(files: RunFiles, entry: Entry, trainer: Trainer) -> list[dict[str, A
 def _finish(
     entry: Entry, files: RunFiles, trainer: Trainer, images: Images, history: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Evaluate, then write checkpoint.pt and, last, run.json, which declares the run finished."""
+    """Evaluate, then write the checkpoint, the predictions and, last, run.json, which declares the run finished."""
     recipe, network = entry.recipe, trainer.network
-    train_error, train_loss = evaluate(network, *images.train)
-    test_error, test_loss = evaluate(network, *images.test)
-    if not math.isfinite(train_loss + test_loss):
+    train, test = evaluate(network, *images.train), evaluate(network, *images.test)
+    if not math.isfinite(train.loss + test.loss):
         files.resume.unlink(missing_ok=True)
-        raise DivergedError(f"the loss of the trained network is {train_loss} on the training images")
+        raise DivergedError(f"the loss of the trained network is {train.loss} on the training images")
     seconds = sum(row["seconds"] for row in history)
     rate_sum = sum(trainer.rate(step) for step in range(recipe.epochs * trainer.steps))
     write_bytes(files.checkpoint, serialise(network.state_dict()))
+    pairs = zip(images.test[1].tolist(), test.predicted, strict=True)
+    write_csv(files.predictions, PREDICTIONS, (dict(zip(PREDICTIONS, pair, strict=True)) for pair in pairs))
     record = {
         "schema": "run/1",
         "model": files.model,
         "seed": files.seed,
         "network": entry.network,
         "parameters": parameters(network),
-        "train_error": train_error,
-        "test_error": test_error,
-        "train_loss": train_loss,
-        "test_loss": test_loss,
+        "train_error": train.error,
+        "test_error": test.error,
+        "train_loss": train.loss,
+        "test_loss": test.loss,
         "penalty": penalty(kernels(network), recipe),
         "learning_rate_sum": rate_sum,
         "penalty_strength": rate_sum * (recipe.l1 + recipe.l2),
