@@ -50,4 +50,4 @@ def seed_variance(wrong: Wrong) -> float:
 def image_variance(wrong: Wrong, baseline: Wrong) -> float:
     """The variance of the difference that is due to the choice of the test images: var(e_i) / N."""
     differences = wrong.mean(axis=0) - baseline.mean(axis=0)
-    return float(differences.var(ddof=1)) / differences.size
+    return float(differences.var(ddof=1) / differences.size)

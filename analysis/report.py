@@ -33,7 +33,7 @@ def write(study: Study, folder: Path) -> Iterator[Path]:
     table = presentation.summary(frames["summary"])
     facts = presentation.facts(study, frames["summary"], frames["latency"])
     for suffix, text in ((".md", presentation.markdown), (".tex", presentation.latex)):
-        write_text(folder / f"summary{suffix}", text(table, facts))
+        write_text(folder / f"summary{suffix}", text(table, [*facts, *(f"Note: {note}." for note in study.notes)]))
         yield folder / f"summary{suffix}"
 
     pictures = {}

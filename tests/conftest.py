@@ -14,6 +14,8 @@ import pytest
 
 from study import fashion_mnist
 from study.artifacts import Artifacts
+from tests.reporting import analyse, write_study
+from tests.synthetic import layers, write_run
 
 ROOT = Path(__file__).parent.parent
 Serve = Callable[[dict[str, bytes]], str]
@@ -103,3 +105,19 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     exported = run("export", "baseline", "gap", "--artifacts", root)
     assert exported.returncode == 0, exported.stderr
     return Trained(Artifacts(root), made.stdout + exported.stdout)
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """An artifacts folder with its report, and what the command said."""
+    root = tmp_path_factory.mktemp("artifacts")
+    write_study(Artifacts(root))
+    return (root, *analyse(root))
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    """An artifacts folder with one run of the baseline and nothing else."""
+    artifacts = Artifacts(tmp_path / "artifacts")
+    write_run(artifacts, "baseline", 0, layers(0))
+    return artifacts

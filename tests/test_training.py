@@ -189,10 +189,9 @@ def test_finished_means_this_recipe_this_network_and_this_checkpoint(few: Images
 
 
 def test_the_pipeline_learns_on_the_real_images(trained: Trained) -> None:
-    for model in ("baseline", "gap"):
-        record = read_json(trained.artifacts.run(model, 0).record, "run/1", "")
-        assert record["test_error"] < 0.25
-        assert record["environment"]["packages"]["torch"] == torch.__version__
+    record = read_json(trained.artifacts.run("baseline", 0).record, "run/1", "")
+    assert record["test_error"] < 0.25
+    assert record["environment"]["packages"]["torch"] == torch.__version__
     assert "baseline seed 0  epoch 1/1  loss" in trained.log
 
 
