@@ -207,7 +207,7 @@ def latency(frame: pd.DataFrame) -> Figure:
         axis.set(ylim=(len(models) - 0.5, -0.5), yticks=range(len(models)), yticklabels=models)
         axis.set_title(f"batch {batch}", loc="left")
         _microseconds(axis, panel)
-    axes[-1, 0].set_xlabel("microseconds a call: median with 95 % interval (hollow: invalid)")
+    axes[-1, 0].set_xlabel("microseconds a call (log scale): median with 95 % interval; hollow: invalid")
     dots = [Line2D([], [], linestyle="", label=RUNTIMES.get(name, name), **_dot(i)) for i, name in enumerate(runtimes)]
     _legend_above(figure, dots)
     return figure
@@ -229,16 +229,13 @@ def _medians(axis: Axes, own: pd.DataFrame, heights: list[float], i: int) -> Non
 
 
 def _microseconds(axis: Axes, panel: pd.DataFrame) -> None:
-    """The axis of times: from zero, or logarithmic where the slowest is more than four times the fastest."""
+    """The axis of times: logarithmic in every panel, so that equal ratios are equal distances."""
     axis.grid(True, axis="x")
     low, high = panel["median_low_seconds"].min() * 1e6, panel["median_high_seconds"].max() * 1e6
-    if high > 4 * low:
-        axis.set_xscale("log")
-        axis.set_xlim(low / 1.25, high * 1.25)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_minor_locator(NullLocator())
-    else:
-        axis.set_xlim(0, high * 1.08)
+    axis.set_xscale("log")
+    axis.set_xlim(low / 1.25, high * 1.25)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter("{x:g}")
 
 
