@@ -65,7 +65,7 @@ class Inputs:
     def reported(self, fingerprint: str) -> bool:
         """Whether there is a whole report made from inputs with this fingerprint."""
         whole = all((self.artifacts.report / name).is_file() for name in REPORT)
-        return whole and self.mark.is_file() and self.mark.read_text().strip() == fingerprint
+        return whole and self.mark.is_file() and self.mark.read_bytes().strip() == fingerprint.encode()
 
 
 def sources() -> list[Path]:

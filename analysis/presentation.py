@@ -15,6 +15,8 @@ from analysis.tables import headline
 TIMES = "\N{MULTIPLICATION SIGN}"
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
+SETTINGS = ("seed", "threads", "mode")
+"""Columns of `latency` that are told in a sentence where all cases have them in common."""
 MEASURES = {"hoyer": "Hoyer", "gini": "Gini", "exact_zeros": "share of exact zeros"}
 
 LATEX = {
@@ -122,19 +124,23 @@ def sparsity(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def latency(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a benchmark case; medians and their 95 % intervals in microseconds for a whole batch."""
+    """One row a benchmark case; medians and their 95 % intervals in microseconds for a whole batch.
+
+    What is in `common_settings` has no column.
+    """
 
     def median(row: Any) -> str:
         low, high = number(row.median_low_seconds, ",.1f", 1e6), number(row.median_high_seconds, ",.1f", 1e6)
         return f"{number(row.median_seconds, ',.1f', 1e6)} ({low} to {high})"
 
-    return _texts(
+    table = _texts(
         frame,
         {
             "model": lambda row: row.model,
             "seed": lambda row: str(row.seed),
             "batch": lambda row: str(row.batch),
             "runtime": lambda row: row.runtime,
+            "valid": lambda row: "yes" if row.valid else "NO",
             "threads": lambda row: str(row.threads),
             "mode": lambda row: row.mode,
             "samples": lambda row: f"{row.samples:,}",
@@ -144,9 +150,14 @@ def latency(frame: pd.DataFrame) -> pd.DataFrame:
             "images/s": lambda row: number(row.images_per_second, ",.0f"),
             "largest difference": lambda row: number(row.parity_max_abs_difference, ".1e"),
             "cores used": lambda row: number(row.cores_used, ".2f"),
-            "valid": lambda row: "yes" if row.valid else "NO",
         },
     )
+    return table.drop(columns=list(common_settings(frame)))
+
+
+def common_settings(frame: pd.DataFrame) -> dict[str, str]:
+    """The settings that are the same in all rows of `latency`."""
+    return {name: str(frame[name].iloc[0]) for name in SETTINGS if frame[name].nunique() == 1}
 
 
 def facts(study: Study, frame: pd.DataFrame, cases: pd.DataFrame) -> list[str]:

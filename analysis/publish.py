@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from analysis.files import PICTURES
 from study.artifacts import write_bytes, write_text
 from study.errors import StudyError
 
@@ -11,7 +12,7 @@ PUBLISHED = (
     "summary.csv",
     "summary.md",
     "runs.csv",
-    *(f"{name}{suffix}" for name in ("sparsity", "latency", "convergence") for suffix in (".csv", ".png")),
+    *(f"{name}{suffix}" for name in PICTURES for suffix in (".csv", ".png")),
 )
 LARGEST_CONVERGENCE = 300_000
 """Bytes from which on convergence.csv is not published; of all tables it alone grows with the number of epochs."""

@@ -5,9 +5,9 @@ from the checkpoint whose errors are reported, a measurement must be of an ONNX 
 of all runs must be of the same test images and as often wrong as their records say.
 """
 
-import csv
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from analysis.files import Inputs
 from analysis.weights import Layer, fully_connected
-from study.artifacts import Artifacts, RunFiles, current_export, read_bench, read_json
+from study.artifacts import HISTORY, PREDICTIONS, Artifacts, RunFiles, current_export, read_bench, read_json
 from study.catalogue import entry
 from study.errors import StudyError
 
-HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
-PREDICTIONS = "label,predicted"
 PREDICTION = re.compile("[0-9]{1,9},[0-9]{1,9}")
+NUMBER = re.compile(r"\b[0-9]+(?:\.[0-9]+)?\b")
 MEASURE_LATENCY = "run `pytest bench --benchmark-json={}` to measure"
 
 
@@ -95,7 +94,7 @@ def read_run(files: RunFiles) -> Run:
             f"{record['seed']}; {retrain}"
         )
     export = current_export(files)
-    history = _read_history(files, retrain)
+    history = _read_history(files, record["epochs"], retrain)
     labels, predicted = _read_predictions(files, retrain)
     wrong = predicted != labels
     if abs(wrong.mean() - record["test_error"]) > 1e-9:
@@ -107,21 +106,38 @@ def read_run(files: RunFiles) -> Run:
     return Run(files.model, files.seed, record, export, history, labels, wrong, layers)
 
 
-def _read_history(files: RunFiles, remedy: str) -> tuple[dict[str, float | None], ...]:
+def _read_history(files: RunFiles, epochs: int, remedy: str) -> tuple[dict[str, float | None], ...]:
+    """history.csv by row: every epoch from 1 to `epochs`, whole; only the validation may be empty."""
     try:
-        with files.history.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, restkey="", restval=""))
-        if not rows or tuple(rows[0]) != HISTORY:
-            raise ValueError(f"expected a row an epoch of {','.join(HISTORY)}")
-        history = tuple(
-            {"epoch": int(row["epoch"]), **{key: float(row[key]) if row[key] else None for key in HISTORY[1:]}}
-            for row in rows
-        )
+        text = files.history.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise StudyError(f"{files.history} is missing; {remedy}") from None
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise StudyError(f"{files.history}: {error}; {remedy}") from None
-    return history
+    header, *lines = text.splitlines() or [""]
+    if header != ",".join(HISTORY):
+        raise StudyError(f"{files.history}: expected the header {','.join(HISTORY)}, found {header[:60]!r}; {remedy}")
+    history = []
+    for n, line in enumerate(lines, 1):
+        try:
+            history.append(_read_epoch(n, line))
+        except ValueError:
+            raise StudyError(
+                f"{files.history}: expected epoch {n} with {','.join(HISTORY)}, found {line[:120]!r}; {remedy}"
+            ) from None
+    if len(history) != epochs or not text.endswith("\n"):
+        found = f"{len(history)}" if text.endswith("\n") else f"a row that is cut off, {lines[-1][:120]!r}"
+        raise StudyError(f"{files.history}: expected the {epochs} epochs of run.json, found {found}; {remedy}")
+    return tuple(history)
+
+
+def _read_epoch(n: int, line: str) -> dict[str, float | None]:
+    """A row of history.csv, of epoch `n`; anything else is a ValueError."""
+    fields = dict(zip(HISTORY, line.split(","), strict=True))
+    missing = [column for column, text in fields.items() if not text and not column.startswith("validation_")]
+    if missing or int(fields["epoch"]) != n:
+        raise ValueError(line)
+    return {"epoch": n, **{column: float(fields[column]) if fields[column] else None for column in HISTORY[1:]}}
 
 
 def _read_predictions(files: RunFiles, remedy: str) -> NDArray[np.int64]:
@@ -132,8 +148,9 @@ def _read_predictions(files: RunFiles, remedy: str) -> NDArray[np.int64]:
         raise StudyError(f"{files.predictions} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
         raise StudyError(f"{files.predictions}: {error}; {remedy}") from None
-    if header != PREDICTIONS:
-        raise StudyError(f"{files.predictions}: expected the header {PREDICTIONS}, found {header[:60]!r}; {remedy}")
+    expected = ",".join(PREDICTIONS)
+    if header != expected:
+        raise StudyError(f"{files.predictions}: expected the header {expected}, found {header[:60]!r}; {remedy}")
     damaged = next((line for line in lines if not PREDICTION.fullmatch(line)), None)
     if damaged is not None or not lines:
         found = "none" if damaged is None else repr(damaged[:60])
@@ -161,11 +178,44 @@ def _read_cases(
         )
     if quick := sum(case["quick"] for case in cases):
         notes.append(f"{quick} of {len(cases)} benchmark cases were measured with --quick: a trial, not a result")
+    return cases, bench["environment"], [*notes, *_doubts(cases), *_gaps(cases, runs, remedy)]
+
+
+def _doubts(cases: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Why cases are not valid, a sentence for all reasons that differ in numbers alone; --quick is told apart."""
+    alike = defaultdict(list)
     for case in cases:
-        if not case["valid"]:
-            name = f"{case['model']}, seed {case['seed']}, {case['runtime']}, batch {case['batch']}"
-            notes.append(f"invalid benchmark case {name}: {'; '.join(case['reasons']) or 'no reason given'}")
-    return cases, bench["environment"], notes
+        if not case["valid"] and not case["quick"]:
+            for reason in case["reasons"] or ["no reason given"]:
+                alike[NUMBER.sub("0", reason)].append(reason)
+    for reasons in alike.values():
+        yield (
+            f"{len(reasons)} of {len(cases)} benchmark cases are not valid: {_with_ranges(reasons)} "
+            "(latency.csv says which)"
+        )
+
+
+def _with_ranges(texts: Sequence[str]) -> str:
+    """The one text that all of these are but for their numbers: "1 to 3 cores used" for 3, 1 and 2 cores used."""
+    ranges = iter([sorted(set(numbers), key=float) for numbers in zip(*map(NUMBER.findall, texts), strict=True)])
+
+    def span(_: re.Match[str]) -> str:
+        numbers = next(ranges)
+        return numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+    return NUMBER.sub(span, texts[0])
+
+
+def _gaps(cases: Sequence[dict[str, Any]], runs: Sequence[Run], remedy: str) -> Iterator[str]:
+    """The models that lack a case which others have, or that have none."""
+    measured = {(case["model"], case["runtime"], case["batch"]) for case in cases}
+    wanted = sorted({(batch, runtime) for _, runtime, batch in measured})
+    for model in dict.fromkeys(run.model for run in runs):
+        missing = [f"{runtime} batch {batch}" for batch, runtime in wanted if (model, runtime, batch) not in measured]
+        if len(missing) == len(wanted):
+            yield f"{model} has no benchmark case; {remedy} all"
+        elif missing:
+            yield f"{model} has no benchmark case of {', '.join(missing)}; {remedy} all"
 
 
 def _differences(models: Sequence[str], runs: Sequence[Run]) -> Iterator[str]:

@@ -167,6 +167,6 @@ def doubts(case: Case, samples: Sequence[float], warm_up: WarmUp, cores_used: fl
         reasons.append(f"a quick run: {len(samples)} samples are for a smoke test")
     if not warm_up.stable:
         reasons.append(f"latency was still changing after {warm_up.seconds:.1f} s of warm-up: let the machine rest")
-    if not 0.9 <= cores_used <= case.threads * 1.1:
+    if not 0.9 <= cores_used / case.threads <= 1.1:
         reasons.append(f"{cores_used:.2f} cores used by {case.threads} threads: stop what else runs on this machine")
     return reasons

@@ -1,5 +1,6 @@
 """Options of `pytest bench`, the cases they ask for, and what is added to pytest-benchmark's JSON."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[CASES] = []
-    if config.option.collectonly or config.option.help:
+    """Make sure now that the JSON can be written: pytest-benchmark opens it only when all has been measured.
+
+    It is written beside its place, and moved there by a session that was not cut short: what an earlier session has
+    measured is then not replaced by a part.
+    """
+    target = config.option.benchmark_json
+    if target is None:
         return
-    if config.option.benchmark_json:  # pytest-benchmark opens it only at the end, when all has been measured
-        config.option.benchmark_json.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        raise pytest.UsageError(f"--benchmark-json: expected the name of a file, {target} is a folder")
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(b"")
+    except OSError as error:
+        raise pytest.UsageError(f"--benchmark-json: {error.filename}: {error.strerror}") from None
+    partial.unlink()
+    config.option.benchmark_json = partial
+    config.stash[TARGET] = target
 
 
-CASES = pytest.StashKey[list[Case]]()
+TARGET = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Once pytest-benchmark has written its file, move it to its place if all cases were measured."""
+    yield
+    partial, target = session.config.option.benchmark_json, session.config.stash.get(TARGET, None)
+    if target is not None and partial.is_file() and exitstatus == pytest.ExitCode.OK:
+        partial.replace(target)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -91,5 +115,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for benchmark in session.benchmarks:
         if reasons := benchmark.extra_info.get("reasons"):
             terminalreporter.write_line(f"not valid: {benchmark.name}: {'; '.join(reasons)}")
-    if session.json and session.benchmarks:
-        terminalreporter.write_line(f"wrote {session.json}")
+    target = config.stash.get(TARGET, None)
+    if target is not None and session.benchmarks:
+        partial = session.json.exists()  # it was not moved
+        terminalreporter.write_line(f"not all was measured: wrote {session.json}" if partial else f"wrote {target}")

@@ -30,23 +30,27 @@ class WarmUp:
     """Median latency in the last block."""
 
 
-def warm_up(call: Callable[[], object], limit_seconds: float = WARM_UP_SECONDS) -> WarmUp:
+def warm_up(
+    call: Callable[[], object],
+    limit_seconds: float = WARM_UP_SECONDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> WarmUp:
     """Call until the latency no longer changes: first calls of each batch size compile and allocate."""
-    started = time.perf_counter()
+    started = clock()
     medians: list[float] = []
     calls = 0
     stable = False
-    while not stable and time.perf_counter() - started < limit_seconds:
+    while not stable and clock() - started < limit_seconds:
         block: list[float] = []
         while len(block) < BLOCK_CALLS or sum(block) < BLOCK_SECONDS:
-            before = time.perf_counter()
+            before = clock()
             call()
-            block.append(time.perf_counter() - before)
+            block.append(clock() - before)
         calls += len(block)
         medians.append(statistics.median(block))
         last = medians[-3:]
         stable = len(last) == 3 and max(last) - min(last) <= STABLE * min(last)
-    return WarmUp(calls, time.perf_counter() - started, stable, medians[-1])
+    return WarmUp(calls, clock() - started, stable, medians[-1])
 
 
 def sample_count(call_seconds: float, quick: bool) -> int:

@@ -3,6 +3,8 @@
 import warnings
 
 import onnx
+import onnx.checker
+import onnx.shape_inference
 import torch
 from torch import Tensor, nn
 
@@ -59,7 +61,11 @@ def convert(network: nn.Module, image_shape: tuple[int, ...], metadata: dict[str
     model.ir_version = IR_VERSION
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StudyError(f"{type(network).__name__}: its ONNX file fails the checker ({reason})") from None
     opsets = {(o.domain, o.version) for o in model.opset_import}
     if opsets != {("", OPSET)}:  # torch falls back to another one without a word
         raise StudyError(f"expected opset {OPSET} of ai.onnx alone, the exporter wrote {sorted(opsets)}")

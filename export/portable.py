@@ -8,6 +8,7 @@
 | stack traces and paths at each node | nothing                 | private paths do not belong in a published file   |
 """
 
+import math
 from typing import Any
 
 import onnx
@@ -34,25 +35,30 @@ def _rename_weights(graph: GraphProto, prefix: str) -> None:
 
 def _use_flatten(graph: GraphProto) -> None:
     constants = _integer_constants(graph)
+    shapes = _shapes(graph)
     for node in graph.node:
-        if node.op_type == "Reshape" and _is_batch_by_rest(constants.get(node.input[1])):
+        if node.op_type != "Reshape":
+            continue
+        rest = shapes.get(node.input[0], [0])[1:]  # all but the batch; 0 where an extent is not known
+        if constants.get(node.input[1]) == [-1, math.prod(rest)] and 0 not in rest:
             _replace(node, "Flatten", axis=1)
-
-
-def _is_batch_by_rest(shape: list[int] | None) -> bool:
-    return shape is not None and len(shape) == 2 and shape[0] == -1 and shape[1] > 0
 
 
 def _use_global_average_pool(graph: GraphProto) -> None:
     constants = _integer_constants(graph)
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in graph.value_info}
+    shapes = _shapes(graph)
     for node in graph.node:
-        if node.op_type != "ReduceMean" or len(node.input) != 2 or ranks.get(node.input[0]) != 4:
+        if node.op_type != "ReduceMean" or len(node.input) != 2 or len(shapes.get(node.input[0], [])) != 4:
             continue
         axes = sorted(axis % 4 for axis in constants.get(node.input[1], []))
         keeps = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
         if axes == [2, 3] and keeps:
             _replace(node, "GlobalAveragePool")
+
+
+def _shapes(graph: GraphProto) -> dict[str, list[int]]:
+    """The shapes the exporter has noted, by value; 0 stands for an extent that is not constant."""
+    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.input)}
 
 
 def _integer_constants(graph: GraphProto) -> dict[str, list[int]]:

@@ -20,6 +20,10 @@ import jsonschema
 
 from study.errors import StudyError
 
+HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
+"""Columns of history.csv."""
+PREDICTIONS = ("label", "predicted")
+"""Columns of predictions.csv."""
 SCHEMAS = Path(__file__).parent / "schemas"
 DEFAULT_ROOT = Path("artifacts")
 
@@ -172,7 +176,7 @@ def read_bench(path: Path, remedy: str) -> dict[str, Any]:
 
 def _parse(path: Path, remedy: str) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
@@ -206,6 +210,10 @@ def check(record: Any, schema: str, where: str, remedy: str) -> None:
     if fault is not None:
         message = fault.message if len(fault.message) < 200 else fault.message[:200] + "..."
         raise StudyError(f"{where}: {fault.json_path}: {message}; {remedy}")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")  # Python's parser would take NaN and Infinity
 
 
 @cache

@@ -6,6 +6,7 @@ A model is one entry. To add one, add a line to `ENTRIES` (and, for a new archit
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from study.errors import StudyError
 
@@ -23,7 +24,7 @@ class Recipe:
       w <- w - lr * l1 * sign(w) (`l1_update="subgradient"`), which never leaves an exact zero.
     """
 
-    epochs: int = 30
+    epochs: int = 28
     batch_size: int = 256
     learning_rate: float = 0.1
     """Peak of the one-cycle schedule: linear from 0 over `warmup` of the steps, then linear back to 0."""
@@ -34,11 +35,15 @@ class Recipe:
     """Mirror every image in every other epoch, half of them in the first (alternating flips)."""
     shift: int = 1
     """Move each image by up to this many pixels in both directions, anew in each epoch."""
-    unshifted: int = 8
+    unshifted: int = 6
     """So many epochs at the end are without shifts."""
     l1: float = 0.0
-    l1_update: str = "proximal"
+    l1_update: Literal["proximal", "subgradient"] = "proximal"
     l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.l1_update not in ("proximal", "subgradient"):
+            raise ValueError(f"l1_update: expected 'proximal' or 'subgradient', found {self.l1_update!r}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def load(entry: Entry, files: RunFiles) -> nn.Module:
     Raises:
         StudyError: the run is not finished, or the file is not the one its run.json describes.
     """
-    remedy = f"run `python -m train {entry.name} --seeds {files.seed}`"
+    remedy = f"run `python -m train {entry.name} --seeds {files.seed} --fresh`"
     record = read_json(files.record, "run/1", remedy)
     if not files.checkpoint.is_file():
         raise StudyError(f"{files.checkpoint} is missing; {remedy}")
@@ -31,7 +31,7 @@ def load(entry: Entry, files: RunFiles) -> nn.Module:
     try:
         network.load_state_dict(torch.load(files.checkpoint, weights_only=True))
     except (RuntimeError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise StudyError(
             f"{files.checkpoint} does not hold the weights of {entry.network} ({reason}); {remedy}"
         ) from None

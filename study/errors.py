@@ -24,9 +24,12 @@ def exit_with(main: Callable[[], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
-        print("interrupted: what was finished is kept, run the same command to go on", file=sys.stderr)
+        print("interrupted: what was finished is kept; run it again (without --fresh) to go on", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of a pipe (`... | head`) has gone: nothing more to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:  # a file that cannot be read or written, where nobody had more to say about it
+        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        code = 2
     sys.exit(code)

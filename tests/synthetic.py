@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from study.artifacts import Artifacts, sha256, write_csv, write_json
+from study.artifacts import HISTORY, PREDICTIONS, Artifacts, sha256, write_csv, write_json
 from study.catalogue import entry
 
 ENVIRONMENT: dict[str, Any] = {
@@ -106,10 +106,9 @@ def write_run(
     )
     wrong = round(test_error * IMAGES)
     write_predictions(files.predictions, [1] * wrong + [0] * (IMAGES - wrong))
-    columns = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
     write_csv(
         files.history,
-        columns,
+        HISTORY,
         (
             {"epoch": n, "lr": 0.05, "train_loss": 1 / n, "train_error": train_error + 0.5 / n, "seconds": 3.0}
             for n in range(1, epochs + 1)
@@ -120,7 +119,7 @@ def write_run(
 def write_predictions(path: Path, wrong: Iterable[int]) -> None:
     """Predictions that are wrong where `wrong` is 1."""
     rows = ({"label": i % 2, "predicted": i % 2 ^ w} for i, w in enumerate(wrong))
-    write_csv(path, ("label", "predicted"), rows)
+    write_csv(path, PREDICTIONS, rows)
 
 
 def case(
@@ -135,7 +134,7 @@ def case(
         "runtime": runtime,
         "batch": batch,
         "threads": 1,
-        "mode": "numpy",
+        "mode": "native",
         "onnx_sha256": sha256(onnx_file) if onnx_file.is_file() else "0" * 64,
         "onnx_bytes": 1000,
         "samples": 100,

@@ -6,6 +6,7 @@ import re
 import statistics
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -41,11 +42,12 @@ class TestFiles:
         assert output == f"nothing to do: {reported[0]}/report is made from these inputs (--fresh makes it again)\n"
         assert {path: path.stat().st_mtime_ns for path in (reported[0] / "report").iterdir()} == before
 
-    def test_the_same_inputs_give_the_same_bytes(self, reported: tuple[Path, str, str], tmp_path: Path) -> None:
-        write_study(Artifacts(tmp_path))
-        assert command(tmp_path).returncode == 0
+    def test_the_same_inputs_give_the_same_bytes(self, reported: tuple[Path, str, str]) -> None:
+        before = {name: (reported[0] / "report" / name).read_bytes() for name in REPORT}
+        write_study(Artifacts(reported[0]))
+        assert command(reported[0], "--fresh").returncode == 0
         for name in REPORT:
-            assert (tmp_path / "report" / name).read_bytes() == (reported[0] / "report" / name).read_bytes(), name
+            assert (reported[0] / "report" / name).read_bytes() == before[name], name
 
     def test_fresh_makes_the_report_again(self, reported: tuple[Path, str, str]) -> None:
         assert analyse(reported[0], "--fresh")[0] == reported[1]
@@ -82,6 +84,13 @@ class TestFiles:
         assert inputs.reported(inputs.fingerprint())
         (artifacts.report / name).unlink()
         assert not inputs.reported(inputs.fingerprint())
+
+    def test_a_report_with_a_damaged_mark_is_made_again(self, artifacts: Artifacts) -> None:
+        assert analyse(artifacts.root)[0].startswith("wrote ")
+        mark = artifacts.report / "inputs.sha256"
+        mark.write_bytes(b"\xff\xfe")
+        assert analyse(artifacts.root)[0].startswith("wrote ")
+        assert analyse(artifacts.root)[0].startswith("nothing to do")
 
 
 class TestSummary:
@@ -249,9 +258,53 @@ class TestLatency:
         assert "1 of 2 benchmark cases" in study.notes[0]
 
     def test_a_quick_measurement_is_called_a_trial(self, artifacts: Artifacts) -> None:
-        write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4, quick=True)])
+        reasons = ["a quick run: 70 samples are for a smoke test", "0.5 cores used by 1 threads"]
+        quick = {"quick": True, "valid": False, "reasons": reasons}
+        write_bench(artifacts, [case(artifacts, "baseline", "torch", batch, 1e-4, **quick) for batch in (1, 32)])
+        study = read_study(find(artifacts, ("baseline",)))
+        assert study.notes == ("2 of 2 benchmark cases were measured with --quick: a trial, not a result",)
+        assert list(tables.latency(study)["reasons"]) == ["; ".join(reasons)] * 2
+
+    def test_reasons_that_differ_in_numbers_alone_are_one_note_with_their_range(self, artifacts: Artifacts) -> None:
+        def invalid(batch: int, *reasons: str) -> dict[str, Any]:
+            return case(artifacts, "baseline", "torch", batch, 1e-4, valid=False, reasons=list(reasons))
+
+        write_bench(
+            artifacts,
+            [
+                invalid(1, "9.50 cores used by 1 threads"),
+                invalid(2, "latency was still changing", "0.46 cores used by 1 threads"),
+                invalid(4, "10.25 cores used by 1 threads"),
+                invalid(8),
+                case(artifacts, "baseline", "torch", 16, 1e-4),
+            ],
+        )
+        study = read_study(find(artifacts, ("baseline",)))
+        assert study.notes == (
+            "3 of 5 benchmark cases are not valid: 0.46 to 10.25 cores used by 1 threads (latency.csv says which)",
+            "1 of 5 benchmark cases are not valid: latency was still changing (latency.csv says which)",
+            "1 of 5 benchmark cases are not valid: no reason given (latency.csv says which)",
+        )
+        assert tables.latency(study)["reasons"].iloc[1] == "latency was still changing; 0.46 cores used by 1 threads"
+
+    def test_a_model_without_a_case_that_others_have_is_told(self, artifacts: Artifacts) -> None:
+        write_run(artifacts, "gap", 0, {})
+        write_run(artifacts, "l1-1e-3", 0, layers(0))
+        write_bench(
+            artifacts,
+            [case(artifacts, "baseline", runtime, n, 1e-4) for n in (32, 1) for runtime in ("torch", "onnxruntime")]
+            + [case(artifacts, "gap", "torch", 1, 1e-4)],
+        )
+        remedy = f"run `pytest bench --benchmark-json={artifacts.bench}` to measure all"
+        assert read_study(find(artifacts, ("baseline", "gap", "l1-1e-3"))).notes == (
+            f"gap has no benchmark case of onnxruntime batch 1, onnxruntime batch 32, torch batch 32; {remedy}",
+            f"l1-1e-3 has no benchmark case; {remedy}",
+        )
+
+    def test_measurements_of_other_models_alone_are_told(self, artifacts: Artifacts) -> None:
+        write_bench(artifacts, [case(artifacts, "gap", "torch", 1, 1e-4)])
         (note,) = read_study(find(artifacts, ("baseline",))).notes
-        assert "1 of 1 benchmark cases were measured with --quick" in note
+        assert note.startswith("baseline has no benchmark case; run `pytest bench ")
 
     def test_runtimes_are_compared_only_where_they_were_measured_alike(self, artifacts: Artifacts) -> None:
         cases = [
@@ -269,6 +322,19 @@ class TestLatency:
         write_bench(artifacts, cases)
         chosen = headline(tables.latency(read_study(find(artifacts, ("baseline",)))))
         assert set(chosen["threads"]) == {1}
+
+    def test_the_call_alone_is_the_headline(self, artifacts: Artifacts) -> None:
+        cases = [case(artifacts, "baseline", "torch", 1, 1e-4, mode=mode) for mode in ("numpy", "native")]
+        write_bench(artifacts, cases)
+        chosen = headline(tables.latency(read_study(find(artifacts, ("baseline",)))))
+        assert list(chosen["mode"]) == ["native"]
+
+    def test_settings_that_all_cases_share_have_no_column(self, artifacts: Artifacts) -> None:
+        write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4, threads=n) for n in (1, 2)])
+        frame = tables.latency(read_study(find(artifacts, ("baseline",))))
+        assert presentation.common_settings(frame) == {"seed": "0", "mode": "native"}
+        assert list(presentation.latency(frame))[:5] == ["model", "batch", "runtime", "valid", "threads"]
+        assert not {"seed", "mode"} & set(presentation.latency(frame))
 
     def test_a_damaged_benchmark_file_is_refused(self, artifacts: Artifacts) -> None:
         artifacts.bench.write_text("{}")
@@ -330,9 +396,17 @@ class TestPage:
         assert "<busy>" not in text
         assert "1.6 cores <busy> & hot" in "".join(Page(text).texts)
 
+    def test_it_tells_what_all_measurements_have_in_common(self, text: str) -> None:
+        assert "The same in all cases: seed 0, threads 1, mode native." in "".join(Page(text).texts)
+
+    def test_it_names_the_measures_as_elsewhere(self, text: str) -> None:
+        assert "Hoyer 0.1340, Gini 0.3333, share of exact zeros 0.0000." in "".join(Page(text).texts)
+
     def test_it_warns_states_the_machine_and_the_verdicts(self, text: str) -> None:
         words = "".join(Page(text).texts)
-        assert "invalid benchmark case gap, seed 0, onnxruntime, batch 1" in words
+        assert "1 of 5 benchmark cases are not valid: 1.6 cores <busy> & hot (latency.csv says which)" in words
+        assert "gap has no benchmark case of torch batch 32" in words
+        assert "l1-1e-3 has no benchmark case;" in words
         assert "the models have different numbers of runs: baseline 3, l1-1e-3 3, gap 2" in words
         assert "Imagined(R) CPU & Co <1_000>, 2 cores" in words
         assert re.search(r"l1-1e-3: 10\.30 % test error, 2\.23 points above baseline, .* worse", words)

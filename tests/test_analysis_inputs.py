@@ -9,7 +9,7 @@ import pytest
 from analysis import tables
 from analysis.files import find
 from analysis.records import read_study
-from study.artifacts import Artifacts
+from study.artifacts import HISTORY, Artifacts
 from study.catalogue import entry
 from study.errors import StudyError
 from tests.reporting import analyse, command, refusal, rows
@@ -69,12 +69,46 @@ class TestInputs:
         assert "test_error" in refusal(artifacts)
 
     @pytest.mark.parametrize(
-        "content",
-        ["", "epoch,loss\n1,2\n", "epoch,lr,train_loss,train_error,validation_loss,validation_error,seconds\n"],
+        ("content", "found"),
+        [
+            (b"", "found ''"),
+            (b"epoch,loss\n1,2\n", "found 'epoch,loss'"),
+            (b"HEADER", "expected the 3 epochs of run.json, found 0"),
+            (b"HEADER1,.1,1,.5,,,3\n\n3,.1,1,.5,,,3\n", "expected epoch 2 with"),
+            (b"HEADER2,.1,1,.5,,,3\n3,.1,1,.5,,,3\n", "found '2,.1,1,.5,,,3'"),
+            (b"HEADER1,.1,1,.5,,,3\n1,.1,1,.5,,,3\n", "found '1,.1,1,.5,,,3'"),
+            (b"HEADER1,.1,1,.5,,,3,4\n", "found '1,.1,1,.5,,,3,4'"),
+            (b"HEADER1,,1,.5,,,3\n", "found '1,,1,.5,,,3'"),
+            (b"HEADER1,.1,,.5,,,3\n", "found '1,.1,,.5,,,3'"),
+            (b"HEADER1,.1,1,,,,3\n", "found '1,.1,1,,,,3'"),
+            (b"HEADER1,.1,1,.5,,,\n", "found '1,.1,1,.5,,,'"),
+            (b"HEADER1,.1,1,.5,\xff,,3\n", "decode"),
+        ],
     )
-    def test_a_damaged_history_is_refused(self, artifacts: Artifacts, content: str) -> None:
-        artifacts.run("baseline", 0).history.write_text(content)
-        assert "history.csv: expected a row an epoch" in refusal(artifacts)
+    def test_a_damaged_history_is_refused(self, artifacts: Artifacts, content: bytes, found: str) -> None:
+        path = artifacts.run("baseline", 0).history
+        path.write_bytes(content.replace(b"HEADER", f"{','.join(HISTORY)}\n".encode()))
+        message = refusal(artifacts)
+        assert found in message
+        assert message.startswith(f"{path}: ")
+        assert "`python -m train baseline --fresh`" in message
+
+    @pytest.mark.parametrize("lost", range(1, 30))
+    def test_a_history_cut_in_mid_row_is_refused(self, artifacts: Artifacts, lost: int) -> None:
+        path = artifacts.run("baseline", 0).history
+        path.write_bytes(path.read_bytes()[:-lost])
+        assert "history.csv: expected " in refusal(artifacts)
+
+    @pytest.mark.parametrize(("kept", "found"), [(0, "0"), (1, "1"), (2, "2")])
+    def test_a_history_cut_to_fewer_rows_is_refused(self, artifacts: Artifacts, kept: int, found: str) -> None:
+        path = artifacts.run("baseline", 0).history
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[: 1 + kept]))
+        assert f"expected the 3 epochs of run.json, found {found};" in refusal(artifacts)
+
+    def test_a_history_of_more_epochs_than_were_made_is_refused(self, artifacts: Artifacts) -> None:
+        with artifacts.run("baseline", 0).history.open("a") as file:
+            file.write("4,0.1,1,0.5,,,3\n")
+        assert "expected the 3 epochs of run.json, found 4;" in refusal(artifacts)
 
     def test_a_missing_history_is_refused(self, artifacts: Artifacts) -> None:
         artifacts.run("baseline", 0).history.unlink()

@@ -11,6 +11,7 @@ ENDS = {
     "done": ("return 0", 0, ""),
     "a gate failed": ("return 1", 1, ""),
     "a mistake": ("raise StudyError('expected a, found b; run c')", 2, "error: expected a, found b; run c\n"),
+    "a file that cannot be read": ("open('/')", 2, "error: /: Is a directory"),
     "interrupted": ("raise KeyboardInterrupt", 130, "interrupted: "),
 }
 

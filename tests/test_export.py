@@ -229,6 +229,7 @@ def evaluate(model: onnx.ModelProto) -> np.ndarray:
 EDITED = {
     "a flatten": (helper.make_node("Reshape", ["h", "c"], ["y"], allowzero=1), [-1, 18], "Flatten"),
     "a global average": (helper.make_node("ReduceMean", ["h", "c"], ["y"], keepdims=1), [-1, -2], "GlobalAveragePool"),
+    "a reshape that splits images": (helper.make_node("Reshape", ["h", "c"], ["y"]), [-1, 6], "Reshape"),
     "another reshape": (helper.make_node("Reshape", ["h", "c"], ["y"]), [-1, 2, 9], "Reshape"),
     "a mean of one axis": (helper.make_node("ReduceMean", ["h", "c"], ["y"], keepdims=1), [3], "ReduceMean"),
     "a mean without axes kept": (helper.make_node("ReduceMean", ["h", "c"], ["y"], keepdims=0), [2, 3], "ReduceMean"),

@@ -1,6 +1,7 @@
 """Train models of the catalogue: `python -m train [MODEL ...]`, or show it: `python -m train --list`."""
 
 import argparse
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -90,16 +91,14 @@ def train(entries: list[Entry], options: argparse.Namespace) -> int:
     from train.progress import Display
 
     data = fashion_mnist.prepare(artifacts.data, options.data)
-    every = [engine.Task(e, artifacts.run(e.name, seed), data) for e in entries for seed in options.seeds]
     tasks = []
-    for task in every:
-        if options.fresh:
-            task.files.record.unlink(missing_ok=True)
-            task.files.resume.unlink(missing_ok=True)
-        elif is_finished(task.files, task.entry):
-            print(f"{task.label}: finished, its recipe has not changed: nothing to do")
-            continue
-        tasks.append(task)
+    for entry in entries:
+        for seed in options.seeds:
+            task = engine.Task(entry, artifacts.run(entry.name, seed), data, options.fresh)
+            if not options.fresh and is_finished(task.files, task.entry):
+                print(f"{task.label}: finished, its recipe has not changed: nothing to do")
+            else:
+                tasks.append(task)
     if not tasks:
         return 0
 
@@ -136,7 +135,7 @@ def cost(entry: Entry) -> float:
 
 
 def evaluate(entries: list[Entry], options: argparse.Namespace) -> int:
-    """Test error of every checkpoint, beside the one in its run.json; 1 if one differs."""
+    """Test error of every checkpoint, beside the one in its run.json; 1 if one differs or is not there."""
     from study import checkpoints, evaluation, fashion_mnist, images
     from study.artifacts import read_json
 
@@ -144,8 +143,12 @@ def evaluate(entries: list[Entry], options: argparse.Namespace) -> int:
     runs = [(e, files) for e in entries for files in artifacts.runs(e.name) if files.seed in options.seeds]
     if not runs:
         raise StudyError(f"no finished run of these models and seeds in {artifacts.root}; run `python -m train`")
+    there = {(entry.name, files.seed) for entry, files in runs}
+    missing = [(e.name, seed) for e in entries for seed in options.seeds if (e.name, seed) not in there]
+    for name, seed in missing:
+        print(f"{name} seed {seed}: no finished run; run `python -m train {name} --seeds {seed}`", file=sys.stderr)
     test = images.load(fashion_mnist.prepare(artifacts.data, options.data), train=False)
-    differing = 0
+    differing = len(missing)
     for entry, files in runs:
         recorded = read_json(files.record, "run/1", "train it again")["test_error"]
         found = evaluation.evaluate(checkpoints.load(entry, files), *test)

@@ -1,5 +1,6 @@
 """Runs side by side: one process of one thread for each, as many at a time as asked for."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -32,6 +33,8 @@ class Task:
     entry: Entry
     files: RunFiles
     data: Path
+    fresh: bool = False
+    """Start anew, whatever an earlier attempt has left."""
 
     @property
     def label(self) -> str:
@@ -96,6 +99,8 @@ def _work(task: Task, sender: Connection) -> None:
     from train.fitting import DivergedError, Images, fit
 
     torch.set_num_threads(1)
+    if task.fresh:
+        task.files.resume.unlink(missing_ok=True)
     images = Images(load(task.data, train=True), load(task.data, train=False))
     try:
         record = fit(task.entry, task.files, images, lambda row: sender.send(Event(task, "epoch", row)))
@@ -105,4 +110,5 @@ def _work(task: Task, sender: Connection) -> None:
         event = Event(task, "failed", f"training diverged: {error}; {lower}")
     except (StudyError, OSError) as error:
         event = Event(task, "failed", str(error))
-    sender.send(event)
+    with contextlib.suppress(BrokenPipeError):  # the parent was killed: nobody listens
+        sender.send(event)

@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor
 
 from study import fashion_mnist
-from study.artifacts import RunFiles, read_json, sha256, write_bytes, write_csv, write_json
+from study.artifacts import HISTORY, PREDICTIONS, RunFiles, read_json, sha256, write_bytes, write_csv, write_json
 from study.catalogue import Entry
 from study.environment import environment
 from study.errors import StudyError
@@ -26,9 +26,6 @@ from study.evaluation import evaluate
 from study.networks import build, parameters
 from train.augmentation import Augmentation
 from train.penalties import kernels, penalty, penalty_step
-
-PREDICTIONS = ("label", "predicted")
-HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,8 @@ def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[dict[st
         StudyError: the state of an unfinished run does not fit the network.
     """
     trainer = Trainer(entry, *images.train, seed=files.seed)
-    files.record.unlink(missing_ok=True)  # from here on this run is not a finished one
+    for result in (files.record, files.checkpoint, files.predictions, files.onnx, files.export):
+        result.unlink(missing_ok=True)  # from here on this run is not a finished one
     history = _resume(files, entry, trainer)
     for row in history:
         report(row)
@@ -163,7 +161,7 @@ def _resume(files: RunFiles, entry: Entry, trainer: Trainer) -> list[dict[str, A
     """Load the state after the last whole epoch, if there is one of this recipe; its history, or an empty one."""
     try:
         state = torch.load(files.resume, weights_only=True)
-        made_with = state["made_with"]
+        made_with, history = state["made_with"], state["history"]
     except FileNotFoundError:
         return []
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
@@ -176,8 +174,7 @@ def _resume(files: RunFiles, entry: Entry, trainer: Trainer) -> list[dict[str, A
         trainer.optimiser.load_state_dict(state["optimiser"])
     except (RuntimeError, LookupError, ValueError):
         raise StudyError(f"{files.resume} does not fit {entry.network} as it is now; train with --fresh") from None
-    history: list[dict[str, Any]] = state["history"]
-    return history
+    return list(history)
 
 
 def _finish(

@@ -2,7 +2,8 @@
 
 Both train LeNet-5 on one core with the same images, augmentation (mirror, shift by a pixel), batch size and optimiser:
 
-- plain: torchvision's data set, a transform for each image, DataLoader, nn.Sequential;
+- plain-v1, plain-v2: torchvision's data set, transforms image by image (`torchvision.transforms`, and
+  `torchvision.transforms.v2`, which torchvision recommends), DataLoader, nn.Sequential;
 - study: the loop of train/fitting.py.
 
 They take turns, each time in a fresh process, so that a drift of the machine meets both. Printed are images per
@@ -23,6 +24,7 @@ from study.environment import cpu_name, versions
 from study.errors import StudyError, exit_with
 from train.engine import ONE_CORE
 
+SIDES = ("plain-v1", "plain-v2", "study")
 WARM_UP_STEPS = 5
 PLAIN_STEPS = 60
 
@@ -31,10 +33,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m train.throughput", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--turns", type=int, default=5, metavar="N", help="turns of each side (default: %(default)s)")
+    parser.add_argument(
+        "--turns", type=int, choices=range(1, 100), default=5, metavar="N", help="of each side (default: %(default)s)"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the Fashion-MNIST files")
     parser.add_argument("--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--side", choices=["plain", "study"], help=argparse.SUPPRESS)  # what a turn's process is told
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # what a turn's process is told
     return parser.parse_args()
 
 
@@ -42,11 +46,12 @@ def main() -> int:
     options = arguments()
     data = fashion_mnist.prepare(Artifacts(options.artifacts).data, options.data)
     if options.side:
-        print({"plain": plain, "study": study}[options.side](data))
+        print(study(data) if options.side == "study" else plain(data, options.side))
         return 0
-    found: dict[str, list[float]] = {"plain": [], "study": []}
+    found: dict[str, list[float]] = {side: [] for side in SIDES}
     for turn in range(options.turns):
-        for side, environment in (("plain", {"OMP_NUM_THREADS": "1"}), ("study", ONE_CORE)):
+        for side in SIDES:
+            environment = ONE_CORE if side == "study" else {"OMP_NUM_THREADS": "1"}
             command = [sys.executable, "-m", "train.throughput", "--side", side, "--artifacts", str(options.artifacts)]
             result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
             if result.returncode:
@@ -55,9 +60,12 @@ def main() -> int:
                 )
             found[side].append(float(result.stdout))
             print(f"turn {turn + 1}: {side} {found[side][-1]:,.0f} images/s", flush=True)
-    plain_rate, study_rate = median(found["plain"]), median(found["study"])
-    print(f"images per second and core, median of {options.turns}: plain {plain_rate:,.0f}, study {study_rate:,.0f}")
-    print(f"ratio {study_rate / plain_rate:.1f}; {cpu_name()}, torch {versions()['torch']}, one thread")
+    medians = {side: median(rates) for side, rates in found.items()}
+    shown = ", ".join(f"{side} {rate:,.0f}" for side, rate in medians.items())
+    ratios = ", ".join(f"{medians['study'] / medians[side]:.1f} times {side}" for side in SIDES[:2])
+    packages = ", ".join(f"{name} {versions()[name]}" for name in ("torch", "torchvision"))
+    print(f"images per second and core, median of {options.turns} turns: {shown}")
+    print(f"the study's loop is {ratios}; {cpu_name()}, {packages}, one thread")
     return 0
 
 
@@ -80,7 +88,7 @@ def study(data: Path) -> float:
     return len(images) / (time.perf_counter() - started)
 
 
-def plain(data: Path) -> float:
+def plain(data: Path, side: str) -> float:
     """Images per second of the plain loop, over `PLAIN_STEPS` batches."""
     import torch
     from torch import nn
@@ -90,18 +98,19 @@ def plain(data: Path) -> float:
 
     import_torchvision()
     from torchvision import datasets, transforms
+    from torchvision.transforms import v2
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     recipe = catalogue.entry("baseline").recipe
-    transform = transforms.Compose(
-        [
-            transforms.RandomHorizontalFlip(),
-            transforms.RandomCrop(28, padding=recipe.shift),
-            transforms.ToTensor(),
-            transforms.Normalize((fashion_mnist.MEAN,), (fashion_mnist.STD,)),
-        ]
-    )
+    statistics = (fashion_mnist.MEAN,), (fashion_mnist.STD,)
+    if side == "plain-v1":
+        steps = [transforms.RandomHorizontalFlip(), transforms.RandomCrop(28, padding=recipe.shift)]
+        steps += [transforms.ToTensor(), transforms.Normalize(*statistics)]
+    else:
+        steps = [v2.ToImage(), v2.RandomHorizontalFlip(), v2.RandomCrop(28, padding=recipe.shift)]
+        steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(*statistics)]
+    transform = transforms.Compose(steps)
     loader = DataLoader(
         datasets.FashionMNIST(data, train=True, transform=transform), batch_size=recipe.batch_size, shuffle=True
     )

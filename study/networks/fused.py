@@ -25,12 +25,12 @@ def conv_relu_pool(images: Tensor, weight: Tensor, bias: Tensor, padding: int) -
     """max_pool2d(relu(conv2d(images, weight, bias, padding=padding)), 2), differentiable once.
 
     Args:
-        images: float32 [N, C, H, W]; the convolution's output must have even height and width.
+        images: float32 [N, C, H, W].
         weight: float32 [O, C, K, K].
         bias: float32 [O].
 
     Returns:
-        float32 [N, O, h / 2, w / 2] for a convolution output of height h and width w.
+        float32 [N, O, h // 2, w // 2] for a convolution output of height h and width w.
     """
     function = _HiddenLayer if images.requires_grad else _InputLayer
     result: Tensor = function.apply(images, weight, bias, padding)  # type: ignore[no-untyped-call]

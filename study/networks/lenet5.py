@@ -14,6 +14,9 @@ from study.networks.fused import conv_relu_pool
 class ConvReLUPool(nn.Conv2d):
     """Convolution, ReLU, 2x2 max-pooling; the fused step in training, the plain operators otherwise."""
 
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding=padding)
+
     def forward(self, input: Tensor) -> Tensor:
         if self.training and self.bias is not None and input.device.type == "cpu":
             return conv_relu_pool(input, self.weight, self.bias, int(self.padding[0]))
