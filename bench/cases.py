@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from bench.percentiles import percentile
 from bench.runtimes import RUNTIMES, Loaded
 from bench.sampling import WarmUp
-from study.artifacts import Artifacts, RunFiles, current_export
+from study.artifacts import LARGEST_DIFFERENCE, Artifacts, RunFiles, current_export
 from study.catalogue import Entry
 from study.errors import StudyError
 
 POOL = 1024
 """So many test images are gone through in turn, the same ones in the same order in every engine."""
-LARGEST_DIFFERENCE = 1e-5
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from study.artifacts import LARGEST_DIFFERENCE
 from study.evaluation import batches, logits
-
-LARGEST_DIFFERENCE = 1e-5
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """Runs side by side: one process of one thread for each, as many at a time as asked for."""
 
-import contextlib
 import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,6 @@ from typing import Any
 
 from study.artifacts import RunFiles
 from study.catalogue import Entry
-from study.errors import StudyError
 
 ONE_CORE = {
     "OMP_NUM_THREADS": "1",
@@ -55,10 +52,12 @@ def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) ->
 
     Each run has a process of its own, so that one that fails or is killed touches no other.
     """
+    from train.worker import work  # brings torch, which nobody needs before there is something to train
+
     os.environ.update(ONE_CORE)
     if "forkserver" in multiprocessing.get_all_start_methods():
         context: Any = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["train.fitting"])  # torch is imported once, not once a run
+        context.set_forkserver_preload([work.__module__])  # torch is imported once, not once a run
     else:
         context = multiprocessing.get_context("spawn")
     waiting = deque(tasks)
@@ -68,7 +67,7 @@ def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) ->
             while waiting and len(running) < workers:
                 task = waiting.popleft()
                 receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(task, sender), daemon=True)
+                process = context.Process(target=work, args=(task, sender), daemon=True)
                 process.start()
                 sender.close()  # the child's copy is then the only one, and its end is seen here
                 running[receiver] = (task, process)
@@ -88,27 +87,3 @@ def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) ->
         for _, process in running.values():
             process.terminate()
             process.join()
-
-
-def _work(task: Task, sender: Connection) -> None:
-    """The body of a run's process: train, and send each event to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends this process
-    import torch
-
-    from study.images import load
-    from train.fitting import DivergedError, Images, fit
-
-    torch.set_num_threads(1)
-    if task.fresh:
-        task.files.resume.unlink(missing_ok=True)
-    images = Images(load(task.data, train=True), load(task.data, train=False))
-    try:
-        record = fit(task.entry, task.files, images, lambda row: sender.send(Event(task, "epoch", row)))
-        event = Event(task, "finished", record)
-    except DivergedError as error:
-        lower = f"lower the recipe's learning rate ({task.entry.recipe.learning_rate}) or its penalty"
-        event = Event(task, "failed", f"training diverged: {error}; {lower}")
-    except (StudyError, OSError) as error:
-        event = Event(task, "failed", str(error))
-    with contextlib.suppress(BrokenPipeError):  # the parent was killed: nobody listens
-        sender.send(event)

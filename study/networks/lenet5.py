@@ -51,6 +51,11 @@ class LeNet5GAP(nn.Module):
         self.conv3 = nn.Conv2d(16, 32, 3, padding=1)
         self.conv4 = nn.Conv2d(32, 24, 3, padding=1)
         self.conv5 = nn.Conv2d(24, len(CLASSES), 1)
+        # torch's own initialisation is meant for no ReLU: three layers deeper, signals fade and the start is slow
+        for layer in (self.conv3, self.conv4, self.conv5):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.conv2(self.conv1((images - MEAN) / STD))
