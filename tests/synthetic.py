@@ -71,6 +71,7 @@ def write_run(
         "model": model,
         "seed": seed,
         "network": entry(model).network,
+        "network_sha256": "e" * 64,
         "parameters": parameters,
         "train_error": train_error,
         "test_error": test_error,

@@ -3,11 +3,11 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
+import study.networks
 from study import catalogue, images
 from study.artifacts import Artifacts, read_json
 from study.catalogue import Entry, Recipe
@@ -63,9 +63,10 @@ def test_the_readme_shows_how_to_add_a_model_and_it_works(
 
     network_code, entry_code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
     assert network_code.count("\n") + entry_code.count("\n") <= 12
-    module = ModuleType("study.networks.tiny")
-    exec(network_code, module.__dict__)  # noqa: S102, it is our own README
-    monkeypatch.setitem(__import__("sys").modules, "study.networks.tiny", module)
+    folder = tmp_path / "networks"
+    folder.mkdir()
+    (folder / "tiny.py").write_text(network_code)
+    monkeypatch.setattr(study.networks, "__path__", [*study.networks.__path__, str(folder)])
     (entry,) = eval(f"[{entry_code}]", {"Entry": Entry, "Recipe": Recipe})  # noqa: S307
     monkeypatch.setattr(catalogue, "ENTRIES", (*catalogue.ENTRIES, entry))
 

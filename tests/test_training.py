@@ -175,13 +175,18 @@ def test_a_broken_resume_file_means_from_the_start(
     assert f"{files.resume} cannot be read" in capsys.readouterr().err
 
 
-def test_finished_means_this_recipe_this_network_and_this_checkpoint(few: Images, tmp_path: Path) -> None:
+def test_finished_means_this_recipe_this_network_and_this_checkpoint(
+    few: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = Artifacts(tmp_path).run("baseline", 0)
     assert not is_finished(files, SHORT)
     fit(SHORT, files, few, lambda row: None)
     assert is_finished(files, SHORT)
     assert not is_finished(files, replace(SHORT, recipe=replace(SHORT.recipe, l2=1e-9)))
     assert not is_finished(files, replace(SHORT, network="study.networks.lenet5:LeNet5GAP"))
+    with monkeypatch.context() as patch:
+        patch.setattr("train.fitting.source_sha256", lambda entry: "0" * 64)
+        assert not is_finished(files, SHORT)
     files.checkpoint.write_bytes(files.checkpoint.read_bytes()[:-1])
     assert not is_finished(files, SHORT)
 
@@ -244,7 +249,7 @@ def test_killed_and_continued_on_other_workers_gives_the_same_bytes(data: Path, 
     assert resumed.returncode == 0, resumed.stderr
     assert ours.checkpoint.read_bytes() == Artifacts(whole).run("baseline", 0).checkpoint.read_bytes()
     again = run("train", "baseline", *common, "--artifacts", killed)
-    assert again.stdout == "baseline seed 0: finished, its recipe has not changed: nothing to do\n"
+    assert again.stdout == "baseline seed 0: finished, recipe and network have not changed: nothing to do\n"
 
 
 def test_a_diverging_run_fails_alone(data: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def train(entries: list[Entry], options: argparse.Namespace) -> int:
         for seed in options.seeds:
             task = engine.Task(entry, artifacts.run(entry.name, seed), data, options.fresh)
             if not options.fresh and is_finished(task.files, task.entry):
-                print(f"{task.label}: finished, its recipe has not changed: nothing to do")
+                print(f"{task.label}: finished, recipe and network have not changed: nothing to do")
             else:
                 tasks.append(task)
     if not tasks:

@@ -23,7 +23,7 @@ from study.catalogue import Entry
 from study.environment import environment
 from study.errors import StudyError
 from study.evaluation import evaluate
-from study.networks import build, parameters
+from study.networks import build, parameters, source_sha256
 from train.augmentation import Augmentation
 from train.penalties import kernels, penalty, penalty_step
 
@@ -48,8 +48,9 @@ def is_finished(files: RunFiles, entry: Entry) -> bool:
         record = read_json(files.record, "run/1", "")
     except StudyError:
         return False
-    made_with = {"network": record["network"], "recipe": record["recipe"]}
-    return made_with == _made_with(entry) and record["checkpoint_sha256"] == sha256(files.checkpoint)
+    made_with = _made_with(entry)
+    same = all(record[key] == value for key, value in made_with.items())
+    return same and record["checkpoint_sha256"] == sha256(files.checkpoint)
 
 
 class Trainer:
@@ -154,7 +155,8 @@ def _save(files: RunFiles, entry: Entry, trainer: Trainer, history: list[dict[st
 
 
 def _made_with(entry: Entry) -> dict[str, Any]:
-    return {"network": entry.network, "recipe": asdict(entry.recipe)}
+    """What decides how a run ends, but for its seed; a part of run.json."""
+    return {"network": entry.network, "network_sha256": source_sha256(entry), "recipe": asdict(entry.recipe)}
 
 
 def _resume(files: RunFiles, entry: Entry, trainer: Trainer) -> list[dict[str, Any]]:
@@ -195,7 +197,7 @@ def _finish(
         "schema": "run/1",
         "model": files.model,
         "seed": files.seed,
-        "network": entry.network,
+        **_made_with(entry),
         "parameters": parameters(network),
         "train_error": train.error,
         "test_error": test.error,
@@ -207,7 +209,6 @@ def _finish(
         "epochs": recipe.epochs,
         "seconds": seconds,
         "images_per_second": recipe.epochs * len(images.train[1]) / seconds,
-        "recipe": asdict(recipe),
         "dataset": _dataset(),
         "environment": {**environment(), "threads": torch.get_num_threads()},
         "checkpoint_sha256": sha256(files.checkpoint),
