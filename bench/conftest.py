@@ -14,6 +14,8 @@ from study.environment import environment
 from study.errors import StudyError
 
 NULL_TEST = "test_null"
+TARGET = pytest.StashKey[Path]()
+CASES = pytest.StashKey[list[Case]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,7 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TARGET] = target
 
 
-TARGET = pytest.StashKey[Path]()
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Find the cases before anything is collected, where a mistake can be told in one line."""
+    try:
+        session.config.stash[CASES] = _cases(session.config)
+    except StudyError as error:
+        pytest.exit(f"error: {error}", returncode=2)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,10 +70,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        try:
-            cases = _cases(metafunc.config)
-        except StudyError as error:
-            raise pytest.UsageError(str(error)) from None
+        cases: list[Case] = metafunc.config.stash[CASES]
         metafunc.parametrize("case", cases, ids=str)
 
 

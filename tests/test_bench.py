@@ -232,6 +232,7 @@ def test_a_mistake_is_told_before_anything_is_measured(mistake: str, trained: Tr
     assert shown.returncode == 2
     assert message in shown.stdout + shown.stderr
     assert "Traceback" not in shown.stdout + shown.stderr
+    assert "conftest.py" not in shown.stdout + shown.stderr
 
 
 def test_a_session_cut_short_does_not_replace_a_whole_file(trained: Trained, tmp_path: Path) -> None:
