@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import cycle
 from pathlib import Path
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from bench.percentiles import percentile
 from bench.runtimes import RUNTIMES, Loaded
 from bench.sampling import WarmUp
-from study.artifacts import LARGEST_DIFFERENCE, Artifacts, RunFiles, current_export
+from study.artifacts import Artifacts, RunFiles, current_export
 from study.catalogue import Entry
 from study.errors import StudyError
+from study.parity import LARGEST_DIFFERENCE, compare
 
 POOL = 1024
 """So many test images are gone through in turn, the same ones in the same order in every engine."""
@@ -108,15 +109,14 @@ def parity(case: Case, loaded: Loaded) -> dict[str, Any]:
     expected = probabilities(case.entry, case.files, other, case.data)
     batches = case.batches(loaded)
     parts = [loaded.to_numpy(loaded.call(next(batches))) for _ in range(0, len(expected), case.batch)]
-    found = np.concatenate(parts)[: len(expected)]
-    difference = np.abs(expected - found).max()
-    mismatches = int((expected.argmax(1) != found.argmax(1)).sum())
-    if not difference <= LARGEST_DIFFERENCE or mismatches:
+    result = compare(expected, np.concatenate(parts)[: len(expected)])
+    if not result.holds:
         raise StudyError(
-            f"{case}: probabilities differ from {other}'s by {difference:.1e} and in {mismatches} classes of "
-            f"{len(found)} images; expected at most {LARGEST_DIFFERENCE:.0e} and none"
+            f"{case}: probabilities differ from {other}'s by {result.max_abs_difference:.1e} and in "
+            f"{result.argmax_mismatches} classes of {result.images} images; expected at most "
+            f"{LARGEST_DIFFERENCE:.0e} and none"
         )
-    return {"images": len(found), "max_abs_difference": float(difference), "argmax_mismatches": mismatches}
+    return asdict(result)
 
 
 def record(

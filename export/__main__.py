@@ -97,9 +97,10 @@ def export(entry: Entry, files: RunFiles, images: "Tensor", labels: "Tensor") ->
         The content of export.json, or only its `parity` where that does not hold.
     """
     from export.conversion import convert
-    from export.parity import compare, run_onnx, run_torch
+    from export.parity import run_onnx, run_torch
     from study import checkpoints
     from study.environment import environment
+    from study.parity import compare
 
     network = checkpoints.load(entry, files)
     files.onnx.unlink(missing_ok=True)

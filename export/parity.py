@@ -1,6 +1,4 @@
-"""The proof that an ONNX file computes what its checkpoint computes."""
-
-from dataclasses import dataclass
+"""The two sides of the proof that an ONNX file computes what its checkpoint computes."""
 
 import numpy as np
 import onnxruntime
@@ -8,21 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from study.artifacts import LARGEST_DIFFERENCE
 from study.evaluation import batches, logits
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far ONNX Runtime's probabilities are from PyTorch's."""
-
-    images: int
-    max_abs_difference: float
-    argmax_mismatches: int
-
-    @property
-    def holds(self) -> bool:
-        return self.max_abs_difference <= LARGEST_DIFFERENCE and self.argmax_mismatches == 0
 
 
 def run_onnx(model: bytes, images: Tensor) -> NDArray[np.float32]:
@@ -37,10 +21,3 @@ def run_onnx(model: bytes, images: Tensor) -> NDArray[np.float32]:
 def run_torch(network: nn.Module, images: Tensor) -> NDArray[np.float32]:
     """Probabilities [N, classes] that PyTorch computes for uint8 images [N, C, H, W]."""
     return torch.softmax(logits(network, images), dim=1).numpy()
-
-
-def compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity:
-    """Compare two arrays of probabilities [N, classes]; a NaN on either side is an infinite difference."""
-    difference = np.abs(expected.astype(np.float64) - found)
-    largest = float(difference.max()) if np.isfinite(difference).all() else float("inf")
-    return Parity(len(expected), largest, int((expected.argmax(1) != found.argmax(1)).sum()))

@@ -24,8 +24,6 @@ HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "valid
 """Columns of history.csv."""
 PREDICTIONS = ("label", "predicted")
 """Columns of predictions.csv."""
-LARGEST_DIFFERENCE = 1e-5
-"""Of any probability between two engines, for them to count as computing the same."""
 SCHEMAS = Path(__file__).parent / "schemas"
 DEFAULT_ROOT = Path("artifacts")
 

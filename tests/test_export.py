@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export import portable
 from export.__main__ import export
-from export.parity import compare
 from study import catalogue, checkpoints, images
 from study.artifacts import Artifacts, RunFiles, read_json, sha256
+from study.parity import compare
 from tests.conftest import Trained, run
 
 MODELS = ("baseline", "gap")

@@ -64,6 +64,7 @@ class Trainer:
 
     def __init__(self, entry: Entry, images: Tensor, labels: Tensor, seed: int) -> None:
         torch.manual_seed(seed)
+        self.made_with = _made_with(entry)  # now: the source may be edited while this trains
         self.recipe = entry.recipe
         self.network = build(entry).train()
         self.optimiser = torch.optim.SGD(
@@ -126,7 +127,7 @@ def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[dict[st
     trainer = Trainer(entry, *images.train, seed=files.seed)
     for result in (files.record, files.checkpoint, files.predictions, files.onnx, files.export):
         result.unlink(missing_ok=True)  # from here on this run is not a finished one
-    history = _resume(files, entry, trainer)
+    history = _resume(files, trainer)
     for row in history:
         report(row)
     for epoch in range(len(history), entry.recipe.epochs):
@@ -139,14 +140,14 @@ def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[dict[st
         last_rate = trainer.rate((epoch + 1) * trainer.steps - 1)
         history.append(dict(zip(HISTORY, (epoch + 1, last_rate, loss, error, None, None, seconds), strict=True)))
         write_csv(files.history, HISTORY, history)
-        _save(files, entry, trainer, history)
+        _save(files, trainer, history)
         report(history[-1])
-    return _finish(entry, files, trainer, images, history)
+    return _finish(files, trainer, images, history)
 
 
-def _save(files: RunFiles, entry: Entry, trainer: Trainer, history: list[dict[str, Any]]) -> None:
+def _save(files: RunFiles, trainer: Trainer, history: list[dict[str, Any]]) -> None:
     state = {
-        "made_with": _made_with(entry),
+        "made_with": trainer.made_with,
         "network": trainer.network.state_dict(),
         "optimiser": trainer.optimiser.state_dict(),
         "history": history,
@@ -159,7 +160,7 @@ def _made_with(entry: Entry) -> dict[str, Any]:
     return {"network": entry.network, "network_sha256": source_sha256(entry), "recipe": asdict(entry.recipe)}
 
 
-def _resume(files: RunFiles, entry: Entry, trainer: Trainer) -> list[dict[str, Any]]:
+def _resume(files: RunFiles, trainer: Trainer) -> list[dict[str, Any]]:
     """Load the state after the last whole epoch, if there is one of this recipe; its history, or an empty one."""
     try:
         state = torch.load(files.resume, weights_only=True)
@@ -169,21 +170,20 @@ def _resume(files: RunFiles, entry: Entry, trainer: Trainer) -> list[dict[str, A
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         print(f"{files.resume} cannot be read ({type(error).__name__}): training from the start", file=sys.stderr)
         return []
-    if made_with != _made_with(entry):
+    if made_with != trainer.made_with:
         return []
     try:
         trainer.network.load_state_dict(state["network"])
         trainer.optimiser.load_state_dict(state["optimiser"])
     except (RuntimeError, LookupError, ValueError):
-        raise StudyError(f"{files.resume} does not fit {entry.network} as it is now; train with --fresh") from None
+        network = trainer.made_with["network"]
+        raise StudyError(f"{files.resume} does not fit {network} as it is now; train with --fresh") from None
     return list(history)
 
 
-def _finish(
-    entry: Entry, files: RunFiles, trainer: Trainer, images: Images, history: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _finish(files: RunFiles, trainer: Trainer, images: Images, history: list[dict[str, Any]]) -> dict[str, Any]:
     """Evaluate, then write the checkpoint, the predictions and, last, run.json, which declares the run finished."""
-    recipe, network = entry.recipe, trainer.network
+    recipe, network = trainer.recipe, trainer.network
     train, test = evaluate(network, *images.train), evaluate(network, *images.test)
     if not math.isfinite(train.loss + test.loss):
         files.resume.unlink(missing_ok=True)
@@ -197,7 +197,7 @@ def _finish(
         "schema": "run/1",
         "model": files.model,
         "seed": files.seed,
-        **_made_with(entry),
+        **trainer.made_with,
         "parameters": parameters(network),
         "train_error": train.error,
         "test_error": test.error,
