@@ -1,13 +1,25 @@
-"""Which machine, versions and commit a result was made with."""
+"""Which machine, versions and commit a result was made with, and what decides how fast that machine is."""
 
+import math
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "numpy", "onnx", "onnxscript", "onnxruntime", "pytest-benchmark")
+PACKAGES = ("torch", "torchvision", "numpy", "onnx", "onnxscript", "onnxruntime", "openvino", "pytest-benchmark")
+ROOT = Path("/")
+"""Where /proc and /sys are; the tests lay out their own."""
+THREAD_VARIABLES = (
+    *("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_DYNAMIC", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_PLACES"),
+    *("GOMP_SPINCOUNT", "GOMP_CPU_AFFINITY", "KMP_BLOCKTIME", "KMP_AFFINITY"),
+    *("MKL_NUM_THREADS", "MKL_DYNAMIC", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+    *("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"),
+    *("MALLOC_ARENA_MAX", "MALLOC_CONF", "LD_PRELOAD"),
+)
+"""Variables by which a user changes the threads, instructions or memory allocator of the engines."""
 
 
 def environment() -> dict[str, Any]:
@@ -28,6 +40,102 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def usable_cores(root: Path = ROOT) -> int:
+    """How many threads of this process can run at once: `cores()`, or fewer where a container's quota allows less."""
+    quota = quota_cores(root)
+    return cores() if quota is None else min(cores(), math.ceil(quota))
+
+
+def machine(root: Path = ROOT) -> dict[str, Any]:
+    """What decides how fast this process can be; a key is null, or empty, where the system does not tell.
+
+    Returns:
+        `cpu_flags`: the processor's instruction sets and features, sorted. `affinity`: numbers of the cores that this
+        process may run on. `quota_cores`: processor time it may use, in cores. `governor`: frequency governor of these
+        cores. `turbo`: whether they may exceed their nominal frequency. `thread_variables`: those that are set.
+    """
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {
+        "cpu_flags": cpu_flags(root),
+        "affinity": allowed,
+        "quota_cores": quota_cores(root),
+        "governor": governor(root, allowed),
+        "turbo": turbo(root),
+        "thread_variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+    }
+
+
+def cpu_flags(root: Path = ROOT) -> list[str]:
+    """Features of the first processor in /proc/cpuinfo, sorted."""
+    for line in (_read(root / "proc/cpuinfo") or "").splitlines():
+        name, _, words = line.partition(":")
+        if name.strip() in {"flags", "Features"}:  # x86, ARM
+            return sorted(set(words.split()))
+    return []
+
+
+def quota_cores(root: Path = ROOT) -> float | None:
+    """Processor time over wall time that this process's control groups allow it, or None where nothing limits it.
+
+    A group may use no more than its parents, so the smallest quota counts (Linux: admin-guide/cgroup-v2.rst, `cpu.max`;
+    scheduler/sched-bwc.rst, `cpu.cfs_quota_us`, for version 1).
+    """
+    quotas = []
+    for folder in _cpu_groups(root):
+        words = (_read(folder / "cpu.max") or "").split()  # "max 100000" or "150000 100000"
+        if not words:
+            words = [_read(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+        if all(word.isdecimal() for word in words):  # "max" and "-1" are no limit
+            quotas.append(int(words[0]) / int(words[1]))
+    return min(quotas, default=None)
+
+
+def _cpu_groups(root: Path) -> Iterator[Path]:
+    """Folders of this process's control groups with a say on processor time, each followed by its parents."""
+    mounts: dict[str, list[str]] = {}
+    for line in (_read(root / "proc/self/mountinfo") or "").splitlines():
+        left, _, right = line.partition(" - ")
+        kind, options = right.split()[0], right.split()[-1].split(",")
+        if kind == "cgroup2" or (kind == "cgroup" and "cpu" in options):
+            mounts.setdefault(kind, left.split()[3:5])  # which group is seen there, and where
+    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, group = line.split(":", 2)
+        kind = "cgroup" if "cpu" in controllers.split(",") else "cgroup2"
+        if kind not in mounts or (kind == "cgroup2" and controllers):
+            continue
+        top, seen_at = mounts[kind]
+        mounted = root / seen_at.lstrip("/")
+        folder = mounted / Path(group).relative_to(top) if Path(group).is_relative_to(top) else mounted
+        yield folder
+        while folder != mounted:
+            folder = folder.parent
+            yield folder
+
+
+def governor(root: Path, allowed: list[int] | None) -> str | None:
+    """Frequency governor of the `allowed` cores (None: of core 0); with commas between them where they differ."""
+    folder = root / "sys/devices/system/cpu"
+    found = {_read(folder / f"cpu{core}/cpufreq/scaling_governor") for core in allowed or [0]} - {None}
+    return ", ".join(sorted(str(name) for name in found)) or None
+
+
+def turbo(root: Path = ROOT) -> bool | None:
+    """Whether the processor may exceed its nominal frequency."""
+    folder = root / "sys/devices/system/cpu"
+    if (off := _read(folder / "intel_pstate/no_turbo")) in {"0", "1"}:
+        return off == "0"
+    if (on := _read(folder / "cpufreq/boost")) in {"0", "1"}:
+        return on == "1"
+    return None
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return None
 
 
 def cpu_name() -> str:
