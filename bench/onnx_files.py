@@ -1,0 +1,258 @@
+"""What an ONNX file says of itself: inputs and outputs, size, parameters, multiply-accumulates.
+
+The file is data from anywhere: it is bounded in size, weights outside it are read from its own folder alone, and
+whatever is wrong with it ends in one `StudyError` that names it. A number that is not certain is None.
+"""
+
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import checker, defs, external_data_helper, helper, numpy_helper, shape_inference
+
+from bench.inputs import Dimensions, Input, Shapes, resolve
+from study.errors import StudyError
+
+MAX_FILE_BYTES = 2 * 2**30
+"""The most one protobuf message can hold; a larger file cannot be a model."""
+STANDARD = ("", "ai.onnx")
+SMALL = 1024
+"""Constants of at most so many elements may be shapes, and are kept for shape inference; larger ones are dropped."""
+COUNTED = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "ConvInteger", "Gemm", "MatMul", "MatMulInteger"), (0, 1)),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul"), (0, 3)),
+}
+"""Products that are counted, and which of their inputs are the two factors."""
+NOT_COUNTED = {"AffineGrid", "Attention", "CausalConvWithState", "DeformConv", "Det", "DFT", "Einsum", "GRU"}
+NOT_COUNTED |= {"LinearAttention", "LSTM", "RNN", "STFT"}
+"""Standard operators that contain products of their own; a file with one of them has no number."""
+FUSED = ("FusedConv", "FusedGemm", "FusedMatMul")
+"""com.microsoft's, which do something cheap to the product that they are named after."""
+Body = onnx.GraphProto | onnx.FunctionProto
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is in an ONNX file: its inputs without those that have an initializer, and the names of its outputs.
+
+    `bytes` are those of the file and of each file that its constants lie in. `parameters` are the elements of the
+    floating-point initializers and tensors of Constant nodes, wherever in the file; `subnormal_weights` are those of
+    float16, float32 or float64 that are not zero and below the smallest normal number. For `macs` see `read`.
+    """
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    bytes: int
+    parameters: int
+    subnormal_weights: int
+    macs: int | None
+
+
+def read(path: Path, shapes: Shapes | None = None) -> Facts:
+    """Read the ONNX file at `path`, its inputs of the user's `shapes`.
+
+    `macs` are the multiply-accumulates of convolutions and matrix products for one item of a batch: those at batch 1
+    where some input's first dimension is not fixed; where all are fixed, and equal, those divided by that number. They
+    are None where this leaves a remainder or first dimensions differ, a shape is not known, a product lies in a branch,
+    a loop or a function of the file or has constants alone to multiply, which an engine may do beforehand, or where an
+    operator may contain other products (`NOT_COUNTED`, or not a standard one).
+
+    Raises:
+        StudyError: the file is missing, no file, too large, not an ONNX model or malformed; it refers to a file outside
+            its folder; it has no inputs, or one that is no tensor of numbers; `shapes` do not fit its inputs.
+    """
+    try:
+        return _read(path, shapes or {})
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read: {error.strerror or error}") from None
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from None
+    except checker.ValidationError as error:
+        reason = f"expected weights in plain files of its own folder, copy them there with `cp -L` ({_one_line(error)})"
+        raise StudyError(f"{path}: {reason}") from None
+    except (DecodeError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({_one_line(error)})") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _read(path: Path, shapes: Shapes) -> Facts:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise StudyError(f"expected an ONNX file, found {'a folder' if path.is_dir() else 'no plain file'}")
+    if not 0 < status.st_size <= MAX_FILE_BYTES:
+        raise StudyError(f"expected an ONNX file of 1 to {MAX_FILE_BYTES} bytes, found {status.st_size}")
+    model = onnx.load(path, format="protobuf", load_external_data=False)
+    if model.ir_version < 1 or not model.opset_import or not model.graph.node or not model.graph.output:
+        raise StudyError("expected an ONNX model, found a file without IR version, opset, nodes or outputs")
+    inputs = _inputs(model.graph, shapes)
+    outputs = tuple(value.name for value in model.graph.output)
+    sizes = {path.resolve(): status.st_size}
+    parameters = subnormal = 0
+    for tensor in [tensor for body in _bodies(model) for tensor in _constants(body)]:
+        if external_data_helper.uses_external_data(tensor):
+            file = path.parent / external_data_helper.ExternalDataInfo(tensor).location
+            external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+            sizes[file.resolve()] = file.stat().st_size
+        if min(tensor.dims, default=0) < 0:  # numpy would take -1 for "whatever fits"
+            raise ValueError(f"the constant {tensor.name!r} has the shape {list(tensor.dims)}")
+        if "float" in helper.tensor_dtype_to_np_dtype(tensor.data_type).name:
+            array = numpy_helper.to_array(tensor)
+            parameters += array.size
+            subnormal += _subnormal(array)
+        if prod(tensor.dims) > SMALL:  # made external without a place: shape inference asks for its dims alone
+            for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
+                tensor.ClearField(field)
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+    return Facts(inputs, outputs, sum(sizes.values()), parameters, subnormal, _macs(model, inputs, shapes))
+
+
+def _inputs(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
+    initialized = {tensor.name for tensor in graph.initializer}
+    inputs: dict[str, Input] = {}
+    for value in graph.input:
+        if value.name in initialized:
+            continue
+        kind, tensor = value.type.WhichOneof("value"), value.type.tensor_type
+        if kind != "tensor_type" or tensor.elem_type == onnx.TensorProto.STRING:
+            found = "a tensor of strings" if kind == "tensor_type" else str(kind).removesuffix("_type")
+            raise StudyError(f"expected inputs that are tensors of numbers, input {value.name!r} is: {found}")
+        shape = _dimensions(value)
+        if shape is None and value.name not in shapes:
+            raise StudyError(f"input {value.name!r} has no shape: give it with --shape {value.name}=1,3,224,224")
+        if shape is None:
+            shape = (None,) * len(shapes[value.name])
+        words = [value.name, *(size for size in shape if isinstance(size, str))]
+        if not value.name or value.name in inputs or not all(map(str.isprintable, words)):
+            raise StudyError(f"expected inputs with printable names of their own, found {words!r}")
+        inputs[value.name] = Input(value.name, helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
+    if not inputs:
+        raise StudyError("expected a model with inputs, found one without")
+    return tuple(inputs.values())
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> Dimensions | None:
+    """A tensor's shape as far as it is said; negative numbers are an older way to say nothing."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        size.dim_value if size.HasField("dim_value") and size.dim_value >= 0 else size.dim_param or None
+        for size in value.type.tensor_type.shape.dim
+    )
+
+
+def _bodies(model: onnx.ModelProto) -> Iterator[Body]:
+    """The graph, the functions, and the graphs inside their nodes; the first is the graph."""
+    bodies: list[Body] = [model.graph, *model.functions]
+    for body in bodies:  # which grows
+        yield body
+        for attribute in (attribute for node in body.node for attribute in node.attribute):
+            bodies += [attribute.g] * attribute.HasField("g") + [*attribute.graphs]
+
+
+def _constants(body: Body) -> Iterator[onnx.TensorProto]:
+    if isinstance(body, onnx.GraphProto):
+        yield from body.initializer
+        yield from (tensor.values for tensor in body.sparse_initializer)
+    for attribute in (attribute for node in body.node if node.op_type == "Constant" for attribute in node.attribute):
+        if attribute.HasField("t"):
+            yield attribute.t
+        elif attribute.HasField("sparse_tensor"):
+            yield attribute.sparse_tensor.values
+
+
+def _subnormal(array: NDArray[Any]) -> int:
+    """How many are subnormal, by their bits: arithmetic may be set to take them for zero."""
+    if array.dtype not in (np.float16, np.float32, np.float64):
+        return 0
+    bits = array.reshape(-1).view(f"u{array.itemsize}")
+    magnitude = bits & bits.dtype.type(np.iinfo(bits.dtype).max >> 1)
+    return int(np.count_nonzero((magnitude > 0) & (magnitude < 1 << np.finfo(array.dtype).nmant)))
+
+
+def _macs(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> int | None:
+    """As `read` says. Of all shapes in the model only those of its inputs stay, as they are counted for."""
+    firsts = {shape[0] for shape in resolve(inputs, shapes).values() if shape}
+    free = not all(isinstance(first, int) for first in firsts)
+    batch = 1 if free or not firsts else firsts.pop() if len(firsts) == 1 else None
+    products = _products(model, inputs)
+    if products is None or not isinstance(batch, int) or batch < 1:
+        return None
+    for body in _bodies(model):
+        del body.value_info[:]
+        for value in body.output if isinstance(body, onnx.GraphProto) else ():
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.ClearField("shape")
+    del model.graph.input[:]
+    for each, shape in zip(inputs, resolve(inputs, shapes, 1).values(), strict=True):
+        dtype = helper.np_dtype_to_tensor_dtype(each.dtype)
+        model.graph.input.append(helper.make_tensor_value_info(each.name, dtype, shape))
+    try:
+        graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception:  # whatever onnx's C++ throws at a graph that it cannot follow
+        return None
+    known = {value.name: _dimensions(value) for value in (*graph.input, *graph.value_info, *graph.output)}
+    known |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    counts = [_count(node, known) for node in products]
+    total = sum(count for count in counts if count is not None)
+    return None if None in counts or total % batch else total // batch
+
+
+def _products(model: onnx.ModelProto, inputs: Sequence[Input]) -> list[onnx.NodeProto] | None:
+    """The nodes of the graph that are counted; None if the file may hold other products."""
+    calls = {(function.domain, function.name) for function in model.functions}
+    if any(domain in STANDARD for domain, _ in calls):
+        return None
+    products: list[onnx.NodeProto] = []
+    changing = {each.name for each in inputs}
+    for index, body in enumerate(_bodies(model)):
+        for node in body.node:
+            changes = not changing.isdisjoint(node.input) or any(a.HasField("g") for a in node.attribute)
+            if changes:
+                changing.update(node.output)
+            name = _standard(node)
+            if index == 0 and changes and name in COUNTED:
+                products.append(node)
+            elif (
+                name in COUNTED
+                or name in NOT_COUNTED
+                or (name is None and (index > 0 or (node.domain, node.op_type) not in calls))
+            ):
+                return None
+    return products
+
+
+def _standard(node: onnx.NodeProto) -> str | None:
+    """The name of a node's operator if it is one of ONNX's own; one of com.microsoft's fused products becomes one."""
+    transposed = any(attribute.name.startswith("trans") and attribute.i for attribute in node.attribute)
+    if node.domain == "com.microsoft" and node.op_type in FUSED and not (node.op_type == "FusedMatMul" and transposed):
+        node.domain, node.op_type = "", node.op_type.removeprefix("Fused")
+        del node.input[3:]  # what FusedConv adds
+    return node.op_type if node.domain in STANDARD and defs.has(node.op_type) else None
+
+
+def _count(node: onnx.NodeProto, known: Mapping[str, Dimensions | None]) -> int | None:
+    """Each element of the output takes as many as its filter has weights, or the inner dimension elements.
+
+    Of a ConvTranspose it is each element of the input.
+    """
+    shapes: list[list[int]] = []
+    for name in (*(node.input[index] for index in COUNTED[node.op_type]), node.output[0]):
+        shape = known.get(name)
+        if shape is None or not all(isinstance(size, int) for size in shape):
+            return None
+        shapes.append([size for size in shape if isinstance(size, int)])
+    left, right, output = shapes
+    if "Conv" in node.op_type:
+        return prod(left if node.op_type == "ConvTranspose" else output) * prod(right[1:])
+    transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return prod(output) * prod(left[:1] if transposed else left[-1:])
