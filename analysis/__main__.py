@@ -1,8 +1,9 @@
 """Report on the study: tables, pictures and a page from what the earlier stages wrote. Needs no torch.
 
-    python -m analysis                     the default study
+    python -m analysis                          the default study
     python -m analysis --models gap,l1-1e-3 --artifacts DIR
-    python -m analysis --publish           and into the repository: docs/study and README.md
+    python -m analysis --bench A.json,B.json    measurements from these files
+    python -m analysis --publish                and into the repository: docs/study and README.md
 
 Reads artifacts/models and artifacts/bench.json, writes artifacts/report. What has not changed is not done again.
 """
@@ -28,6 +29,12 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         help="models to report on, the first being the baseline (the default study)",
     )
     parser.add_argument("--artifacts", metavar="DIR", type=Path, default=Path("artifacts"), help="default: artifacts")
+    parser.add_argument(
+        "--bench",
+        metavar="A.json,B.json",
+        default="",
+        help="files that `pytest bench` wrote, several being repeats (default: bench.json among the artifacts)",
+    )
     parser.add_argument("--fresh", action="store_true", help="make the report even if nothing has changed")
     parser.add_argument("--publish", action="store_true", help="then copy it into docs/study and README.md")
     return parser.parse_args(words)
@@ -43,7 +50,8 @@ def main(words: Sequence[str] | None = None) -> int:
     from study.catalogue import select
 
     names = [name for name in options.models.split(",") if name]
-    inputs = find(Artifacts(options.artifacts), tuple(entry.name for entry in select(names)))
+    benches = [Path(name) for name in options.bench.split(",") if name]
+    inputs = find(Artifacts(options.artifacts), tuple(entry.name for entry in select(names)), benches)
     fingerprint = inputs.fingerprint()
     if not options.fresh and inputs.reported(fingerprint):
         print(f"nothing to do: {inputs.artifacts.report} is made from these inputs (--fresh makes it again)")

@@ -5,7 +5,7 @@ Needs nothing but the standard library and `study`, so that finding out that not
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,8 +14,8 @@ from study.artifacts import Artifacts, RunFiles, sha256
 from study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parent.parent
-TABLES = ("summary", "runs", "sparsity", "latency", "convergence")
-PICTURES = ("sparsity", "convergence", "latency")
+PICTURES = ("sparsity", "convergence", "latency", "comparisons", "throughput", "accuracy")
+TABLES = ("summary", "runs", *PICTURES, "cold_starts")
 REPORT = (
     *(f"{name}.csv" for name in TABLES),
     "summary.md",
@@ -30,11 +30,15 @@ PACKAGES = ("jinja2", "matplotlib", "numpy", "onnx", "pandas", "tabulate")
 
 @dataclass(frozen=True)
 class Inputs:
-    """The models asked for, the first being the baseline, and the files there are of them."""
+    """The models asked for, the first being the baseline, and the files there are of them.
+
+    `benches` are the files of `pytest bench`, which lie anywhere; one that was not asked for may be missing.
+    """
 
     artifacts: Artifacts
     models: tuple[str, ...]
     runs: tuple[RunFiles, ...]
+    benches: tuple[Path, ...]
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -46,14 +50,15 @@ class Inputs:
         """Every file the report is made from, whether it exists or not."""
         for run in self.runs:
             yield from (run.record, run.history, run.predictions, run.export, run.onnx)
-        yield self.artifacts.bench
+        yield from self.benches
 
     def fingerprint(self) -> str:
         """SHA-256 over the models, the input files, this program and the packages it draws with."""
         lines = [f"models {' '.join(self.models)}", f"python {sys.version}"]
         lines += [f"{package} {metadata.version(package)}" for package in PACKAGES]
         for path in self.files():
-            lines.append(f"{path.relative_to(self.artifacts.root)} {sha256(path) if path.is_file() else 'missing'}")
+            name = path.relative_to(self.artifacts.root) if path.is_relative_to(self.artifacts.root) else path
+            lines.append(f"{name} {sha256(path) if path.is_file() else 'missing'}")
         lines += [f"{path.relative_to(PROJECT)} {sha256(path)}" for path in sources()]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -70,20 +75,31 @@ class Inputs:
 
 def sources() -> list[Path]:
     """The files that decide what a report looks like: this stage and what it uses of `study`."""
-    patterns = ("analysis/*.py", "analysis/*.html", "study/artifacts.py", "study/catalogue.py", "study/schemas/*.json")
+    patterns = (
+        "analysis/*.py",
+        "analysis/*.html",
+        "study/artifacts.py",
+        "study/catalogue.py",
+        "study/reasons.py",
+        "study/schemas/*.json",
+    )
     return sorted(path for pattern in patterns for path in PROJECT.glob(pattern))
 
 
-def find(artifacts: Artifacts, models: tuple[str, ...]) -> Inputs:
-    """The finished runs of `models`.
+def find(artifacts: Artifacts, models: tuple[str, ...], benches: Sequence[Path] = ()) -> Inputs:
+    """The finished runs of `models`, and the files of measurements: `benches`, or else the one among the artifacts.
 
     Raises:
-        StudyError: there is not one.
+        StudyError: there is no run, or no file of a name in `benches`.
     """
-    inputs = Inputs(artifacts, models, tuple(run for model in models for run in artifacts.runs(model)))
-    if not inputs.runs:
+    missing = next((path for path in benches if not path.is_file()), None)
+    if missing is not None:
+        raise StudyError(f"{missing} is missing; run `pytest bench --benchmark-json={missing}` to measure it")
+    once = tuple({path.resolve(): path for path in reversed(benches)}.values())[::-1]
+    runs = tuple(run for model in models for run in artifacts.runs(model))
+    if not runs:
         raise StudyError(
             f"{artifacts.root}/models holds no finished run of {', '.join(models)}; run `python -m train` and "
             "`python -m export`"
         )
-    return inputs
+    return Inputs(artifacts, models, runs, once or (artifacts.bench,))

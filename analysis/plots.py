@@ -1,4 +1,4 @@
-"""The pictures of the report, each drawn from one CSV file beside it and saved as SVG and PNG.
+"""Pictures of sparsity and training, and what all pictures share; each is drawn from the CSV file of its name.
 
 Made to be read in print, in grey and by colour-blind eyes: the colours are Okabe & Ito's (Color Universal Design,
 2008), and hatches, markers or dashes repeat what they say. The same table gives the same bytes. Figures are made
@@ -6,6 +6,7 @@ without pyplot, which keeps them all and may look for a display.
 """
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -16,15 +17,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from analysis.measures import UNIFORM
-from analysis.presentation import MEASURES, TIMES
-from analysis.tables import headline
+from analysis.presentation import MEASURES
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 HATCHES = ("", "///", "...", "\\\\\\", "xx", "++", "oo", "--")
@@ -48,7 +49,6 @@ STYLE: Any = {
 }
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 INITIALISED: dict[str, Any] = {"color": "black", "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 4}
-RUNTIMES = {"torch": "torch", "onnxruntime": "ONNX Runtime"}
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def sparsity(frame: pd.DataFrame, models: list[str]) -> Figure:
     with_layers = set(frame["model"])
     handles: list[Artist] = [Patch(label=m, **_face(i)) for i, m in enumerate(models) if m in with_layers]
     if handles:
-        _legend_above(figure, [*handles, Line2D([], [], label="as initialised (uniform)", **INITIALISED)])
+        legend_above(figure, [*handles, Line2D([], [], label="as initialised (uniform)", **INITIALISED)])
     return figure
 
 
@@ -172,73 +172,26 @@ def convergence(frame: pd.DataFrame) -> Figure:
         axis.yaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(True, axis="y")
-    _legend_above(figure, axes[0].get_legend_handles_labels()[0])
+    legend_above(figure, axes[0].get_legend_handles_labels()[0])
     return figure
 
 
-def latency(frame: pd.DataFrame) -> Figure:
-    """Time of one call by model and runtime: a panel a batch size, the median within its interval, and the speed-up.
-
-    Only the settings that `headline` chooses; a hollow marker is a measurement that is not to be believed.
-    """
-    rows = headline(frame)
-    models, batches = list(dict.fromkeys(rows["model"])), sorted(set(rows["batch"]))
-    if not models:
-        figure = Figure(figsize=(7.5, 1.5))
-        figure.text(0.5, 0.5, "no latency has been measured", ha="center", va="center")
-        return figure
-    runtimes = sorted(set(rows["runtime"]), key=lambda name: (name not in RUNTIMES, name != "torch", name))
-    size = (7.5, 0.7 + len(batches) * (0.7 + 0.32 * len(models)))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(batches), 1, squeeze=False)
-    for axis, batch in zip(axes[:, 0], batches, strict=True):
-        panel = rows[rows["batch"] == batch]
-        for i, runtime in enumerate(runtimes):
-            own = panel[panel["runtime"] == runtime]
-            heights = [models.index(model) + (i - (len(runtimes) - 1) / 2) * 0.16 for model in own["model"]]
-            _medians(axis, own, heights, i)
-        beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-        for y, model in enumerate(models):
-            median = panel[panel["model"] == model].set_index("runtime")["median_seconds"]
-            if {"torch", "onnxruntime"} <= set(median.index):
-                speedup = f"{median['torch'] / median['onnxruntime']:.2f}{TIMES}"
-                axis.annotate(speedup, (1, y), xytext=(6, 0), **beside)
-        axis.annotate("speed-up", (1, -0.5), xytext=(6, 8), **beside)
-        axis.set(ylim=(len(models) - 0.5, -0.5), yticks=range(len(models)), yticklabels=models)
-        axis.set_title(f"batch {batch}", loc="left")
-        _microseconds(axis, panel)
-    axes[-1, 0].set_xlabel("microseconds a call (log scale): median with 95 % interval; hollow: invalid")
-    dots = [Line2D([], [], linestyle="", label=RUNTIMES.get(name, name), **_dot(i)) for i, name in enumerate(runtimes)]
-    _legend_above(figure, dots)
-    return figure
-
-
-def _dot(i: int) -> dict[str, Any]:
-    """How the medians of the i-th runtime look."""
-    face = {"markerfacecolor": COLOURS[i % len(COLOURS)], "markeredgecolor": "black", "markeredgewidth": 0.8}
-    return {"marker": MARKERS[i % len(MARKERS)], "markersize": 6, **face}
-
-
-def _medians(axis: Axes, own: pd.DataFrame, heights: list[float], i: int) -> None:
-    """Medians with their intervals at these heights: filled where valid, hollow where not."""
-    median, low, high = (1e6 * own[f"median_{part}seconds"].to_numpy(dtype=float) for part in ("", "low_", "high_"))
-    errors = np.clip([median - low, high - median], 0, None)
-    axis.errorbar(median, heights, xerr=errors, fmt="none", ecolor="black", elinewidth=1, capsize=2.5, zorder=4)
-    for x, y, valid in zip(median, heights, own["valid"], strict=True):
-        axis.plot(x, y, zorder=3, **(_dot(i) if valid else {**_dot(i), "markerfacecolor": "white"}))
-
-
-def _microseconds(axis: Axes, panel: pd.DataFrame) -> None:
-    """The axis of times: logarithmic in every panel, so that equal ratios are equal distances."""
-    axis.grid(True, axis="x")
-    low, high = panel["median_low_seconds"].min() * 1e6, panel["median_high_seconds"].max() * 1e6
-    axis.set_xscale("log")
-    axis.set_xlim(low / 1.25, high * 1.25)
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter("{x:g}")
-
-
-def _legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
+def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
+    """The legend of the whole figure, over its panels."""
     columns = min(4, len(handles))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3)
+
+
+def log_scale(axes: Axes, axis: Axis, low: float, high: float, room: float) -> None:
+    """A logarithmic axis from `low` to `high` with that share of it more at either end, and ticks at round numbers."""
+    margin = max(math.log(high / low) * room, 0.005)
+    ends = low * math.exp(-margin), high * math.exp(margin)
+    if axis is axes.xaxis:
+        axes.set(xscale="log", xlim=ends)
+    else:
+        axes.set(yscale="log", ylim=ends)
+    narrow = ends[1] / ends[0] < 2
+    axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]) if narrow else LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter("{x:,g}")

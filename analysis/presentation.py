@@ -1,49 +1,22 @@
-"""Tables as people read them: units, rounding, mean ± spread, and the facts without which a number means nothing.
+"""Tables as people read them: units, rounding, mean ± spread.
 
-The functions take the frames of `analysis.tables` and return frames of text, which become Markdown, LaTeX or HTML.
+The functions take the frames of `analysis.tables` and `analysis.latency_tables` and return frames of text, which become
+Markdown, LaTeX or HTML.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from analysis.records import Study
-from analysis.tables import headline
+from analysis.headlines import WITHHELD
+from analysis.text import MISSING, TIMES, interval, number, runtime
 
-TIMES = "\N{MULTIPLICATION SIGN}"
-MINUS = "\N{MINUS SIGN}"
-MISSING = "\N{EN DASH}"
-SETTINGS = ("seed", "threads", "mode")
-"""Columns of `latency` that are told in a sentence where all cases have them in common."""
+SETTINGS = ("seed", "threads", "mode", "device", "file")
+"""Columns that are told in a sentence where all rows of a table have them in common."""
 MEASURES = {"hoyer": "Hoyer", "gini": "Gini", "exact_zeros": "share of exact zeros"}
-
-LATEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "±": r"$\pm$",
-    TIMES: r"$\times$",
-    "µ": r"$\mu$",
-    MINUS: r"$-$",
-    "†": r"$\dagger$",
-    MISSING: "--",
-    "®": r"\textregistered{}",
-    "™": r"\texttrademark{}",
-}
-
-
-def number(value: Any, form: str, scale: float = 1, unit: str = "") -> str:
-    """`value * scale` in the format `form`, with a true minus sign, or a dash where there is none."""
-    if value is None or math.isnan(value):
-        return MISSING
-    return format(value * scale, form).replace("-", MINUS) + unit
+MIB = 2.0**-20
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -64,6 +37,14 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         doubt = "" if row.latency_valid is True or math.isnan(value) else " †"
         return number(value, form, unit=unit) + doubt
 
+    def speedup(row: Any) -> str:
+        if row.speedup_batch1_verdict == WITHHELD:
+            return WITHHELD
+        ratio = interval(row.speedup_batch1, row.speedup_batch1_low, row.speedup_batch1_high, ".2f", unit=TIMES)
+        if row.speedup_batch1_verdict == "no difference shown":
+            ratio += ", no difference shown"
+        return ratio if row.latency_valid is True or ratio == MISSING else f"{ratio} †"
+
     columns: dict[str, Callable[[Any], str]] = {
         "model": lambda row: row.model,
         "n": lambda row: str(row.runs),
@@ -74,7 +55,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         "verdict": lambda row: row.verdict,
         "torch, µs": lambda row: latency(row, row.torch_batch1_us, ".1f"),
         "ONNX Runtime, µs": lambda row: latency(row, row.onnxruntime_batch1_us, ".1f"),
-        "speed-up": lambda row: latency(row, row.speedup_batch1, ".2f", TIMES),
+        "speed-up": speedup,
         "exact zeros, %": lambda row: number(row.fc_exact_zeros_mean, ".1f", 100),
     }
     return _texts(frame, columns)
@@ -130,114 +111,92 @@ def latency(frame: pd.DataFrame) -> pd.DataFrame:
     """
 
     def median(row: Any) -> str:
-        low, high = number(row.median_low_seconds, ",.1f", 1e6), number(row.median_high_seconds, ",.1f", 1e6)
-        return f"{number(row.median_seconds, ',.1f', 1e6)} ({low} to {high})"
+        return interval(row.median_seconds, row.median_low_seconds, row.median_high_seconds, ",.1f", 1e6)
 
-    table = _texts(
-        frame,
-        {
-            "model": lambda row: row.model,
-            "seed": lambda row: str(row.seed),
-            "batch": lambda row: str(row.batch),
-            "runtime": lambda row: row.runtime,
-            "valid": lambda row: "yes" if row.valid else "NO",
-            "threads": lambda row: str(row.threads),
-            "mode": lambda row: row.mode,
-            "samples": lambda row: f"{row.samples:,}",
-            "median (95 % interval), µs": median,
-            "p90, µs": lambda row: number(row.p90_seconds, ",.1f", 1e6),
-            "p99, µs": lambda row: number(row.p99_seconds, ",.1f", 1e6),
-            "images/s": lambda row: number(row.images_per_second, ",.0f"),
-            "largest difference": lambda row: number(row.parity_max_abs_difference, ".1e"),
-            "cores used": lambda row: number(row.cores_used, ".2f"),
-        },
-    )
-    return table.drop(columns=list(common_settings(frame)))
+    columns: dict[str, Callable[[Any], str]] = {
+        "model": lambda row: row.model,
+        "batch": lambda row: str(row.batch),
+        "runtime": lambda row: runtime(row.runtime),
+        "valid": lambda row: "yes" if row.valid else "NO",
+        "samples": lambda row: f"{row.samples:,}",
+        "median (95 % interval), µs": median,
+        "p90, µs": lambda row: number(row.p90_seconds, ",.1f", 1e6),
+        "p99, µs": lambda row: number(row.p99_seconds, ",.1f", 1e6),
+        "p99.9, µs": lambda row: number(row.p999_seconds, ",.1f", 1e6),
+        "images/s": lambda row: number(row.images_per_second, ",.0f"),
+        "between processes, %": lambda row: number(row.between_spread, ".1f", 100),
+        "largest difference": lambda row: number(row.parity_max_abs_difference, ".1e"),
+        "cores used": lambda row: number(row.cores_used, ".2f"),
+    }
+    return _texts(frame, columns, after="runtime")
+
+
+def comparisons(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a comparison: its ratio with 95 % interval, what the engines differ from themselves, the verdict."""
+    columns: dict[str, Callable[[Any], str]] = {
+        "model": lambda row: row.model,
+        "batch": lambda row: str(row.batch),
+        "runtimes": lambda row: f"{runtime(row.runtime)} against {runtime(row.reference)}",
+        "speed-up (95 % interval)": lambda row: interval(row.ratio, row.low, row.high, ".2f", unit=TIMES),
+        "noise floor, %": lambda row: number(row.noise_floor, ".2f", 100),
+        "verdict": lambda row: row.verdict,
+        "processes": lambda row: str(row.processes),
+        "between processes, %": lambda row: number(row.between_spread, ".1f", 100),
+        "blocks": lambda row: f"{row.blocks:,}",
+        "cores used": lambda row: number(row.cores_used, ".2f"),
+        "valid": lambda row: "yes" if row.valid else "NO",
+        "reasons": lambda row: row.reasons,
+    }
+    return _texts(frame, columns, after="runtimes")
+
+
+def cold_starts(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a cold start: milliseconds and MiB, each the median of fresh processes and their range."""
+
+    def spread(name: str, form: str, scale: float) -> Callable[[Any], str]:
+        def cell(row: Any) -> str:
+            value, low, high = (getattr(row, name + end) for end in ("", "_lowest", "_highest"))
+            return interval(value, low, high, form, scale)
+
+        return cell
+
+    columns: dict[str, Callable[[Any], str]] = {
+        "model": lambda row: row.model,
+        "runtime": lambda row: runtime(row.runtime),
+        "batch": lambda row: str(row.batch),
+        "processes": lambda row: str(row.processes),
+        "import, ms": spread("import_seconds", ",.0f", 1e3),
+        "load, ms": spread("load_seconds", ",.1f", 1e3),
+        "first call, ms": spread("first_call_seconds", ",.1f", 1e3),
+        "all, ms": spread("total_seconds", ",.0f", 1e3),
+        "import, MiB": spread("import_bytes", ",.1f", MIB),
+        "load, MiB": spread("load_bytes", ",.1f", MIB),
+        "calls, MiB": spread("run_bytes", ",.1f", MIB),
+        "all, MiB": spread("peak_bytes", ",.1f", MIB),
+        "ONNX, KiB": lambda row: number(row.onnx_bytes, ",.1f", 1 / 1024),
+        "parameters": lambda row: number(row.parameters, ",d"),
+        "MACs": lambda row: number(row.macs, ",d"),
+    }
+    return _texts(frame, columns, after="batch")
 
 
 def common_settings(frame: pd.DataFrame) -> dict[str, str]:
-    """The settings that are the same in all rows of `latency`."""
-    return {name: str(frame[name].iloc[0]) for name in SETTINGS if frame[name].nunique() == 1}
+    """The settings that are the same in all rows of a table."""
+    there = [name for name in SETTINGS if name in frame and frame[name].nunique(dropna=False) == 1]
+    return {name: str(frame[name].iloc[0]) for name in there if not pd.isna(frame[name].iloc[0])}
 
 
-def facts(study: Study, frame: pd.DataFrame, cases: pd.DataFrame) -> list[str]:
-    """The sentences below the summary: n, the criterion, machine, versions and commit of training and measuring."""
-    counts = sorted(set(frame["runs"]))
-    sentences = [
-        f"n = {' or '.join(map(str, counts))} run{'' if counts == [1] else 's'} per model; test errors are mean ± "
-        "sample standard deviation (ddof 1) of the runs."
-    ]
-    if study.baseline in study.models:
-        sentences.append(
-            f"The difference is of the mean test errors, against {study.baseline}, in points. It is called better or "
-            "worse only if it exceeds the noise: twice its standard error, from the seeds and, image by image, from "
-            f"the choice of the {study.runs[0].wrong.size:,} test images that all runs share."
-        )
-    sentences += [f"Trained on {text}." for text in describe(run.record["environment"] for run in study.runs)]
-    batch_1 = headline(cases[cases["batch"] == 1])
-    if len(batch_1):
-        rows = batch_1[["threads", "mode", "seed"]].drop_duplicates().itertuples(index=False)
-        settings = " and ".join(f"threads {row.threads}, mode {row.mode}, seed {row.seed}" for row in rows)
-        samples = " to ".join(f"{n:,}" for n in sorted({batch_1["samples"].min(), batch_1["samples"].max()}))
-        sentences.append(
-            f"Latency is the median of {samples} calls with one image ({settings}); speed-up is torch's median over "
-            "ONNX Runtime's."
-        )
-        if not batch_1["valid"].all():
-            sentences.append("† measured under conditions that make it invalid.")
-    if study.bench_environment is not None:
-        sentences += [f"Measured on {text}." for text in describe([study.bench_environment])]
-    else:
-        sentences.append("No latency has been measured.")
-    return sentences
+def _texts(frame: pd.DataFrame, columns: dict[str, Callable[[Any], str]], after: str = "") -> pd.DataFrame:
+    """The text of each column and, behind the one called `after`, of each setting that differs between rows."""
+    names = list(columns)
+    differing = [name for name in SETTINGS if name in frame and name not in common_settings(frame)] if after else []
+    place = names.index(after) + 1 if after else 0
+    for name in differing:
+        columns[name] = _plain(name)
+    names[place:place] = differing
+    rows = [{name: columns[name](row) for name in names} for row in frame.itertuples(index=False)]
+    return pd.DataFrame(rows, columns=names)
 
 
-def describe(environments: Iterable[dict[str, Any]]) -> list[str]:
-    """Each different machine, set of versions and commit in one phrase."""
-
-    def phrase(environment: dict[str, Any]) -> str:
-        packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-        dirty = " with uncommitted changes" if environment["dirty"] else ""
-        commit = f"commit {environment['commit'][:12]}{dirty}" if environment["commit"] else "no commit known"
-        memory = f"{environment['memory_bytes'] / 2**30:.0f} GiB"
-        return (
-            f"{environment['cpu']}, {environment['cores']} cores, {memory}, {environment['system']}, "
-            f"Python {environment['python']}, {packages}; {commit}"
-        )
-
-    return list(dict.fromkeys(phrase(environment) for environment in environments))
-
-
-def markdown(table: pd.DataFrame, sentences: Sequence[str]) -> str:
-    """A Markdown table with the sentences below it."""
-    cells = table.map(lambda text: text.replace("|", "\\|"))
-    align = ["left" if _is_text(column) else "right" for column in table]
-    grid = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
-    return "\n\n".join([grid, *sentences]) + "\n"
-
-
-def latex(table: pd.DataFrame, sentences: Sequence[str]) -> str:
-    r"""A LaTeX `table` with the sentences below it; the document needs booktabs and graphicx."""
-    escaped = table.rename(columns=escape).map(escape)
-    align = "".join("l" if _is_text(column) else "r" for column in table)
-    tabular = escaped.to_latex(index=False, escape=False, column_format=align).strip()
-    notes = "\\\\\n".join(escape(sentence) for sentence in sentences)
-    return (
-        "% \\usepackage{booktabs,graphicx}\n"
-        "\\begin{table}[htbp]\n\\centering\n\\resizebox{\\linewidth}{!}{%\n"
-        f"{tabular}%\n}}\n\n\\smallskip\n\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright\n{notes}}}\n\\end{{table}}\n"
-    )
-
-
-def escape(text: str) -> str:
-    """`text` as LaTeX that sets just these characters."""
-    return "".join(LATEX.get(character, character) for character in text)
-
-
-def _is_text(column: Any) -> bool:
-    return column in ("model", "verdict")
-
-
-def _texts(frame: pd.DataFrame, columns: dict[str, Callable[[Any], str]]) -> pd.DataFrame:
-    rows = [{column: text(row) for column, text in columns.items()} for row in frame.itertuples(index=False)]
-    return pd.DataFrame(rows, columns=list(columns))
+def _plain(name: str) -> Callable[[Any], str]:
+    return lambda row: MISSING if pd.isna(getattr(row, name)) else str(getattr(row, name))

@@ -12,6 +12,7 @@ PUBLISHED = (
     "summary.csv",
     "summary.md",
     "runs.csv",
+    "cold_starts.csv",
     *(f"{name}{suffix}" for name in PICTURES for suffix in (".csv", ".png")),
 )
 LARGEST_CONVERGENCE = 300_000

@@ -7,7 +7,6 @@ of all runs must be of the same test images and as often wrong as their records 
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.files import Inputs
+from analysis.measurements import Measurements, read_measurements
 from analysis.weights import Layer, fully_connected
-from study.artifacts import HISTORY, PREDICTIONS, Artifacts, RunFiles, current_export, read_bench, read_json
+from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export, read_json
 from study.catalogue import entry
 from study.errors import StudyError
 
 PREDICTION = re.compile("[0-9]{1,9},[0-9]{1,9}")
-NUMBER = re.compile(r"\b[0-9]+(?:\.[0-9]+)?\b")
-MEASURE_LATENCY = "run `pytest bench --benchmark-json={}` to measure"
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ class Study:
     baseline: str
     models: tuple[str, ...]
     runs: tuple[Run, ...]
-    cases: tuple[dict[str, Any], ...]
-    bench_environment: dict[str, Any] | None
+    measured: Measurements
     notes: tuple[str, ...]
     """What a reader must know before believing the tables, a sentence each."""
 
@@ -69,15 +66,17 @@ def read_study(inputs: Inputs) -> Study:
                 f"{files.predictions}: expected the labels of {inputs.runs[0].predictions}, found others, so the runs "
                 f"were not tested on the same images; run `python -m train {files.model} --fresh`"
             )
-    cases, environment, notes = _read_cases(inputs.artifacts, runs)
+    models = tuple(model for model in inputs.models if model not in inputs.missing)
+    onnx_files = {model: {run.export["onnx_sha256"] for run in runs if run.model == model} for model in models}
+    measured = read_measurements(inputs.benches, onnx_files)
     missing = []
     if inputs.missing:
         missing.append(
             f"without a finished run and left out: {', '.join(inputs.missing)}; "
             f"run `python -m train {' '.join(inputs.missing)}`"
         )
-    models = tuple(model for model in inputs.models if model not in inputs.missing)
-    return Study(inputs.models[0], models, runs, cases, environment, (*missing, *_differences(models, runs), *notes))
+    notes = (*missing, *_differences(models, runs), *measured.notes)
+    return Study(inputs.models[0], models, runs, measured, notes)
 
 
 def read_run(files: RunFiles) -> Run:
@@ -156,66 +155,6 @@ def _read_predictions(files: RunFiles, remedy: str) -> NDArray[np.int64]:
         found = "none" if damaged is None else repr(damaged[:60])
         raise StudyError(f"{files.predictions}: expected two classes a row, found {found}; {remedy}")
     return np.array([line.split(",") for line in lines], dtype=np.int64).T
-
-
-def _read_cases(
-    artifacts: Artifacts, runs: Sequence[Run]
-) -> tuple[tuple[dict[str, Any], ...], dict[str, Any] | None, list[str]]:
-    """The benchmark cases of these runs' ONNX files, the machine they were measured on, and what is amiss."""
-    remedy = MEASURE_LATENCY.format(artifacts.bench)
-    if not artifacts.bench.is_file():
-        return (), None, [f"{artifacts.bench} is missing, so nothing is said about latency; {remedy}"]
-    bench = read_bench(artifacts.bench, remedy)
-    current = {(run.model, run.export["onnx_sha256"]) for run in runs}
-    models = {run.model for run in runs}
-    asked = [case for case in bench["cases"] if case["model"] in models]
-    cases = tuple(case for case in asked if (case["model"], case["onnx_sha256"]) in current)
-    notes = []
-    if stale := len(asked) - len(cases):
-        notes.append(
-            f"{stale} of {len(asked)} benchmark cases in {artifacts.bench} are of ONNX files that are no longer there "
-            f"and are left out; {remedy} again"
-        )
-    if quick := sum(case["quick"] for case in cases):
-        notes.append(f"{quick} of {len(cases)} benchmark cases were measured with --quick: a trial, not a result")
-    return cases, bench["environment"], [*notes, *_doubts(cases), *_gaps(cases, runs, remedy)]
-
-
-def _doubts(cases: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Why cases are not valid, a sentence for all reasons that differ in numbers alone; --quick is told apart."""
-    alike = defaultdict(list)
-    for case in cases:
-        if not case["valid"] and not case["quick"]:
-            for reason in case["reasons"] or ["no reason given"]:
-                alike[NUMBER.sub("0", reason)].append(reason)
-    for reasons in alike.values():
-        yield (
-            f"{len(reasons)} of {len(cases)} benchmark cases are not valid: {_with_ranges(reasons)} "
-            "(latency.csv says which)"
-        )
-
-
-def _with_ranges(texts: Sequence[str]) -> str:
-    """The one text that all of these are but for their numbers: "1 to 3 cores used" for 3, 1 and 2 cores used."""
-    ranges = iter([sorted(set(numbers), key=float) for numbers in zip(*map(NUMBER.findall, texts), strict=True)])
-
-    def span(_: re.Match[str]) -> str:
-        numbers = next(ranges)
-        return numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-
-    return NUMBER.sub(span, texts[0])
-
-
-def _gaps(cases: Sequence[dict[str, Any]], runs: Sequence[Run], remedy: str) -> Iterator[str]:
-    """The models that lack a case which others have, or that have none."""
-    measured = {(case["model"], case["runtime"], case["batch"]) for case in cases}
-    wanted = sorted({(batch, runtime) for _, runtime, batch in measured})
-    for model in dict.fromkeys(run.model for run in runs):
-        missing = [f"{runtime} batch {batch}" for batch, runtime in wanted if (model, runtime, batch) not in measured]
-        if len(missing) == len(wanted):
-            yield f"{model} has no benchmark case; {remedy} all"
-        elif missing:
-            yield f"{model} has no benchmark case of {', '.join(missing)}; {remedy} all"
 
 
 def _differences(models: Sequence[str], runs: Sequence[Run]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The report: CSV tables, the summary for readers, pictures and one self-contained page."""
 
 import base64
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +9,28 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import plots, presentation, tables
+from analysis import latency_plots, latency_tables, plots, presentation, sentences, tables
 from analysis.files import PICTURES, TABLES
 from analysis.measures import UNIFORM
 from analysis.records import Study
+from analysis.text import latex, markdown
 from study.artifacts import write_bytes, write_text
+
+MEASURED = ("latency", "comparisons", "cold_starts")
+"""Tables of measurements that are on the page."""
 
 
 def write(study: Study, folder: Path) -> Iterator[Path]:
     """Write the report into `folder`, yielding each file once it is there."""
-    frames = {
-        "runs": tables.runs(study),
-        "sparsity": tables.sparsity(study),
-        "latency": tables.latency(study),
-        "convergence": tables.convergence(study),
-    }
-    frames["summary"] = tables.summary(study, frames["runs"], frames["latency"])
+    frames = all_tables(study)
     for name in TABLES:
         path = folder / f"{name}.csv"
         write_text(path, frames[name].to_csv(index=False, lineterminator="\n"))
         yield path
 
     table = presentation.summary(frames["summary"])
-    facts = presentation.facts(study, frames["summary"], frames["latency"])
-    for suffix, text in ((".md", presentation.markdown), (".tex", presentation.latex)):
+    facts = sentences.facts(study, frames["summary"], frames["latency"], frames["comparisons"])
+    for suffix, text in ((".md", markdown), (".tex", latex)):
         write_text(folder / f"summary{suffix}", text(table, [*facts, *(f"Note: {note}." for note in study.notes)]))
         yield folder / f"summary{suffix}"
 
@@ -40,7 +38,7 @@ def write(study: Study, folder: Path) -> Iterator[Path]:
     draw: dict[str, Callable[[pd.DataFrame], Figure]] = {
         "sparsity": lambda frame: plots.sparsity(frame, list(study.models)),
         "convergence": plots.convergence,
-        "latency": plots.latency,
+        **{name: getattr(latency_plots, name) for name in ("latency", "comparisons", "throughput", "accuracy")},
     }
     for name in PICTURES:
         with plots.style():
@@ -52,6 +50,22 @@ def write(study: Study, folder: Path) -> Iterator[Path]:
 
     write_text(folder / "index.html", page(study, frames, facts, pictures))
     yield folder / "index.html"
+
+
+def all_tables(study: Study) -> dict[str, pd.DataFrame]:
+    """Every table of the report by name."""
+    runs, latency, comparisons = tables.runs(study), latency_tables.latency(study), latency_tables.comparisons(study)
+    return {
+        "summary": tables.summary(study, runs, latency, comparisons),
+        "runs": runs,
+        "sparsity": tables.sparsity(study),
+        "convergence": tables.convergence(study),
+        "latency": latency,
+        "comparisons": comparisons,
+        "throughput": latency_tables.throughput(latency),
+        "accuracy": latency_tables.accuracy(runs, latency),
+        "cold_starts": latency_tables.cold_starts(study),
+    }
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -66,39 +80,22 @@ def page(study: Study, frames: dict[str, pd.DataFrame], facts: list[str], pictur
     )
     with_layers = set(frames["sparsity"]["model"])
     environments = {
-        "Trained": presentation.describe(run.record["environment"] for run in study.runs),
-        "Exported": presentation.describe(run.export["environment"] for run in study.runs),
-        "Measured": presentation.describe([study.bench_environment] if study.bench_environment else []),
+        "Trained": sentences.describe(run.record["environment"] for run in study.runs),
+        "Exported": sentences.describe(run.export["environment"] for run in study.runs),
+        "Measured": sentences.describe(study.measured.environments),
     }
     values: dict[str, Any] = {
         "models": study.models,
         "notes": study.notes,
         "facts": facts,
-        "verdicts": list(verdicts(study.baseline, frames["summary"])),
+        "verdicts": list(sentences.verdicts(study.baseline, frames["summary"])),
+        "speedups": list(sentences.speedups(frames["comparisons"])),
         "without_layers": [model for model in study.models if model not in with_layers],
         "initialised": {presentation.MEASURES[name]: value for name, value in UNIFORM.items()},
-        "settings": presentation.common_settings(frames["latency"]),
+        "settings": {name: presentation.common_settings(frames[name]) for name in MEASURED},
         "environments": {stage: phrases for stage, phrases in environments.items() if phrases},
         "test_images": study.runs[0].wrong.size,
         "pictures": {name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
-        **{name: getattr(presentation, name)(frames[name]) for name in ("summary", "runs", "sparsity", "latency")},
+        **{name: getattr(presentation, name)(frames[name]) for name in ("summary", "runs", "sparsity", *MEASURED)},
     }
     return template.render(values) + "\n"
-
-
-def verdicts(baseline: str, summary: pd.DataFrame) -> Iterator[str]:
-    """One sentence a model: its test error against the baseline's, and whether that is more than noise."""
-    rows: Iterable[Any] = summary.itertuples(index=False)
-    for row in rows:
-        error = f"{row.model}: {row.test_error_mean * 100:.2f} % test error"
-        if row.verdict == "baseline":
-            yield f"{error}; the baseline."
-        elif row.verdict == "not judged":
-            yield f"{error}; not judged, which takes two runs or more of it and of {baseline}."
-        else:
-            change = (
-                f"{abs(row.test_error_change) * 100:.2f} points {'below' if row.test_error_change < 0 else 'above'}"
-            )
-            yield (
-                f"{error}, {change} {baseline}, with a noise of {row.test_error_noise * 100:.2f} points: {row.verdict}."
-            )

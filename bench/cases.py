@@ -1,171 +1,195 @@
-"""What is measured: a model in an engine at a batch size, on real test images."""
+"""A case: a model in an engine at a batch size, with so many threads, in a mode, on a device."""
 
-import statistics
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.percentiles import percentile
-from bench.runtimes import RUNTIMES, Loaded
-from bench.sampling import WarmUp
-from study.artifacts import Artifacts, RunFiles, current_export
-from study.catalogue import Entry
+from bench.models import Inputs, Model
+from bench.runtimes import Runtime, Setting, find
 from study.errors import StudyError
 from study.parity import LARGEST_DIFFERENCE, compare
 
-POOL = 1024
-"""So many test images are gone through in turn, the same ones in the same order in every engine."""
+MODES = ("native", "numpy")
+FOREIGN_DIFFERENCE = 1e-3
+"""The largest difference between two engines on a user's model, as a share of its largest output."""
 
 
 @dataclass(frozen=True)
 class Case:
     """One line of the benchmark."""
 
-    entry: Entry
-    files: RunFiles
+    model: Model
     runtime: str
     batch: int
-    threads: int
-    data: Path
-    """Folder of the images."""
+    threads: int = 1
+    mode: str = "native"
+    device: str = "cpu"
+    against: str | None = None
+    """The runtime whose outputs it is compared with before it is timed; none if there is no other."""
 
     def __str__(self) -> str:
-        return f"{self.entry.name}-{self.runtime}-batch{self.batch}-threads{self.threads}"
+        return f"{self.model.name}-{self.runtime}-batch{self.batch}-threads{self.threads}-{self.mode}-{self.device}"
 
-    def load(self) -> Loaded:
-        """The model in this case's engine, once the engine has confirmed its number of threads."""
-        loaded = RUNTIMES[self.runtime](self.entry, self.files, self.threads)
-        if loaded.threads != self.threads:
-            raise StudyError(f"{self}: asked for {self.threads} threads, {self.runtime} says it has {loaded.threads}")
-        return loaded
+    def place(self) -> dict[str, Any]:
+        """What every record says of where it was made."""
+        return {
+            "model": self.model.name,
+            "seed": self.model.seed,
+            "onnx_sha256": self.model.onnx_sha256,
+            "runtime": self.runtime,
+            "batch": self.batch,
+            "threads": self.threads,
+            "mode": self.mode,
+            "device": self.device,
+        }
 
-    def batches(self, loaded: Loaded) -> Iterator[Any]:
-        """The pool's images in native batches, again and again."""
-        pool = image_pool(self.data)
-        starts = range(0, len(pool), self.batch)  # the last batch is filled up from the pool's beginning
-        parts = [pool[np.arange(start, start + self.batch) % len(pool)] for start in starts]
-        return cycle([loaded.to_native(np.ascontiguousarray(part)) for part in parts])
+
+@dataclass(frozen=True)
+class Engine:
+    """A case with its model loaded; to be called within `runtime.context()`."""
+
+    case: Case
+    runtime: Runtime
+    pool: Sequence[Inputs]
+    call: Callable[[Any], Any]
+    """What is timed."""
+    inputs: Iterator[Any]
+    """Those of the pool, again and again, as the mode has them."""
+
+    def once(self) -> Any:
+        """One call, untimed."""
+        return self.call(next(self.inputs))
+
+    def outputs(self) -> list[NDArray[Any]]:
+        """What it computes for the whole pool: the model's outputs, along the first axis in the pool's order."""
+        found = []
+        for given in self.pool:
+            result = self.call(given if self.case.mode == "numpy" else self.runtime.to_native(given))
+            arrays = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)
+            found.append([np.array(array) for array in arrays])
+        return [np.concatenate([np.atleast_1d(array) for array in output]) for output in zip(*found, strict=True)]
+
+
+@contextmanager
+def opened(case: Case, pool: Sequence[Inputs]) -> Iterator[Engine]:
+    """Load the case's model into its engine, for as long as the context lasts.
+
+    Raises:
+        StudyError: it does not load, or the engine says that it has another number of threads than it should.
+    """
+    runtime = find(case.runtime)(case.model, Setting(case.threads, case.device))
+    try:
+        settings = runtime.settings()
+        if settings["threads"] != case.threads:
+            raise StudyError(
+                f"{case}: asked for {case.threads} threads, {case.runtime} says it has {settings['threads']}"
+            )
+        if case.mode == "native":
+            yield Engine(case, runtime, pool, runtime.run, cycle([runtime.to_native(given) for given in pool]))
+        else:
+
+            def call(given: Inputs) -> list[NDArray[Any]]:
+                return runtime.to_numpy(runtime.run(runtime.to_native(given)))
+
+            yield Engine(case, runtime, pool, call, cycle(pool))
+    finally:
+        runtime.close()
+
+
+def expected(case: Case, pool: Sequence[Inputs]) -> list[NDArray[Any]] | None:
+    """What the runtime that the case is compared with computes for the pool, on one thread; None without one.
+
+    To be asked for before the case itself is opened: two engines with more than one thread must not meet.
+    """
+    if case.against is None:
+        return None
+    with opened(Case(case.model, case.against, case.batch), pool) as other, other.runtime.context():
+        return other.outputs()
+
+
+def parity(engine: Engine, expected: list[NDArray[Any]] | None) -> dict[str, Any] | None:
+    """Compare the very callable that will be timed, at its batch size, with another engine on the whole pool.
+
+    Raises:
+        StudyError: they differ, so its latency would be that of something else. For a model of the catalogue: by more
+            than 1e-5 or in a class; for a user's: by more than a thousandth of the largest output.
+    """
+    if expected is None:
+        return None
+    case = engine.case
+    result = compare(_rows(expected), _rows(engine.outputs()))
+    limit = LARGEST_DIFFERENCE if case.model.run else FOREIGN_DIFFERENCE * float(np.abs(_rows(expected)).max())
+    finite = math.isfinite(result.max_abs_difference)  # not where a limit is, which a user's NaN would make NaN
+    if not finite or result.max_abs_difference > limit or (case.model.run and result.argmax_mismatches):
+        raise StudyError(
+            f"{case}: outputs differ from {case.against}'s by {result.max_abs_difference:.1e} and in "
+            f"{result.argmax_mismatches} classes of {result.images} images; expected at most {limit:.0e}"
+        )
+    return {**asdict(result), "against": case.against}
+
+
+def _rows(outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """The outputs side by side, float32 with a row an item; what is not by item is a part of each row."""
+    items = len(outputs[0])
+    parts = [output.astype(np.float32).reshape(items if len(output) == items else 1, -1) for output in outputs]
+    return np.concatenate([np.broadcast_to(part, (items, part.shape[1])) for part in parts], axis=1)
 
 
 def find_cases(
-    artifacts: Artifacts,
-    entries: Sequence[Entry],
+    models: Sequence[Model],
     runtimes: Sequence[str],
     batches: Sequence[int],
     threads: Sequence[int],
+    mode: str = "native",
+    device: str = "cpu",
 ) -> list[Case]:
-    """All combinations, each model by its first finished run: latency does not depend on the seed.
+    """All combinations that there are.
 
     Raises:
-        StudyError: a model has no finished run, or its ONNX file is missing or stale.
+        StudyError: a runtime does not run there, or none can run the model.
     """
-    cases = []
-    for entry in entries:
-        runs = artifacts.runs(entry.name)
-        if not runs:
+    classes = {name: find(name) for name in runtimes}
+    for name, found in classes.items():
+        if device not in found.devices:
             raise StudyError(
-                f"{entry.name} has no finished run in {artifacts.root}; run `python -m train {entry.name}`"
+                f"--device {device}: {name} runs on {' and '.join(found.devices)}; leave it out of --runtimes"
             )
-        current_export(runs[0])
+    cases = []
+    for model in models:
+        able = [name for name in runtimes if model.run or not classes[name].needs_checkpoint]
+        if not able:
+            raise StudyError(
+                f"{model.onnx}: none of {', '.join(runtimes)} runs an ONNX file; try --runtimes onnxruntime"
+            )
         cases += [
-            Case(entry, runs[0], runtime, batch, count, artifacts.data)
+            Case(model, runtime, batch, count, mode, device, _against(model, runtime, able))
             for count in threads
-            for batch in batches
-            for runtime in runtimes
+            for batch in model.batch_sizes(batches)
+            for runtime in able
         ]
     return cases
 
 
-@cache
-def image_pool(data: Path) -> NDArray[np.float32]:
-    """The first test images, float32 [POOL, C, H, W] in 0..1."""
-    from study.images import load
-
-    images, _ = load(data, train=False)
-    return images[:POOL].float().div_(255).numpy()
+def _against(model: Model, runtime: str, able: Sequence[str]) -> str | None:
+    if model.run:
+        return "onnxruntime" if runtime == "torch" else "torch"
+    return next((name for name in able if name != runtime), None)
 
 
-@cache
-def probabilities(entry: Entry, files: RunFiles, runtime: str, data: Path) -> NDArray[np.float32]:
-    """What `runtime` computes for the pool, [POOL, classes], on one thread."""
-    loaded = RUNTIMES[runtime](entry, files, 1)
-    with loaded.context:
-        return loaded.to_numpy(loaded.call(loaded.to_native(image_pool(data)))).copy()
-
-
-def parity(case: Case, loaded: Loaded) -> dict[str, Any]:
-    """Compare the very callable that will be timed, at its batch size, with another engine on the whole pool.
-
-    Raises:
-        StudyError: it differs by more than 1e-5 or in a class: its latency would be that of something else.
-    """
-    other = "torch" if case.runtime != "torch" else "onnxruntime"
-    expected = probabilities(case.entry, case.files, other, case.data)
-    batches = case.batches(loaded)
-    parts = [loaded.to_numpy(loaded.call(next(batches))) for _ in range(0, len(expected), case.batch)]
-    result = compare(expected, np.concatenate(parts)[: len(expected)])
-    if not result.holds:
-        raise StudyError(
-            f"{case}: probabilities differ from {other}'s by {result.max_abs_difference:.1e} and in "
-            f"{result.argmax_mismatches} classes of {result.images} images; expected at most "
-            f"{LARGEST_DIFFERENCE:.0e} and none"
-        )
-    return asdict(result)
-
-
-def record(
-    case: Case,
-    samples: Sequence[float],
-    warm_up: WarmUp,
-    parity: dict[str, Any],
-    loaded: Loaded,
-    cores_used: float,
-    quick: bool,
-) -> dict[str, Any]:
-    """The `extra_info` of a case; its keys are described in docs/formats.md."""
-    export = current_export(case.files)
-    times: dict[str, float | None] = {}
-    for name, percent in (("median", 50), ("p90", 90), ("p95", 95), ("p99", 99)):
-        found = percentile(samples, percent)
-        times[f"{name}_seconds"] = found.value if found else None
-        times[f"{name}_low_seconds"] = found.low if found else None
-        times[f"{name}_high_seconds"] = found.high if found else None
-    reasons = doubts(case, samples, warm_up, cores_used, quick)
-    return {
-        "model": case.entry.name,
-        "seed": case.files.seed,
-        "runtime": case.runtime,
-        "batch": case.batch,
-        "threads": case.threads,
-        "mode": "native",
-        "onnx_sha256": export["onnx_sha256"],
-        "onnx_bytes": export["bytes"],
-        "samples": len(samples),
-        **times,
-        "images_per_second": case.batch / statistics.median(samples),
-        "parity": parity,
-        "threads_read_back": loaded.threads,
-        "cores_used": cores_used,
-        "warmup": {"calls": warm_up.calls, "seconds": warm_up.seconds, "stable": warm_up.stable},
-        "quick": quick,
-        "valid": not reasons,
-        "reasons": reasons,
-    }
-
-
-def doubts(case: Case, samples: Sequence[float], warm_up: WarmUp, cores_used: float, quick: bool) -> list[str]:
-    """Why a case should not be believed, in words; none if it may."""
-    reasons = []
-    if quick:
-        reasons.append(f"a quick run: {len(samples)} samples are for a smoke test")
-    if not warm_up.stable:
-        reasons.append(f"latency was still changing after {warm_up.seconds:.1f} s of warm-up: let the machine rest")
-    if not 0.9 <= cores_used / case.threads <= 1.1:
-        reasons.append(f"{cores_used:.2f} cores used by {case.threads} threads: stop what else runs on this machine")
-    return reasons
+def find_pairs(cases: Sequence[Case]) -> list[tuple[Case, Case]]:
+    """Of the cases alike in all but the runtime, torch (or else the first) with each of the others."""
+    groups: dict[tuple[Any, ...], list[Case]] = {}
+    for case in cases:
+        key = (case.model.name, case.model.onnx, case.batch, case.threads, case.mode, case.device)
+        groups.setdefault(key, []).append(case)
+    pairs = []
+    for group in groups.values():
+        reference = next((case for case in group if case.runtime == "torch"), group[0])
+        pairs += [(reference, case) for case in group if case is not reference]
+    return pairs

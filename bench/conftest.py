@@ -6,27 +6,41 @@ from typing import Any
 
 import pytest
 
-from bench.cases import Case, find_cases
-from bench.runtimes import RUNTIMES
-from study import catalogue, fashion_mnist
-from study.artifacts import DEFAULT_ROOT, Artifacts
-from study.environment import environment
+from bench.cases import MODES
+from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
+from bench.session import Session, find_session, summary
+from study.artifacts import DEFAULT_ROOT
 from study.errors import StudyError
 
-NULL_TEST = "test_null"
+SESSION = pytest.StashKey[Session]()
 TARGET = pytest.StashKey[Path]()
-CASES = pytest.StashKey[list[Case]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fashionbench")
-    group.addoption("--models", default="", metavar="A,B", help="models of the catalogue (default: the study's)")
-    group.addoption("--runtimes", default=",".join(RUNTIMES), metavar="A,B", help="default: %(default)s")
-    group.addoption("--batches", default="1,32,256", metavar="N,M", help="images a call (default: %(default)s)")
-    group.addoption("--threads", default="1", metavar="N,M", help="threads of each engine (default: %(default)s)")
-    group.addoption("--artifacts", default=DEFAULT_ROOT, type=Path, metavar="DIR", help="default: %(default)s")
-    group.addoption("--data", default=None, type=Path, metavar="DIR", help="folder with the Fashion-MNIST files")
-    group.addoption("--quick", action="store_true", help="few samples, marked as not valid: is everything in place?")
+    add = group.addoption
+    add("--models", default=None, metavar="A,B", help="models of the catalogue (default: the study's)")
+    add("--onnx", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="any ONNX files instead")
+    add("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of those files")
+    known = ", ".join(RUNTIMES)
+    add("--runtimes", default=",".join(DEFAULT), metavar="A,B", help=f"of {known}, or your own package.module:Class")
+    add("--batches", default="1,32,256", metavar="N,M", help="images a call (default: %(default)s)")
+    add("--threads", default="1", metavar="N,M", help="threads of each engine; all: as many as there are cores")
+    add("--mode", default="native", choices=MODES, help="what is timed: the engine's own types, or from numpy to numpy")
+    add("--device", default="cpu", choices=DEVICES, help="default: %(default)s")
+    add(
+        "--seconds",
+        default=2.0,
+        type=float,
+        metavar="S",
+        help="for a case's calls; a comparison takes twice that",
+    )
+    add("--percentiles", default="50,90,95,99", metavar="P,Q", help="that the calls must suffice for, up to 99.9")
+    add("--cold-starts", default=5, type=int, metavar="N", help="fresh processes for each model and runtime; 0: none")
+    add("--processes", default=1, type=int, metavar="N", help="measure all in so many processes, one after the other")
+    add("--artifacts", default=DEFAULT_ROOT, type=Path, metavar="DIR", help="default: %(default)s")
+    add("--data", default=None, type=Path, metavar="DIR", help="folder with the Fashion-MNIST files")
+    add("--quick", action="store_true", help="few samples, marked as not valid: is everything in place?")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if target.is_dir():
         raise pytest.UsageError(f"--benchmark-json: expected the name of a file, {target} is a folder")
-    partial = target.with_name(f"{target.name}.partial")
+    partial = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(b"")
@@ -53,73 +67,82 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Find the cases before anything is collected, where a mistake can be told in one line."""
+    config = session.config
     try:
-        session.config.stash[CASES] = _cases(session.config)
+        config.stash[SESSION] = found = find_session(config.option, config.invocation_params.args)
+        if not config.option.collectonly and TARGET in config.stash:
+            found.begin_journal(config.stash[TARGET])
     except StudyError as error:
         pytest.exit(f"error: {error}", returncode=2)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
-    """Once pytest-benchmark has written its file, move it to its place if all cases were measured."""
+    """Once pytest-benchmark has written its file, move it to its place if all was measured."""
     yield
     partial, target = session.config.option.benchmark_json, session.config.stash.get(TARGET, None)
-    if target is not None and partial.is_file() and exitstatus == pytest.ExitCode.OK:
-        partial.replace(target)
+    found = session.config.stash.get(SESSION, None)
+    if found is None:
+        return
+    if target is not None and partial.is_file():
+        if exitstatus == pytest.ExitCode.OK:
+            partial.replace(target)
+            found.whole = True
+        else:
+            partial.unlink()
+    found.journal("end", {"exit_status": int(exitstatus)})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    session = metafunc.config.stash[SESSION]
     if "case" in metafunc.fixturenames:
-        cases: list[Case] = metafunc.config.stash[CASES]
-        metafunc.parametrize("case", cases, ids=str)
+        metafunc.parametrize("case", session.cases, ids=str)
+    if "pair" in metafunc.fixturenames:
+        names = [f"{pair[0].runtime}-against-{pair[1]}" for pair in session.pairs]
+        metafunc.parametrize("pair", session.pairs, ids=names)
+    if "starting" in metafunc.fixturenames:
+        metafunc.parametrize("starting", session.starting, ids=str)
+    if "process" in metafunc.fixturenames:
+        metafunc.parametrize("process", range(2, session.processes + 1), ids=lambda n: f"{n}of{session.processes}")
 
 
-def _cases(config: pytest.Config) -> list[Case]:
-    runtimes = _words(config, "runtimes")
-    for name in runtimes:
-        if name not in RUNTIMES:
-            raise StudyError(f"no runtime is called {name!r}; there are: {', '.join(RUNTIMES)}")
-    entries = catalogue.select([name for name in config.getoption("models").split(",") if name])
-    artifacts = Artifacts(config.getoption("artifacts"))
-    cases = find_cases(artifacts, entries, runtimes, _numbers(config, "batches"), _numbers(config, "threads"))
-    if not config.option.collectonly:
-        fashion_mnist.prepare(artifacts.data, config.getoption("data"))
-    return cases
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Drop what pytest makes of a test for which there is nothing: a test that is skipped."""
+    items[:] = [item for item in items if item.get_closest_marker("skip") is None]
 
 
-def _words(config: pytest.Config, option: str) -> list[str]:
-    return list(dict.fromkeys(config.getoption(option).split(",")))
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Tell a mistake that is found only now in its one line, without pytest's traceback."""
+    try:
+        return (yield)
+    except StudyError as error:
+        pytest.fail(f"error: {error}", pytrace=False)
 
 
-def _numbers(config: pytest.Config, option: str) -> list[int]:
-    words = _words(config, option)
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise StudyError(f"--{option}: expected numbers from 1 with commas between them, found {','.join(words)!r}")
-    return [int(word) for word in words]
-
-
-@pytest.fixture
-def quick(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("quick"))
+@pytest.fixture(name="session", scope="session")
+def _session(request: pytest.FixtureRequest) -> Session:
+    return request.config.stash[SESSION]
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
     """Add the block `study`; called once for each file pytest-benchmark writes."""
-    null = [b["stats"]["median"] for b in output_json["benchmarks"] if b["name"] == NULL_TEST]
-    output_json["study"] = {
-        "schema": "bench/1",
-        "environment": environment(),
-        "harness_overhead_seconds": null[0] if null else None,
-    }
+    session = config.stash[SESSION]
+    for benchmark in output_json["benchmarks"]:
+        if benchmark["extra_info"]:
+            benchmark["extra_info"] = session.merged_case(benchmark["extra_info"])
+    output_json["study"] = session.study()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say in words what should not be believed, and where the numbers went."""
-    session = config._benchmarksession  # type: ignore[attr-defined]  # pytest-benchmark has no public name for it
-    for benchmark in session.benchmarks:
-        if reasons := benchmark.extra_info.get("reasons"):
-            terminalreporter.write_line(f"not valid: {benchmark.name}: {'; '.join(reasons)}")
-    target = config.stash.get(TARGET, None)
-    if target is not None and session.benchmarks:
-        partial = session.json.exists()  # it was not moved
-        terminalreporter.write_line(f"not all was measured: wrote {session.json}" if partial else f"wrote {target}")
+    """Say in words what was found, what should not be believed, and where the numbers went."""
+    session, target = config.stash.get(SESSION, None), config.stash.get(TARGET, None)
+    if session is None:
+        return
+    for line in summary(session):
+        terminalreporter.write_line(line)
+    if target is not None and session.path is not None:
+        if session.whole:
+            terminalreporter.write_line(f"wrote {target}")
+        else:
+            terminalreporter.write_line(f"not all was measured: {session.path} has what was")

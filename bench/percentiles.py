@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-FEWEST_SAMPLES = {50: 6, 90: 64, 95: 130, 99: 662}
+FEWEST_SAMPLES: dict[float, int] = {50: 6, 90: 64, 95: 130, 99: 662, 99.9: 6636}
 """Samples below which a percentile is not told. For the tail: MLPerf's early-stopping rule. For the median: the fewest
 of which the extremes are an interval of 95 % (2 * 0.5**6 < 0.05)."""
+NAMES = {50: "median", 90: "p90", 95: "p95", 99: "p99", 99.9: "p999"}
+"""What the records call them."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Percentile:
     high: float
 
 
-def percentile(samples: Sequence[float], percent: int) -> Percentile | None:
+def percentile(samples: Sequence[float], percent: float) -> Percentile | None:
     """The `percent`-th percentile of `samples`, or None where they are too few for it.
 
     The interval runs from the l-th to the u-th smallest sample, where at most 2.5 % of the binomial distribution

@@ -1,35 +1,52 @@
 """Latency of every model in every engine: `pytest bench --benchmark-json=FILE`.
 
-One call is one sample. What is timed is the call alone: engine-native images in, probabilities out, on images that
-change from call to call. Before the clock starts the engine's threads are read back, its probabilities are compared
-with the other engine's, and it is called until its latency is stable.
+One call is one sample. What is timed is the call alone: engine-native inputs in, outputs out, on inputs that change
+from call to call. Before the clock starts the engine's threads are read back, its outputs are compared with another
+engine's, and it is called until its latency is stable. Then each engine is compared with torch, in turns, and what the
+first inference costs is measured in fresh processes.
 """
 
-import time
+import operator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from bench.cases import Case, parity, record
-from bench.sampling import garbage_collector_held, sample_count, warm_up
+import pytest
+
+from bench import cold_start, measure
+from bench.cases import Case
+from bench.sampling import garbage_collector_held
+from bench.session import Session
 
 
-def test_null(benchmark: Any) -> None:
+def test_null(benchmark: Any, session: Session) -> None:
     """What the harness itself costs: nothing at all, timed on the same path."""
     with garbage_collector_held():
-        benchmark.pedantic(lambda _: None, setup=lambda: ((0,), {}), rounds=10_000, iterations=1)
+        benchmark.pedantic(operator.call, setup=lambda: ((lambda _: None, 0), {}), rounds=10_000, iterations=1)
+    session.overhead_seconds = benchmark.stats.stats.median
 
 
-def test_latency(benchmark: Any, case: Case, quick: bool) -> None:
-    loaded = case.load()
-    with loaded.context, garbage_collector_held():
-        compared = parity(case, loaded)
-        batches = case.batches(loaded)
-        warmed = warm_up(lambda: loaded.call(next(batches)))
-        rounds = sample_count(warmed.call_seconds, quick)
+def test_latency(benchmark: Any, case: Case, session: Session) -> None:
+    def time_calls(given: Iterator[tuple[Callable[[Any], Any], Any]], calls: int) -> list[float]:
+        benchmark.pedantic(operator.call, setup=lambda: (next(given), {}), rounds=calls, iterations=1)
+        samples: list[float] = benchmark.stats.stats.data
+        return samples
 
-        wall, cpu = time.perf_counter(), time.process_time()
-        benchmark.pedantic(loaded.call, setup=lambda: ((next(batches),), {}), rounds=rounds, iterations=1)
-        cores_used = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    record = measure.latency(case, session.effort, session.overhead_seconds, time_calls)
+    benchmark.extra_info.update(record)
+    session.keep("case", str(case), record)
 
-    if benchmark.stats is not None:  # None under --benchmark-disable
-        samples = benchmark.stats.stats.data
-        benchmark.extra_info.update(record(case, samples, warmed, compared, loaded, cores_used, quick))
+
+def test_comparison(pair: tuple[Case, Case], session: Session, request: pytest.FixtureRequest) -> None:
+    record = measure.comparison(*pair, session.effort)
+    session.keep("comparison", request.node.callspec.id, record)
+
+
+def test_cold_start(starting: Case, session: Session) -> None:
+    processes = 1 if session.effort.quick else session.effort.cold_starts
+    session.keep("cold_start", str(starting), cold_start.measure(starting, processes, session.effort.quick))
+
+
+def test_again(process: int, session: Session, request: pytest.FixtureRequest) -> None:
+    """All of it once more, in a process of its own; what separates the processes is in the JSON."""
+    session.measure_again(Path(request.config.invocation_params.dir))

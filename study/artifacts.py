@@ -162,16 +162,47 @@ def read_json(path: Path, schema: str, remedy: str) -> dict[str, Any]:
 def read_bench(path: Path, remedy: str) -> dict[str, Any]:
     """The block `study` of a pytest-benchmark JSON file, with the `extra_info` of every case under "cases".
 
+    A session's journal is read too: what an interrupted session measured.
+
     Raises:
         StudyError: as `read_json`.
     """
-    content = _parse(path, remedy)
-    try:
-        record = {**content["study"], "cases": [b["extra_info"] for b in content["benchmarks"] if b["extra_info"]]}
-    except (KeyError, TypeError):
-        raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
-    check(record, "bench/1", str(path), remedy)
+    if path.suffix == ".journal":
+        record = _read_journal(path, remedy)
+    else:
+        content = _parse(path, remedy)
+        try:
+            record = {**content["study"], "cases": [b["extra_info"] for b in content["benchmarks"] if b["extra_info"]]}
+        except (KeyError, TypeError):
+            raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
+    check(record, "bench/2", str(path), remedy)
     return record
+
+
+def _read_journal(path: Path, remedy: str) -> dict[str, Any]:
+    """The records of a journal as the JSON would have them; a last line that was cut off is left out."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing; {remedy}") from None
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read ({error}); {remedy}") from None
+    kinds = ("session", "case", "comparison", "cold_start", "end")
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
+    for n, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line, parse_constant=_refuse_constant)
+        except ValueError as error:
+            raise StudyError(f"{path}: line {n} cannot be read as JSON ({error}); {remedy}") from None
+        check(entry, "journal/1", f"{path}: line {n}", remedy)
+        found[entry["kind"]].append(entry["record"])
+    if len(found["session"]) != 1:
+        raise StudyError(f"{path}: expected a journal that begins with its session; {remedy}")
+    return {
+        "schema": "bench/2",
+        **found["session"][0],
+        **{f"{kind}s": found[kind] for kind in ("case", "comparison", "cold_start")},
+    }
 
 
 def _parse(path: Path, remedy: str) -> Any:

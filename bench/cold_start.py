@@ -1,0 +1,145 @@
+"""What the first inference costs: time and memory of import, load and first call, each in a process of its own.
+
+`measure` starts the processes; each runs this module, which does the three steps and prints what they took. numpy and
+the project's own modules are loaded before the clock starts, and the files are in the system's cache.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import runtimes
+from bench.cases import Case
+from bench.models import Model
+from study import catalogue
+from study.artifacts import RunFiles
+from study.errors import StudyError, exit_with
+
+PROJECT = Path(__file__).resolve().parent.parent
+LATER_CALLS = 20
+"""After the first, for the memory that grows only then."""
+STEPS = ("import", "load", "first_call", "total")
+MEMORY = ("import", "load", "run", "peak")
+
+
+def measure(case: Case, processes: int, quick: bool) -> dict[str, Any]:
+    """The record of the case's cold start in so many fresh processes.
+
+    Raises:
+        StudyError: a process ended with an error; the message has its last line.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given = Path(folder) / "inputs.npz"
+        np.savez(given, allow_pickle=False, **case.model.pool(case.batch)[0])
+        found = [_in_fresh_process(case, given) for _ in range(processes)]
+    record = {**case.place(), "processes": processes, "quick": quick}
+    del record["mode"]
+    for step in STEPS:
+        record[f"{step}_seconds"] = _range([one[f"{step}_seconds"] for one in found])
+    for step in MEMORY:
+        record[f"{step}_bytes"] = _range([one[f"{step}_bytes"] for one in found])
+    return record
+
+
+def _range(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
+
+
+def _in_fresh_process(case: Case, given: Path) -> dict[str, float]:
+    words = ["--runtime", case.runtime, "--threads", str(case.threads), "--device", case.device]
+    words += ["--onnx", str(case.model.onnx.resolve()), "--inputs", str(given)]
+    if case.model.run:
+        words += ["--model", case.model.name, "--run", str(case.model.run.folder.resolve())]
+    command = [sys.executable, "-m", "bench.cold_start", *words]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), *sys.path])}
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # its threads spin for a while after numpy has been imported
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise StudyError(f"{case}: its cold start failed with exit code {done.returncode}: {reason}")
+    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def main(words: list[str] | None = None) -> int:
+    """One cold start; prints a JSON object of seconds and bytes."""
+    options = _arguments(words)
+    with np.load(options.inputs) as file:
+        inputs = {name: file[name] for name in file.files}
+    entry = catalogue.entry(options.model) if options.model else None
+    run = RunFiles(options.run, options.model, int(options.run.name[4:])) if options.model else None
+    model = Model(options.model or options.onnx.stem, options.onnx, "", entry, run)
+    setting = runtimes.Setting(options.threads, options.device)
+    module = runtimes.RUNTIMES.get(options.runtime, options.runtime).partition(":")[0]
+
+    seconds: list[float] = []
+    _forget_peak()
+    peaks = [_peak_bytes()]
+
+    def timed(step: Callable[[], Any]) -> Any:
+        begin = time.perf_counter()
+        result = step()
+        seconds.append(time.perf_counter() - begin)
+        peaks.append(_peak_bytes())
+        return result
+
+    timed(lambda: import_module(module))
+    engine = timed(lambda: runtimes.find(options.runtime)(model, setting))
+    with engine.context():
+        native = engine.to_native(inputs)
+        timed(lambda: engine.run(native))
+        for _ in range(LATER_CALLS):
+            engine.run(native)
+    peaks[-1] = _peak_bytes()
+    grown = [after - before for before, after in pairwise(peaks)]
+    found = {f"{name}_seconds": value for name, value in zip(STEPS, [*seconds, sum(seconds)], strict=True)}
+    found |= {f"{name}_bytes": value for name, value in zip(MEMORY, [*grown, sum(grown)], strict=True)}
+    print(json.dumps(found))
+    return 0
+
+
+def _arguments(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.cold_start", description="One cold start, for the bench.")
+    parser.add_argument("--runtime", required=True)
+    parser.add_argument("--onnx", required=True, type=Path)
+    parser.add_argument("--inputs", required=True, type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args(words)
+
+
+def _peak_bytes() -> int:
+    """The most memory this process has had resident, bytes."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):  # ru_maxrss would begin with what the parent had when it forked
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _forget_peak() -> None:
+    """Begin the peak at what is resident now, where the system can (proc(5), clear_refs)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+if __name__ == "__main__":
+    exit_with(main)

@@ -1,0 +1,49 @@
+"""torch on two threads, with and without a closed ONNX Runtime session behind it, each in fresh processes in turns.
+
+Idle threads of one engine that spin make the other up to 50 times as slow (onnxruntime issue 13808). Here a closed
+session should make no difference.
+"""
+
+import multiprocessing
+from argparse import Namespace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from bench.cases import opened
+from bench.experiments.common import case_of, made_with
+from bench.pairing import interval, part
+from bench.sampling import garbage_collector_held, warm_up
+
+WITHIN = 0.05
+THREADS = 2
+CALLS = 5_000
+
+
+def torch_median(options: Namespace, behind: bool) -> float:
+    """Seconds of a call in torch, in a process in which an ONNX Runtime session was used and closed, or was not."""
+    case = case_of(options, THREADS)
+    pool = case.model.pool(case.batch)
+    if behind:
+        with opened(replace(case, runtime="onnxruntime"), pool) as engine, engine.runtime.context():
+            warm_up(engine.once)
+    with opened(replace(case, runtime="torch"), pool) as engine, engine.runtime.context(), garbage_collector_held():
+        warm_up(engine.once)
+        return part(engine.call, engine.inputs, CALLS)
+
+
+def run(options: Namespace) -> bool:
+    repetitions = options.repetitions or 20
+    place = f"{options.model}, torch, {THREADS} threads, batch {options.batch}"
+    print(f"{place}, {repetitions} processes with and without; {made_with()}")
+    ratios = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as processes:
+        for n in range(repetitions):
+            found = {b: processes.submit(torch_median, options, b).result() for b in (n % 2 == 0, n % 2 == 1)}
+            ratios.append(found[True] / found[False])
+            print(f"{n + 1:3}  with {found[True] * 1e6:.1f} µs, without {found[False] * 1e6:.1f} µs", flush=True)
+    both = interval(list(np.log(ratios).reshape(-1, 1)), np.random.default_rng(0))
+    print(f"with over without: {both.ratio:.4f} ({both.low:.4f} to {both.high:.4f}); expected within {WITHIN:.0%}")
+    return abs(both.ratio - 1) <= WITHIN

@@ -1,0 +1,62 @@
+"""What the experiments share: the options' case, sessions of `pytest bench`, how results are printed."""
+
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from bench import models
+from bench.cases import Case
+from bench.sampling import Effort
+from study import catalogue
+from study.artifacts import Artifacts, read_bench
+from study.environment import cpu_name, versions
+from study.errors import StudyError
+
+
+def case_of(options: Namespace, threads: int = 1) -> Case:
+    """The case of the options."""
+    model = models.from_catalogue(Artifacts(options.artifacts), catalogue.entry(options.model))
+    return Case(model, options.runtime, options.batch, threads)
+
+
+def effort_of(options: Namespace) -> Effort:
+    return Effort(seconds=options.seconds)
+
+
+def session(options: Namespace, runtimes: str) -> dict[str, Any]:
+    """What a `pytest bench` of its own measures of the options' model in `runtimes`, without cold starts.
+
+    Raises:
+        StudyError: it ended with an error.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "bench.json"
+        words = ["--models", options.model, "--runtimes", runtimes, "--batches", str(options.batch), "--cold-starts=0"]
+        words += ["--seconds", str(options.seconds), "--artifacts", str(options.artifacts), f"--benchmark-json={file}"]
+        done = subprocess.run([sys.executable, "-m", "pytest", "bench", *words], capture_output=True, text=True)
+        if done.returncode:
+            raise StudyError(f"`pytest bench` ended with exit code {done.returncode}:\n{done.stdout[-2000:]}")
+        return read_bench(file, "")
+
+
+def made_with() -> str:
+    """Machine and versions in one line."""
+    return ", ".join([cpu_name(), *(f"{name} {version}" for name, version in versions().items())])
+
+
+def interval(record: dict[str, Any]) -> str:
+    return f"{record['ratio']:.4f} ({record['low']:.4f} to {record['high']:.4f}), floor {record['noise_floor']:.2%}"
+
+
+def width(record: dict[str, Any]) -> float:
+    """Of the 95 % interval, as a share of the ratio."""
+    share: float = (record["high"] - record["low"]) / record["ratio"]
+    return share
+
+
+def said(record: dict[str, Any]) -> str:
+    """The verdict, and why it is withheld."""
+    return f"{record['verdict']} {'; '.join(record['reasons'])}".strip()

@@ -1,0 +1,42 @@
+"""One core kept busy by another process: every record should say so, and the ratio stay or be withheld."""
+
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.experiments.common import interval, made_with, said, session
+
+STAYS = 0.05
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Another process that computes without end."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run(options: Namespace) -> bool:
+    repetitions = options.repetitions or 5
+    place = f"{options.model}, torch over {options.runtime}, batch {options.batch}"
+    print(f"{place}, {repetitions} sessions quiet and busy; {made_with()}")
+    reached = True
+    for n in range(repetitions):
+        (quiet,) = session(options, f"torch,{options.runtime}")["comparisons"]
+        with busy():
+            found = session(options, f"torch,{options.runtime}")
+        (disturbed,) = found["comparisons"]
+        records = [disturbed, *found["cases"]]
+        tell = sum(any("other processes" in reason for reason in record["reasons"]) for record in records)
+        moved = disturbed["ratio"] / quiet["ratio"] - 1
+        print(f"{n + 1:3}  quiet {interval(quiet)}: {said(quiet)}")
+        print(f"     busy  {interval(disturbed)}, so it moved by {moved:+.2%}: {said(disturbed)}")
+        print(f"     {tell} of {len(records)} records tell of other processes", flush=True)
+        reached &= tell == len(records) and (abs(moved) <= STAYS or disturbed["verdict"] == "withheld")
+    return reached

@@ -1,0 +1,54 @@
+"""An engine that does 3 % more work than the same engine without: the slowdown should be shown, never the reverse."""
+
+import time
+from argparse import Namespace
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+from bench import measure
+from bench.cases import opened
+from bench.experiments.common import case_of, effort_of, interval, made_with, said
+from bench.runtimes import Runtime, find
+from bench.sampling import warm_up
+
+PLANTED = 0.03
+FOUND = 0.95
+
+Plain: type[Runtime]
+Slow: type[Runtime]
+"""The options' runtime without and with the extra work, both wrapped alike; `run` makes them."""
+
+
+def wrapped(runtime: type[Runtime], extra_seconds: float) -> type[Runtime]:
+    """`runtime`, which after each inference keeps the processor busy for so long."""
+
+    class Wrapped(runtime):  # type: ignore[valid-type, misc]
+        def run(self, inputs: Any) -> Any:
+            outputs = super().run(inputs)
+            begin = time.perf_counter()
+            while time.perf_counter() - begin < extra_seconds:
+                pass
+            return outputs
+
+    return Wrapped
+
+
+def run(options: Namespace) -> bool:
+    global Plain, Slow
+    case, repetitions = case_of(options), options.repetitions or 40
+    plain, slow = (replace(case, runtime=f"{__name__}:{name}") for name in ("Plain", "Slow"))
+    Plain = wrapped(find(options.runtime), 0)
+    with opened(plain, case.model.pool(case.batch)) as engine, engine.runtime.context():
+        Slow = wrapped(find(options.runtime), PLANTED * warm_up(engine.once).call_seconds)
+    print(f"{case}, {PLANTED:.0%} planted, {repetitions} repetitions; {made_with()}")
+    verdicts, slowdowns = [], []
+    for n in range(repetitions):
+        record = measure.comparison(plain, slow, effort_of(options), seed=n)
+        verdicts.append(record["verdict"])
+        slowdowns.append(1 / record["ratio"] - 1)
+        print(f"{n + 1:3}  {interval(record)}: {said(record)}", flush=True)
+    found = verdicts.count("slower") / repetitions
+    print(f"slower is shown in {found:.1%}, faster in {verdicts.count('faster')} of {repetitions}")
+    print(f"slowdown: median {median(slowdowns):.2%}, {min(slowdowns):.2%} to {max(slowdowns):.2%}")
+    return found >= FOUND and "faster" not in verdicts

@@ -1,0 +1,135 @@
+"""What is measured: a trained model of the catalogue, or any ONNX file of the user's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.artifacts import Artifacts, RunFiles, current_export, read_json, sha256
+from study.catalogue import Entry
+from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from bench.onnx_files import Facts
+
+Inputs = Mapping[str, NDArray[Any]]
+"""What one call is given: an array for each input of the model, by its name."""
+
+IMAGES = 1024
+"""So many test images are gone through in turn, the same ones in the same order in every engine."""
+GENERATED = 8
+"""So many different inputs are generated for a user's model."""
+INPUT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to be measured. `entry` and `run` are what PyTorch needs; a user's ONNX file has neither."""
+
+    name: str
+    onnx: Path
+    onnx_sha256: str
+    entry: Entry | None = None
+    run: RunFiles | None = None
+    data: Path | None = None
+    """Folder of the test images."""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of the inputs of a user's file, as far as the user said."""
+
+    @cached_property
+    def facts(self) -> "Facts":
+        """What the ONNX file says of itself. The library onnx is loaded only here, for cold starts have no part in it.
+
+        Raises:
+            StudyError: it is missing, or not an ONNX model with tensors as inputs.
+        """
+        from bench.onnx_files import read
+
+        return read(self.onnx, self.shapes)
+
+    @property
+    def seed(self) -> int | None:
+        return self.run.seed if self.run else None
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers as run.json has them; for a user's file all numbers in its floating-point constants."""
+        if self.run is None:
+            return self.facts.parameters
+        count: int = read_json(self.run.record, "run/1", "")["parameters"]
+        return count
+
+    def batch_sizes(self, wanted: Sequence[int]) -> list[int]:
+        """Those of `wanted` that the model takes; the one it has where that is fixed.
+
+        Raises:
+            StudyError: the signature leaves a size open.
+        """
+        from bench import inputs
+
+        if self.run:
+            return list(wanted)
+        sizes = inputs.batch_sizes(self.facts.inputs, self.shapes, wanted)
+        for size in sizes:
+            inputs.concrete(self.facts.inputs, self.shapes, size)  # which is told now, before anything is measured
+        return sizes
+
+    def pool(self, batch: int) -> list[dict[str, NDArray[Any]]]:
+        """Different inputs of this batch size, C-contiguous, the same in every engine and session.
+
+        For a model of the catalogue they are the first test images in their order, float32 [batch, C, H, W] in 0..1;
+        the last batch is filled up from the beginning. For a user's file they are drawn from its signature.
+
+        Raises:
+            StudyError: the signature leaves a size open.
+        """
+        from bench import inputs
+
+        if self.run is None or self.data is None:
+            return inputs.generate(self.facts.inputs, self.shapes, batch, INPUT_SEED, GENERATED)
+        images = _images(self.data)
+        (name,) = (value.name for value in self.facts.inputs)
+        starts = range(0, len(images), batch)
+        return [{name: np.ascontiguousarray(images[np.arange(s, s + batch) % len(images)])} for s in starts]
+
+
+def from_catalogue(artifacts: Artifacts, entry: Entry) -> Model:
+    """The model of the catalogue by its first finished run: latency does not depend on the seed.
+
+    Raises:
+        StudyError: it has no finished run, or its ONNX file is missing or stale.
+    """
+    runs = artifacts.runs(entry.name)
+    if not runs:
+        raise StudyError(f"{entry.name} has no finished run in {artifacts.root}; run `python -m train {entry.name}`")
+    run = runs[0]
+    export = current_export(run)
+    return Model(entry.name, run.onnx, export["onnx_sha256"], entry, run, artifacts.data.resolve())
+
+
+def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
+    """Any ONNX file, called by its name without the suffix.
+
+    Raises:
+        StudyError: the file is missing or is not an ONNX model with tensors as inputs.
+    """
+    if not path.is_file():
+        raise StudyError(
+            f"--onnx {path}: expected an ONNX file, found {'a folder' if path.is_dir() else 'nothing there'}"
+        )
+    model = Model(path.stem, path.resolve(), sha256(path), shapes=shapes)
+    model.facts  # noqa: B018  # read now, so that a bad file is told before anything is measured
+    return model
+
+
+@cache
+def _images(data: Path) -> NDArray[np.float32]:
+    """The first test images, float32 [IMAGES, C, H, W] in 0..1."""
+    from study.images import load
+
+    images, _ = load(data, train=False)
+    return images[:IMAGES].float().div_(255).numpy()

@@ -1,0 +1,168 @@
+"""Which of two engines is faster, and by how much: paired, interleaved, with a control of each against itself.
+
+A machine's speed drifts within minutes by more than engines often differ, so the two take turns in blocks of some tens
+of milliseconds. And an engine is not always as fast as itself: where its weights come to lie in memory makes one or two
+per cent from one load to the next. So it goes in rounds: for each, both engines are loaded anew, each twice. A block
+has one part of each of the four, in random order; a part is a few calls, its value their median. Within a block
+
+    ratio    sqrt(a1 * a2) / sqrt(b1 * b2)        of the reference's time over the runtime's
+    control  a1 / a2 and b1 / b2                  of each engine against itself, which would be 1 on a perfect machine
+
+and over the blocks of all rounds: the median, and its 95 % interval from a bootstrap that draws whole rounds.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, t
+
+PART_SECONDS = 0.003
+FEWEST_CALLS = 3
+ROUND_SECONDS = 0.12
+FEWEST_ROUNDS = 20
+RESAMPLES = 2000
+
+Timed = tuple[Callable[[Any], object], Iterator[Any]]
+"""A call and what it is given in turn."""
+Turn = Callable[[], AbstractContextManager[Timed]]
+"""Gives what is to be timed, for as long as it is the engine's turn."""
+Turns = Callable[[np.random.Generator], AbstractContextManager[Sequence[Turn]]]
+"""Loads the reference twice and the runtime twice, at random places, and gives their turns while a round lasts."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A ratio of times and its 95 % interval."""
+
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def reach(self) -> float:
+        """How far from 1 it reaches, as a share: 0.02 for 0.98 to 1.01."""
+        return math.exp(max(abs(math.log(self.low)), abs(math.log(self.high)))) - 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two engines, paired. `ratio` is of the reference's time over the runtime's: above 1 the runtime is faster."""
+
+    ratio: Interval
+    reference: Interval
+    """The reference against itself."""
+    runtime: Interval
+    """The runtime against itself."""
+    rounds: int
+    blocks: int
+    calls: int
+    """Timed, of both engines together."""
+
+    @property
+    def noise_floor(self) -> float:
+        """The farthest that a control's interval reaches from 1: a smaller effect is not told from noise."""
+        return max(self.reference.reach, self.runtime.reach)
+
+    def as_record(self) -> dict[str, Any]:
+        """The part of a comparison's record that comes from here; see docs/formats.md."""
+        return {
+            **asdict(self.ratio),
+            "rounds": self.rounds,
+            "blocks": self.blocks,
+            "calls": self.calls,
+            "controls": {"reference": asdict(self.reference), "runtime": asdict(self.runtime)},
+            "noise_floor": self.noise_floor,
+        }
+
+
+def verdict(ratio: Interval, floor: float) -> str:
+    """Whether the runtime is "faster" or "slower" than the reference: only where 1 is outside of the interval and the
+    effect is beyond the noise floor; otherwise "no difference shown"."""
+    if ratio.low <= 1 <= ratio.high or abs(math.log(ratio.ratio)) <= math.log1p(floor):
+        return "no difference shown"
+    return "faster" if ratio.ratio > 1 else "slower"
+
+
+def compare(
+    load: Turns, call_seconds: tuple[float, float], seconds: float, seed: int, fewest_rounds: int = FEWEST_ROUNDS
+) -> Comparison:
+    """Let the two take turns for so many seconds, and for at least so many rounds.
+
+    Args:
+        call_seconds: about how long a call of the reference and one of the runtime take.
+        seed: of the order within blocks, and of the bootstrap.
+    """
+    generator = np.random.default_rng(seed)
+    calls = [max(FEWEST_CALLS, math.ceil(PART_SECONDS / s)) for s in call_seconds for _ in range(2)]
+    rounds: list[NDArray[np.float64]] = []
+    started = time.perf_counter()
+    while len(rounds) < fewest_rounds or time.perf_counter() - started < seconds:
+        with load(generator) as turns:
+            until = time.perf_counter() + ROUND_SECONDS
+            blocks = [block(turns, calls, generator)]
+            while time.perf_counter() < until:
+                blocks.append(block(turns, calls, generator))
+        rounds.append(np.array(blocks))
+    return evaluate(rounds, sum(calls), generator)
+
+
+def block(turns: Sequence[Turn], calls: Sequence[int], generator: np.random.Generator) -> list[float]:
+    """One part of each, in random order; seconds, in the order of `turns`."""
+    found = [0.0] * len(turns)
+    for i in generator.permutation(len(turns)):
+        with turns[i]() as (call, inputs):
+            found[i] = part(call, inputs, calls[i])
+    return found
+
+
+def part(call: Callable[[Any], object], inputs: Iterator[Any], calls: int) -> float:
+    """The median duration of so many calls, in seconds."""
+    clock = time.perf_counter
+    durations = []
+    for _ in range(calls):
+        given = next(inputs)
+        before = clock()
+        call(given)
+        durations.append(clock() - before)
+    durations.sort()
+    return (durations[calls // 2] + durations[~(calls // 2)]) / 2
+
+
+def evaluate(rounds: Sequence[NDArray[np.float64]], calls: int, generator: np.random.Generator) -> Comparison:
+    """The comparison from a list of rounds, each seconds [blocks, 4]: two parts of the reference, two of the runtime.
+
+    Args:
+        calls: in one block.
+    """
+    logs = [np.log(seconds).T for seconds in rounds]
+    ratio = interval([(a1 + a2 - b1 - b2) / 2 for a1, a2, b1, b2 in logs], generator)
+    reference = interval([a1 - a2 for a1, a2, _, _ in logs], generator)
+    runtime = interval([b1 - b2 for _, _, b1, b2 in logs], generator)
+    blocks = sum(len(seconds) for seconds in rounds)
+    return Comparison(ratio, reference, runtime, len(rounds), blocks, calls * blocks)
+
+
+def interval(rounds: Sequence[NDArray[np.float64]], generator: np.random.Generator) -> Interval:
+    """The median of ratios, given as logarithms by round, and its 95 % interval.
+
+    Bootstrap of whole rounds, as blocks of one round are alike; percentile method with Hesterberg's expansion, without
+    which the intervals from few rounds would be too narrow (What Teachers Should Know About the Bootstrap,
+    arXiv 1411.5279, section 5.3).
+    """
+    n = len(rounds)
+    chosen = generator.integers(0, n, (RESAMPLES, n))
+    medians = [np.median(np.concatenate([rounds[i] for i in row])) for row in chosen]
+    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * t.ppf(0.975, n - 1))) if n > 1 else 0.0
+    low, high = np.quantile(medians, [tail, 1 - tail])
+    return Interval(*(math.exp(float(value)) for value in (np.median(np.concatenate(rounds)), low, high)))
+
+
+def between(values: Sequence[float]) -> float | None:
+    """The largest over the smallest of several processes' values, less 1; None for a single process."""
+    return max(values) / min(values) - 1 if len(values) > 1 else None

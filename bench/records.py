@@ -1,0 +1,167 @@
+"""What is written down of a measurement, and whether it may be believed. The keys are described in docs/formats.md."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import mannwhitneyu
+
+from bench import inputs
+from bench.cases import Case
+from bench.models import Inputs
+from bench.pairing import Comparison, verdict
+from bench.percentiles import NAMES, percentile
+from bench.sampling import Effort, WarmUp
+from bench.watch import Observed, as_record, disturbances
+
+MOST_OVERHEAD = 0.05
+"""Of the median: what the harness itself costs."""
+MOST_DRIFT = 0.05
+"""Between the first and the last third of the samples, if it is no accident."""
+MOST_SPREAD = 0.25
+"""Interquartile range over median."""
+
+
+def case_record(
+    case: Case,
+    pool: Sequence[Inputs],
+    samples: Sequence[float],
+    effort: Effort,
+    warm_ups: Sequence[WarmUp],
+    settings: Sequence[dict[str, Any]],
+    parity: dict[str, Any] | None,
+    observed: Observed,
+    yardstick_seconds: float,
+    overhead_seconds: float | None,
+) -> dict[str, Any]:
+    """The `extra_info` of a case from its samples in seconds, in the order of time, load after load."""
+    facts = case.model.facts
+    loads = np.array_split(np.asarray(samples), len(settings))
+    times: dict[str, float | None] = {}
+    for percent, name in NAMES.items():
+        found = percentile(samples, percent)
+        times[f"{name}_seconds"] = found.value if found else None
+        times[f"{name}_low_seconds"] = found.low if found else None
+        times[f"{name}_high_seconds"] = found.high if found else None
+    median = statistics.median(samples)
+    lower, upper = np.quantile(samples, [0.25, 0.75])
+    threads = next((s["threads"] for s in settings if s["threads"] != case.threads), case.threads)
+    reasons = case_doubts(case, samples, effort, warm_ups, threads, overhead_seconds)
+    reasons += disturbances(observed, case.threads)
+    return {
+        **case.place(),
+        "onnx_bytes": facts.bytes,
+        "parameters": case.model.parameters,
+        "macs": facts.macs,
+        "subnormal_weights": facts.subnormal_weights,
+        "inputs_sha256": inputs.digest(pool),
+        "samples": len(samples),
+        **times,
+        "images_per_second": case.batch / median,
+        "parity": parity,
+        "threads_read_back": threads,
+        "settings": settings[-1],
+        "cores_used": observed.cores_used,
+        "drift": drift(samples)[0],
+        "spread": float((upper - lower) / median),
+        "machine": as_record(observed),
+        "yardstick_seconds": yardstick_seconds,
+        "warmup": {
+            "calls": sum(w.calls for w in warm_ups),
+            "seconds": sum(w.seconds for w in warm_ups),
+            "stable": all(w.stable for w in warm_ups),
+        },
+        "load_medians_seconds": [float(np.median(load)) for load in loads],
+        "processes": [
+            {key: times[key] for key in ("median_seconds", "median_low_seconds", "median_high_seconds")}
+            | {"valid": not reasons}
+        ],
+        "between_spread": None,
+        "quick": effort.quick,
+        "valid": not reasons,
+        "reasons": reasons,
+    }
+
+
+def case_doubts(
+    case: Case,
+    samples: Sequence[float],
+    effort: Effort,
+    warm_ups: Sequence[WarmUp],
+    threads: int,
+    overhead_seconds: float | None,
+) -> list[str]:
+    """Why a case should not be believed, in words, each with what to do; none if it may."""
+    median = statistics.median(samples)
+    moved, by_accident = drift(samples)
+    lower, upper = np.quantile(samples, [0.25, 0.75])
+    spread = (upper - lower) / median
+    reasons = []
+    if effort.quick:
+        reasons.append(f"a quick run: {len(samples)} samples are for a smoke test; leave out --quick")
+    elif any(percentile(samples, percent) is None for percent in effort.percentiles):
+        reasons.append(f"too few samples: {len(samples)} do not tell p{max(effort.percentiles):g}; do not cut it short")
+    if not all(warm_up.stable for warm_up in warm_ups):
+        seconds = max(warm_up.seconds for warm_up in warm_ups)
+        reasons.append(f"latency was still changing after {seconds:.1f} s of warm-up: let the machine rest")
+    if threads != case.threads:
+        reasons.append(f"{threads} threads read back instead of {case.threads}: keep others from setting them")
+    if abs(moved) > MOST_DRIFT and not by_accident:
+        reasons.append(f"latency drifted by {moved:+.1%} meanwhile: let the machine rest, and measure again")
+    if spread > MOST_SPREAD:
+        reasons.append(f"the middle half of the samples spreads over {spread:.0%} of the median: stop what else runs")
+    if overhead_seconds is not None and overhead_seconds > MOST_OVERHEAD * median:
+        reasons.append(
+            f"the harness itself takes {overhead_seconds / median:.1%} of the median: measure a larger batch"
+        )
+    if case.model.facts.subnormal_weights:
+        reasons.append(
+            f"{case.model.facts.subnormal_weights} weights are subnormal numbers, with which processors are up to 100 "
+            "times as slow: set them to 0"
+        )
+    return reasons
+
+
+def drift(samples: Sequence[float]) -> tuple[float, bool]:
+    """The median of the last third over that of the first, less 1, and whether it may well be an accident.
+
+    An accident is what the Mann-Whitney test of the two thirds finds at 0.1 %.
+    """
+    third = max(1, len(samples) // 3)
+    first, last = samples[:third], samples[-third:]
+    moved = statistics.median(last) / statistics.median(first) - 1
+    return moved, bool(mannwhitneyu(first, last).pvalue > 0.001)
+
+
+def comparison_record(
+    reference: Case,
+    runtime: Case,
+    found: Comparison,
+    effort: Effort,
+    warm_ups: Sequence[WarmUp],
+    observed: Observed,
+    seed: int,
+) -> dict[str, Any]:
+    """The record of a paired comparison."""
+    reasons = []
+    if effort.quick:
+        reasons.append(f"a quick run: {found.rounds} rounds are for a smoke test; leave out --quick")
+    if not all(warm_up.stable for warm_up in warm_ups):
+        reasons.append("latency was still changing after the warm-up: let the machine rest")
+    reasons += disturbances(observed, runtime.threads)
+    own = found.as_record()
+    return {
+        **runtime.place(),
+        "reference": reference.runtime,
+        **own,
+        "random_seed": seed,
+        "processes": [{key: own[key] for key in ("ratio", "low", "high", "noise_floor")}],
+        "between_spread": None,
+        "verdict": "withheld" if reasons else verdict(found.ratio, found.noise_floor),
+        "cores_used": observed.cores_used,
+        "machine": as_record(observed),
+        "quick": effort.quick,
+        "valid": not reasons,
+        "reasons": reasons,
+    }

@@ -1,0 +1,51 @@
+"""OpenVINO, where it is installed (`pip install openvino`)."""
+
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from openvino import properties
+
+from bench.models import Inputs, Model
+from bench.runtimes import Runtime, Setting
+from study.errors import StudyError
+
+
+class OpenVINO(Runtime):
+    """The ONNX file in OpenVINO's CPU plugin, in float32: it would take bfloat16 where the processor can."""
+
+    def __init__(self, model: Model, setting: Setting) -> None:
+        core = openvino.Core()
+        try:
+            self.compiled = core.compile_model(
+                str(model.onnx),
+                "CPU",
+                {
+                    properties.inference_num_threads: setting.threads,
+                    properties.num_streams: 1,
+                    properties.hint.performance_mode: properties.hint.PerformanceMode.LATENCY,
+                    properties.hint.inference_precision: openvino.Type.f32,
+                    properties.hint.enable_cpu_pinning: False,
+                },
+            )
+        except RuntimeError as error:
+            raise StudyError(f"{model.onnx}: OpenVINO does not load it: {' '.join(str(error).split())[:300]}") from None
+        self.request = self.compiled.create_infer_request()
+
+    def run(self, inputs: Inputs) -> Any:
+        return self.request.infer(inputs, share_inputs=True, share_outputs=True)
+
+    def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
+        return [np.array(outputs[port]) for port in self.compiled.outputs]
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "threads": self.compiled.get_property(properties.inference_num_threads),
+            "streams": self.compiled.get_property(properties.num_streams),
+            "device": "cpu",
+            "precision": self.compiled.get_property(properties.hint.inference_precision).to_string(),
+        }
+
+    def close(self) -> None:
+        del self.request, self.compiled

@@ -1,0 +1,249 @@
+"""One `pytest bench`: what is asked for, what has been measured, and what is said of it in the end."""
+
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import models
+from bench.cases import Case, find_cases, find_pairs, opened
+from bench.inputs import parse_shapes
+from bench.journal import Journal
+from bench.pairing import Interval, between, verdict
+from bench.percentiles import FEWEST_SAMPLES
+from bench.sampling import Effort
+from study import catalogue, fashion_mnist
+from study.artifacts import Artifacts, read_bench
+from study.environment import environment, machine, usable_cores
+from study.errors import StudyError
+from study.reasons import told_once
+
+PLACE = ("model", "seed", "runtime", "batch", "threads", "mode", "device")
+Record = dict[str, Any]
+
+
+@dataclass
+class Session:
+    """What a session measures, and the records it has so far."""
+
+    cases: list[Case]
+    pairs: list[tuple[Case, Case]]
+    """Reference and runtime."""
+    starting: list[Case]
+    """Those whose cold start is measured."""
+    effort: Effort
+    processes: int
+    words: Sequence[str]
+    """Of the command line, for the further processes."""
+    environment: Record
+    overhead_seconds: float | None = None
+    comparisons: list[Record] = field(default_factory=list)
+    cold_starts: list[Record] = field(default_factory=list)
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+    """Why what is not valid is not, by what it is."""
+    others: list[Record] = field(default_factory=list)
+    """What the further processes measured, as `read_bench` gives it."""
+    whole: bool = False
+    """Whether all was measured and the JSON is in its place."""
+    _journal: Journal | None = None
+
+    def begin_journal(self, target: Path) -> None:
+        """Keep a journal beside the JSON at `target` from now on."""
+        self._journal = Journal(target.with_name(f"{target.name}.journal"), self._header())
+
+    @property
+    def path(self) -> Path | None:
+        """The journal's file."""
+        return self._journal.path if self._journal else None
+
+    def journal(self, kind: str, record: Record) -> None:
+        """Keep a record, if there is a journal."""
+        if self._journal:
+            self._journal.write(kind, record)
+
+    def keep(self, kind: str, name: str, record: Record) -> None:
+        """Take in what has been measured."""
+        self.journal(kind, record)
+        if kind == "comparison":
+            self.comparisons.append(record)
+        if kind == "cold_start":
+            self.cold_starts.append(record)
+        if record.get("reasons"):
+            self.reasons[name] = record["reasons"]
+
+    def _header(self) -> Record:
+        """What the journal has is of this process alone."""
+        return {"environment": self.environment, "harness_overhead_seconds": None, "processes": 1}
+
+    def study(self) -> Record:
+        """The block `study` of the JSON."""
+        return {
+            "schema": "bench/2",
+            "environment": {**self.environment, "load_after": _load()},
+            "harness_overhead_seconds": self.overhead_seconds,
+            "processes": 1 + len(self.others),
+            "comparisons": [self.merged_comparison(record) for record in self.comparisons],
+            "cold_starts": self.cold_starts,
+        }
+
+    def merged_case(self, record: Record) -> Record:
+        """A case with what the further processes found; its own numbers stay those of its own samples."""
+        same = [case for other in self.others for case in other["cases"] if _same(case, record)]
+        processes = record["processes"][:1] + [part for case in same for part in case["processes"]]
+        return {**record, "processes": processes, "between_spread": between([p["median_seconds"] for p in processes])}
+
+    def merged_comparison(self, record: Record) -> Record:
+        """A comparison over all processes: the median of their ratios and of the bounds of their intervals.
+
+        So the interval is the spread within a process. That between them is apart, and counts as noise.
+        """
+        same = [c for other in self.others for c in other["comparisons"] if _same(c, record, "reference")]
+        if not same:
+            return record
+        processes = [*record["processes"], *(part for c in same for part in c["processes"])]
+        spread = between([part["ratio"] for part in processes])
+        assert spread is not None
+        ratio, low, high, floor = (median(p[key] for p in processes) for key in ("ratio", "low", "high", "noise_floor"))
+        reasons = [*record["reasons"], *(f"in process {n}: {r}" for n, c in enumerate(same, 2) for r in c["reasons"])]
+        said = "withheld" if reasons else verdict(Interval(ratio, low, high), max(floor, spread))
+        found = {"ratio": ratio, "low": low, "high": high, "noise_floor": floor, "between_spread": spread}
+        return {**record, **found, "processes": processes, "verdict": said, "valid": not reasons, "reasons": reasons}
+
+    def measure_again(self, folder: Path) -> None:
+        """Measure all in a fresh process, but for the cold starts.
+
+        Raises:
+            StudyError: it did not end well; the message has the end of what it printed.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / "bench.json"
+            words = ["--processes=1", "--cold-starts=0", f"--benchmark-json={file}"]
+            command = [sys.executable, "-m", "pytest", *self.words, *words]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+            if done.returncode:
+                raise StudyError(f"the process ended with exit code {done.returncode}:\n{done.stdout[-2000:]}")
+            self.others.append(read_bench(file, ""))
+
+
+def _same(one: Record, other: Record, *further: str) -> bool:
+    return all(one[key] == other[key] for key in (*PLACE, *further))
+
+
+def find_session(option: Namespace, words: Sequence[str]) -> Session:
+    """What the command line asks for.
+
+    Raises:
+        StudyError: it asks for what is not there.
+    """
+    if option.benchmark_disable:
+        raise StudyError("--benchmark-disable leaves nothing to measure; leave it out, or try --quick")
+    threads = _threads(option.threads)
+    limit_threads(max(threads))
+    effort = Effort(
+        option.seconds,
+        _percentiles(option.percentiles),
+        cold_starts=option.cold_starts,
+        quick=option.quick,
+    )
+    if not 0 < effort.seconds < math.inf or effort.cold_starts < 0 or option.processes < 1:
+        raise StudyError("expected --seconds above 0, --cold-starts from 0 and --processes from 1")
+    cases = find_cases(
+        _models(option),
+        list(dict.fromkeys(option.runtimes.split(","))),
+        _numbers("batches", option.batches),
+        threads,
+        option.mode,
+        option.device,
+    )
+    names = [str(case) for case in cases]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise StudyError(f"{twice} is asked for twice; give ONNX files different names")
+    for case in {case.runtime: case for case in cases if case.device != "cpu"}.values():
+        with opened(case, []):  # a GPU that is not there is told before anything is measured
+            pass
+    starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if effort.cold_starts else {}
+    return Session(
+        cases, find_pairs(cases), list(reversed(starting.values())), effort, option.processes, words, _environment()
+    )
+
+
+def _models(option: Namespace) -> list[models.Model]:
+    """Those of the catalogue, if they are asked for or no file is, and the user's files."""
+    found = []
+    if option.models is not None or not option.onnx:
+        artifacts = Artifacts(option.artifacts)
+        entries = catalogue.select([name for name in (option.models or "").split(",") if name])
+        found = [models.from_catalogue(artifacts, entry) for entry in entries]
+        if not option.collectonly:
+            fashion_mnist.prepare(artifacts.data, option.data)
+    if option.shape and not option.onnx:
+        raise StudyError("--shape is for the inputs of a file given with --onnx")
+    shapes = parse_shapes(option.shape)
+    return found + [models.from_file(path, shapes) for path in option.onnx]
+
+
+def _environment() -> Record:
+    return {**environment(), **machine(), "load_before": _load(), "load_after": None}
+
+
+def _load() -> float | None:
+    """Processes that wanted to run, on average over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def limit_threads(threads: int) -> None:
+    """Set what OpenMP reads once, when torch is loaded: how many threads there can be, and that idle ones sleep."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def _threads(text: str) -> list[int]:
+    usable = usable_cores()
+    if text == "all":
+        return [usable]
+    numbers = _numbers("threads", text)
+    if max(numbers) > usable:
+        raise StudyError(f"--threads: expected at most the {usable} cores this process may use, found {max(numbers)}")
+    return numbers
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    words = list(dict.fromkeys(text.split(",")))
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise StudyError(f"--{option}: expected numbers from 1 with commas between them, found {text!r}")
+    return [int(word) for word in words]
+
+
+def _percentiles(text: str) -> tuple[float, ...]:
+    known = {f"{percent:g}": percent for percent in FEWEST_SAMPLES}
+    words = text.split(",")
+    if not set(words) <= known.keys():
+        raise StudyError(f"--percentiles: expected some of {','.join(known)}, found {text!r}")
+    return tuple(known[word] for word in words)
+
+
+def summary(session: Session) -> Iterator[str]:
+    """What was found, in words, line by line."""
+    for record in map(session.merged_comparison, session.comparisons):
+        yield said(record)
+    doubts = ((name, reason) for name, reasons in session.reasons.items() for reason in reasons)
+    for reason, names in told_once(doubts):
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"not valid: {reason} ({', '.join(names[:3])}{more})"
+
+
+def said(record: Record) -> str:
+    """A comparison in one line."""
+    place = f"{record['model']} batch {record['batch']} threads {record['threads']}"
+    times = f"{record['ratio']:.3f} times as fast"
+    interval = f"95 % {record['low']:.3f} to {record['high']:.3f}, noise floor {record['noise_floor']:.1%}"
+    if record["between_spread"] is not None:
+        interval += f", {len(record['processes'])} processes within {record['between_spread']:.1%}"
+    return f"{place}: {record['runtime']} {times} as {record['reference']} ({interval}): {record['verdict']}"
