@@ -97,7 +97,10 @@ class Session:
         """A case with what the further processes found; its own numbers stay those of its own samples."""
         same = [case for other in self.others for case in other["cases"] if _same(case, record)]
         processes = record["processes"][:1] + [part for case in same for part in case["processes"]]
-        return {**record, "processes": processes, "between_spread": between([p["median_seconds"] for p in processes])}
+        spread = between([process["median_seconds"] for process in processes])
+        reasons = _all_reasons(record, same)
+        found = {"processes": processes, "between_spread": spread, "valid": not reasons, "reasons": reasons}
+        return {**record, **found}
 
     def merged_comparison(self, record: Record) -> Record:
         """A comparison over all processes: the median of their ratios and of the bounds of their intervals.
@@ -111,7 +114,7 @@ class Session:
         spread = between([part["ratio"] for part in processes])
         assert spread is not None
         ratio, low, high, floor = (median(p[key] for p in processes) for key in ("ratio", "low", "high", "noise_floor"))
-        reasons = [*record["reasons"], *(f"in process {n}: {r}" for n, c in enumerate(same, 2) for r in c["reasons"])]
+        reasons = _all_reasons(record, same)
         said = "withheld" if reasons else verdict(Interval(ratio, low, high), max(floor, spread))
         found = {"ratio": ratio, "low": low, "high": high, "noise_floor": floor, "between_spread": spread}
         return {**record, **found, "processes": processes, "verdict": said, "valid": not reasons, "reasons": reasons}
@@ -128,12 +131,18 @@ class Session:
             command = [sys.executable, "-m", "pytest", *self.words, *words]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
             if done.returncode:
-                raise StudyError(f"the process ended with exit code {done.returncode}:\n{done.stdout[-2000:]}")
+                raise StudyError(f"the process ended with exit code {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
             self.others.append(read_bench(file, ""))
 
 
 def _same(one: Record, other: Record, *further: str) -> bool:
     return all(one[key] == other[key] for key in (*PLACE, *further))
+
+
+def _all_reasons(record: Record, others: Sequence[Record]) -> list[str]:
+    """Why a record, or the same one of another process, is not valid."""
+    later = (f"in process {n}: {reason}" for n, other in enumerate(others, 2) for reason in other["reasons"])
+    return [*record["reasons"], *later]
 
 
 def find_session(option: Namespace, words: Sequence[str]) -> Session:

@@ -12,10 +12,10 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.files import find
-from analysis.records import read_study
+from analysis.records import Study, read_study
 from study.artifacts import Artifacts
 from study.errors import StudyError
-from tests.synthetic import case, layers, write_bench, write_run
+from tests.synthetic import case, cold_start, comparison, layers, write_bench, write_run
 
 PROJECT = Path(__file__).parent.parent
 BASELINE_ERRORS = (0.080, 0.083, 0.079)
@@ -65,7 +65,18 @@ def write_study(artifacts: Artifacts) -> None:
             case(artifacts, "gap", "onnxruntime", 1, 30e-6, valid=False, reasons=["1.6 cores <busy> & hot"]),
             case(artifacts, "gap", "torch", 1, 120e-6),
         ],
+        [
+            comparison(artifacts, "baseline", 1, 5.4, 5.3, 5.6),
+            comparison(artifacts, "baseline", 32, 1.001, 0.99, 1.01),
+            comparison(artifacts, "gap", 1, 4.1, 3.9, 4.2, verdict="withheld", valid=False, reasons=["hot & <b>"]),
+        ],
+        [cold_start(artifacts, "baseline", "torch"), cold_start(artifacts, "gap", "onnxruntime", total_seconds=0.05)],
     )
+
+
+def study_of(artifacts: Artifacts, *models: str) -> Study:
+    """The study of these models, or of the baseline, as it is read."""
+    return read_study(find(artifacts, models or ("baseline",)))
 
 
 def refusal(artifacts: Artifacts) -> str:

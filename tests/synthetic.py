@@ -1,7 +1,7 @@
 """Artifacts as the earlier stages would leave them, small and made up: records that fit their schemas, ONNX files."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,25 @@ ENVIRONMENT: dict[str, Any] = {
     "packages": {"torch": "2.13.0", "onnxruntime": "1.31.1"},
     "commit": "0123456789abcdef0123456789abcdef01234567",
     "dirty": False,
+}
+BENCH_ENVIRONMENT: dict[str, Any] = {
+    **ENVIRONMENT,
+    "cpu_flags": ["avx2", "fma"],
+    "affinity": [0, 1],
+    "quota_cores": None,
+    "governor": "performance",
+    "turbo": False,
+    "thread_variables": {},
+    "load_before": 0.1,
+    "load_after": 0.9,
+}
+QUIET: dict[str, Any] = {
+    "other_cores": 0.01,
+    "steal_share": 0.0,
+    "involuntary_switches_per_second": 1.5,
+    "load_before": 0.5,
+    "load_after": None,
+    "clock_disagreement": 1e-5,
 }
 CHECKPOINT = "c" * 64
 IMAGES = 1000
@@ -123,47 +142,119 @@ def write_predictions(path: Path, wrong: Iterable[int]) -> None:
     write_csv(path, PREDICTIONS, rows)
 
 
+def _subject(artifacts: Artifacts, model: str, **keys: Any) -> dict[str, Any]:
+    """What says of a measurement whose it is: the model's run with seed 0, one thread, on the CPU."""
+    onnx_file = artifacts.run(model, 0).onnx
+    digest = sha256(onnx_file) if onnx_file.is_file() else "0" * 64
+    return {"model": model, "seed": 0, "onnx_sha256": digest, "threads": 1, "device": "cpu", "quick": False, **keys}
+
+
 def case(
     artifacts: Artifacts, model: str, runtime: str, batch: int, median_seconds: float, **changes: Any
 ) -> dict[str, Any]:
-    """The `extra_info` of one benchmark case of the model's run with seed 0."""
-    onnx_file = artifacts.run(model, 0).onnx
-    tails = {f"p{p}_{part}seconds": None for p in (95, 99) for part in ("", "low_", "high_")}
+    """The `extra_info` of one benchmark case; its median lies in an interval from 0.98 to 1.03 times itself."""
+    interval = {"median_low_seconds": median_seconds * 0.98, "median_high_seconds": median_seconds * 1.03}
     return {
-        "model": model,
-        "seed": 0,
-        "runtime": runtime,
-        "batch": batch,
-        "threads": 1,
-        "mode": "native",
-        "onnx_sha256": sha256(onnx_file) if onnx_file.is_file() else "0" * 64,
-        "onnx_bytes": 1000,
+        **_subject(artifacts, model, runtime=runtime, batch=batch, mode="native"),
+        "onnx_bytes": 250_880,
+        "parameters": 61_706,
+        "macs": 416_520,
+        "subnormal_weights": 0,
+        "inputs_sha256": "a" * 64,
         "samples": 100,
         "median_seconds": median_seconds,
-        "median_low_seconds": median_seconds * 0.98,
-        "median_high_seconds": median_seconds * 1.03,
+        **interval,
         "p90_seconds": median_seconds * 1.2,
         "p90_low_seconds": median_seconds * 1.1,
         "p90_high_seconds": median_seconds * 1.3,
-        **tails,
+        **{f"{p}_{part}seconds": None for p in ("p95", "p99", "p999") for part in ("", "low_", "high_")},
         "images_per_second": batch / median_seconds,
-        "parity": {"images": 256, "max_abs_difference": 1e-7, "argmax_mismatches": 0},
+        "parity": {"images": 256, "max_abs_difference": 1e-7, "argmax_mismatches": 0, "against": "torch"},
         "threads_read_back": 1,
+        "settings": {"graph": "all"},
         "cores_used": 1.0,
+        "drift": 0.002,
+        "spread": 0.01,
+        "machine": QUIET,
+        "yardstick_seconds": 2e-4,
+        "load_medians_seconds": [median_seconds * factor for factor in (0.99, 0.995, 1.0, 1.005, 1.01)],
         "warmup": {"calls": 50, "seconds": 0.1, "stable": True},
-        "quick": False,
+        "processes": [{"median_seconds": median_seconds, **interval, "valid": True}],
+        "between_spread": None,
         "valid": True,
         "reasons": [],
         **changes,
     }
 
 
-def write_bench(artifacts: Artifacts, cases: list[dict[str, Any]]) -> None:
-    """A benchmark file with these cases."""
-    study = {"schema": "bench/1", "environment": ENVIRONMENT, "harness_overhead_seconds": 1e-7}
+def comparison(
+    artifacts: Artifacts, model: str, batch: int, ratio: float, low: float, high: float, **changes: Any
+) -> dict[str, Any]:
+    """ONNX Runtime against torch, in two processes that agree; the noise floor is 0.4 %."""
+    one = {"ratio": ratio, "low": low, "high": high}
+    control = {"ratio": 1.001, "low": 0.998, "high": 1.004}
+    return {
+        **_subject(artifacts, model, runtime="onnxruntime", batch=batch, mode="native"),
+        "reference": "torch",
+        "rounds": 20,
+        "blocks": 200,
+        "calls": 4000,
+        "random_seed": 7,
+        **one,
+        "controls": {"reference": control, "runtime": control},
+        "noise_floor": 0.004,
+        "processes": [{**one, "noise_floor": 0.004}] * 2,
+        "between_spread": 0.006,
+        "verdict": "faster" if low > 1.004 else "slower" if high < 0.996 else "no difference shown",
+        "cores_used": 1.0,
+        "machine": QUIET,
+        "valid": True,
+        "reasons": [],
+        **changes,
+    }
+
+
+def cold_start(
+    artifacts: Artifacts, model: str, runtime: str, *, total_seconds: float = 0.5, **changes: Any
+) -> dict[str, Any]:
+    """Five fresh processes: 80 % of the time and 32 of 64 MiB are the import's; ranges are -10 to +20 %."""
+
+    def spread(median: float) -> dict[str, float]:
+        return {"median": median, "lowest": median * 0.9, "highest": median * 1.2}
+
+    shares = {"import": 0.8, "load": 0.15, "first_call": 0.05, "total": 1.0}
+    mib = {"import": 32, "load": 24, "run": 8, "peak": 64}
+    return {
+        **_subject(artifacts, model, runtime=runtime, batch=1),
+        "processes": 5,
+        **{f"{step}_seconds": spread(total_seconds * share) for step, share in shares.items()},
+        **{f"{step}_bytes": spread(n * 2**20) for step, n in mib.items()},
+        **changes,
+    }
+
+
+def write_bench(
+    artifacts: Artifacts,
+    cases: Sequence[dict[str, Any]] = (),
+    comparisons: Sequence[dict[str, Any]] = (),
+    cold_starts: Sequence[dict[str, Any]] = (),
+    name: str | Path = "bench.json",
+    **environment: Any,
+) -> Path:
+    """A benchmark file with these records, among the artifacts unless `name` is a path from the root."""
+    study = {
+        "schema": "bench/2",
+        "environment": {**BENCH_ENVIRONMENT, **environment},
+        "harness_overhead_seconds": 1e-7,
+        "processes": 1,
+        "comparisons": list(comparisons),
+        "cold_starts": list(cold_starts),
+    }
     content = {"study": study, "benchmarks": [{"name": "case", "extra_info": info} for info in cases]}
-    artifacts.bench.parent.mkdir(parents=True, exist_ok=True)
-    artifacts.bench.write_text(json.dumps(content))
+    path = artifacts.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
 
 
 def layers(seed: int, zeros: float = 0.0) -> dict[str, np.ndarray]:

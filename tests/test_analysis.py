@@ -6,7 +6,6 @@ import re
 import statistics
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,25 +13,27 @@ import pytest
 
 from analysis import presentation, tables
 from analysis.files import REPORT, find
-from analysis.presentation import escape
 from analysis.records import read_study
-from analysis.tables import headline
+from analysis.report import all_tables
+from analysis.text import TIMES, escape
 from study.artifacts import Artifacts
-from tests.reporting import L1_ERRORS, analyse, command, refusal, row, rows, write_study
-from tests.synthetic import case, layers, write_bench, write_run
+from tests.reporting import L1_ERRORS, analyse, command, row, rows, write_study
+from tests.synthetic import layers, write_bench, write_run
+
+DRAWN = ("sparsity", "convergence", "latency", "comparisons", "throughput", "accuracy")
 
 
 class TestFiles:
     def test_every_file_of_the_contract_is_written_and_named(self, reported: tuple[Path, str, str]) -> None:
         root, output, _ = reported
-        pictures = [f"{name}.{kind}" for name in ("sparsity", "convergence", "latency") for kind in ("svg", "png")]
-        tables = [f"{name}.csv" for name in ("summary", "runs", "sparsity", "latency", "convergence")]
+        pictures = [f"{name}.{kind}" for name in DRAWN for kind in ("svg", "png")]
+        tables = [f"{name}.csv" for name in ("summary", "runs", "cold_starts", *DRAWN)]
         expected = {*tables, *pictures, "summary.md", "summary.tex", "index.html"}
         assert {path.name for path in (root / "report").iterdir()} == expected | {"inputs.sha256"}
         assert set(output.splitlines()) == {f"wrote {root}/report/{name}" for name in expected}
 
     def test_pictures_are_pictures(self, reported: tuple[Path, str, str]) -> None:
-        for name in ("sparsity", "convergence", "latency"):
+        for name in DRAWN:
             assert (reported[0] / "report" / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
             assert ElementTree.parse(reported[0] / "report" / f"{name}.svg").getroot().tag.endswith("svg")  # noqa: S314
 
@@ -114,12 +115,26 @@ class TestSummary:
         baseline = row(reported[0], "summary.csv", model="baseline")
         assert float(baseline["torch_batch1_us"]) == pytest.approx(110)
         assert float(baseline["onnxruntime_batch1_us"]) == pytest.approx(20)
-        assert float(baseline["speedup_batch1"]) == pytest.approx(5.5)
         assert baseline["latency_valid"] == "True"
+
+    def test_the_speed_up_is_the_paired_ratio_and_not_that_of_the_medians(
+        self, reported: tuple[Path, str, str]
+    ) -> None:
+        baseline = row(reported[0], "summary.csv", model="baseline")
+        ratio = [float(baseline[f"speedup_batch1{end}"]) for end in ("", "_low", "_high")]
+        assert ratio == [5.4, 5.3, 5.6]
+        assert baseline["speedup_batch1_verdict"] == "faster"
+        assert f"5.40{TIMES} (5.30 to 5.60) |" in (reported[0] / "report" / "summary.md").read_text()
+
+    def test_a_speed_up_that_is_withheld_is_empty_and_said_to_be(self, reported: tuple[Path, str, str]) -> None:
+        gap = row(reported[0], "summary.csv", model="gap")
+        assert [gap[f"speedup_batch1{end}"] for end in ("", "_low", "_high")] == ["", "", ""]
+        assert gap["speedup_batch1_verdict"] == "withheld"
+        assert re.search(r"\| +withheld \|", (reported[0] / "report" / "summary.md").read_text())
 
     def test_what_was_not_measured_is_empty(self, reported: tuple[Path, str, str]) -> None:
         l1 = row(reported[0], "summary.csv", model="l1-1e-3")
-        assert [l1[key] for key in ("torch_batch1_us", "onnxruntime_batch1_us", "speedup_batch1")] == ["", "", ""]
+        assert {l1[key] for key in l1 if "batch1" in key} == {""}
         assert l1["latency_valid"] == ""
 
     def test_an_invalid_measurement_is_marked(self, reported: tuple[Path, str, str]) -> None:
@@ -144,7 +159,7 @@ class TestSummary:
     def test_one_run_has_no_spread_and_is_not_judged(self, artifacts: Artifacts) -> None:
         write_run(artifacts, "gap", 0, {}, test_error=0.5)
         study = read_study(find(artifacts, ("baseline", "gap")))
-        summary = tables.summary(study, tables.runs(study), tables.latency(study))
+        summary = all_tables(study)["summary"]
         gap = summary.set_index("model").loc["gap"]
         assert (gap["runs"], gap["verdict"]) == (1, "not judged")
         assert summary["test_error_std"].isna().all()
@@ -154,7 +169,15 @@ class TestSummary:
         text = (reported[0] / "report" / "summary.md").read_text()
         assert "| 10.30 ± 0.26 |" in re.sub(" +", " ", text)
         assert "\N{MINUS SIGN}79.7 %" in text
-        for fact in ("n = 2 or 3 runs", "Imagined(R) CPU", "torch 2.13.0", "commit 0123456789ab", "1,000 test images"):
+        for fact in (
+            "n = 2 or 3 runs",
+            "from 2 processes a model",
+            "is 0.40 % at most",
+            "Imagined(R) CPU",
+            "torch 2.13.0",
+            "commit 0123456789ab",
+            "1,000 test images",
+        ):
             assert fact in text
 
     def test_latex_has_balanced_groups_and_only_escaped_specials(self, reported: tuple[Path, str, str]) -> None:
@@ -234,113 +257,6 @@ class TestSparsity:
         assert "No model has a fully-connected layer." in (tmp_path / "report" / "index.html").read_text()
 
 
-class TestLatency:
-    def test_latency_has_a_row_a_case(self, reported: tuple[Path, str, str]) -> None:
-        assert len(rows(reported[0], "latency.csv")) == 5
-        found = row(reported[0], "latency.csv", model="gap", runtime="onnxruntime")
-        assert (found["valid"], found["reasons"]) == ("False", "1.6 cores <busy> & hot")
-        assert (float(found["median_seconds"]), found["p99_seconds"]) == (30e-6, "")
-
-    def test_without_measurements_the_report_is_made_and_says_what_to_run(self, artifacts: Artifacts) -> None:
-        _, errors = analyse(artifacts.root, "--models", "baseline")
-        (line,) = errors.splitlines()
-        assert f"pytest bench --benchmark-json={artifacts.bench}" in line
-        assert row(artifacts.root, "summary.csv", model="baseline")["speedup_batch1"] == ""
-        assert rows(artifacts.root, "latency.csv") == []
-        assert "No latency has been measured." in (artifacts.report / "summary.md").read_text()
-        assert all((artifacts.report / name).is_file() for name in REPORT)
-
-    def test_a_case_of_another_onnx_file_is_left_out_and_counted(self, artifacts: Artifacts) -> None:
-        fresh = case(artifacts, "baseline", "torch", 1, 1e-4)
-        write_bench(artifacts, [fresh, {**fresh, "runtime": "onnxruntime", "onnx_sha256": "0" * 64}])
-        study = read_study(find(artifacts, ("baseline",)))
-        assert [case["runtime"] for case in study.cases] == ["torch"]
-        assert "1 of 2 benchmark cases" in study.notes[0]
-
-    def test_a_quick_measurement_is_called_a_trial(self, artifacts: Artifacts) -> None:
-        reasons = ["a quick run: 70 samples are for a smoke test", "0.5 cores used by 1 threads"]
-        quick = {"quick": True, "valid": False, "reasons": reasons}
-        write_bench(artifacts, [case(artifacts, "baseline", "torch", batch, 1e-4, **quick) for batch in (1, 32)])
-        study = read_study(find(artifacts, ("baseline",)))
-        assert study.notes == ("2 of 2 benchmark cases were measured with --quick: a trial, not a result",)
-        assert list(tables.latency(study)["reasons"]) == ["; ".join(reasons)] * 2
-
-    def test_reasons_that_differ_in_numbers_alone_are_one_note_with_their_range(self, artifacts: Artifacts) -> None:
-        def invalid(batch: int, *reasons: str) -> dict[str, Any]:
-            return case(artifacts, "baseline", "torch", batch, 1e-4, valid=False, reasons=list(reasons))
-
-        write_bench(
-            artifacts,
-            [
-                invalid(1, "9.50 cores used by 1 threads"),
-                invalid(2, "latency was still changing", "0.46 cores used by 1 threads"),
-                invalid(4, "10.25 cores used by 1 threads"),
-                invalid(8),
-                case(artifacts, "baseline", "torch", 16, 1e-4),
-            ],
-        )
-        study = read_study(find(artifacts, ("baseline",)))
-        assert study.notes == (
-            "3 of 5 benchmark cases are not valid: 0.46 to 10.25 cores used by 1 threads (latency.csv says which)",
-            "1 of 5 benchmark cases are not valid: latency was still changing (latency.csv says which)",
-            "1 of 5 benchmark cases are not valid: no reason given (latency.csv says which)",
-        )
-        assert tables.latency(study)["reasons"].iloc[1] == "latency was still changing; 0.46 cores used by 1 threads"
-
-    def test_a_model_without_a_case_that_others_have_is_told(self, artifacts: Artifacts) -> None:
-        write_run(artifacts, "gap", 0, {})
-        write_run(artifacts, "l1-1e-3", 0, layers(0))
-        write_bench(
-            artifacts,
-            [case(artifacts, "baseline", runtime, n, 1e-4) for n in (32, 1) for runtime in ("torch", "onnxruntime")]
-            + [case(artifacts, "gap", "torch", 1, 1e-4)],
-        )
-        remedy = f"run `pytest bench --benchmark-json={artifacts.bench}` to measure all"
-        assert read_study(find(artifacts, ("baseline", "gap", "l1-1e-3"))).notes == (
-            f"gap has no benchmark case of onnxruntime batch 1, onnxruntime batch 32, torch batch 32; {remedy}",
-            f"l1-1e-3 has no benchmark case; {remedy}",
-        )
-
-    def test_measurements_of_other_models_alone_are_told(self, artifacts: Artifacts) -> None:
-        write_bench(artifacts, [case(artifacts, "gap", "torch", 1, 1e-4)])
-        (note,) = read_study(find(artifacts, ("baseline",))).notes
-        assert note.startswith("baseline has no benchmark case; run `pytest bench ")
-
-    def test_runtimes_are_compared_only_where_they_were_measured_alike(self, artifacts: Artifacts) -> None:
-        cases = [
-            case(artifacts, "baseline", "torch", 1, 1e-4, threads=2),
-            case(artifacts, "baseline", "onnxruntime", 1, 2e-5, threads=2),
-            case(artifacts, "baseline", "torch", 1, 3e-4, threads=1),
-        ]
-        write_bench(artifacts, cases)
-        chosen = headline(tables.latency(read_study(find(artifacts, ("baseline",)))))
-        assert sorted(chosen["median_seconds"]) == [2e-5, 1e-4]
-
-    def test_one_thread_is_the_headline(self, artifacts: Artifacts) -> None:
-        pair = [("torch", 1e-4), ("onnxruntime", 2e-5)]
-        cases = [case(artifacts, "baseline", name, 1, s * n, threads=n) for n in (2, 1) for name, s in pair]
-        write_bench(artifacts, cases)
-        chosen = headline(tables.latency(read_study(find(artifacts, ("baseline",)))))
-        assert set(chosen["threads"]) == {1}
-
-    def test_the_call_alone_is_the_headline(self, artifacts: Artifacts) -> None:
-        cases = [case(artifacts, "baseline", "torch", 1, 1e-4, mode=mode) for mode in ("numpy", "native")]
-        write_bench(artifacts, cases)
-        chosen = headline(tables.latency(read_study(find(artifacts, ("baseline",)))))
-        assert list(chosen["mode"]) == ["native"]
-
-    def test_settings_that_all_cases_share_have_no_column(self, artifacts: Artifacts) -> None:
-        write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4, threads=n) for n in (1, 2)])
-        frame = tables.latency(read_study(find(artifacts, ("baseline",))))
-        assert presentation.common_settings(frame) == {"seed": "0", "mode": "native"}
-        assert list(presentation.latency(frame))[:5] == ["model", "batch", "runtime", "valid", "threads"]
-        assert not {"seed", "mode"} & set(presentation.latency(frame))
-
-    def test_a_damaged_benchmark_file_is_refused(self, artifacts: Artifacts) -> None:
-        artifacts.bench.write_text("{}")
-        assert str(artifacts.bench) in refusal(artifacts)
-
-
 class Page(HTMLParser):
     """Collects a page's elements, texts and references; fails on elements that are closed in another order."""
 
@@ -381,7 +297,7 @@ class TestPage:
 
     def test_it_needs_nothing_from_outside_and_runs_no_script(self, text: str) -> None:
         page = Page(text)
-        assert len(page.references) == 3
+        assert len(page.references) == 6
         assert all(reference.startswith("data:image/svg+xml;base64,") for reference in page.references)
         assert not {"script", "link", "iframe", "object"} & set(page.elements)
         assert "url(" not in text
@@ -389,15 +305,18 @@ class TestPage:
 
     def test_it_embeds_the_pictures_beside_it(self, reported: tuple[Path, str, str], text: str) -> None:
         embedded = {base64.b64decode(reference.partition(",")[2]) for reference in Page(text).references}
-        names = ("sparsity", "convergence", "latency")
-        assert embedded == {(reported[0] / "report" / f"{name}.svg").read_bytes() for name in names}
+        assert embedded == {(reported[0] / "report" / f"{name}.svg").read_bytes() for name in DRAWN}
 
     def test_values_are_escaped(self, text: str) -> None:
         assert "<busy>" not in text
+        assert "<b>" not in text
         assert "1.6 cores <busy> & hot" in "".join(Page(text).texts)
+        assert "withheld (hot & <b>)." in "".join(Page(text).texts)
 
     def test_it_tells_what_all_measurements_have_in_common(self, text: str) -> None:
-        assert "The same in all cases: seed 0, threads 1, mode native." in "".join(Page(text).texts)
+        words = "".join(Page(text).texts)
+        assert words.count("The same in all rows: seed 0, threads 1, mode native, device cpu, file bench.json.") == 2
+        assert "The same in all rows: seed 0, threads 1, device cpu, file bench.json." in words
 
     def test_it_names_the_measures_as_elsewhere(self, text: str) -> None:
         assert "Hoyer 0.1340, Gini 0.3333, share of exact zeros 0.0000." in "".join(Page(text).texts)
@@ -409,4 +328,9 @@ class TestPage:
         assert "l1-1e-3 has no benchmark case;" in words
         assert "the models have different numbers of runs: baseline 3, l1-1e-3 3, gap 2" in words
         assert "Imagined(R) CPU & Co <1_000>, 2 cores" in words
+        assert "1 of 3 comparisons are not valid: hot & <b> (comparisons.csv says which)" in words
+        assert (
+            f"baseline: ONNX Runtime is 5.40{TIMES} (5.30 to 5.60) as fast as torch with one image, 1 thread, mode "
+            "native, noise floor 0.40 %: faster." in words
+        )
         assert re.search(r"l1-1e-3: 10\.30 % test error, 2\.23 points above baseline, .* worse", words)

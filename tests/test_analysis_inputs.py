@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import tables
 from analysis.files import find
 from analysis.records import read_study
+from analysis.report import all_tables
 from study.artifacts import HISTORY, Artifacts
 from study.catalogue import entry
 from study.errors import StudyError
@@ -31,14 +31,14 @@ class TestInputs:
 
     def test_without_the_baseline_nothing_is_compared(self, artifacts: Artifacts) -> None:
         study = read_study(find(artifacts, ("gap", "baseline")))
-        (row,) = tables.summary(study, tables.runs(study), tables.latency(study)).to_dict("records")
+        (row,) = all_tables(study)["summary"].to_dict("records")
         assert row["verdict"] == "not judged"
         assert math.isnan(row["parameters_change"])
 
     def test_the_first_model_named_is_the_baseline(self, artifacts: Artifacts) -> None:
         write_run(artifacts, "gap", 0, {}, parameters=30_853)
         study = read_study(find(artifacts, ("gap", "baseline")))
-        summary = tables.summary(study, tables.runs(study), tables.latency(study))
+        summary = all_tables(study)["summary"]
         assert list(summary["verdict"]) == ["baseline", "not judged"]
         assert list(summary["parameters_change"]) == [0, 1]
 

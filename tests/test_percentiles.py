@@ -1,0 +1,74 @@
+"""Percentiles and their intervals: by hand, by scipy's test of a quantile, by simulation and by MLPerf's rule."""
+
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import betainc
+from scipy.stats import quantile_test
+
+from bench.percentiles import FEWEST_SAMPLES, NAMES, percentile
+
+
+def test_the_median_and_its_interval_by_hand() -> None:
+    # B(20, 1/2) has 2.07 % below 6 and 2.07 % above 14: the interval is from the 6th to the 15th smallest
+    found = percentile(list(range(20, 0, -1)), 50)
+    assert found is not None
+    assert (found.value, found.low, found.high) == (10.5, 6, 15)
+
+
+def test_the_fewest_samples_for_a_median_give_its_interval_by_their_extremes() -> None:
+    assert 2 * 0.5**6 < 0.05 < 2 * 0.5**5  # all six on one side of the true median, or all five
+    found = percentile([6, 2, 5, 3, 1, 4], 50)
+    assert found is not None
+    assert (found.value, found.low, found.high) == (3.5, 1, 6)
+
+
+@pytest.mark.parametrize("percent", FEWEST_SAMPLES)
+@pytest.mark.parametrize("more", [0, 1, 1000])
+def test_the_interval_is_that_of_scipys_quantile_test(percent: float, more: int) -> None:
+    samples = np.random.default_rng(0).exponential(size=FEWEST_SAMPLES[percent] + more)
+    found = percentile(samples.tolist(), percent)
+    wanted: Any = quantile_test(samples, p=percent / 100).confidence_interval(0.95)
+    assert found is not None
+    assert found.value == np.quantile(samples, percent / 100)
+    assert (found.low, found.high) == (wanted.low, wanted.high)
+
+
+@pytest.mark.parametrize(("percent", "fewest"), [(50, 6), (90, 64), (95, 130), (99, 662), (99.9, 6636)])
+def test_no_percentile_from_too_few_samples(percent: float, fewest: int) -> None:
+    assert percentile([1.0] * (fewest - 1), percent) is None
+    assert percentile([1.0] * fewest, percent) is not None
+
+
+@pytest.mark.parametrize("percent", [90, 95, 99, 99.9])
+def test_the_fewest_samples_for_the_tail_follow_from_mlperfs_early_stopping(percent: float) -> None:
+    """With them one sample above the percentile's true value is fewer than could be, at 99 % confidence.
+
+    Of h + t queries h are below the latency in question: it is the percentile's upper bound where the regularized
+    incomplete beta function I_p(h, t + 1) is at most 1 - c (MLPerf inference rules, "early stopping"); t = 1, c = 0.99.
+    """
+    t, confidence = 1, 0.99
+    h = next(h for h in count(1) if betainc(h, t + 1, percent / 100) <= 1 - confidence)
+    assert FEWEST_SAMPLES[percent] == h + t
+
+
+def test_every_percentile_has_a_name_for_the_records() -> None:
+    assert NAMES == {50: "median", 90: "p90", 95: "p95", 99: "p99", 99.9: "p999"}
+    assert NAMES.keys() == FEWEST_SAMPLES.keys()
+
+
+@pytest.mark.parametrize(
+    ("percent", "size", "trials"), [(50, 700, 2000), (90, 700, 2000), (99, 700, 2000), (99.9, 6636, 1000)]
+)
+def test_the_interval_holds_the_truth_in_95_of_100_trials(percent: float, size: int, trials: int) -> None:
+    generator = np.random.default_rng(0)
+    truth = -np.log(1 - percent / 100)  # of the exponential distribution
+    held = 0
+    for _ in range(trials):
+        found = percentile(generator.exponential(size=size).tolist(), percent)
+        assert found is not None
+        assert found.low <= found.value <= found.high
+        held += found.low <= truth <= found.high
+    assert held / trials >= 0.94  # binomial standard error of 0.95 over 2,000 trials: 0.005
