@@ -131,7 +131,9 @@ class Session:
             command = [sys.executable, "-m", "pytest", *self.words, *words]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
             if done.returncode:
-                raise StudyError(f"the process ended with exit code {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+                raise StudyError(
+                    f"the process ended with exit code {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}"
+                )
             self.others.append(read_bench(file, ""))
 
 
@@ -159,6 +161,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         option.seconds,
         _percentiles(option.percentiles),
         cold_starts=option.cold_starts,
+        loads=1 if option.quick else Effort.loads,
         quick=option.quick,
     )
     if not 0 < effort.seconds < math.inf or effort.cold_starts < 0 or option.processes < 1:
