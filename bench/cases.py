@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting, find
 from study.errors import StudyError
-from study.parity import LARGEST_DIFFERENCE, compare
+from study.parity import LARGEST_DIFFERENCE, Parity, compare
 
 MODES = ("native", "numpy")
 FOREIGN_DIFFERENCE = 1e-3
@@ -66,14 +66,14 @@ class Engine:
         """One call, untimed."""
         return self.call(next(self.inputs))
 
-    def outputs(self) -> list[NDArray[Any]]:
-        """What it computes for the whole pool: the model's outputs, along the first axis in the pool's order."""
+    def outputs(self) -> list[list[NDArray[Any]]]:
+        """What it computes for each of the pool: the model's outputs in their order."""
         found = []
         for given in self.pool:
             result = self.call(given if self.case.mode == "numpy" else self.runtime.to_native(given))
             arrays = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)
             found.append([np.array(array) for array in arrays])
-        return [np.concatenate([np.atleast_1d(array) for array in output]) for output in zip(*found, strict=True)]
+        return found
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def opened(case: Case, pool: Sequence[Inputs]) -> Iterator[Engine]:
         runtime.close()
 
 
-def expected(case: Case, pool: Sequence[Inputs]) -> list[NDArray[Any]] | None:
+def expected(case: Case, pool: Sequence[Inputs]) -> list[list[NDArray[Any]]] | None:
     """What the runtime that the case is compared with computes for the pool, on one thread; None without one.
 
     To be asked for before the case itself is opened: two engines with more than one thread must not meet.
@@ -113,7 +113,7 @@ def expected(case: Case, pool: Sequence[Inputs]) -> list[NDArray[Any]] | None:
         return other.outputs()
 
 
-def parity(engine: Engine, expected: list[NDArray[Any]] | None) -> dict[str, Any] | None:
+def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[str, Any] | None:
     """Compare the very callable that will be timed, at its batch size, with another engine on the whole pool.
 
     Raises:
@@ -123,8 +123,20 @@ def parity(engine: Engine, expected: list[NDArray[Any]] | None) -> dict[str, Any
     if expected is None:
         return None
     case = engine.case
-    result = compare(_rows(expected), _rows(engine.outputs()))
-    limit = LARGEST_DIFFERENCE if case.model.run else FOREIGN_DIFFERENCE * float(np.abs(_rows(expected)).max())
+    pairs = [(_rows(one), _rows(other)) for one, other in zip(expected, engine.outputs(), strict=True)]
+    if other_shape := next((pair for pair in pairs if pair[0].shape != pair[1].shape), None):
+        shapes = " and ".join(str(rows.shape) for rows in other_shape)
+        raise StudyError(
+            f"{case}: expected outputs as {case.against}'s, found other shapes for the same input ({shapes})"
+        )
+    results = [compare(*pair) for pair in pairs]
+    result = Parity(
+        sum(one.images for one in results),
+        max(one.max_abs_difference for one in results),
+        sum(one.argmax_mismatches for one in results),
+    )
+    largest = max(float(np.abs(rows).max(initial=0)) for rows, _ in pairs)
+    limit = LARGEST_DIFFERENCE if case.model.run else FOREIGN_DIFFERENCE * largest
     finite = math.isfinite(result.max_abs_difference)  # not where a limit is, which a user's NaN would make NaN
     if not finite or result.max_abs_difference > limit or (case.model.run and result.argmax_mismatches):
         raise StudyError(
@@ -135,10 +147,13 @@ def parity(engine: Engine, expected: list[NDArray[Any]] | None) -> dict[str, Any
 
 
 def _rows(outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    """The outputs side by side, float32 with a row an item; what is not by item is a part of each row."""
-    items = len(outputs[0])
-    parts = [output.astype(np.float32).reshape(items if len(output) == items else 1, -1) for output in outputs]
-    return np.concatenate([np.broadcast_to(part, (items, part.shape[1])) for part in parts], axis=1)
+    """The outputs of one call side by side, float32: a row an item if each output has one an item, else one row."""
+    items = len(outputs[0]) if outputs[0].ndim else 1
+    if not all(output.ndim and len(output) == items for output in outputs):
+        items = 1
+    return np.concatenate(
+        [output.astype(np.float32).reshape(items, output.size // max(1, items)) for output in outputs], 1
+    )
 
 
 def find_cases(

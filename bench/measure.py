@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.cases import Case, Engine, expected, opened, parity
 from bench.models import Inputs
-from bench.pairing import FEWEST_ROUNDS, Timed, Turn, compare
+from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
 from bench.records import case_record, comparison_record
 from bench.sampling import Effort, WarmUp, garbage_collector_held, warm_up
 from bench.watch import watch, yardstick
@@ -74,29 +74,28 @@ def comparison(reference: Case, runtime: Case, effort: Effort, seed: int = 0) ->
     """
     pool = runtime.model.pool(runtime.batch)
     cases = (reference, reference, runtime, runtime)
-    warm_ups = []
-
-    @contextmanager
-    def load(generator: np.random.Generator) -> Iterator[list[Turn]]:
-        if runtime.threads > 1:
-            yield [_comes_back(case, pool, generator) for case in cases]
-            return
-        with ExitStack() as stack:
-            turns = {}
-            for i in generator.permutation(len(cases)):
-                stack.enter_context(elsewhere(generator))
-                engine = stack.enter_context(opened(cases[i], pool))
-                with engine.runtime.context():
-                    warm_again(engine)
-                turns[int(i)] = _stays(engine)
-            yield [turns[i] for i in range(len(cases))]
-
+    rounds = QUICK_ROUNDS if effort.quick else FEWEST_ROUNDS
     with garbage_collector_held():
+        warm_ups = []
         for case in (reference, runtime):
             with opened(case, pool) as engine, engine.runtime.context():
                 warm_ups.append(warm_up(engine.once))
-        rounds = QUICK_ROUNDS if effort.quick else FEWEST_ROUNDS
         speeds = (warm_ups[0].call_seconds, warm_ups[1].call_seconds)
+
+        @contextmanager
+        def load(generator: np.random.Generator) -> Iterator[list[Turn]]:
+            if runtime.threads > 1:
+                yield [_comes_back(case, pool, speeds[i // 2], generator) for i, case in enumerate(cases)]
+                return
+            with ExitStack() as stack:
+                turns = {}
+                for i in map(int, generator.permutation(len(cases))):
+                    stack.enter_context(elsewhere(generator))
+                    engine = stack.enter_context(opened(cases[i], pool))
+                    warm_again(engine, speeds[i // 2])
+                    turns[i] = _stays(engine)
+                yield [turns[i] for i in range(len(cases))]
+
         with watch() as watched:
             found = compare(load, speeds, effort.comparison_seconds, seed, rounds)
     return comparison_record(reference, runtime, found, effort, warm_ups, watched.observed, seed)
@@ -114,9 +113,11 @@ def elsewhere(generator: np.random.Generator) -> Iterator[None]:
     del held
 
 
-def warm_again(engine: Engine) -> None:
-    """Enough calls for an engine that is not the first of its kind in this process: what it compiles is there."""
-    warm_up(engine.once, limit_seconds=0)
+def warm_again(engine: Engine, call_seconds: float) -> None:
+    """Some calls for an engine that is not the first of its kind in this process: as many as a part has."""
+    with engine.runtime.context():
+        for _ in range(calls_in_part(call_seconds)):
+            engine.once()
 
 
 def _stays(engine: Engine) -> Turn:
@@ -128,11 +129,12 @@ def _stays(engine: Engine) -> Turn:
     return turn
 
 
-def _comes_back(case: Case, pool: Sequence[Inputs], generator: np.random.Generator) -> Turn:
+def _comes_back(case: Case, pool: Sequence[Inputs], call_seconds: float, generator: np.random.Generator) -> Turn:
     @contextmanager
     def turn() -> Iterator[Timed]:
-        with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
-            warm_again(engine)
-            yield engine.call, engine.inputs
+        with elsewhere(generator), opened(case, pool) as engine:
+            warm_again(engine, call_seconds)
+            with engine.runtime.context():
+                yield engine.call, engine.inputs
 
     return turn

@@ -24,7 +24,7 @@ from scipy.stats import norm, t
 
 PART_SECONDS = 0.003
 FEWEST_CALLS = 3
-ROUND_SECONDS = 0.12
+ROUND_SECONDS = 0.03
 FEWEST_ROUNDS = 20
 RESAMPLES = 2000
 
@@ -99,7 +99,7 @@ def compare(
         seed: of the order within blocks, and of the bootstrap.
     """
     generator = np.random.default_rng(seed)
-    calls = [max(FEWEST_CALLS, math.ceil(PART_SECONDS / s)) for s in call_seconds for _ in range(2)]
+    calls = [calls_in_part(seconds_each) for seconds_each in call_seconds for _ in range(2)]
     rounds: list[NDArray[np.float64]] = []
     started = time.perf_counter()
     while len(rounds) < fewest_rounds or time.perf_counter() - started < seconds:
@@ -110,6 +110,11 @@ def compare(
                 blocks.append(block(turns, calls, generator))
         rounds.append(np.array(blocks))
     return evaluate(rounds, sum(calls), generator)
+
+
+def calls_in_part(call_seconds: float) -> int:
+    """How many calls make up a part."""
+    return max(FEWEST_CALLS, math.ceil(PART_SECONDS / call_seconds))
 
 
 def block(turns: Sequence[Turn], calls: Sequence[int], generator: np.random.Generator) -> list[float]:

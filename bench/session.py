@@ -245,7 +245,11 @@ def summary(session: Session) -> Iterator[str]:
     """What was found, in words, line by line."""
     for record in map(session.merged_comparison, session.comparisons):
         yield said(record)
-    doubts = ((name, reason) for name, reasons in session.reasons.items() for reason in reasons)
+    doubts = [(name, reason) for name, reasons in session.reasons.items() for reason in reasons]
+    for n, other in enumerate(session.others, 2):
+        for record in (*other["cases"], *other["comparisons"]):
+            name = f"{record['model']}-{record['runtime']}-batch{record['batch']} in process {n}"
+            doubts += [(name, reason) for reason in record["reasons"]]
     for reason, names in told_once(doubts):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield f"not valid: {reason} ({', '.join(names[:3])}{more})"

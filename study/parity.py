@@ -24,6 +24,8 @@ class Parity:
 
 def compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity:
     """Compare two arrays of probabilities [N, classes]; a NaN on either side is an infinite difference."""
+    if not expected.size:
+        return Parity(len(expected), 0.0, 0)
     difference = np.abs(expected.astype(np.float64) - found)
     largest = float(difference.max()) if np.isfinite(difference).all() else float("inf")
     return Parity(len(expected), largest, int((expected.argmax(1) != found.argmax(1)).sum()))
