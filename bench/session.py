@@ -1,27 +1,21 @@
-"""One `pytest bench`: what is asked for, what has been measured, and what is said of it in the end."""
+"""One `pytest bench`: what is to be measured, what has been, and what is said of it in the end."""
 
-import math
 import os
 import subprocess
 import sys
 import tempfile
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import models
-from bench.cases import Case, find_cases, find_pairs, opened
-from bench.inputs import parse_shapes
+from bench.cases import Case
 from bench.journal import Journal
 from bench.pairing import Interval, between, verdict
-from bench.percentiles import FEWEST_SAMPLES
 from bench.sampling import Effort
-from study import catalogue, fashion_mnist
-from study.artifacts import Artifacts, read_bench
-from study.environment import environment, machine, usable_cores
+from study.artifacts import read_bench
+from study.environment import environment, machine
 from study.errors import StudyError
 from study.reasons import told_once
 
@@ -147,98 +141,14 @@ def _all_reasons(record: Record, others: Sequence[Record]) -> list[str]:
     return [*record["reasons"], *later]
 
 
-def find_session(option: Namespace, words: Sequence[str]) -> Session:
-    """What the command line asks for.
-
-    Raises:
-        StudyError: it asks for what is not there.
-    """
-    if option.benchmark_disable:
-        raise StudyError("--benchmark-disable leaves nothing to measure; leave it out, or try --quick")
-    threads = _threads(option.threads)
-    limit_threads(max(threads))
-    effort = Effort(
-        option.seconds,
-        _percentiles(option.percentiles),
-        cold_starts=option.cold_starts,
-        loads=1 if option.quick else Effort.loads,
-        quick=option.quick,
-    )
-    if not 0 < effort.seconds < math.inf or effort.cold_starts < 0 or option.processes < 1:
-        raise StudyError("expected --seconds above 0, --cold-starts from 0 and --processes from 1")
-    cases = find_cases(
-        _models(option),
-        list(dict.fromkeys(option.runtimes.split(","))),
-        _numbers("batches", option.batches),
-        threads,
-        option.mode,
-        option.device,
-    )
-    names = [str(case) for case in cases]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise StudyError(f"{twice} is asked for twice; give ONNX files different names")
-    for case in {case.runtime: case for case in cases if case.device != "cpu"}.values():
-        with opened(case, []):  # a GPU that is not there is told before anything is measured
-            pass
-    starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if effort.cold_starts else {}
-    return Session(
-        cases, find_pairs(cases), list(reversed(starting.values())), effort, option.processes, words, _environment()
-    )
-
-
-def _models(option: Namespace) -> list[models.Model]:
-    """Those of the catalogue, if they are asked for or no file is, and the user's files."""
-    found = []
-    if option.models is not None or not option.onnx:
-        artifacts = Artifacts(option.artifacts)
-        entries = catalogue.select([name for name in (option.models or "").split(",") if name])
-        found = [models.from_catalogue(artifacts, entry) for entry in entries]
-        if not option.collectonly:
-            fashion_mnist.prepare(artifacts.data, option.data)
-    if option.shape and not option.onnx:
-        raise StudyError("--shape is for the inputs of a file given with --onnx")
-    shapes = parse_shapes(option.shape)
-    return found + [models.from_file(path, shapes) for path in option.onnx]
-
-
-def _environment() -> Record:
+def surroundings() -> Record:
+    """The environment at the beginning of a session."""
     return {**environment(), **machine(), "load_before": _load(), "load_after": None}
 
 
 def _load() -> float | None:
     """Processes that wanted to run, on average over the last minute."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def limit_threads(threads: int) -> None:
-    """Set what OpenMP reads once, when torch is loaded: how many threads there can be, and that idle ones sleep."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-
-
-def _threads(text: str) -> list[int]:
-    usable = usable_cores()
-    if text == "all":
-        return [usable]
-    numbers = _numbers("threads", text)
-    if max(numbers) > usable:
-        raise StudyError(f"--threads: expected at most the {usable} cores this process may use, found {max(numbers)}")
-    return numbers
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    words = list(dict.fromkeys(text.split(",")))
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise StudyError(f"--{option}: expected numbers from 1 with commas between them, found {text!r}")
-    return [int(word) for word in words]
-
-
-def _percentiles(text: str) -> tuple[float, ...]:
-    known = {f"{percent:g}": percent for percent in FEWEST_SAMPLES}
-    words = text.split(",")
-    if not set(words) <= known.keys():
-        raise StudyError(f"--percentiles: expected some of {','.join(known)}, found {text!r}")
-    return tuple(known[word] for word in words)
 
 
 def summary(session: Session) -> Iterator[str]:

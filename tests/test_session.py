@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench import session as under_test
+from bench import options
+from bench.options import _numbers, _percentiles, _threads, limit_threads
 from bench.sampling import Effort
-from bench.session import Session, _numbers, _percentiles, _threads, limit_threads, said, summary
+from bench.session import Session, said, summary
 from study.artifacts import Artifacts, check, read_bench
 from study.errors import StudyError
 from tests import synthetic
@@ -216,7 +217,7 @@ def test_percentiles_that_are_not_told_are_refused(text: str) -> None:
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "usable_cores", lambda: 4)
+    monkeypatch.setattr(options, "usable_cores", lambda: 4)
     assert _threads("all") == [4]
     assert _threads("4,1") == [4, 1]
     with pytest.raises(StudyError, match=r"^--threads: expected at most the 4 cores this process may use, found 5$"):

@@ -71,7 +71,7 @@ class Runtime(ABC):
         return list(outputs)
 
     def context(self) -> AbstractContextManager[Any]:
-        """Entered once around all calls."""
+        """Entered around the calls, again and again, and never timed."""
         return nullcontext()
 
     def close(self) -> None:  # noqa: B027  # most have nothing to give back but memory
