@@ -1,22 +1,31 @@
-"""The ratio of torch to the runtime in separate invocations of `pytest bench`: how far do they lie apart?"""
+"""The ratio of torch to the runtime in separate invocations of `pytest bench`: how far do they lie apart?
+
+And does `bench compare` of each two of them call anything slower or faster, where nothing is?
+"""
 
 from argparse import Namespace
+from itertools import combinations
 
+from bench.compare import compare
 from bench.experiments.common import interval, made_with, said, session
 from bench.pairing import between
 
-SPREAD = 0.03
+SPREAD, SHOWN = 0.03, 0.05
 
 
 def run(options: Namespace) -> bool:
     repetitions = options.repetitions or 5
     place = f"{options.model}, torch over {options.runtime}, batch {options.batch}"
     print(f"{place}, {repetitions} invocations; {made_with()}")
-    ratios = []
+    sessions, ratios = [], []
     for n in range(repetitions):
-        (record,) = session(options, f"torch,{options.runtime}")["comparisons"]
+        sessions.append(session(options, f"torch,{options.runtime}"))
+        (record,) = sessions[-1]["comparisons"]
         ratios.append(record["ratio"])
         print(f"{n + 1:3}  {interval(record)}: {said(record)}", flush=True)
     spread = between(ratios) or 0.0
     print(f"largest over smallest ratio, less 1: {spread:.2%}; expected at most {SPREAD:.0%}")
-    return spread <= SPREAD
+    changes = [change for old, new in combinations(sessions, 2) for change in compare(old, new).cases]
+    shown = sum(change.verdict in ("slower", "faster") for change in changes)
+    print(f"`bench compare` of each two: {shown} of {len(changes)} cases called slower or faster; expected at most 5 %")
+    return spread <= SPREAD and shown <= SHOWN * len(changes)
