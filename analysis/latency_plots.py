@@ -54,7 +54,8 @@ def latency(frame: pd.DataFrame) -> Figure:
 def comparisons(frame: pd.DataFrame) -> Figure:
     """How many times as fast as the reference each runtime is, by model: a panel a batch size.
 
-    The grey band around 1 is a comparison's own noise floor: a ratio within it is no difference.
+    The grey band around 1 is a comparison's own noise floor f, from 1 / (1 + f) to 1 + f: a ratio within it is no
+    difference.
     """
     rows = headlines.comparisons(frame)
     if rows.empty:
@@ -62,13 +63,13 @@ def comparisons(frame: pd.DataFrame) -> Figure:
     rows = rows.assign(valid=rows["verdict"] != headlines.WITHHELD)
     series, models, batches = _series(rows), _models(rows), sorted(set(rows["batch"]))
     figure, axes = _stacked(len(batches), len(models), len(series))
-    low = min(rows["low"].min(), (1 - rows["noise_floor"]).min())
-    high = max(rows["high"].max(), (1 + rows["noise_floor"]).max())
+    widest = 1 + rows["noise_floor"].max()
+    low, high = min(rows["low"].min(), 1 / widest), max(rows["high"].max(), widest)
     for axis, batch in zip(axes, batches, strict=True):
         axis.axvline(1, color="black", linewidth=0.8, zorder=1)
         for row, y, face in _placed(rows[rows["batch"] == batch], models, series):
             half = 0.36 / len(series)
-            floor = [1 - row.noise_floor, 1 + row.noise_floor]
+            floor = [1 / (1 + row.noise_floor), 1 + row.noise_floor]
             axis.fill_between(floor, y - half, y + half, zorder=2, **FLOOR)
             _point(axis, row.ratio, y, xerr=(row.low, row.high), face=face)
             text = interval(row.ratio, row.low, row.high, ".2f", unit=TIMES)
@@ -96,8 +97,9 @@ def throughput(frame: pd.DataFrame) -> Figure:
         own = frame[frame["model"] == model]
         for i, one in series.items():
             rows = own[(own["runtime"] == one[0]) & (own["device"] == one[1])]
+            looks: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
             for _, line in rows.groupby(["threads", "mode"]):
-                axis.plot(line["batch"], line["images_per_second"], color=COLOURS[i], linestyle=DASHES[i], zorder=2)
+                axis.plot(line["batch"], line["images_per_second"], zorder=2, **looks)
             for row in _tuples(rows):
                 ends = row.images_per_second_low, row.images_per_second_high
                 _point(axis, row.batch, row.images_per_second, yerr=ends, face=_face(i, row.valid))

@@ -34,7 +34,7 @@ COLD_STARTS = " ".join(
     [
         "model seed runtime batch threads device processes",
         *(f"{name} {name}_lowest {name}_highest" for name in (*STEPS, *GROWTH)),
-        "onnx_bytes parameters macs quick measured_on file",
+        "onnx_bytes parameters macs quick valid reasons measured_on file",
     ]
 )
 INTEGERS = ("seed", "macs", "onnx_bytes", "parameters", "parity_images", "parity_argmax_mismatches")
@@ -73,7 +73,7 @@ def cold_starts(study: Study) -> pd.DataFrame:
             for name in (*STEPS, *GROWTH)
             for suffix, part in (("", "median"), ("_lowest", "lowest"), ("_highest", "highest"))
         }
-        return {**start, **size, **ranges}
+        return {**start, **size, **ranges, "reasons": "; ".join(start["reasons"])}
 
     return frame(COLD_STARTS, map(flat, _by_model(study, study.measured.cold_starts)))
 

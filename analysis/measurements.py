@@ -70,6 +70,7 @@ def read_measurements(paths: Sequence[Path], onnx_files: Mapping[str, set[str]])
     _tell_own_files_apart([record for records in kept.values() for record in records], onnx_files)
     notes += _doubts(kept["cases"], "benchmark cases", "latency.csv")
     notes += _doubts(kept["comparisons"], "comparisons", "comparisons.csv")
+    notes += _doubts(kept["cold_starts"], "cold starts", "cold_starts.csv")
     notes += _gaps(kept["cases"], onnx_files, "benchmark case", remedy)
     with_cases = {case["model"] for case in kept["cases"]}
     if any(comparison["seed"] is not None for comparison in kept["comparisons"]):

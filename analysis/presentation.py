@@ -164,6 +164,7 @@ def cold_starts(frame: pd.DataFrame) -> pd.DataFrame:
         "model": lambda row: row.model,
         "runtime": lambda row: runtime(row.runtime),
         "batch": lambda row: str(row.batch),
+        "valid": lambda row: "yes" if row.valid else "NO",
         "processes": lambda row: str(row.processes),
         "import, ms": spread("import_seconds", ",.0f", 1e3),
         "load, ms": spread("load_seconds", ",.1f", 1e3),

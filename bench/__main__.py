@@ -1,10 +1,11 @@
 """Compare two files of `pytest bench`: a gate for what has become slower.
 
-    python -m bench compare OLD NEW                      any slowdown that is shown fails
-    python -m bench compare OLD NEW --fail-above 3%      only one by more than 3 %
+    python -m bench compare OLD NEW                      any case shown to be slower fails
+    python -m bench compare OLD NEW --fail-above 3%      only one shown to be slower, and by a ratio above 1.03
     python -m bench compare OLD NEW --format markdown    for a pull request
 
-Exit code 0: no slowdown above the limit was shown; 1: one was; 2: a mistake, or files that cannot be compared.
+The ratio is new over old, its value and not the end of its interval. Exit code 1: a case is shown to be slower, and by
+a ratio above the limit; 0: none is; 2: a mistake, or files that cannot be compared.
 """
 
 import argparse
@@ -35,7 +36,8 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         metavar="3%",
         type=_fraction,
         default=0.0,
-        help="leave with code 1 where a slowdown by more than this is shown: 3%% or 0.03 (default: 0%%)",
+        help="leave with code 1 where a case is shown to be slower, and by a ratio above 1.03 for 3%% or 0.03 "
+        "(the ratio itself, not the end of its interval; default: 0%%)",
     )
     command.add_argument("--format", choices=["table", "markdown"], default="table", help="default: %(default)s")
     command.add_argument(
@@ -134,7 +136,7 @@ def withheld(changes: Sequence[Change]) -> list[str]:
 def conclusion(comparison: Comparison, limit: float) -> Iterator[str]:
     """The last lines: what fails, what is not known, and how many of each verdict."""
     if failed := [change.name for change in comparison.cases if change.slower_than(limit)]:
-        yield f"slower by more than {limit * 100:g} %: {', '.join(failed)}"
+        yield f"shown to be slower, and by a ratio above {1 + limit:g}: {', '.join(failed)}"
     if comparison.one_process:
         yield "The spread between processes is not known: measure with `--processes 3` to include it."
     verdicts = [change.verdict for change in comparison.cases]

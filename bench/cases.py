@@ -69,10 +69,15 @@ class Engine:
     def outputs(self) -> list[list[NDArray[Any]]]:
         """What it computes for each of the pool: the model's outputs in their order."""
         found = []
-        for given in self.pool:
-            result = self.call(given if self.case.mode == "numpy" else self.runtime.to_native(given))
-            arrays = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)
-            found.append([np.array(array) for array in arrays])
+        try:
+            for given in self.pool:
+                result = self.call(given if self.case.mode == "numpy" else self.runtime.to_native(given))
+                arrays = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)
+                found.append([np.array(array) for array in arrays])
+        except StudyError:
+            raise
+        except Exception as error:  # whatever an engine has against these inputs
+            raise StudyError(f"{self.case} does not run: {' '.join(str(error).split())[:300]}") from None
         return found
 
 
@@ -86,9 +91,9 @@ def opened(case: Case, pool: Sequence[Inputs]) -> Iterator[Engine]:
     runtime = find(case.runtime)(case.model, Setting(case.threads, case.device))
     try:
         settings = runtime.settings()
-        if settings["threads"] != case.threads:
+        if settings.get("threads") != case.threads:
             raise StudyError(
-                f"{case}: asked for {case.threads} threads, {case.runtime} says it has {settings['threads']}"
+                f"{case}: asked for {case.threads} threads, {case.runtime} says it has {settings.get('threads')}"
             )
         if case.mode == "native":
             yield Engine(case, runtime, pool, runtime.run, cycle([runtime.to_native(given) for given in pool]))
@@ -117,13 +122,14 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[st
     """Compare the very callable that will be timed, at its batch size, with another engine on the whole pool.
 
     Raises:
-        StudyError: they differ, so its latency would be that of something else. For a model of the catalogue: by more
-            than 1e-5 or in a class; for a user's: by more than a thousandth of the largest output.
+        StudyError: the engine does not run, or they differ, so its latency would be that of something else: for a model
+            of the catalogue by more than 1e-5 or in a class, for a user's by more than a thousandth of its largest
+            output.
     """
+    case, found = engine.case, engine.outputs()
     if expected is None:
         return None
-    case = engine.case
-    pairs = [(_rows(one), _rows(other)) for one, other in zip(expected, engine.outputs(), strict=True)]
+    pairs = [(_rows(one), _rows(other)) for one, other in zip(expected, found, strict=True)]
     if other_shape := next((pair for pair in pairs if pair[0].shape != pair[1].shape), None):
         shapes = " and ".join(str(rows.shape) for rows in other_shape)
         raise StudyError(

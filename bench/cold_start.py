@@ -25,6 +25,7 @@ import numpy as np
 from bench import runtimes
 from bench.cases import Case
 from bench.models import Model
+from bench.watch import as_record, neighbours, watch
 from study import catalogue
 from study.artifacts import RunFiles
 from study.errors import StudyError, exit_with
@@ -45,8 +46,13 @@ def measure(case: Case, processes: int, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "inputs.npz"
         np.savez(given, allow_pickle=False, **case.model.pool(case.batch)[0])
-        found = [_in_fresh_process(case, given) for _ in range(processes)]
-    record = {**case.place(), "processes": processes, "quick": quick}
+        with watch() as watched:
+            found = [_in_fresh_process(case, given) for _ in range(processes)]
+    reasons = neighbours(watched.observed)
+    if quick:
+        reasons.insert(0, f"a quick run: {processes} process is for a smoke test; leave out --quick")
+    doubts = {"machine": as_record(watched.observed), "quick": quick, "valid": not reasons, "reasons": reasons}
+    record = {**case.place(), "processes": processes, **doubts}
     del record["mode"]
     for step in STEPS:
         record[f"{step}_seconds"] = _range([one[f"{step}_seconds"] for one in found])

@@ -1,8 +1,8 @@
 """Two results of `pytest bench`, case by case: what has become slower, what faster, and what cannot be told.
 
 Pure functions of what `study.artifacts.read_bench` gives; `python -m bench compare OLD NEW` prints them. A slowdown is
-shown only where the 95 % interval of the ratio excludes 1 and the ratio lies beyond the noise floor: what separates
-fresh processes, an engine from itself, or the machine at the one time from the machine at the other.
+shown only where the 95 % interval of the ratio excludes 1 and the ratio lies beyond the noise floor: what separates the
+machine at the one time from the machine at the other, and, beyond that, fresh processes or an engine from itself.
 """
 
 import math
@@ -50,7 +50,7 @@ class Change:
     """Why the verdict is withheld; none if it is not."""
 
     def slower_than(self, limit: float) -> bool:
-        """Whether a slowdown by more than the fraction `limit` was shown."""
+        """Whether it is shown to be slower, and by a ratio (the value, not its interval) above 1 + `limit`."""
         return self.verdict == "slower" and self.ratio.value > 1 + limit
 
 
@@ -120,14 +120,15 @@ def judge(ratio: Measured, floor: float, above: str, below: str) -> str:
 def case_change(old: Record, new: Record, comparisons: Sequence[Record]) -> Change:
     """The change of a case's median; `comparisons` are those of both files, for the engine's noise against itself.
 
-    The floor is the largest of: the spread between processes in either file, the noise floor of the comparisons which
-    this case takes part in, and by how much the yardstick, which has nothing to do with the engine, has changed.
+    The floor, in logarithms, is the sum of two: by how much the yardstick, which has nothing to do with the engine, has
+    changed; and the largest of the spread between processes in either file and the noise floors of the comparisons
+    which this case takes part in. A sum, since the machine's shift moves the case and its noise comes on top.
     """
     place = [field for field in CASE if field != "runtime"]
     alike = [record for record in comparisons if all(record[field] == new[field] for field in place)]
     noise = [it["noise_floor"] for it in alike if new["runtime"] in (it["reference"], it["runtime"])]
-    yardstick = abs(math.log(new["yardstick_seconds"] / old["yardstick_seconds"]))
-    floor = max(yardstick, *(math.log1p(it or 0) for it in (old["between_spread"], new["between_spread"], *noise)))
+    shift = abs(math.log(new["yardstick_seconds"] / old["yardstick_seconds"]))
+    floor = shift + max(math.log1p(it or 0) for it in (old["between_spread"], new["between_spread"], *noise))
     return _change((old, new), median(old), median(new), floor, ("slower", "faster"))
 
 
@@ -149,7 +150,11 @@ def median(case: Record) -> Measured:
 
 
 def speed_up_change(old: Record, new: Record) -> Change:
-    """The change of a runtime's speed-up over the reference; the floor is the largest noise or spread of the two."""
+    """The change of a runtime's speed-up over the reference; the floor is the largest noise or spread of the two.
+
+    Its interval is rather wide than narrow: `low` and `high` of either file are drawn at 99 %, to hold in at least 95
+    of 100 sessions (bench/pairing.py, CONFIDENCE).
+    """
     floor = max(math.log1p(it[key] or 0) for it in (old, new) for key in ("noise_floor", "between_spread"))
     before, after = (Measured(it["ratio"], it["low"], it["high"]) for it in (old, new))
     return _change((old, new), before, after, floor, ("speed-up rose", "speed-up fell"))
@@ -163,14 +168,16 @@ def _change(pair: tuple[Record, Record], old: Measured, new: Measured, floor: fl
         for which, record in zip(("old", "new"), pair, strict=True)
         if record["quick"] or not record["valid"]
     ]
+    before, after = (record.get("inputs_sha256") for record in pair)  # a speed-up's record has none
+    if before != after:
+        doubts.append("other inputs than in the old file")
     verdict = "withheld" if doubts else judge(ratio, floor, *words)
     return Change(name(pair[0]), old.value, new.value, ratio, floor, verdict, tuple(_remarks(*pair)), tuple(doubts))
 
 
 def _remarks(old: Record, new: Record) -> Iterator[str]:
-    for key, remark in (("onnx_sha256", "another ONNX file"), ("inputs_sha256", "other inputs")):
-        if old.get(key) != new.get(key):
-            yield remark
+    if old["onnx_sha256"] != new["onnx_sha256"]:
+        yield "another ONNX file"
     before, after = old.get("settings", {}), new.get("settings", {})
     if settings := sorted(key for key in before | after if before.get(key) != after.get(key)):
         yield f"other settings: {', '.join(settings)}"

@@ -1,5 +1,6 @@
 """Options of `pytest bench`, the cases they ask for, and what is added to pytest-benchmark's JSON."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from bench.cases import MODES
 from bench.options import find_session
 from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.session import Session, summary
-from study.artifacts import DEFAULT_ROOT
+from study.artifacts import DEFAULT_ROOT, read_bench
 from study.errors import StudyError
 
 SESSION = pytest.StashKey[Session]()
@@ -53,8 +54,10 @@ def pytest_configure(config: pytest.Config) -> None:
     target = config.option.benchmark_json
     if target is None:
         return
-    if target.is_dir():
-        raise pytest.UsageError(f"--benchmark-json: expected the name of a file, {target} is a folder")
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "no plain file"
+        raise pytest.UsageError(f"--benchmark-json: expected the name of a file, {target} is {kind}")
     partial = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +78,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             found.begin_journal(config.stash[TARGET])
     except StudyError as error:
         pytest.exit(f"error: {error}", returncode=2)
+    except OSError as error:  # of the journal
+        pytest.exit(f"error: {error.filename}: {error.strerror}", returncode=2)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,8 +92,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
         return
     if target is not None and partial.is_file():
         if exitstatus == pytest.ExitCode.OK:
+            read_bench(partial, "")  # what does not fit its schema is a fault of this program, and replaces nothing
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
             partial.replace(target)
             found.whole = True
+            for part in found.parts:
+                part.unlink(missing_ok=True)
         else:
             partial.unlink()
     found.journal("end", {"exit_status": int(exitstatus)})
@@ -147,3 +157,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(f"wrote {target}")
         else:
             terminalreporter.write_line(f"not all was measured: {session.path} has what was")
+    elif not config.option.collectonly:
+        terminalreporter.write_line("nothing of this was kept: give --benchmark-json=FILE")

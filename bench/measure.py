@@ -1,8 +1,10 @@
 """The two measurements: one case, and two cases paired."""
 
+import gc
 import statistics
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +57,7 @@ def _over_loads(
     settings: list[dict[str, Any]],
 ) -> Generator[tuple[Callable[[Any], Any], Any], None, None]:
     """What to call and what to give it, `calls` times; each load is warmed up first, and read back afterwards."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng()
     for share in np.array_split(np.arange(calls), loads):  # as case_record splits the samples
         with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
             warm_ups.append(warm_up(engine.once))
@@ -66,20 +68,29 @@ def _over_loads(
                 settings.append(engine.runtime.settings())
 
 
-def comparison(reference: Case, runtime: Case, effort: Effort, seed: int = 0) -> dict[str, Any]:
-    """The record of one paired comparison.
+def comparison(
+    reference: Case, runtime: Case, effort: Effort, seed: int, overhead_seconds: float | None = None
+) -> dict[str, Any]:
+    """The record of one paired comparison, once the runtime is found to compute what the reference computes.
 
     With one thread all engines of a round are loaded at once. With more, an engine is loaded for each of its parts
     alone, because the idle threads of one would be in the way of the other.
+
+    Raises:
+        StudyError: as `latency`.
     """
     pool = runtime.model.pool(runtime.batch)
     cases = (reference, reference, runtime, runtime)
     rounds = QUICK_ROUNDS if effort.quick else FEWEST_ROUNDS
     with garbage_collector_held():
-        warm_ups = []
-        for case in (reference, runtime):
+        warm_ups, settings = [], {}
+        wanted = None
+        for role, case in (("reference", reference), ("runtime", replace(runtime, against=reference.runtime))):
             with opened(case, pool) as engine, engine.runtime.context():
+                parity(engine, wanted)
+                wanted = engine.outputs()
                 warm_ups.append(warm_up(engine.once))
+                settings[role] = engine.runtime.settings()
         speeds = (warm_ups[0].call_seconds, warm_ups[1].call_seconds)
 
         @contextmanager
@@ -89,6 +100,7 @@ def comparison(reference: Case, runtime: Case, effort: Effort, seed: int = 0) ->
                 return
             with ExitStack() as stack:
                 turns = {}
+                gc.collect()  # what earlier rounds left, where an engine leaves anything
                 for i in map(int, generator.permutation(len(cases))):
                     stack.enter_context(elsewhere(generator))
                     engine = stack.enter_context(opened(cases[i], pool))
@@ -98,7 +110,9 @@ def comparison(reference: Case, runtime: Case, effort: Effort, seed: int = 0) ->
 
         with watch() as watched:
             found = compare(load, speeds, effort.comparison_seconds, seed, rounds)
-    return comparison_record(reference, runtime, found, effort, warm_ups, watched.observed, seed)
+    return comparison_record(
+        reference, runtime, found, effort, warm_ups, settings, watched.observed, seed, overhead_seconds
+    )
 
 
 @contextmanager

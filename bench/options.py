@@ -16,6 +16,8 @@ from study.artifacts import Artifacts
 from study.environment import usable_cores
 from study.errors import StudyError
 
+FEWEST_COLD_STARTS = 5
+
 
 def find_session(option: Namespace, words: Sequence[str]) -> Session:
     """What the command line asks for.
@@ -23,8 +25,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     Raises:
         StudyError: it asks for what is not there.
     """
-    if option.benchmark_disable:
-        raise StudyError("--benchmark-disable leaves nothing to measure; leave it out, or try --quick")
+    _refuse(option)
     threads = _threads(option.threads)
     limit_threads(max(threads))
     effort = Effort(
@@ -34,8 +35,10 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         loads=1 if option.quick else Effort.loads,
         quick=option.quick,
     )
-    if not 0 < effort.seconds < math.inf or effort.cold_starts < 0 or option.processes < 1:
-        raise StudyError("expected --seconds above 0, --cold-starts from 0 and --processes from 1")
+    if not 0 < effort.seconds < math.inf or option.processes < 1:
+        raise StudyError("expected --seconds above 0 and --processes from 1")
+    if effort.cold_starts != 0 and effort.cold_starts < (1 if effort.quick else FEWEST_COLD_STARTS):
+        raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {effort.cold_starts}")
     cases = find_cases(
         _models(option),
         list(dict.fromkeys(option.runtimes.split(","))),
@@ -52,8 +55,26 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
             pass
     starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if effort.cold_starts else {}
     return Session(
-        cases, find_pairs(cases), list(reversed(starting.values())), effort, option.processes, words, surroundings()
+        cases,
+        find_pairs(cases),
+        list(reversed(starting.values())),
+        effort,
+        option.processes,
+        words,
+        surroundings(cases),
     )
+
+
+def _refuse(option: Namespace) -> None:
+    """Options of other plugins with which nothing would be measured, or something else."""
+    if option.benchmark_disable:
+        raise StudyError("--benchmark-disable leaves nothing to measure; leave it out, or try --quick")
+    if option.benchmark_cprofile is not None:
+        raise StudyError("--benchmark-cprofile would be in the latency; profile a script of your own")
+    if str(option.benchmark_timer) != "time.perf_counter":
+        raise StudyError(f"--benchmark-timer: expected time.perf_counter, found {option.benchmark_timer}")
+    if getattr(option, "dist", "no") != "no" or os.environ.get("PYTEST_XDIST_WORKER"):
+        raise StudyError("several pytest workers would be in each other's way; leave out -n and --dist")
 
 
 def _models(option: Namespace) -> list[models.Model]:

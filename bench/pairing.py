@@ -99,20 +99,20 @@ def compare(
 
     Args:
         call_seconds: about how long a call of the reference and one of the runtime take.
-        seed: of the order within blocks, and of the bootstrap.
+        seed: of the order within blocks, of the places in memory and of the bootstrap.
     """
-    generator = np.random.default_rng(seed)
+    order, placement, bootstrap = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3))
     calls = [calls_in_part(seconds_each) for seconds_each in call_seconds for _ in range(2)]
     rounds: list[NDArray[np.float64]] = []
     started = time.perf_counter()
     while len(rounds) < fewest_rounds or time.perf_counter() - started < seconds:
-        with load(generator) as turns:
+        with load(placement) as turns:
             until = time.perf_counter() + ROUND_SECONDS
-            blocks = [block(turns, calls, generator)]
+            blocks = [block(turns, calls, order)]
             while time.perf_counter() < until:
-                blocks.append(block(turns, calls, generator))
+                blocks.append(block(turns, calls, order))
         rounds.append(np.array(blocks))
-    return evaluate(rounds, sum(calls), generator)
+    return evaluate(rounds, sum(calls), bootstrap)
 
 
 def calls_in_part(call_seconds: float) -> int:

@@ -9,7 +9,7 @@ from scipy.stats import mannwhitneyu
 
 from bench import inputs
 from bench.cases import Case
-from bench.models import Inputs
+from bench.models import INPUT_SEED, Inputs
 from bench.pairing import Comparison, verdict
 from bench.percentiles import NAMES, percentile
 from bench.sampling import Effort, WarmUp
@@ -56,6 +56,8 @@ def case_record(
         "macs": facts.macs,
         "subnormal_weights": facts.subnormal_weights,
         "inputs_sha256": inputs.digest(pool),
+        "input_seed": None if case.model.run else INPUT_SEED,
+        "input_shapes": {name: list(array.shape) for name, array in pool[0].items()},
         "samples": len(samples),
         **times,
         "images_per_second": case.batch / median,
@@ -101,7 +103,7 @@ def case_doubts(
     if effort.quick:
         reasons.append(f"a quick run: {len(samples)} samples are for a smoke test; leave out --quick")
     elif any(percentile(samples, percent) is None for percent in effort.percentiles):
-        reasons.append(f"too few samples: {len(samples)} do not tell p{max(effort.percentiles):g}; do not cut it short")
+        reasons.append(f"too few samples: {len(samples)} do not tell p{max(effort.percentiles):g}; measure longer")
     if not all(warm_up.stable for warm_up in warm_ups):
         seconds = max(warm_up.seconds for warm_up in warm_ups)
         reasons.append(f"latency was still changing after {seconds:.1f} s of warm-up: let the machine rest")
@@ -111,10 +113,15 @@ def case_doubts(
         reasons.append(f"latency drifted by {moved:+.1%} meanwhile: let the machine rest, and measure again")
     if spread > MOST_SPREAD:
         reasons.append(f"the middle half of the samples spreads over {spread:.0%} of the median: stop what else runs")
-    if overhead_seconds is not None and overhead_seconds > MOST_OVERHEAD * median:
-        reasons.append(
-            f"the harness itself takes {overhead_seconds / median:.1%} of the median: measure a larger batch"
-        )
+    return reasons + model_doubts(case, median, overhead_seconds)
+
+
+def model_doubts(case: Case, call_seconds: float, overhead_seconds: float | None) -> list[str]:
+    """What a model or an engine brings with it: calls too short for the harness, weights that are subnormal."""
+    reasons = []
+    if overhead_seconds is not None and overhead_seconds > MOST_OVERHEAD * call_seconds:
+        share = overhead_seconds / call_seconds
+        reasons.append(f"the harness itself takes {share:.1%} of the median: measure a larger batch")
     if case.model.facts.subnormal_weights:
         reasons.append(
             f"{case.model.facts.subnormal_weights} weights are subnormal numbers, with which processors are up to 100 "
@@ -140,15 +147,18 @@ def comparison_record(
     found: Comparison,
     effort: Effort,
     warm_ups: Sequence[WarmUp],
+    settings: dict[str, Any],
     observed: Observed,
     seed: int,
+    overhead_seconds: float | None,
 ) -> dict[str, Any]:
-    """The record of a paired comparison."""
+    """The record of a paired comparison; `settings` are the engines' own words, by their role."""
     reasons = []
     if effort.quick:
         reasons.append(f"a quick run: {found.rounds} rounds are for a smoke test; leave out --quick")
     if not all(warm_up.stable for warm_up in warm_ups):
         reasons.append("latency was still changing after the warm-up: let the machine rest")
+    reasons += model_doubts(runtime, min(one.call_seconds for one in warm_ups), overhead_seconds)
     reasons += disturbances(observed, runtime.threads)
     own = found.as_record()
     return {
@@ -156,6 +166,7 @@ def comparison_record(
         "reference": reference.runtime,
         **own,
         "random_seed": seed,
+        "settings": settings,
         "processes": [{key: own[key] for key in ("ratio", "low", "high", "noise_floor")}],
         "between_spread": None,
         "verdict": "withheld" if reasons else verdict(found.ratio, found.noise_floor),

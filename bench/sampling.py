@@ -11,8 +11,8 @@ from bench.percentiles import FEWEST_SAMPLES
 
 BLOCK_SECONDS = 0.02
 BLOCK_CALLS = 5
-STABLE = 0.03
-"""Three blocks in a row whose medians lie within this share of each other end the warm-up."""
+STABLE, STABLE_BLOCKS = 0.03, 3
+"""So many blocks in a row whose medians lie within this share of each other end the warm-up."""
 WARM_UP_SECONDS = 5.0
 MOST_SAMPLES = 10_000
 QUICK_SAMPLES = 70
@@ -68,7 +68,7 @@ def warm_up(
     medians: list[float] = []
     calls = 1
     stable = False
-    while not medians or (not stable and clock() - started < limit_seconds):
+    while len(medians) < STABLE_BLOCKS or (not stable and clock() - started < limit_seconds):
         block: list[float] = []
         while len(block) < BLOCK_CALLS or sum(block) < BLOCK_SECONDS:
             before = clock()
@@ -76,8 +76,8 @@ def warm_up(
             block.append(clock() - before)
         calls += len(block)
         medians.append(statistics.median(block))
-        last = medians[-3:]
-        stable = len(last) == 3 and max(last) - min(last) <= STABLE * min(last)
+        last = medians[-STABLE_BLOCKS:]
+        stable = len(last) == STABLE_BLOCKS and max(last) - min(last) <= STABLE * min(last)
     return WarmUp(calls, clock() - started, stable, medians[-1])
 
 

@@ -14,7 +14,7 @@ from bench.cases import Case
 from bench.journal import Journal
 from bench.pairing import Interval, between, verdict
 from bench.sampling import Effort
-from study.artifacts import read_bench
+from study.artifacts import read_bench, sha256
 from study.environment import environment, machine
 from study.errors import StudyError
 from study.reasons import told_once
@@ -44,6 +44,8 @@ class Session:
     """Why what is not valid is not, by what it is."""
     others: list[Record] = field(default_factory=list)
     """What the further processes measured, as `read_bench` gives it."""
+    parts: list[Path] = field(default_factory=list)
+    """Files of the further processes, which are not needed any more once all is in the JSON."""
     whole: bool = False
     """Whether all was measured and the JSON is in its place."""
     _journal: Journal | None = None
@@ -89,8 +91,8 @@ class Session:
 
     def merged_case(self, record: Record) -> Record:
         """A case with what the further processes found; its own numbers stay those of its own samples."""
-        same = [case for other in self.others for case in other["cases"] if _same(case, record)]
-        processes = record["processes"][:1] + [part for case in same for part in case["processes"]]
+        same = self._in_others("cases", record)
+        processes = record["processes"][:1] + [part for _, case in same for part in case["processes"]]
         spread = between([process["median_seconds"] for process in processes])
         reasons = _all_reasons(record, same)
         found = {"processes": processes, "between_spread": spread, "valid": not reasons, "reasons": reasons}
@@ -101,10 +103,10 @@ class Session:
 
         So the interval is the spread within a process. That between them is apart, and counts as noise.
         """
-        same = [c for other in self.others for c in other["comparisons"] if _same(c, record, "reference")]
+        same = self._in_others("comparisons", record)
         if not same:
             return record
-        processes = [*record["processes"], *(part for c in same for part in c["processes"])]
+        processes = [*record["processes"], *(part for _, one in same for part in one["processes"])]
         spread = between([part["ratio"] for part in processes])
         assert spread is not None
         ratio, low, high, floor = (median(p[key] for p in processes) for key in ("ratio", "low", "high", "noise_floor"))
@@ -113,37 +115,64 @@ class Session:
         found = {"ratio": ratio, "low": low, "high": high, "noise_floor": floor, "between_spread": spread}
         return {**record, **found, "processes": processes, "verdict": said, "valid": not reasons, "reasons": reasons}
 
-    def measure_again(self, folder: Path) -> None:
+    def _in_others(self, kind: str, record: Record) -> list[tuple[int, Record]]:
+        """The same as `record` in the further processes, with their numbers."""
+        keys = [key for key in (*PLACE, "reference") if key in record]
+        return [
+            (n, found)
+            for n, other in enumerate(self.others, 2)
+            for found in other[kind]
+            if all(found[key] == record[key] for key in keys)
+        ]
+
+    def measure_again(self, process: int, folder: Path) -> None:
         """Measure all in a fresh process, but for the cold starts.
+
+        Its JSON and journal are beside those of this session until this one has its JSON.
 
         Raises:
             StudyError: it did not end well; the message has the end of what it printed.
         """
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary) / "bench.json"
-            words = ["--processes=1", "--cold-starts=0", f"--benchmark-json={file}"]
+            if self.path is not None:
+                file = self.path.with_name(f"{self.path.name.removesuffix('.journal')}.process{process}")
+            words = ["--processes=1", "--cold-starts=0", f"--benchmark-json={file.resolve()}"]
             command = [sys.executable, "-m", "pytest", *self.words, *words]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
             if done.returncode:
-                raise StudyError(
-                    f"the process ended with exit code {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}"
-                )
+                said = (done.stdout + done.stderr)[-2000:]
+                raise StudyError(f"process {process} ended with exit code {done.returncode}:\n{said}")
             self.others.append(read_bench(file, ""))
+            self.parts += [file, file.with_name(f"{file.name}.journal")]
 
 
-def _same(one: Record, other: Record, *further: str) -> bool:
-    return all(one[key] == other[key] for key in (*PLACE, *further))
+def _all_reasons(record: Record, others: Sequence[tuple[int, Record]]) -> list[str]:
+    """Why a record, or the same one of another process, is not valid; each once, however often it is merged."""
+    later = (f"in process {n}: {reason}" for n, other in others for reason in other["reasons"])
+    return list(dict.fromkeys([*record["reasons"], *later]))
 
 
-def _all_reasons(record: Record, others: Sequence[Record]) -> list[str]:
-    """Why a record, or the same one of another process, is not valid."""
-    later = (f"in process {n}: {reason}" for n, other in enumerate(others, 2) for reason in other["reasons"])
-    return [*record["reasons"], *later]
+def surroundings(cases: Sequence[Case]) -> Record:
+    """The environment at the beginning of a session, and the hashes of the files that it measures with."""
+    files = {}
+    for model in {id(case.model): case.model for case in cases}.values():
+        files[f"{model.name}/{model.onnx.name}"] = model.onnx_sha256
+        if model.data is not None:
+            images = model.data / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte"
+            files[images.name] = files.get(images.name) or sha256(images)
+    loads = {"load_before": _load(), "load_after": None}
+    gpu = gpu_name() if any(case.device == "cuda" for case in cases) else None
+    return {**environment(), **machine(), **loads, "files_sha256": files, "gpu": gpu}
 
 
-def surroundings() -> Record:
-    """The environment at the beginning of a session."""
-    return {**environment(), **machine(), "load_before": _load(), "load_after": None}
+def gpu_name() -> str | None:
+    """Model and driver of the first GPU, as the driver's own tool tells them."""
+    query = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return None
 
 
 def _load() -> float | None:

@@ -7,6 +7,7 @@ first inference costs is measured in fresh processes.
 """
 
 import operator
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def test_latency(benchmark: Any, case: Case, session: Session) -> None:
 
 
 def test_comparison(pair: tuple[Case, Case], session: Session, request: pytest.FixtureRequest) -> None:
-    record = measure.comparison(*pair, session.effort)
+    seed = secrets.randbits(32)
+    record = measure.comparison(*pair, session.effort, seed, session.overhead_seconds)
     session.keep("comparison", request.node.callspec.id, record)
 
 
@@ -49,4 +51,4 @@ def test_cold_start(starting: Case, session: Session) -> None:
 
 def test_again(process: int, session: Session, request: pytest.FixtureRequest) -> None:
     """All of it once more, in a process of its own; what separates the processes is in the JSON."""
-    session.measure_again(Path(request.config.invocation_params.dir))
+    session.measure_again(process, Path(request.config.invocation_params.dir))

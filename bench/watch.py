@@ -22,6 +22,8 @@ SHORTEST = 0.5
 SHORTEST_FOR_CLOCKS = 0.1
 """Seconds below which the time it takes to read the clocks is too much of what they disagree by."""
 
+MOST_LOAD = 1.5
+"""One-minute load average, where nothing finer is told: more than the bench itself and half a process."""
 MOST_OTHER_CORES = 0.15
 """Well over what an idle system's own services use, well under one process that computes."""
 MOST_STEAL = 0.01
@@ -59,6 +61,8 @@ class Snapshot:
     involuntary_switches: int
     load: float | None
     ticks: Ticks | None
+    children_seconds: float = 0.0
+    """Processor time of the processes that this one started and that have ended."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,11 @@ def snapshot() -> Snapshot:
     with suppress(OSError):
         load = os.getloadavg()[0]
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, *others = _clocks()
-    return Snapshot(seconds, tuple(others), time.process_time(), switches, load, parse_stat(stat))
+    own = time.process_time()
+    ended = children.ru_utime + children.ru_stime
+    return Snapshot(seconds, tuple(others), own, switches, load, parse_stat(stat), ended)
 
 
 def _clocks() -> tuple[float, ...]:
@@ -134,11 +141,12 @@ def observe(before: Snapshot, after: Snapshot) -> Observed:
     """What happened between the snapshots."""
     wall = after.seconds - before.seconds
     process = after.process_seconds - before.process_seconds
+    children = after.children_seconds - before.children_seconds
     other_cores = steal_share = clock_disagreement = None
     first, last = before.ticks, after.ticks
     # A sandbox may show a file in which nothing ever counts up.
     if first and last and wall >= SHORTEST and last.busy + last.idle > first.busy + first.idle:
-        other_cores = max(0.0, (last.busy - first.busy) / TICKS_PER_SECOND - process) / wall
+        other_cores = max(0.0, (last.busy - first.busy) / TICKS_PER_SECOND - process - children) / wall
         if first.steal is not None and last.steal is not None:
             steal_share = max(0, last.steal - first.steal) / TICKS_PER_SECOND / (wall * last.cores)
     if wall >= SHORTEST_FOR_CLOCKS:
@@ -162,20 +170,28 @@ def as_record(observed: Observed) -> dict[str, Any]:
 
 
 def disturbances(observed: Observed, threads: int) -> list[str]:
-    """Why what was measured meanwhile on `threads` threads should not be believed, and what to do; none if it may."""
+    """Why what this process measured meanwhile on `threads` threads should not be believed; none if it may."""
     used, switches = observed.cores_used, observed.involuntary_switches_per_second
-    other, steal, clocks = observed.other_cores or 0.0, observed.steal_share or 0.0, observed.clock_disagreement or 0.0
     reasons = []
     if threads == 1 and used < FEWEST_CORES_USED:  # more threads wait for each other as a rule
         reasons.append(f"{used:.2f} cores used by {threads} threads: stop what else runs on this machine")
     if used > MOST_CORES_USED * threads:
         reasons.append(f"{used:.2f} cores used by {threads} threads: stop what else runs in this process")
+    if switches > MOST_SWITCHES * threads and observed.wall_seconds >= SHORTEST:
+        reasons.append(f"the kernel took the core away {switches:.0f} times a second: stop what else runs here")
+    return reasons + neighbours(observed)
+
+
+def neighbours(observed: Observed) -> list[str]:
+    """The same for whatever was measured, by this process or by those it started."""
+    other, steal, clocks = observed.other_cores or 0.0, observed.steal_share or 0.0, observed.clock_disagreement or 0.0
+    reasons = []
+    if observed.other_cores is None and observed.wall_seconds >= SHORTEST and (observed.load_before or 0) > MOST_LOAD:
+        reasons.append(f"{observed.load_before:.1f} processes wanted to run just before: wait until they have ended")
     if other > MOST_OTHER_CORES:
         reasons.append(f"other processes used {other:.2f} cores meanwhile: stop them, or measure on a quiet machine")
     if steal > MOST_STEAL:
         reasons.append(f"the host gave {steal:.1%} of the cores' time to other machines: measure when it is quiet")
-    if switches > MOST_SWITCHES * threads and observed.wall_seconds >= SHORTEST:
-        reasons.append(f"the kernel took the core away {switches:.0f} times a second: stop what else runs here")
     if clocks > MOST_CLOCK_DISAGREEMENT:
         reasons.append(f"the clocks disagree by {clocks:.2%}: measure again, and if they still do, stop what sets them")
     return reasons

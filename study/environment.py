@@ -9,7 +9,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "numpy", "onnx", "onnxscript", "onnxruntime", "openvino", "pytest-benchmark")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "pytest-benchmark",
+)
 ROOT = Path("/")
 """Where /proc and /sys are; the tests lay out their own."""
 THREAD_VARIABLES = (

@@ -33,6 +33,8 @@ BENCH_ENVIRONMENT: dict[str, Any] = {
     "thread_variables": {},
     "load_before": 0.1,
     "load_after": 0.9,
+    "files_sha256": {},
+    "gpu": None,
 }
 QUIET: dict[str, Any] = {
     "other_cores": 0.01,
@@ -161,6 +163,8 @@ def case(
         "macs": 416_520,
         "subnormal_weights": 0,
         "inputs_sha256": "a" * 64,
+        "input_seed": None,
+        "input_shapes": {"image": [batch, 1, 28, 28]},
         "samples": 100,
         "median_seconds": median_seconds,
         **interval,
@@ -200,6 +204,7 @@ def comparison(
         "blocks": 200,
         "calls": 4000,
         "random_seed": 7,
+        "settings": {"reference": {"threads": 1}, "runtime": {"threads": 1}},
         **one,
         "controls": {"reference": control, "runtime": control},
         "noise_floor": 0.004,
@@ -229,6 +234,9 @@ def cold_start(
         "processes": 5,
         **{f"{step}_seconds": spread(total_seconds * share) for step, share in shares.items()},
         **{f"{step}_bytes": spread(n * 2**20) for step, n in mib.items()},
+        "machine": QUIET,
+        "valid": True,
+        "reasons": [],
         **changes,
     }
 

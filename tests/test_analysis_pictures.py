@@ -89,8 +89,20 @@ class TestComparisons:
         (axis,) = drawn("comparisons").axes
         extents = [band.get_paths()[0].get_extents() for band in axis.collections if band.get_facecolor().size]
         floors = [(box.x0, box.x1) for box in extents if box.x0 < 1 < box.x1]
-        assert floors == [pytest.approx((0.98, 1.02)), pytest.approx((0.996, 1.004))]
+        assert floors == [pytest.approx((0.980392, 1.02)), pytest.approx((0.996016, 1.004))]  # 1 / 1.02, 1 / 1.004
         assert [(box.y0 + box.y1) / 2 for box in extents[-2:]] == pytest.approx([0, 1])
+
+    def test_the_axis_holds_the_widest_floor_even_one_above_100_percent(self, artifacts: Artifacts) -> None:
+        noisy = comparison(artifacts, "baseline", 1, 1.0, 0.9, 1.1, noise_floor=1.5)
+        write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4)], [noisy])
+        analyse(artifacts.root)
+        figure: Any = latency_plots.comparisons(read_table(artifacts.report / "comparisons.csv"))
+        (axis,) = figure.axes
+        (band,) = [it.get_paths()[0].get_extents() for it in axis.collections if it.get_facecolor().size]
+        assert (band.x0, band.x1) == pytest.approx((0.4, 2.5))
+        left, right = axis.get_xlim()
+        assert 0.35 < left < 0.4
+        assert 2.5 < right < 2.8
 
     def test_the_value_is_beside_it_and_what_is_withheld_is_hollow(self, drawn: Any) -> None:
         (axis,) = drawn("comparisons").axes
@@ -112,6 +124,23 @@ class TestThroughput:
         assert [face for *_, face in points(axes[1])] == ["#ffffff"]
         assert (axes[0].get_xscale(), axes[0].get_yscale()) == ("log", "log")
         assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["1", "32"]
+
+    def test_nine_runtimes_have_more_lines_than_there_are_looks(self, artifacts: Artifacts) -> None:
+        runtimes = ["torch", "onnxruntime", *(f"engine{i}" for i in range(7))]
+        write_bench(
+            artifacts,
+            [case(artifacts, "baseline", it, n, i * 1e-5) for i, it in enumerate(runtimes, 1) for n in (1, 32)],
+            [],
+        )
+        analyse(artifacts.root)
+        figure: Any = latency_plots.throughput(read_table(artifacts.report / "throughput.csv"))
+        lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+        assert [line.get_ydata()[0] for line in lines] == pytest.approx([1e5 / i for i in range(1, 10)])
+        assert legend(figure) == ["torch", "ONNX Runtime", *runtimes[2:]]
+        looks = [(line.get_color(), line.get_linestyle()) for line in lines]
+        assert looks == [(line.get_color(), line.get_linestyle()) for line in figure.legends[0].get_lines()]
+        assert len(set(looks[:8])) == 8
+        assert looks[8][0] == looks[0][0], "there are eight colours"
 
 
 class TestAccuracy:

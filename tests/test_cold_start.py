@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ def onnxruntime(gap: Model) -> Record:
 
 def ranges(record: Record) -> dict[str, dict[str, float]]:
     """Those of the values that were found in each process."""
-    return {name: value for name, value in record.items() if isinstance(value, dict)}
+    return {name: value for name, value in record.items() if isinstance(value, dict) and name != "machine"}
 
 
 def test_the_record_is_what_its_schema_says(torch: Record, onnxruntime: Record) -> None:
@@ -104,10 +106,14 @@ def test_a_process_that_fails_is_told_in_one_line(gap: Model, tmp_path: Path, mo
 def test_it_does_not_matter_where_it_is_started_from(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(trained.artifacts.root)
-    (tmp_path / "bench").mkdir()
-    monkeypatch.syspath_prepend(tmp_path)  # a folder with another `bench`
-    model = from_catalogue(type(trained.artifacts)(Path(os.curdir)), catalogue.entry("gap"))
+    (tmp_path / "bench").mkdir()  # another `bench`, in the current folder and first on the path
+    (tmp_path / "bench" / "__init__.py").write_text("raise SystemExit('the wrong bench')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    wrong = subprocess.run([sys.executable, "-m", "bench.cold_start"], capture_output=True, text=True)
+    assert wrong.stderr == "the wrong bench\n"
+    root = Path(os.path.relpath(trained.artifacts.root))
+    model = from_catalogue(type(trained.artifacts)(root), catalogue.entry("gap"))
     found = measure(Case(model, "onnxruntime", 1), 1, quick=True)
     assert found["peak_bytes"]["median"] > 0
     assert Path.cwd() != ROOT

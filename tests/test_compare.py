@@ -41,6 +41,7 @@ def case(median: float = 100e-6, half: float = 0.001, **changes: Any) -> Record:
         **{"model": "gap", "seed": 0, "runtime": "onnxruntime", "batch": 1, "threads": 1, "mode": "native"},
         **{"device": "cpu", "onnx_sha256": "a" * 64, "onnx_bytes": 1, "parameters": 1, "macs": None},
         **{"subnormal_weights": 0, "inputs_sha256": "b" * 64, "samples": 1000, **medians, **percentiles},
+        **{"input_seed": None, "input_shapes": {}},
         **{"images_per_second": 1 / median, "parity": None, "threads_read_back": 1, "settings": {}, "cores_used": 1},
         **{"drift": 0, "spread": 0.01, "machine": MACHINE, "yardstick_seconds": 1e-3},
         **{"load_medians_seconds": [median] * 5},
@@ -64,6 +65,7 @@ def paired(ratio: float = 7.0, half: float = 0.001, **changes: Any) -> Record:
             "blocks": 9,
             "calls": 9,
             "random_seed": 0,
+            "settings": {"reference": {}, "runtime": {}},
         },
         **{**interval, "controls": {"reference": control, "runtime": control}, "noise_floor": 0.001},
         **{"processes": [{**interval, "noise_floor": 0.001}], "between_spread": None, "verdict": "faster"},
@@ -80,7 +82,7 @@ def record(*cases: Record, comparisons: tuple[Record, ...] = (), processes: int 
             **{"cpu": "A CPU", "cores": 2, "memory_bytes": 24 * 2**30, "system": "Linux", "python": "3.11.7"},
             **{"packages": {"torch": "2.13.0", "numpy": "2.4.6", "onnx": "1.23.2"}, "commit": "c" * 40, "dirty": False},
             **{"cpu_flags": ["avx2"], "affinity": [0, 1], "quota_cores": None, "governor": None, "turbo": None},
-            **{"thread_variables": {}, "load_before": None, "load_after": None},
+            **{"thread_variables": {}, "load_before": None, "load_after": None, "files_sha256": {}, "gpu": None},
             **environment,
         },
         **{"harness_overhead_seconds": None, "processes": processes, "comparisons": list(comparisons)},
@@ -240,9 +242,34 @@ def test_the_floor_is_the_noise_of_the_comparisons_a_runtime_takes_part_in(runti
         assert compare(*pair).cases[0].floor == pytest.approx(math.log(1.03))
 
 
-def test_of_all_noise_the_largest_counts() -> None:
-    noisy: Record = {"between_spread": 0.02, "yardstick_seconds": 1.05e-3}
-    assert change(case(), case(**noisy), paired(noise_floor=0.03)).floor == pytest.approx(math.log(1.05))
+@pytest.mark.parametrize("yardstick", [1.05e-3, 1e-3 / 1.05])
+@pytest.mark.parametrize(("spread", "noise"), [(0.02, 0.03), (0.03, 0.02), (0, 0.03)])
+def test_the_yardsticks_shift_and_the_largest_noise_add_up(yardstick: float, spread: float, noise: float) -> None:
+    found = change(case(), case(between_spread=spread, yardstick_seconds=yardstick), paired(noise_floor=noise))
+    assert found.floor == pytest.approx(0.07835, abs=1e-5)  # ln 1.05 = 0.04879 and ln 1.03 = 0.02956
+
+
+def test_the_yardsticks_shift_alone_is_the_floor_where_nothing_else_is_known() -> None:
+    assert change(case(), case(yardstick_seconds=1.05e-3)).floor == pytest.approx(0.04879, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("case_factor", "machine_factor", "verdict"),
+    [
+        (1.12, 1.10, "no difference shown"),  # ln 1.12 = 0.1133 against ln 1.10 + ln 1.03 = 0.0953 + 0.0296 = 0.1249
+        (1.14, 1.10, "slower"),  # ln 1.14 = 0.1310
+        (1.12, 1.00, "slower"),
+        (1 / 1.12, 1 / 1.10, "no difference shown"),
+        (1 / 1.14, 1 / 1.10, "faster"),
+    ],
+)
+def test_only_what_lies_beyond_the_machines_shift_and_the_noise_is_the_engines(
+    case_factor: float, machine_factor: float, verdict: str
+) -> None:
+    new = case(100e-6 * case_factor, yardstick_seconds=1e-3 * machine_factor)
+    found = change(case(), new, paired(noise_floor=0.03))
+    assert not found.ratio.low <= 1 <= found.ratio.high
+    assert found.verdict == verdict
 
 
 @pytest.mark.parametrize("factor", [2, 0.5])
@@ -267,7 +294,17 @@ def test_a_planted_slowdown_fails_above_the_limit(gate: Any, limit: tuple[str, .
     assert row[:3] == [NAME, "100.0 µs", "110.0 µs"]
     assert row[3:7] == ["1.100", "1.098 to 1.102", "0.0 %", "slower"]
     assert shown.splitlines()[-1] == "1 slower, 0 faster, 0 without a difference shown, 0 withheld"
-    assert (f"slower by more than {'0' if not limit else '3'} %: {NAME}" in shown) == bool(code)
+    failed = re.findall(r"^shown to be slower, and by a ratio above (\S+): (.*)$", shown, re.M)
+    assert failed == ([("1.03" if limit else "1", NAME)] if code else [])
+
+
+@pytest.mark.parametrize(("half", "code"), [(0.01, 1), (0.05, 0)])
+def test_the_limit_is_for_the_ratio_of_what_is_shown_to_be_slower(gate: Any, half: float, code: int) -> None:
+    """1.04 fails above 3 % though its interval reaches below 1.03, but not where it reaches below 1."""
+    old, new = case(100e-6, half), case(104e-6, half)
+    low = compare(record(old), record(new)).cases[0].ratio.low
+    assert 1 < low < 1.03 if code else low < 1
+    assert gate(record(old), record(new), "--fail-above", "3%")[0] == code
 
 
 def test_what_is_faster_passes(gate: Any) -> None:
@@ -309,9 +346,27 @@ def test_where_every_case_is_withheld_that_is_said_last(tmp_path: Path) -> None:
 
 
 def test_cases_are_matched_whatever_their_seed_and_onnx_file() -> None:
-    old, new = case(), case(seed=1, onnx_sha256="d" * 64, inputs_sha256="e" * 64, settings={"spinning": True})
-    assert change(old, new).remarks == ("another ONNX file", "other inputs", "other settings: spinning")
+    old, new = case(), case(110e-6, seed=1, onnx_sha256="d" * 64, settings={"spinning": True})
+    found = change(old, new)
+    assert found.remarks == ("another ONNX file", "other settings: spinning")
+    assert (found.verdict, found.doubts) == ("slower", ())
     assert change(old, old).remarks == ()
+
+
+def test_a_case_with_other_inputs_is_withheld(gate: Any) -> None:
+    """Of another shape or with other images it is another measurement, whatever its ratio."""
+    old = record(case(100e-6), case(100e-6, batch=32))
+    new = record(case(200e-6, inputs_sha256="e" * 64), case(110e-6, batch=32))
+    code, shown = gate(old, new)
+    assert f"withheld: {NAME}: other inputs than in the old file\n" in shown
+    assert "2.000" not in shown
+    assert code == 1, "the other case is judged"
+    assert shown.splitlines()[-1] == "1 slower, 0 faster, 0 without a difference shown, 1 withheld"
+
+
+def test_other_inputs_are_told_beside_the_other_doubts() -> None:
+    found = change(case(quick=True), case(valid=False, reasons=["noisy"], inputs_sha256="e" * 64))
+    assert found.doubts == ("old: a quick run", "new: noisy", "other inputs than in the old file")
 
 
 @pytest.mark.parametrize("key", ["model", "runtime", "batch", "threads", "mode", "device"])

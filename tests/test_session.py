@@ -183,8 +183,8 @@ def test_a_session_without_a_file_has_no_journal(tmp_path: Path, monkeypatch: py
 
 def test_a_further_process_that_fails_is_told_with_what_it_printed(tmp_path: Path) -> None:
     found = Session([], [], [], Effort(), 2, ["bench", "--models", "gpa"], {})
-    with pytest.raises(StudyError, match=r"(?s)^the process ended with exit code 2:.*no model is called 'gpa'"):
-        found.measure_again(ROOT)
+    with pytest.raises(StudyError, match=r"(?s)^process 2 ended with exit code 2:.*no model is called 'gpa'"):
+        found.measure_again(2, ROOT)
     assert found.others == []
 
 

@@ -27,4 +27,6 @@ def run(options: Namespace) -> bool:
     print(
         f"width of the interval: median {median(widths):.2%}, largest {max(widths):.2%}; expected at most {WIDTH:.0%}"
     )
-    return held >= HELD and shown <= SHOWN and median(widths) <= WIDTH
+    withheld = sum(not r["valid"] for r in records)
+    print(f"{withheld} of {repetitions} withheld; expected none")
+    return held >= HELD and shown <= SHOWN and median(widths) <= WIDTH and not withheld

@@ -7,10 +7,10 @@ from argparse import Namespace
 from itertools import combinations
 
 from bench.compare import compare
-from bench.experiments.common import interval, made_with, said, session
+from bench.experiments.common import interval, made_with, said, session, width
 from bench.pairing import between
 
-SPREAD, SHOWN = 0.03, 0.05
+SPREAD, SHOWN, WIDTH = 0.03, 0.05, 0.02
 
 
 def run(options: Namespace) -> bool:
@@ -28,4 +28,6 @@ def run(options: Namespace) -> bool:
     changes = [change for old, new in combinations(sessions, 2) for change in compare(old, new).cases]
     shown = sum(change.verdict in ("slower", "faster") for change in changes)
     print(f"`bench compare` of each two: {shown} of {len(changes)} cases called slower or faster; expected at most 5 %")
-    return spread <= SPREAD and shown <= SHOWN * len(changes)
+    widths = [width(found["comparisons"][0]) for found in sessions]
+    print(f"width of the interval: {min(widths):.2%} to {max(widths):.2%}; expected at most {WIDTH:.0%}")
+    return spread <= SPREAD and max(widths) <= WIDTH and shown <= SHOWN * len(changes)

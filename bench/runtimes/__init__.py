@@ -91,7 +91,7 @@ def find(name: str) -> type[Runtime]:
         )
     try:
         found: type[Runtime] = pkgutil.resolve_name(path)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a user's module may fail in any way
         package = f"; run `pip install {error.name}`" if isinstance(error, ModuleNotFoundError) and name != path else ""
         raise StudyError(f"the runtime {name} cannot be imported: {error}{package}") from None
     missing = [part for part in PARTS if not hasattr(found, part)]

@@ -11,6 +11,7 @@ from bench.runtimes import Runtime, Setting
 from study.errors import StudyError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDER_OPTIONS = {"cpu": {}, "cuda": {"use_tf32": "0"}}  # float32, as on the CPU
 SPINNING, DENORMAL = "session.intra_op.allow_spinning", "session.set_denormal_as_zero"
 
 
@@ -29,7 +30,9 @@ class ONNXRuntime(Runtime):
         options.add_session_config_entry(SPINNING, "0")
         options.add_session_config_entry(DENORMAL, "0")
         try:
-            self.session = onnxruntime.InferenceSession(model.onnx, options, providers=[provider])
+            self.session = onnxruntime.InferenceSession(
+                model.onnx, options, providers=[(provider, PROVIDER_OPTIONS[setting.device])]
+            )
         except Exception as error:  # onnxruntime has an exception for each of its codes, without a common one
             raise StudyError(
                 f"{model.onnx}: ONNX Runtime does not load it: {' '.join(str(error).split())[:300]}"

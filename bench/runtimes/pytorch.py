@@ -30,6 +30,7 @@ class Torch(Runtime):
         if setting.device == "cuda" and not torch.cuda.is_available():
             raise StudyError("--device cuda: torch finds no GPU here; measure with --device cpu")
         torch.set_num_threads(setting.threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32, as on the CPU
         self.device = torch.device(setting.device)
         self.network = checkpoints.load(model.entry, model.run).to(self.device)
         if any(module.training for module in self.network.modules()):
