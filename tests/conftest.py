@@ -1,6 +1,7 @@
 """What the tests share: the real data set, and a machine on which nothing else is to be had."""
 
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ from tests.reporting import analyse, write_study
 from tests.synthetic import layers, write_run
 
 ROOT = Path(__file__).parent.parent
+# A shell that runs the tests in the background has Ctrl-C ignored, which would be so in every process they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 Serve = Callable[[dict[str, bytes]], str]
 
 

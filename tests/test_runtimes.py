@@ -250,3 +250,15 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(StudyError, match=f"^--device cuda: {message}"):
         find(runtime)(gap, Setting(1, "cuda"))
+
+
+def test_the_runtime_that_the_readme_shows_works(
+    gap: Model, by_torch: NDArray[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, section = (ROOT / "README.md").read_text().split("A runtime of your own is a class")
+    (tmp_path / "my_runtime.py").write_text(section.split("```python\n")[1].split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = gap.pool(BATCH)[:2]
+    with opened(Case(gap, "my_runtime:Unoptimised", BATCH), pool) as engine, engine.runtime.context():
+        found = np.concatenate([probabilities for (probabilities,) in engine.outputs()])
+    np.testing.assert_allclose(found, by_torch, rtol=0, atol=1e-5)
