@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import external_data_helper, numpy_helper
 
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 
 MAX_FILE_BYTES = 2 * 2**30
 """The most one protobuf message can hold; a larger file cannot be a model."""
@@ -53,7 +53,7 @@ def fully_connected(path: Path) -> list[Layer]:
     except OSError as error:
         raise StudyError(f"{path} cannot be read: {error.strerror or error}") from None
     except (DecodeError, ValueError, TypeError, KeyError, OverflowError) as error:
-        raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({_one_line(error)})") from None
+        raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({one_line(error)})") from None
 
 
 def _layers(graph: onnx.GraphProto) -> Iterator[Layer]:
@@ -109,7 +109,3 @@ def _layer_name(constant: str, node: onnx.NodeProto) -> str:
     if constant.endswith(".weight"):
         return constant.removesuffix(".weight")
     return node.name or constant
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

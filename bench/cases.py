@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting, find
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 from study.parity import LARGEST_DIFFERENCE, Parity, compare
 
 MODES = ("native", "numpy")
@@ -77,7 +77,7 @@ class Engine:
         except StudyError:
             raise
         except Exception as error:  # whatever an engine has against these inputs
-            raise StudyError(f"{self.case} does not run: {' '.join(str(error).split())[:300]}") from None
+            raise StudyError(f"{self.case} does not run: {one_line(error, 300)}") from None
         return found
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import checker, defs, external_data_helper, helper, numpy_helper, shape_inference
 
 from bench.inputs import Dimensions, Input, Shapes, resolve
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 
 MAX_FILE_BYTES = 2 * 2**30
 """The most one protobuf message can hold; a larger file cannot be a model."""
@@ -75,14 +75,10 @@ def read(path: Path, shapes: Shapes | None = None) -> Facts:
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from None
     except checker.ValidationError as error:
-        reason = f"expected weights in plain files of its own folder, copy them there with `cp -L` ({_one_line(error)})"
+        reason = f"expected weights in plain files of its own folder, copy them there with `cp -L` ({one_line(error)})"
         raise StudyError(f"{path}: {reason}") from None
     except (DecodeError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-        raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({_one_line(error)})") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({one_line(error)})") from None
 
 
 def _read(path: Path, shapes: Shapes) -> Facts:

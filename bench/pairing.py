@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
+from bench.compare import Measured, judge
+
 PART_SECONDS = 0.003
 FEWEST_CALLS = 3
 ROUND_SECONDS = 0.03
@@ -87,9 +89,7 @@ class Comparison:
 def verdict(ratio: Interval, floor: float) -> str:
     """Whether the runtime is "faster" or "slower" than the reference: only where 1 is outside of the interval and the
     effect is beyond the noise floor; otherwise "no difference shown"."""
-    if ratio.low <= 1 <= ratio.high or abs(math.log(ratio.ratio)) <= math.log1p(floor):
-        return "no difference shown"
-    return "faster" if ratio.ratio > 1 else "slower"
+    return judge(Measured(ratio.ratio, ratio.low, ratio.high), math.log1p(floor), "faster", "slower")
 
 
 def compare(

@@ -45,7 +45,6 @@ def case_record(
         times[f"{name}_low_seconds"] = found.low if found else None
         times[f"{name}_high_seconds"] = found.high if found else None
     median = statistics.median(samples)
-    lower, upper = np.quantile(samples, [0.25, 0.75])
     threads = next((s["threads"] for s in settings if s["threads"] != case.threads), case.threads)
     reasons = case_doubts(case, samples, effort, warm_ups, threads, overhead_seconds)
     reasons += disturbances(observed, case.threads)
@@ -66,7 +65,7 @@ def case_record(
         "settings": settings[-1],
         "cores_used": observed.cores_used,
         "drift": drift(samples)[0],
-        "spread": float((upper - lower) / median),
+        "spread": spread(samples),
         "machine": as_record(observed),
         "yardstick_seconds": yardstick_seconds,
         "warmup": {
@@ -97,8 +96,7 @@ def case_doubts(
     """Why a case should not be believed, in words, each with what to do; none if it may."""
     median = statistics.median(samples)
     moved, by_accident = drift(samples)
-    lower, upper = np.quantile(samples, [0.25, 0.75])
-    spread = (upper - lower) / median
+    spread_out = spread(samples)
     reasons = []
     if effort.quick:
         reasons.append(f"a quick run: {len(samples)} samples are for a smoke test; leave out --quick")
@@ -111,8 +109,10 @@ def case_doubts(
         reasons.append(f"{threads} threads read back instead of {case.threads}: keep others from setting them")
     if abs(moved) > MOST_DRIFT and not by_accident:
         reasons.append(f"latency drifted by {moved:+.1%} meanwhile: let the machine rest, and measure again")
-    if spread > MOST_SPREAD:
-        reasons.append(f"the middle half of the samples spreads over {spread:.0%} of the median: stop what else runs")
+    if spread_out > MOST_SPREAD:
+        reasons.append(
+            f"the middle half of the samples spreads over {spread_out:.0%} of the median: stop what else runs"
+        )
     return reasons + model_doubts(case, median, overhead_seconds)
 
 
@@ -139,6 +139,12 @@ def drift(samples: Sequence[float]) -> tuple[float, bool]:
     first, last = samples[:third], samples[-third:]
     moved = statistics.median(last) / statistics.median(first) - 1
     return moved, bool(mannwhitneyu(first, last).pvalue > 0.001)
+
+
+def spread(samples: Sequence[float]) -> float:
+    """Interquartile range over median."""
+    lower, median, upper = np.quantile(samples, [0.25, 0.5, 0.75])
+    return float((upper - lower) / median)
 
 
 def comparison_record(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from export import portable
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 
 OPSET = 18
 IR_VERSION = 8  # onnxruntime 1.15 to 1.17 refuse what is newer than 9; the exporter always writes 10
@@ -64,7 +64,7 @@ def convert(network: nn.Module, image_shape: tuple[int, ...], metadata: dict[str
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise StudyError(f"{type(network).__name__}: its ONNX file fails the checker ({reason})") from None
     opsets = {(o.domain, o.version) for o in model.opset_import}
     if opsets != {("", OPSET)}:  # torch falls back to another one without a word

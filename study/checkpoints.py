@@ -7,7 +7,7 @@ from torch import nn
 
 from study.artifacts import RunFiles, read_json, sha256
 from study.catalogue import Entry
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 from study.networks import build
 
 
@@ -31,7 +31,7 @@ def load(entry: Entry, files: RunFiles) -> nn.Module:
     try:
         network.load_state_dict(torch.load(files.checkpoint, weights_only=True))
     except (RuntimeError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise StudyError(
             f"{files.checkpoint} does not hold the weights of {entry.network} ({reason}); {remedy}"
         ) from None

@@ -12,6 +12,11 @@ class StudyError(Exception):
     """
 
 
+def one_line(error: Exception, most: int = 200) -> str:
+    """What a library has to say, in one line of at most so many characters; the kind of error if it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def exit_with(main: Callable[[], int]) -> None:
     """Run a command's `main` and leave the process with the project's exit codes.
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PROVIDER_OPTIONS = {"cpu": {}, "cuda": {"use_tf32": "0"}}  # float32, as on the CPU
@@ -34,9 +34,7 @@ class ONNXRuntime(Runtime):
                 model.onnx, options, providers=[(provider, PROVIDER_OPTIONS[setting.device])]
             )
         except Exception as error:  # onnxruntime has an exception for each of its codes, without a common one
-            raise StudyError(
-                f"{model.onnx}: ONNX Runtime does not load it: {' '.join(str(error).split())[:300]}"
-            ) from None
+            raise StudyError(f"{model.onnx}: ONNX Runtime does not load it: {one_line(error, 300)}") from None
         if self.session.get_providers()[0] != provider:
             raise StudyError(f"--device {setting.device}: {provider} does not start here; measure with --device cpu")
         self.device = setting.device

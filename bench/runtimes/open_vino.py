@@ -9,7 +9,7 @@ from openvino import properties
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 
 
 class OpenVINO(Runtime):
@@ -30,7 +30,7 @@ class OpenVINO(Runtime):
                 },
             )
         except RuntimeError as error:
-            raise StudyError(f"{model.onnx}: OpenVINO does not load it: {' '.join(str(error).split())[:300]}") from None
+            raise StudyError(f"{model.onnx}: OpenVINO does not load it: {one_line(error, 300)}") from None
         self.request = self.compiled.create_infer_request()
 
     def run(self, inputs: Inputs) -> Any:

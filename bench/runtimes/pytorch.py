@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from study import checkpoints
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 
 
 class Torch(Runtime):
@@ -80,7 +80,7 @@ class TorchCompile(Torch):
         try:
             return super().run(inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise StudyError(f"torch.compile fails here ({reason}); it needs a C++ compiler such as g++") from None
 
     def close(self) -> None:
