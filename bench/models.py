@@ -69,7 +69,7 @@ class Model:
         Raises:
             StudyError: the signature leaves a size open.
         """
-        from bench import inputs
+        from study import inputs
 
         if self.run:
             return list(wanted)
@@ -87,7 +87,7 @@ class Model:
         Raises:
             StudyError: the signature leaves a size open.
         """
-        from bench import inputs
+        from study import inputs
 
         if self.run is None or self.data is None:
             return inputs.generate(self.facts.inputs, self.shapes, batch, INPUT_SEED, GENERATED)

@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import checker, defs, external_data_helper, helper, numpy_helper, shape_inference
 
-from bench.inputs import Dimensions, Input, Shapes, resolve
 from study.errors import StudyError, one_line
+from study.inputs import Dimensions, Input, Shapes, dimensions, resolve, signature
 
 MAX_FILE_BYTES = 2 * 2**30
 """The most one protobuf message can hold; a larger file cannot be a model."""
@@ -90,7 +90,7 @@ def _read(path: Path, shapes: Shapes) -> Facts:
     model = onnx.load(path, format="protobuf", load_external_data=False)
     if model.ir_version < 1 or not model.opset_import or not model.graph.node or not model.graph.output:
         raise StudyError("expected an ONNX model, found a file without IR version, opset, nodes or outputs")
-    inputs = _inputs(model.graph, shapes)
+    inputs = signature(model.graph, shapes)
     outputs = tuple(value.name for value in model.graph.output)
     sizes = {path.resolve(): status.st_size}
     parameters = subnormal = 0
@@ -110,40 +110,6 @@ def _read(path: Path, shapes: Shapes) -> Facts:
                 tensor.ClearField(field)
             tensor.data_location = onnx.TensorProto.EXTERNAL
     return Facts(inputs, outputs, sum(sizes.values()), parameters, subnormal, _macs(model, inputs, shapes))
-
-
-def _inputs(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
-    initialized = {tensor.name for tensor in graph.initializer}
-    inputs: dict[str, Input] = {}
-    for value in graph.input:
-        if value.name in initialized:
-            continue
-        kind, tensor = value.type.WhichOneof("value"), value.type.tensor_type
-        if kind != "tensor_type" or tensor.elem_type == onnx.TensorProto.STRING:
-            found = "a tensor of strings" if kind == "tensor_type" else str(kind).removesuffix("_type")
-            raise StudyError(f"expected inputs that are tensors of numbers, input {value.name!r} is: {found}")
-        shape = _dimensions(value)
-        if shape is None and value.name not in shapes:
-            raise StudyError(f"input {value.name!r} has no shape: give it with --shape {value.name}=1,3,224,224")
-        if shape is None:
-            shape = (None,) * len(shapes[value.name])
-        words = [value.name, *(size for size in shape if isinstance(size, str))]
-        if not value.name or value.name in inputs or not all(map(str.isprintable, words)):
-            raise StudyError(f"expected inputs with printable names of their own, found {words!r}")
-        inputs[value.name] = Input(value.name, helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
-    if not inputs:
-        raise StudyError("expected a model with inputs, found one without")
-    return tuple(inputs.values())
-
-
-def _dimensions(value: onnx.ValueInfoProto) -> Dimensions | None:
-    """A tensor's shape as far as it is said; negative numbers are an older way to say nothing."""
-    if not value.type.tensor_type.HasField("shape"):
-        return None
-    return tuple(
-        size.dim_value if size.HasField("dim_value") and size.dim_value >= 0 else size.dim_param or None
-        for size in value.type.tensor_type.shape.dim
-    )
 
 
 def _bodies(model: onnx.ModelProto) -> Iterator[Body]:
@@ -196,7 +162,7 @@ def _macs(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> in
         graph = shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception:  # whatever onnx's C++ throws at a graph that it cannot follow
         return None
-    known = {value.name: _dimensions(value) for value in (*graph.input, *graph.value_info, *graph.output)}
+    known = {value.name: dimensions(value) for value in (*graph.input, *graph.value_info, *graph.output)}
     known |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     counts = [_count(node, known) for node in products]
     total = sum(count for count in counts if count is not None)

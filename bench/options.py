@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from bench import models
 from bench.cases import find_cases, find_pairs, opened
-from bench.inputs import parse_shapes
 from bench.percentiles import FEWEST_SAMPLES
 from bench.sampling import Effort
 from bench.session import Session, surroundings
@@ -15,6 +14,7 @@ from study import catalogue, fashion_mnist
 from study.artifacts import Artifacts
 from study.environment import usable_cores
 from study.errors import StudyError
+from study.inputs import parse_shapes
 
 FEWEST_COLD_STARTS = 5
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from bench import inputs
 from bench.cases import Case
 from bench.models import INPUT_SEED, Inputs
 from bench.pairing import Comparison, verdict
 from bench.percentiles import NAMES, percentile
 from bench.sampling import Effort, WarmUp
 from bench.watch import Observed, as_record, disturbances
+from study import inputs
 
 MOST_OVERHEAD = 0.05
 """Of the median: what the harness itself costs."""

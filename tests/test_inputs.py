@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from bench.inputs import Input, batch_sizes, concrete, digest, generate, parse_shapes
 from bench.onnx_files import read
 from study.errors import StudyError
+from study.inputs import Input, batch_sizes, concrete, digest, generate, parse_shapes
 
 
 def given(name: str, *shape: int | str | None, dtype: Any = np.float32) -> Input:

@@ -11,11 +11,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.inputs import Input, Shapes
 from bench.onnx_files import Facts, read
 from study import checkpoints
 from study.catalogue import entry
 from study.errors import StudyError
+from study.inputs import Input, Shapes
 from tests.conftest import Trained
 
 F32 = TensorProto.FLOAT

@@ -12,7 +12,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import helper
 
 from study.errors import StudyError
 
@@ -31,6 +33,46 @@ class Input:
     name: str
     dtype: np.dtype[Any]
     shape: Dimensions
+
+
+def signature(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
+    """The inputs of a model's graph without those that have an initializer, which are no inputs to a user.
+
+    Raises:
+        StudyError: there is none, or one that is no tensor of numbers, has neither a shape nor one in `shapes`, or no
+            printable name of its own.
+    """
+    initialized = {tensor.name for tensor in graph.initializer}
+    inputs: dict[str, Input] = {}
+    for value in graph.input:
+        if value.name in initialized:
+            continue
+        kind, tensor = value.type.WhichOneof("value"), value.type.tensor_type
+        if kind != "tensor_type" or tensor.elem_type == onnx.TensorProto.STRING:
+            found = "a tensor of strings" if kind == "tensor_type" else str(kind).removesuffix("_type")
+            raise StudyError(f"expected inputs that are tensors of numbers, input {value.name!r} is: {found}")
+        shape = dimensions(value)
+        if shape is None and value.name not in shapes:
+            raise StudyError(f"input {value.name!r} has no shape: give it with --shape {value.name}=1,3,224,224")
+        if shape is None:
+            shape = (None,) * len(shapes[value.name])
+        words = [value.name, *(size for size in shape if isinstance(size, str))]
+        if not value.name or value.name in inputs or not all(map(str.isprintable, words)):
+            raise StudyError(f"expected inputs with printable names of their own, found {words!r}")
+        inputs[value.name] = Input(value.name, helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
+    if not inputs:
+        raise StudyError("expected a model with inputs, found one without")
+    return tuple(inputs.values())
+
+
+def dimensions(value: onnx.ValueInfoProto) -> Dimensions | None:
+    """A tensor's shape as far as it is said; negative numbers are an older way to say nothing."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        size.dim_value if size.HasField("dim_value") and size.dim_value >= 0 else size.dim_param or None
+        for size in value.type.tensor_type.shape.dim
+    )
 
 
 def parse_shapes(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
