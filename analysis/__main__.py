@@ -4,6 +4,7 @@
     python -m analysis --models gap,l1-1e-3 --artifacts DIR
     python -m analysis --bench A.json,B.json    measurements from these files
     python -m analysis --publish                and into the repository: docs/study and README.md
+    python -m analysis sparsity FILE.onnx ...   the fully-connected layers of any ONNX file
 
 Reads artifacts/models and artifacts/bench.json, writes artifacts/report. What has not changed is not done again.
 """
@@ -11,6 +12,7 @@ Reads artifacts/models and artifacts/bench.json, writes artifacts/report. What h
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +20,15 @@ from study.errors import exit_with
 
 if TYPE_CHECKING:
     from analysis.files import Inputs
+    from analysis.measures import Measure
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="`python -m analysis sparsity FILE.onnx ...` tells of any ONNX file; --help has more.",
+    )
     parser.add_argument(
         "--models",
         metavar="A,B",
@@ -35,6 +42,12 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         default="",
         help="files that `pytest bench` wrote, several being repeats (default: bench.json among the artifacts)",
     )
+    parser.add_argument(
+        "--measure",
+        metavar="A,B",
+        default="",
+        help="further measures of sparsity, such as kappa4 or pq-mean(p=0.5,q=2), or all",
+    )
     parser.add_argument("--fresh", action="store_true", help="make the report even if nothing has changed")
     parser.add_argument("--publish", action="store_true", help="then copy it into docs/study and README.md")
     return parser.parse_args(words)
@@ -42,38 +55,50 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Make the report if its inputs have changed; `words` are the command line's unless given."""
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["sparsity"]:
+        from analysis import sparsity
+
+        return sparsity.main(words[1:])
     options = arguments(words)
 
     from analysis.files import PROJECT, find
+    from analysis.measures import chosen
     from analysis.publish import publish
     from study.artifacts import Artifacts
     from study.catalogue import select
 
     names = [name for name in options.models.split(",") if name]
     benches = [Path(name) for name in options.bench.split(",") if name]
-    inputs = find(Artifacts(options.artifacts), tuple(entry.name for entry in select(names)), benches)
+    measures = chosen(options.measure)
+    models = tuple(entry.name for entry in select(names))
+    inputs = find(Artifacts(options.artifacts), models, benches, [str(measure) for measure in measures])
     fingerprint = inputs.fingerprint()
     if not options.fresh and inputs.reported(fingerprint):
         print(f"nothing to do: {inputs.artifacts.report} is made from these inputs (--fresh makes it again)")
     else:
-        make(inputs, fingerprint)
+        make(inputs, measures)
     if options.publish:
         for path in publish(inputs.artifacts.report, PROJECT):
             print(f"wrote {path}")
     return 0
 
 
-def make(inputs: "Inputs", fingerprint: str) -> None:
-    """Write the whole report, and the mark last."""
+def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
+    """Measure how many weights can be cut where that is not known, then write the whole report, and the mark last."""
+    from analysis.pruning import measure_missing
     from analysis.records import read_study
     from analysis.report import write
     from study.artifacts import write_text
 
+    unmeasured = measure_missing(inputs.runs, inputs.artifacts.data)
+    fingerprint = inputs.fingerprint()  # with what was measured just now
     study = read_study(inputs)
+    study = replace(study, notes=(*study.notes, *unmeasured))
     for note in study.notes:
         print(f"note: {note}", file=sys.stderr)
     inputs.mark.unlink(missing_ok=True)
-    for path in write(study, inputs.artifacts.report):
+    for path in write(study, inputs.artifacts.report, measures):
         print(f"wrote {path}")
     write_text(inputs.mark, fingerprint + "\n")
 

@@ -14,7 +14,10 @@ from study.artifacts import Artifacts, RunFiles, sha256
 from study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parent.parent
-PICTURES = ("sparsity", "convergence", "latency", "comparisons", "throughput", "accuracy")
+PICTURES = (
+    *("sparsity", "weights_histogram", "pruning", "convergence"),
+    *("latency", "comparisons", "throughput", "accuracy"),
+)
 TABLES = ("summary", "runs", *PICTURES, "cold_starts")
 REPORT = (
     *(f"{name}.csv" for name in TABLES),
@@ -32,13 +35,15 @@ PACKAGES = ("jinja2", "matplotlib", "numpy", "onnx", "pandas", "tabulate")
 class Inputs:
     """The models asked for, the first being the baseline, and the files there are of them.
 
-    `benches` are the files of `pytest bench`, which lie anywhere; one that was not asked for may be missing.
+    `measures` are the texts of those of sparsity. `benches` are the files of `pytest bench`, which lie anywhere; one
+    that was not asked for may be missing.
     """
 
     artifacts: Artifacts
     models: tuple[str, ...]
     runs: tuple[RunFiles, ...]
     benches: tuple[Path, ...]
+    measures: tuple[str, ...]
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -49,13 +54,14 @@ class Inputs:
     def files(self) -> Iterator[Path]:
         """Every file the report is made from, whether it exists or not."""
         for run in self.runs:
-            yield from (run.record, run.history, run.predictions, run.export, run.onnx)
+            yield from (run.record, run.history, run.predictions, run.export, run.onnx, run.pruning)
         yield from self.benches
 
     def fingerprint(self) -> str:
         """SHA-256 over the models, the input files, this program and the packages it draws with."""
-        lines = [f"models {' '.join(self.models)}", f"python {sys.version}"]
+        lines = [f"models {' '.join(self.models)}", f"measures {self.measures}", f"python {sys.version}"]
         lines += [f"{package} {metadata.version(package)}" for package in PACKAGES]
+        lines += [f"onnxruntime {_onnxruntime()}", f"images {(self.artifacts.data / 'FashionMNIST').is_dir()}"]
         for path in self.files():
             name = path.relative_to(self.artifacts.root) if path.is_relative_to(self.artifacts.root) else path
             lines.append(f"{name} {sha256(path) if path.is_file() else 'missing'}")
@@ -73,20 +79,31 @@ class Inputs:
         return whole and self.mark.is_file() and self.mark.read_bytes().strip() == fingerprint.encode()
 
 
+def _onnxruntime() -> str:
+    """Its version, or that it is missing: without it how many weights can be cut is not measured."""
+    try:
+        return metadata.version("onnxruntime")
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
 def sources() -> list[Path]:
     """The files that decide what a report looks like: this stage and what it uses of `study`."""
     patterns = (
-        "analysis/*.py",
+        "analysis/**/*.py",
         "analysis/*.html",
         "study/artifacts.py",
         "study/catalogue.py",
+        "study/idx.py",
         "study/reasons.py",
         "study/schemas/*.json",
     )
     return sorted(path for pattern in patterns for path in PROJECT.glob(pattern))
 
 
-def find(artifacts: Artifacts, models: tuple[str, ...], benches: Sequence[Path] = ()) -> Inputs:
+def find(
+    artifacts: Artifacts, models: tuple[str, ...], benches: Sequence[Path] = (), measures: Sequence[str] = ()
+) -> Inputs:
     """The finished runs of `models`, and the files of measurements: `benches`, or else the one among the artifacts.
 
     Raises:
@@ -102,4 +119,4 @@ def find(artifacts: Artifacts, models: tuple[str, ...], benches: Sequence[Path] 
             f"{artifacts.root}/models holds no finished run of {', '.join(models)}; run `python -m train` and "
             "`python -m export`"
         )
-    return Inputs(artifacts, models, runs, once or (artifacts.bench,))
+    return Inputs(artifacts, models, runs, once or (artifacts.bench,), tuple(measures))

@@ -1,4 +1,4 @@
-"""Pictures of sparsity and training, and what all pictures share; each is drawn from the CSV file of its name.
+"""Pictures of training and of cutting weights, and what all pictures share; each is drawn from the CSV of its name.
 
 Made to be read in print, in grey and by colour-blind eyes: the colours are Okabe & Ito's (Color Universal Design,
 2008), and hatches, markers or dashes repeat what they say. The same table gives the same bytes. Figures are made
@@ -9,23 +9,17 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import product
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
-from numpy.typing import NDArray
 
-from analysis.measures import UNIFORM
-from analysis.presentation import MEASURES
+from analysis.pruning import LOSS_ALLOWED
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 HATCHES = ("", "///", "...", "\\\\\\", "xx", "++", "oo", "--")
@@ -48,7 +42,6 @@ STYLE: Any = {
     "svg.hashsalt": "fashionbench",
 }
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-INITIALISED: dict[str, Any] = {"color": "black", "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 4}
 
 
 @contextmanager
@@ -68,83 +61,6 @@ def rendered(figure: Figure) -> dict[str, bytes]:
         figure.savefig(file, format=suffix[1:], dpi=200, metadata=metadata)
         content[suffix] = file.getvalue()
     return content
-
-
-def sparsity(frame: pd.DataFrame, models: list[str]) -> Figure:
-    """How sparse each fully-connected layer of each model is: a panel a measure, a group a layer, a bar a model.
-
-    A bar is the mean of the runs, which are the points on it; the dashed line is the measure of a layer as it is
-    initialised. A model of `models` without such a layer keeps its place and says so.
-    """
-    layers = list(dict.fromkeys(frame["layer"]))
-    measures = list(dict.fromkeys(frame["measure"])) or list(UNIFORM)
-    size = (7.5, 0.6 + 2.5 * len(measures))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(measures), 1, squeeze=False)
-    width = 0.86 / len(models)
-    crowded = len(models) * len(layers) > 21
-    for axis, measure in zip(axes[:, 0], measures, strict=True):
-        axis.set(title=MEASURES.get(measure, measure), xticks=range(len(layers)), xticklabels=layers)
-        axis.set(ylim=(0, 1.25 if crowded else 1.12), yticks=np.linspace(0, 1, 6))
-        axis.set_xlim(-0.5, max(len(layers), 1) - 0.5)
-        axis.grid(True, axis="y")
-        axis.tick_params(axis="x", length=0)
-        panel = frame[frame["measure"] == measure]
-        for (i, model), (x, layer) in product(enumerate(models), enumerate(layers)):
-            place = x - 0.43 + (i + 0.5) * width
-            own = panel[panel["model"] == model]
-            values = own.loc[own["layer"] == layer, "value"].dropna().to_numpy(dtype=float)
-            if len(values):
-                _bar(axis, place, values, width, i, rotation=90 if crowded else 0)
-            else:
-                why = "undefined" if layer in set(own["layer"]) else "no such layer" if len(own) else "no FC layer"
-                text: dict[str, Any] = {
-                    "rotation": 90,
-                    "ha": "center",
-                    "va": "bottom",
-                    "fontsize": 8,
-                    "bbox": LABEL_BOX,
-                    "zorder": 6,
-                }
-                axis.text(place, 0.04, f"{model}: {why}", **text)
-        if not layers:
-            axis.text(0, 0.5, "no model has a fully-connected layer", ha="center")
-        elif measure in UNIFORM:
-            axis.axhline(UNIFORM[measure], **INITIALISED)
-            beside: dict[str, Any] = {
-                "xycoords": ("axes fraction", "data"),
-                "textcoords": "offset points",
-                "va": "center",
-            }
-            axis.annotate(f"{UNIFORM[measure]:.3g}", (1, UNIFORM[measure]), xytext=(3, 0), fontsize=8, **beside)
-    with_layers = set(frame["model"])
-    handles: list[Artist] = [Patch(label=m, **_face(i)) for i, m in enumerate(models) if m in with_layers]
-    if handles:
-        legend_above(figure, [*handles, Line2D([], [], label="as initialised (uniform)", **INITIALISED)])
-    return figure
-
-
-def _face(i: int) -> dict[str, Any]:
-    """How the bars of the i-th model look; hatches move on by one each time the colours come round."""
-    hatch = HATCHES[(i + i // len(COLOURS)) % len(HATCHES)]
-    return {"facecolor": COLOURS[i % len(COLOURS)], "hatch": hatch, "edgecolor": "black", "linewidth": 0.6}
-
-
-def _bar(axis: Axes, place: float, values: NDArray[np.float64], width: float, i: int, rotation: float) -> None:
-    axis.bar(place, values.mean(), width * 0.92, **_face(i))
-    spread = place + np.linspace(-0.22, 0.22, len(values)) * width if len(values) > 1 else [place]
-    point: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markeredgewidth": 0.7, "markersize": 3.2}
-    axis.plot(spread, values, "o", zorder=5, clip_on=False, **point)
-    label: dict[str, Any] = {
-        "ha": "center",
-        "va": "bottom",
-        "fontsize": 8,
-        "rotation": rotation,
-        "bbox": LABEL_BOX,
-        "zorder": 6,
-    }
-    at = (place, float(values.max()))
-    axis.annotate(f"{values.mean():.2f}", at, xytext=(0, 4.5), textcoords="offset points", **label)
 
 
 def convergence(frame: pd.DataFrame) -> Figure:
@@ -173,6 +89,39 @@ def convergence(frame: pd.DataFrame) -> Figure:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(True, axis="y")
     legend_above(figure, axes[0].get_legend_handles_labels()[0])
+    return figure
+
+
+def pruning(frame: pd.DataFrame, models: list[str]) -> Figure:
+    """What cutting the smallest weights costs: a line a model, the mean of its runs, within their range.
+
+    The dashed line is the loss allowed; a point is the most that can be cut of a run.
+    """
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axis = figure.subplots()
+    for i, model in enumerate(models):
+        own = frame[frame["model"] == model].assign(share=lambda f: f["share"] * 100, loss=lambda f: f["loss"] * 100)
+        common = own.groupby("share")["loss"].agg(["mean", "min", "max", "size"])
+        common = common[common["size"] == own["seed"].nunique()]
+        if own.empty:
+            continue
+        colour = COLOURS[i % len(COLOURS)]
+        axis.fill_between(common.index, common["min"], common["max"], color=colour, alpha=0.22, linewidth=0)
+        axis.plot(common.index, common["mean"], color=colour, linestyle=DASHES[i % len(DASHES)], linewidth=1.5)
+        chosen = own[own["chosen"]]
+        marker = MARKERS[i % len(MARKERS)]
+        axis.plot(
+            chosen["share"], chosen["loss"], marker, color=colour, markeredgecolor="black", markersize=5, zorder=5
+        )
+        both: dict[str, Any] = {"color": colour, "linestyle": DASHES[i % len(DASHES)], "marker": marker}
+        axis.plot([], [], label=model, markeredgecolor="black", markersize=5, linewidth=1.5, **both)
+    if frame.empty:
+        axis.text(50, 1.5, "not measured", ha="center")
+    axis.axhline(LOSS_ALLOWED * 100, color="black", linestyle=(0, (5, 3)), linewidth=1.1, zorder=4)
+    axis.set(xlim=(0, 100), ylim=(-0.25, 3), xlabel="fully-connected weights cut, %", ylabel="accuracy lost, points")
+    axis.grid(True, axis="y")
+    if not frame.empty:
+        legend_above(figure, axis.get_legend_handles_labels()[0])
     return figure
 
 

@@ -10,12 +10,19 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.baselines import indistinguishable
 from analysis.headlines import WITHHELD
+from analysis.measures import parse
 from analysis.text import MISSING, TIMES, interval, number, runtime
 
 SETTINGS = ("seed", "threads", "mode", "device", "file")
 """Columns that are told in a sentence where all rows of a table have them in common."""
-MEASURES = {"hoyer": "Hoyer", "gini": "Gini", "exact_zeros": "share of exact zeros"}
+MEASURES = {
+    "hoyer": "Hoyer",
+    "gini": "Gini",
+    "pqi(p=1,q=2)": "PQI (p = 1, q = 2)",
+    "exact_zeros": "share of exact zeros",
+}
 MIB = 2.0**-20
 
 
@@ -57,8 +64,14 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         "ONNX Runtime, µs": lambda row: latency(row, row.onnxruntime_batch1_us, ".1f"),
         "speed-up": speedup,
         "exact zeros, %": lambda row: number(row.fc_exact_zeros_mean, ".1f", 100),
+        "can be cut, %": lambda row: number(row.fc_cut_mean, ".0f", 100),
     }
     return _texts(frame, columns)
+
+
+def measure(text: str) -> str:
+    """A measure of sparsity as people call it."""
+    return MEASURES.get(text, text)
 
 
 def runs(frame: pd.DataFrame) -> pd.DataFrame:
@@ -80,26 +93,33 @@ def runs(frame: pd.DataFrame) -> pd.DataFrame:
             "ONNX, KiB": lambda row: number(row.onnx_bytes / 1024, ",.1f"),
             "largest difference": lambda row: number(row.parity_max_abs_difference, ".1e"),
             "exact zeros, %": lambda row: number(row.fc_exact_zeros, ".1f", 100),
+            "can be cut, %": lambda row: number(row.fc_cut, ".0f", 100),
+            "then lost in the test, points": lambda row: number(row.fc_cut_test_loss, "+.2f", 100),
         },
     )
 
 
 def sparsity(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a model and layer, one column a measure: mean ± standard deviation of its runs, or why there is none."""
+    """One row a model and layer, one column a measure: mean ± standard deviation of its runs, or why there is none.
 
-    def cell(rows: pd.DataFrame) -> str:
+    Behind ≈ are the kinds of noise that no run can be told from.
+    """
+
+    def cell(measure: str, rows: pd.DataFrame) -> str:
         values = rows["value"].astype(float).dropna()
         if values.empty:
             return "; ".join(dict.fromkeys(rows["reason"].dropna())) or MISSING
         undefined = f" ({len(rows) - len(values)} undefined)" if len(values) < len(rows) else ""
-        return number(values.mean(), ".3f") + (f" ± {values.std():.3f}" if len(values) > 1 else "") + undefined
+        spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
+        size = int(rows["out_features"].iloc[0] * rows["in_features"].iloc[0])
+        alike = [set(indistinguishable(value, parse(measure)[0], size)) for value in values]
+        noise = "".join(f" ≈ {kind}" for kind in sorted(set.intersection(*alike)))
+        return number(values.mean(), ".3g" if abs(values.mean()) >= 1 else ".3f") + spread + undefined + noise
 
     texts = []
     for (model, layer), rows in frame.groupby(["model", "layer"], sort=False):
         shape = f"{rows['out_features'].iloc[0]} {TIMES} {rows['in_features'].iloc[0]}"
-        measures = {
-            MEASURES.get(str(name), str(name)): cell(part) for name, part in rows.groupby("measure", sort=False)
-        }
+        measures = {measure(str(name)): cell(str(name), part) for name, part in rows.groupby("measure", sort=False)}
         texts.append({"model": model, "layer": layer, f"weights (out {TIMES} in)": shape, **measures})
     return pd.DataFrame(texts)
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from analysis.files import Inputs
 from analysis.measurements import Measurements, read_measurements
-from analysis.weights import Layer, fully_connected
+from analysis.pruning import current
+from analysis.weights.layers import Layer, read
 from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export, read_json
 from study.catalogue import entry
 from study.errors import StudyError
@@ -39,6 +40,8 @@ class Run:
     labels: NDArray[np.int64]
     wrong: NDArray[np.bool_]
     layers: tuple[Layer, ...]
+    pruning: dict[str, Any] | None
+    """pruning.json, unless the run has no such layers or was not measured."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,8 @@ def read_run(files: RunFiles) -> Run:
             f"{files.predictions}: expected the test error of run.json, {record['test_error']}, found {wrong.mean()}; "
             f"{retrain}"
         )
-    layers = tuple(fully_connected(files.onnx))
-    return Run(files.model, files.seed, record, export, history, labels, wrong, layers)
+    layers = read(files.onnx).layers
+    return Run(files.model, files.seed, record, export, history, labels, wrong, layers, current(files))
 
 
 def _read_history(files: RunFiles, epochs: int, remedy: str) -> tuple[dict[str, float | None], ...]:

@@ -1,7 +1,7 @@
 """The report: CSV tables, the summary for readers, pictures and one self-contained page."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,19 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import latency_plots, latency_tables, plots, presentation, sentences, tables
+from analysis import (
+    histogram_plots,
+    latency_plots,
+    latency_tables,
+    plots,
+    presentation,
+    sentences,
+    tables,
+    weight_plots,
+)
+from analysis.baselines import references
 from analysis.files import PICTURES, TABLES
-from analysis.measures import UNIFORM
+from analysis.measures import ALWAYS, Measure
 from analysis.records import Study
 from analysis.text import latex, markdown
 from study.artifacts import write_bytes, write_text
@@ -20,9 +30,10 @@ MEASURED = ("latency", "comparisons", "cold_starts")
 """Tables of measurements that are on the page."""
 
 
-def write(study: Study, folder: Path) -> Iterator[Path]:
-    """Write the report into `folder`, yielding each file once it is there."""
-    frames = all_tables(study)
+def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[Path]:
+    """Write the report, with these measures of sparsity, into `folder`, yielding each file once it is there."""
+    frames = all_tables(study, measures)
+    noise = references(measures)
     for name in TABLES:
         path = folder / f"{name}.csv"
         write_text(path, frames[name].to_csv(index=False, lineterminator="\n"))
@@ -36,29 +47,33 @@ def write(study: Study, folder: Path) -> Iterator[Path]:
 
     pictures = {}
     draw: dict[str, Callable[[pd.DataFrame], Figure]] = {
-        "sparsity": lambda frame: plots.sparsity(frame, list(study.models)),
+        "sparsity": lambda frame: weight_plots.sparsity(frame, study.models, noise),
+        "weights_histogram": histogram_plots.histograms,
+        "pruning": lambda frame: plots.pruning(frame, list(study.models)),
         "convergence": plots.convergence,
         **{name: getattr(latency_plots, name) for name in ("latency", "comparisons", "throughput", "accuracy")},
     }
     for name in PICTURES:
         with plots.style():
-            content = plots.rendered(draw[name](read_table(folder / f"{name}.csv")))
+            content = plots.rendered(draw[name](tables.read(folder / f"{name}.csv")))
         pictures[name] = content[".svg"]
         for suffix, data in content.items():
             write_bytes(folder / f"{name}{suffix}", data)
             yield folder / f"{name}{suffix}"
 
-    write_text(folder / "index.html", page(study, frames, facts, pictures))
+    write_text(folder / "index.html", page(study, frames, facts, pictures, noise))
     yield folder / "index.html"
 
 
-def all_tables(study: Study) -> dict[str, pd.DataFrame]:
+def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, pd.DataFrame]:
     """Every table of the report by name."""
     runs, latency, comparisons = tables.runs(study), latency_tables.latency(study), latency_tables.comparisons(study)
     return {
         "summary": tables.summary(study, runs, latency, comparisons),
         "runs": runs,
-        "sparsity": tables.sparsity(study),
+        "sparsity": tables.sparsity(study, measures),
+        "weights_histogram": tables.weights_histogram(study),
+        "pruning": tables.pruning(study),
         "convergence": tables.convergence(study),
         "latency": latency,
         "comparisons": comparisons,
@@ -68,13 +83,17 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
     }
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV file of the report as it was written: only an empty field is missing (not, say, a model called NA)."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+def page(
+    study: Study,
+    frames: dict[str, pd.DataFrame],
+    facts: list[str],
+    pictures: dict[str, bytes],
+    noise: dict[str, dict[str, float]],
+) -> str:
+    """The report as one HTML page without scripts or anything outside of it.
 
-
-def page(study: Study, frames: dict[str, pd.DataFrame], facts: list[str], pictures: dict[str, bytes]) -> str:
-    """The report as one HTML page without scripts or anything outside of it; `pictures` are SVG files by name."""
+    `pictures` are SVG files by name, `noise` the references of each measure of sparsity.
+    """
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
     )
@@ -91,7 +110,8 @@ def page(study: Study, frames: dict[str, pd.DataFrame], facts: list[str], pictur
         "verdicts": list(sentences.verdicts(study.baseline, frames["summary"])),
         "speedups": list(sentences.speedups(frames["comparisons"])),
         "without_layers": [model for model in study.models if model not in with_layers],
-        "initialised": {presentation.MEASURES[name]: value for name, value in UNIFORM.items()},
+        "noise": {presentation.measure(name): values for name, values in noise.items() if values},
+        "unsparse": list(sentences.without_zeros(study, frames["sparsity"])),
         "settings": {name: presentation.common_settings(frames[name]) for name in MEASURED},
         "environments": {stage: phrases for stage, phrases in environments.items() if phrases},
         "test_images": study.runs[0].wrong.size,

@@ -9,7 +9,7 @@ from analysis import headlines
 from analysis.headlines import WITHHELD, at_batch_1
 from analysis.measurements import machine
 from analysis.records import Study
-from analysis.text import TIMES, interval, runtime, threads
+from analysis.text import TIMES, interval, number, runtime, threads
 
 
 def facts(study: Study, summary: pd.DataFrame, cases: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
@@ -25,12 +25,27 @@ def facts(study: Study, summary: pd.DataFrame, cases: pd.DataFrame, compared: pd
             "worse only if it exceeds the noise: twice its standard error, from the seeds and, image by image, from "
             f"the choice of the {study.runs[0].wrong.size:,} test images that all runs share."
         )
+    sentences += _pruning_facts(study)
     sentences += [f"Trained on {text}." for text in describe(run.record["environment"] for run in study.runs)]
     sentences += _latency_facts(study, cases, compared)
     if summary["latency_valid"].eq(False).any():
         sentences.append("† measured under conditions that make it invalid.")
     sentences += [f"Measured on {text}." for text in describe(study.measured.environments)]
     return sentences
+
+
+def _pruning_facts(study: Study) -> Iterator[str]:
+    """What "can be cut" means, and what it costs on the test images."""
+    records = [run.pruning for run in study.runs if run.pruning]
+    if records:
+        losses = [(record["test"]["error"] - record["test"]["uncut_error"]) * 100 for record in records]
+        yield (
+            f"Can be cut: the share of the fully-connected weights, the smallest first and those that are zero already "
+            f"included, that can be set to zero in the ONNX file, without training it again, at a loss of "
+            f"{records[0]['loss_allowed'] * 100:g} points of accuracy or less on {records[0]['images']['count']:,} "
+            f"training images; the mean of the runs. On the test images these cuts then cost "
+            f"{number(min(losses), '+.2f')} to {number(max(losses), '+.2f')} points."
+        )
 
 
 def _latency_facts(study: Study, cases: pd.DataFrame, compared: pd.DataFrame) -> Iterator[str]:
@@ -74,6 +89,20 @@ def speedups(compared: pd.DataFrame) -> Iterator[str]:
             ratio = interval(row.ratio, row.low, row.high, ".2f", unit=TIMES)
             floor = f"noise floor {row.noise_floor * 100:.2f} %"
             yield f"{row.model}: {own} is {ratio} as fast as {other} {where}, {floor}: {row.verdict}."
+
+
+def without_zeros(study: Study, sparsity: pd.DataFrame) -> Iterator[str]:
+    """Of each model trained with L1, in which runs which layers have no weight that is exactly zero."""
+    penalised = {run.model for run in study.runs if run.record["recipe"].get("l1")}
+    rows = sparsity[
+        (sparsity["measure"] == "exact_zeros") & sparsity["model"].isin(penalised) & (sparsity["value"] == 0)
+    ]
+    for (model, layer), found in rows.groupby(["model", "layer"], sort=False):
+        runs = ", ".join(map(str, found["seed"]))
+        yield (
+            f"{model}: trained with L1, and yet no weight of {layer} is exactly zero (seed {runs}): they were made "
+            "small, not zero, and a runtime can leave out none."
+        )
 
 
 def describe(environments: Iterable[dict[str, Any]]) -> list[str]:

@@ -1,38 +1,49 @@
 """The tables of the report as pandas frames, one function a CSV file: raw numbers, full precision, SI units."""
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.headlines import WITHHELD, at_batch_1
+from analysis.histogram import histogram, largest_magnitude
 from analysis.judgement import judge
 from analysis.latency_tables import frame
-from analysis.measures import MEASURES, measure
+from analysis.measures import ALWAYS, Measure, evaluate
 from analysis.records import Run, Study
+from analysis.weights.layers import Layer
 
 RUNS = (
     "model seed parameters train_error test_error train_loss test_loss penalty penalty_strength learning_rate_sum "
     "epochs seconds images_per_second onnx_bytes parity_images parity_max_abs_difference parity_argmax_mismatches "
-    "test_error_onnxruntime fc_layers fc_weights fc_exact_zeros"
+    "test_error_onnxruntime fc_layers fc_weights fc_exact_zeros fc_cut fc_cut_loss fc_cut_test_loss"
 )
 SPARSITY = "model seed layer out_features in_features measure value reason"
+HISTOGRAM = ("model", "seed", "layer", "low", "high", "count")
+PRUNING = "model seed images share threshold error uncut_error loss chosen"
 CONVERGENCE = "model seed epoch lr train_loss train_error validation_loss validation_error seconds"
 SUMMARY = (
     "model runs parameters parameters_change train_error_mean test_error_mean test_error_std test_error_change "
     "test_error_noise verdict torch_batch1_us onnxruntime_batch1_us speedup_batch1 speedup_batch1_low "
-    "speedup_batch1_high speedup_batch1_verdict latency_valid fc_weights fc_exact_zeros_mean"
+    "speedup_batch1_high speedup_batch1_verdict latency_valid fc_weights fc_exact_zeros_mean fc_cut_mean "
+    "fc_cut_loss_mean fc_cut_test_loss_mean"
 )
 
 
 def runs(study: Study) -> pd.DataFrame:
-    """One row a run. Errors are fractions; `fc_exact_zeros` is the share over all FC weights, empty without any."""
+    """One row a run. Errors are fractions; `fc_exact_zeros` is the share over all FC weights, empty without any.
+
+    `fc_cut` is the share of them that can be cut, `fc_cut_loss` and `fc_cut_test_loss` are what that adds to the error
+    on the images it was chosen on and on the test images; empty where it was not measured.
+    """
     return frame(RUNS, (_run(run) for run in study.runs))
 
 
 def _run(run: Run) -> dict[str, Any]:
     weights = sum(layer.weight.size for layer in run.layers)
-    zeros = sum(int((layer.weight == 0).sum()) for layer in run.layers)
+    zeros = sum(int(np.count_nonzero(block == 0)) for layer in run.layers for block in layer.weight.blocks())
     return {
         **run.record,
         "onnx_bytes": run.export["bytes"],
@@ -41,21 +52,78 @@ def _run(run: Run) -> dict[str, Any]:
         "fc_layers": len(run.layers),
         "fc_weights": weights,
         "fc_exact_zeros": zeros / weights if weights else None,
+        **(_cut(run.pruning) if run.pruning else {}),
     }
 
 
-def sparsity(study: Study) -> pd.DataFrame:
+def _cut(record: dict[str, Any]) -> dict[str, float]:
+    chosen, test = record["cut"], record["test"]
+    return {
+        "fc_cut": chosen["share"],
+        "fc_cut_loss": chosen["error"] - record["uncut_error"],
+        "fc_cut_test_loss": test["error"] - test["uncut_error"],
+    }
+
+
+def pruning(study: Study) -> pd.DataFrame:
+    """One row a run and share of its fully-connected weights cut; `loss` is what that adds to the error.
+
+    `chosen` is true where the most is cut that costs no more than allowed.
+    """
+    return frame(
+        PRUNING,
+        (
+            {
+                "model": run.model,
+                "seed": run.seed,
+                "images": run.pruning["images"]["count"],
+                "uncut_error": run.pruning["uncut_error"],
+                "loss": point["error"] - run.pruning["uncut_error"],
+                "chosen": point["share"] == run.pruning["cut"]["share"],
+                **point,
+            }
+            for run in study.runs
+            if run.pruning
+            for point in run.pruning["curve"]
+        ),
+    )
+
+
+def sparsity(study: Study, measures: Sequence[Measure] = ALWAYS) -> pd.DataFrame:
     """One row a fully-connected layer and measure; `value` is empty and `reason` filled where it is undefined."""
     rows = []
     for run in study.runs:
         for layer in run.layers:
             out_features, in_features = layer.weight.shape
-            for name in MEASURES:
-                value, reason = measure(name, layer.weight)
-                shape = {"out_features": out_features, "in_features": in_features}
-                place = {"model": run.model, "seed": run.seed, "layer": layer.name}
-                rows.append({**place, **shape, "measure": name, "value": value, "reason": reason})
+            shape = {"out_features": out_features, "in_features": in_features}
+            place = {"model": run.model, "seed": run.seed, "layer": layer.name}
+            for measure, found in zip(measures, evaluate(measures, layer.weight.blocks()), strict=True):
+                rows.append({**place, **shape, "measure": str(measure), "value": found.value, "reason": found.reason})
     return frame(SPARSITY, rows)
+
+
+def weights_histogram(study: Study) -> pd.DataFrame:
+    """One row a bin of the weights of a fully-connected layer, as `histogram_rows` has them."""
+    layers = [({"model": run.model, "seed": run.seed}, layer) for run in study.runs for layer in run.layers]
+    return frame(" ".join(HISTOGRAM), histogram_rows(layers))
+
+
+def histogram_rows(layers: Sequence[tuple[dict[str, Any], Layer]]) -> Iterator[dict[str, Any]]:
+    """Histograms of the weights of layers, each with what else its rows are to have.
+
+    Bins are the same for all layers of one name, so that their counts can be compared.
+    """
+    reach: dict[str, float] = {}
+    for _, layer in layers:
+        reach[layer.name] = max(reach.get(layer.name, 0.0), largest_magnitude(layer.weight.blocks()))
+    for labels, layer in layers:
+        for row in histogram(layer.weight.blocks(), reach[layer.name]).rows():
+            yield {**labels, "layer": layer.name, **row}
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A CSV file of a report as it was written: only an empty field is missing (not, say, a model called NA)."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def convergence(study: Study) -> pd.DataFrame:
@@ -87,6 +155,9 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
             "test_error_std": own["test_error"].std(ddof=1),
             "fc_weights": own["fc_weights"].iloc[0],
             "fc_exact_zeros_mean": own["fc_exact_zeros"].astype(float).mean(),
+            **{
+                f"{name}_mean": own[name].astype(float).mean() for name in ("fc_cut", "fc_cut_loss", "fc_cut_test_loss")
+            },
             "verdict": "not judged",
             **_latency(*at_batch_1(model, cases, comparisons)),
         }

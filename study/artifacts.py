@@ -66,6 +66,11 @@ class RunFiles:
     def export(self) -> Path:
         return self.folder / "export.json"
 
+    @property
+    def pruning(self) -> Path:
+        """How many of the weights in `onnx` can be cut."""
+        return self.folder / "pruning.json"
+
 
 @dataclass(frozen=True)
 class Artifacts:

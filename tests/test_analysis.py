@@ -20,7 +20,7 @@ from study.artifacts import Artifacts
 from tests.reporting import L1_ERRORS, analyse, command, row, rows, write_study
 from tests.synthetic import layers, write_bench, write_run
 
-DRAWN = ("sparsity", "convergence", "latency", "comparisons", "throughput", "accuracy")
+DRAWN = ("sparsity", "weights_histogram", "pruning", "convergence", "latency", "comparisons", "throughput", "accuracy")
 
 
 class TestFiles:
@@ -92,6 +92,37 @@ class TestFiles:
         mark.write_bytes(b"\xff\xfe")
         assert analyse(artifacts.root)[0].startswith("wrote ")
         assert analyse(artifacts.root)[0].startswith("nothing to do")
+
+
+class TestPruning:
+    def test_the_share_that_can_be_cut_is_in_runs_and_its_mean_in_the_summary(
+        self, reported: tuple[Path, str, str]
+    ) -> None:
+        run = row(reported[0], "runs.csv", model="baseline", seed=1)
+        assert (float(run["fc_cut"]), run["fc_weights"]) == (0.7, "58920")
+        assert float(run["fc_cut_loss"]) == pytest.approx(0.004)
+        assert float(run["fc_cut_test_loss"]) == pytest.approx(0.003)
+        summary = row(reported[0], "summary.csv", model="baseline")
+        assert float(summary["fc_cut_mean"]) == pytest.approx((0.6 + 0.7 + 0.6) / 3)
+
+    def test_a_model_without_fully_connected_layers_has_none(self, reported: tuple[Path, str, str]) -> None:
+        assert row(reported[0], "runs.csv", model="gap", seed=1)["fc_cut"] == ""
+        assert row(reported[0], "summary.csv", model="gap")["fc_cut_mean"] == ""
+
+    def test_every_share_that_was_tried_is_in_a_table_and_the_chosen_one_marked(
+        self, reported: tuple[Path, str, str]
+    ) -> None:
+        table = [r for r in rows(reported[0], "pruning.csv") if (r["model"], r["seed"]) == ("baseline", "1")]
+        assert [r["share"] for r in table] == ["0.0", "0.5", "0.7", "0.75", "1.0"]
+        assert [r["share"] for r in table if r["chosen"] == "True"] == ["0.7"]
+        assert [float(r["loss"]) for r in table] == pytest.approx([0, 0.002, 0.004, 0.008, 0.85])
+
+    def test_where_it_cannot_be_measured_the_report_is_made_and_says_so(self, artifacts: Artifacts) -> None:
+        artifacts.run("baseline", 0).pruning.unlink()
+        _, errors = analyse(artifacts.root)
+        assert "note: how many weights can be cut was not measured: " in errors
+        assert "how many weights can be cut was not measured" in (artifacts.report / "summary.md").read_text()
+        assert row(artifacts.root, "summary.csv", model="baseline")["fc_cut_mean"] == ""
 
 
 class TestSummary:
@@ -222,8 +253,8 @@ class TestRunsAndConvergence:
 class TestSparsity:
     def test_every_layer_of_every_run_has_every_measure(self, reported: tuple[Path, str, str]) -> None:
         found = rows(reported[0], "sparsity.csv")
-        assert len(found) == 2 * 3 * 3 * 3  # models with layers, runs, layers, measures
-        assert {r["measure"] for r in found} == {"hoyer", "gini", "exact_zeros"}
+        assert len(found) == 2 * 3 * 3 * 4  # models with layers, runs, layers, measures
+        assert {r["measure"] for r in found} == {"hoyer", "gini", "pqi(p=1,q=2)", "exact_zeros"}
 
     def test_a_value_is_that_of_the_weights_in_the_file(self, reported: tuple[Path, str, str]) -> None:
         where = {"model": "l1-1e-3", "seed": 1, "layer": "fc1"}
@@ -297,7 +328,7 @@ class TestPage:
 
     def test_it_needs_nothing_from_outside_and_runs_no_script(self, text: str) -> None:
         page = Page(text)
-        assert len(page.references) == 6
+        assert len(page.references) == len(DRAWN)
         assert all(reference.startswith("data:image/svg+xml;base64,") for reference in page.references)
         assert not {"script", "link", "iframe", "object"} & set(page.elements)
         assert "url(" not in text
@@ -319,7 +350,8 @@ class TestPage:
         assert "The same in all rows: seed 0, threads 1, device cpu, file bench.json." in words
 
     def test_it_names_the_measures_as_elsewhere(self, text: str) -> None:
-        assert "Hoyer 0.1340, Gini 0.3333, share of exact zeros 0.0000." in "".join(Page(text).texts)
+        words = "".join(Page(text).texts)
+        assert "Gini 0.3333 (uniform), 0.4142 (normal), 0.5000 (Laplace); PQI (p = 1, q = 2) 0.1340 (uniform)" in words
 
     def test_it_warns_states_the_machine_and_the_verdicts(self, text: str) -> None:
         words = "".join(Page(text).texts)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis import latency_plots
 from analysis.plots import COLOURS
-from analysis.report import read_table
+from analysis.tables import read
 from analysis.text import TIMES
 from study.artifacts import Artifacts
 from tests.reporting import analyse
@@ -56,7 +56,7 @@ def drawn(artifacts: Artifacts) -> Any:
     analyse(artifacts.root, "--models", "baseline,gap")
 
     def draw(name: str) -> Figure:
-        figure: Figure = getattr(latency_plots, name)(read_table(artifacts.report / f"{name}.csv"))
+        figure: Figure = getattr(latency_plots, name)(read(artifacts.report / f"{name}.csv"))
         return figure
 
     return draw
@@ -96,7 +96,7 @@ class TestComparisons:
         noisy = comparison(artifacts, "baseline", 1, 1.0, 0.9, 1.1, noise_floor=1.5)
         write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4)], [noisy])
         analyse(artifacts.root)
-        figure: Any = latency_plots.comparisons(read_table(artifacts.report / "comparisons.csv"))
+        figure: Any = latency_plots.comparisons(read(artifacts.report / "comparisons.csv"))
         (axis,) = figure.axes
         (band,) = [it.get_paths()[0].get_extents() for it in axis.collections if it.get_facecolor().size]
         assert (band.x0, band.x1) == pytest.approx((0.4, 2.5))
@@ -133,7 +133,7 @@ class TestThroughput:
             [],
         )
         analyse(artifacts.root)
-        figure: Any = latency_plots.throughput(read_table(artifacts.report / "throughput.csv"))
+        figure: Any = latency_plots.throughput(read(artifacts.report / "throughput.csv"))
         lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
         assert [line.get_ydata()[0] for line in lines] == pytest.approx([1e5 / i for i in range(1, 10)])
         assert legend(figure) == ["torch", "ONNX Runtime", *runtimes[2:]]
@@ -159,7 +159,7 @@ class TestAccuracy:
 class TestEveryPicture:
     def test_without_measurements_it_says_so(self, artifacts: Artifacts, name: str) -> None:
         analyse(artifacts.root)
-        figure = getattr(latency_plots, name)(read_table(artifacts.report / f"{name}.csv"))
+        figure = getattr(latency_plots, name)(read(artifacts.report / f"{name}.csv"))
         (text,) = figure.texts
         assert text.get_text().startswith("no ")
         assert figure.axes == []
@@ -177,7 +177,7 @@ class TestEveryPicture:
 
         monkeypatch.setattr(latency_plots, name, watched)
         analyse(reported[0], "--fresh")
-        pd.testing.assert_frame_equal(seen[0], read_table(reported[0] / "report" / f"{name}.csv"))
+        pd.testing.assert_frame_equal(seen[0], read(reported[0] / "report" / f"{name}.csv"))
 
     @pytest.mark.parametrize("device", ["cpu", "cuda"])
     def test_one_point_without_any_spread_is_drawn(self, artifacts: Artifacts, name: str, device: str) -> None:
@@ -185,7 +185,7 @@ class TestEveryPicture:
         pair = comparison(artifacts, "baseline", 1, 1, 1, 1, noise_floor=0, device=device)
         write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4, **exact)], [pair])
         analyse(artifacts.root)
-        figure = getattr(latency_plots, name)(read_table(artifacts.report / f"{name}.csv"))
+        figure = getattr(latency_plots, name)(read(artifacts.report / f"{name}.csv"))
         assert len(points(figure.axes[0])) == 1
         engine = "ONNX Runtime" if name == "comparisons" else "torch"
         told = legend(figure)[0] if name != "accuracy" else figure.axes[0].get_title(loc="left")

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from analysis.weights import Layer, fully_connected
+from analysis.weights.layers import Layer, read
 from study.errors import StudyError
 from tests.synthetic import save_graph, write_model
 
@@ -19,7 +19,7 @@ WEIGHT = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 def read_layer(path: Path, node: onnx.NodeProto, *tensors: onnx.TensorProto) -> Layer:
     """The one layer of a file with this one node."""
     save_graph(path / "model.onnx", [node], list(tensors))
-    (layer,) = fully_connected(path / "model.onnx")
+    (layer,) = read(path / "model.onnx").layers
     return layer
 
 
@@ -28,14 +28,14 @@ def test_gemm_with_its_constant_on_the_right(tmp_path: Path, stored: np.ndarray,
     node = helper.make_node("Gemm", ["image", "fc1.weight"], ["y"], transB=transposed)
     layer = read_layer(tmp_path, node, numpy_helper.from_array(stored, "fc1.weight"))
     assert layer.name == "fc1"
-    np.testing.assert_array_equal(layer.weight, WEIGHT)
+    np.testing.assert_array_equal(layer.weight.load(), WEIGHT)
 
 
 @pytest.mark.parametrize(("stored", "transposed"), [(WEIGHT, 0), (WEIGHT.T, 1)])
 def test_gemm_with_its_constant_on_the_left(tmp_path: Path, stored: np.ndarray, transposed: int) -> None:
     node = helper.make_node("Gemm", ["fc1.weight", "image"], ["y"], transA=transposed)
     np.testing.assert_array_equal(
-        read_layer(tmp_path, node, numpy_helper.from_array(stored, "fc1.weight")).weight, WEIGHT
+        read_layer(tmp_path, node, numpy_helper.from_array(stored, "fc1.weight")).weight.load(), WEIGHT
     )
 
 
@@ -46,17 +46,23 @@ def test_gemm_without_attributes_stores_in_by_out(tmp_path: Path) -> None:
 
 def test_gemm_multiplies_its_weight_by_alpha(tmp_path: Path) -> None:
     node = helper.make_node("Gemm", ["image", "w"], ["y"], transB=1, alpha=0.5)
-    np.testing.assert_array_equal(read_layer(tmp_path, node, numpy_helper.from_array(WEIGHT, "w")).weight, WEIGHT / 2)
+    np.testing.assert_array_equal(
+        read_layer(tmp_path, node, numpy_helper.from_array(WEIGHT, "w")).weight.load(), WEIGHT / 2
+    )
 
 
 def test_matmul_with_its_constant_on_the_right(tmp_path: Path) -> None:
     node = helper.make_node("MatMul", ["image", "w"], ["y"])
-    np.testing.assert_array_equal(read_layer(tmp_path, node, numpy_helper.from_array(WEIGHT.T, "w")).weight, WEIGHT)
+    np.testing.assert_array_equal(
+        read_layer(tmp_path, node, numpy_helper.from_array(WEIGHT.T, "w")).weight.load(), WEIGHT
+    )
 
 
 def test_matmul_with_its_constant_on_the_left(tmp_path: Path) -> None:
     node = helper.make_node("MatMul", ["w", "image"], ["y"])
-    np.testing.assert_array_equal(read_layer(tmp_path, node, numpy_helper.from_array(WEIGHT, "w")).weight, WEIGHT)
+    np.testing.assert_array_equal(
+        read_layer(tmp_path, node, numpy_helper.from_array(WEIGHT, "w")).weight.load(), WEIGHT
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_matmul_with_its_constant_on_the_left(tmp_path: Path) -> None:
 def test_the_weight_is_what_the_node_multiplies_by(tmp_path: Path, node: onnx.NodeProto, constant_left: bool) -> None:
     """Square, where no shape tells a transposed matrix: the reference evaluator does."""
     square = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 10]], np.float32)
-    weight = read_layer(tmp_path, node, numpy_helper.from_array(square, "w")).weight
+    weight = read_layer(tmp_path, node, numpy_helper.from_array(square, "w")).weight.load()
     x = np.array([[1, 0, 2], [0, 1, -1], [3, 1, 1]], np.float32)
     (y,) = ReferenceEvaluator(str(tmp_path / "model.onnx")).run(None, {"image": x})
     np.testing.assert_array_equal(y, weight @ x if constant_left else x @ weight.T)
@@ -83,16 +89,16 @@ def test_a_weight_may_be_the_output_of_a_constant_node(tmp_path: Path) -> None:
     constant = helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(WEIGHT))
     product = helper.make_node("Gemm", ["image", "w"], ["y"], name="/head/Gemm", transB=1)
     save_graph(tmp_path / "model.onnx", [constant, product], [])
-    (layer,) = fully_connected(tmp_path / "model.onnx")
-    assert layer.name == "/head/Gemm"
-    np.testing.assert_array_equal(layer.weight, WEIGHT)
+    (layer,) = read(tmp_path / "model.onnx").layers
+    assert layer.name == "head"
+    np.testing.assert_array_equal(layer.weight.load(), WEIGHT)
 
 
 @pytest.mark.parametrize(
     ("initializer", "node", "name"),
     [
         ("body.fc1.weight", "/body/Gemm", "body.fc1"),
-        ("onnx::MatMul_23", "/fc2/MatMul", "/fc2/MatMul"),
+        ("onnx::MatMul_23", "/fc2/MatMul", "fc2"),
         ("coefficient", "", "coefficient"),
     ],
 )
@@ -105,7 +111,7 @@ def test_a_layer_is_called_as_its_initializer_otherwise_as_its_node(
 
 def test_layers_come_in_the_order_of_the_nodes(tmp_path: Path) -> None:
     write_model(tmp_path / "m.onnx", {"z": np.ones((4, 3), np.float32), "a": np.ones((2, 4), np.float32)})
-    assert [layer.name for layer in fully_connected(tmp_path / "m.onnx")] == ["z", "a"]
+    assert [layer.name for layer in read(tmp_path / "m.onnx").layers] == ["z", "a"]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -117,13 +123,14 @@ def test_the_weight_keeps_its_floating_point_type(tmp_path: Path, dtype: str) ->
 def test_bfloat16_is_read_as_float32(tmp_path: Path) -> None:
     tensor = helper.make_tensor("w", TensorProto.BFLOAT16, [2, 3], WEIGHT.ravel())
     layer = read_layer(tmp_path, helper.make_node("Gemm", ["image", "w"], ["y"], transB=1), tensor)
-    assert layer.weight.dtype == np.float32
-    np.testing.assert_array_equal(layer.weight, WEIGHT)
+    assert layer.weight.dtype == "bfloat16"
+    assert layer.weight.load().dtype == np.float32
+    np.testing.assert_array_equal(layer.weight.load(), WEIGHT)
 
 
 def test_a_network_of_convolutions_has_no_fully_connected_layer(tmp_path: Path) -> None:
     write_model(tmp_path / "gap.onnx", {})
-    assert fully_connected(tmp_path / "gap.onnx") == []
+    assert read(tmp_path / "gap.onnx").layers == ()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +148,7 @@ def test_what_is_no_product_with_one_constant_matrix_is_no_layer(
     tmp_path: Path, nodes: list[onnx.NodeProto], tensors: dict[str, np.ndarray]
 ) -> None:
     save_graph(tmp_path / "m.onnx", nodes, [numpy_helper.from_array(array, name) for name, array in tensors.items()])
-    assert fully_connected(tmp_path / "m.onnx") == []
+    assert read(tmp_path / "m.onnx").layers == ()
 
 
 def whole(tmp_path: Path) -> bytes:
@@ -153,7 +160,7 @@ def rejected(path: Path, content: bytes) -> str:
     """The one line with which a file of this content is refused."""
     path.write_bytes(content)
     with pytest.raises(StudyError) as error:
-        fully_connected(path)
+        read(path)
     message = str(error.value)
     assert str(path) in message
     assert "\n" not in message
@@ -183,7 +190,7 @@ def test_a_damaged_byte_ends_in_layers_or_in_a_refusal_but_never_in_a_traceback(
         for value in (0x00, 0x7F, 0xFF):
             (tmp_path / "damaged.onnx").write_bytes(content[:position] + bytes([value]) + content[position + 1 :])
             try:
-                fully_connected(tmp_path / "damaged.onnx")
+                read(tmp_path / "damaged.onnx")
             except StudyError:
                 refused += 1
     assert refused > 100
@@ -209,8 +216,9 @@ def test_a_weight_that_does_not_fit_its_shape_is_refused(tmp_path: Path, dims: l
 
 
 def test_a_gemm_whose_constant_is_no_matrix_is_refused(tmp_path: Path) -> None:
-    save_graph(tmp_path / "m.onnx", [helper.make_node("Gemm", ["image", "w"], ["y"])], [tensor_of_shape([6], 6)])
-    assert "not a matrix" in rejected(tmp_path / "m.onnx", (tmp_path / "m.onnx").read_bytes())
+    node = helper.make_node("Gemm", ["image", "w"], ["y"])
+    save_graph(tmp_path / "m.onnx", [node], [tensor_of_shape([1, 2, 3], 6)])
+    assert "[1, 2, 3]" in rejected(tmp_path / "m.onnx", (tmp_path / "m.onnx").read_bytes())
 
 
 def test_a_node_without_inputs_is_refused(tmp_path: Path) -> None:
@@ -218,31 +226,11 @@ def test_a_node_without_inputs_is_refused(tmp_path: Path) -> None:
     rejected(tmp_path / "m.onnx", (tmp_path / "m.onnx").read_bytes())
 
 
-def test_a_weight_in_another_file_is_refused_and_that_file_is_not_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("weights.bin").write_bytes(np.ones(6, np.float32).tobytes())
-    tensor = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2, 3])
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="weights.bin")
-    save_graph(tmp_path / "m.onnx", [helper.make_node("MatMul", ["image", "w"], ["y"])], [tensor])
-    assert "another file" in rejected(tmp_path / "m.onnx", (tmp_path / "m.onnx").read_bytes())
-
-
-def test_a_file_larger_than_a_protobuf_can_be_is_refused_unread(tmp_path: Path) -> None:
-    path = tmp_path / "huge.onnx"
-    with path.open("wb") as file:
-        file.truncate(2**31 + 1)  # sparse: it takes no room on the disk
-    with pytest.raises(StudyError, match="at most"):
-        fully_connected(path)
-
-
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"nowhere\.onnx cannot be read"):
-        fully_connected(tmp_path / "nowhere.onnx")
+        read(tmp_path / "nowhere.onnx")
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="cannot be read"):
-        fully_connected(tmp_path)
+        read(tmp_path)

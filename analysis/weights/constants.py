@@ -1,0 +1,399 @@
+"""Which values of a graph are constant, and what they are, as far as somebody asks.
+
+A constant may pass through Identity, Cast, Reshape, Transpose or DequantizeLinear on its way to a product: then it is
+still read from where it lies. What other operators make of constants is computed by onnx's own reference evaluator,
+once its size is known to be small enough.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import defs, helper, numpy_helper, shape_inference
+
+from analysis.weights.matrices import Matrix, Quantisation
+from analysis.weights.tensors import Held, Opened, Source
+from study.errors import one_line
+
+STANDARD = ("", "ai.onnx")
+MOST_PRODUCT = 2**33
+"""Multiplications of one constant product."""
+RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+COMPUTED = frozenset(
+    """
+    Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Equal Erf Exp Expand
+    EyeLike Flatten Floor Gather GatherElements Gemm Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul
+    Max Mean Min Mul Neg Not Or Pad Pow QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean
+    ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Shape Sigmoid
+    Sign Sin Size Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
+    """.split()  # noqa: SIM905
+)
+"""Operators whose results are the same at every call; with all their inputs constant they are computed."""
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A tensor as it is in the file, and what tells it from all others there: the body it is in and its name."""
+
+    tensor: onnx.TensorProto | onnx.SparseTensorProto
+    key: object
+
+
+class UnreadableError(ValueError):
+    """A value is constant, but what it is cannot be told; the message is the reason, in a few words."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An array of this `shape`: the numbers of `source` in their order, or as a matrix `transposed`, dequantised.
+
+    `quantisation` is in terms of the stored matrix of shape[0] rows, before it is transposed. `behind` are the
+    operators between the tensor called `tensor` and here; `names` what the value was called on the way; `literal` is
+    the key of that tensor.
+    """
+
+    source: Source
+    shape: tuple[int, ...]
+    tensor: str
+    transposed: bool = False
+    quantisation: Quantisation | None = None
+    behind: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    literal: object = None
+
+    def matrix(self, *, transposed: bool = False, alpha: float = 1.0) -> Matrix:
+        """This constant of rank 2 as a weight: it is (out, in) itself, or (in, out) if `transposed`."""
+        rows, columns = self.shape[::-1] if self.transposed else self.shape
+        flipped = transposed != self.transposed
+        return Matrix(self.source, rows, columns, columns, flipped, self.quantisation, alpha)
+
+
+@dataclass
+class Pending:
+    """A node with constant inputs alone, whose outputs nobody has asked for yet."""
+
+    node: onnx.NodeProto
+    attributes: Mapping[str, onnx.AttributeProto]
+    inputs: Sequence["Known | None"]
+    results: dict[str, Constant] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """A constant of which there is no more to say than why it cannot be read."""
+
+    reason: str
+
+
+Known = Constant | Literal | Pending | Opaque
+Attributes = Mapping[str, onnx.AttributeProto]
+
+
+@dataclass
+class Scope:
+    """The constants of one body by name, and of the bodies around it; `key` tells the body from all others."""
+
+    opened: Opened
+    opsets: Mapping[str, int]
+    key: object = None
+    outer: "Scope | None" = None
+    values: dict[str, Known] = field(default_factory=dict)
+
+    def known(self, name: str) -> Known | None:
+        """What is known of a constant; None of one that is computed from the model's inputs."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            scope = scope.outer
+        return None
+
+    def add(self, node: onnx.NodeProto, attributes: Attributes) -> None:
+        """Take note of the outputs of `node` if they are constant."""
+        if node.op_type == "Constant" and node.domain in STANDARD:
+            passed = any(attribute.ref_attr_name for attribute in node.attribute)  # by each call of a function
+            key = object() if passed else (self.key, *node.output)
+            self.values.update(dict.fromkeys(node.output[:1], _constant(attributes, key)))
+            return
+        inputs = [self.known(name) if name else None for name in node.input]
+        if not node.input or any(name and known is None for name, known in zip(node.input, inputs, strict=True)):
+            return
+        known: Known = Pending(node, attributes, inputs)
+        if node.domain not in STANDARD or node.op_type not in COMPUTED:
+            known = Opaque(f"it is made from constants by {node.op_type}, which is not computed here")
+        self.values.update({name: known for name in node.output if name})
+
+    def constant(self, name: str) -> Constant | None:
+        """The constant called `name`, None if there is none.
+
+        Raises:
+            UnreadableError: there is one, but it cannot be told.
+            ValueError: it is malformed.
+            StudyError: its numbers may not be read, or it takes too many elements to compute.
+        """
+        known = self.known(name)
+        return None if known is None else self._resolve(known, name)
+
+    def array(self, name: str) -> NDArray[Any] | None:
+        """The whole of a constant, such as scales or a shape; None if there is none. Raises as `constant`."""
+        found = self.constant(name) if name else None
+        return None if found is None else self._array(found)
+
+    def _resolve(self, known: Known, name: str) -> Constant:
+        if isinstance(known, Constant):
+            return known
+        if isinstance(known, Opaque):
+            raise UnreadableError(known.reason)
+        if isinstance(known, Literal):
+            return replace(self._stored(known, name), names=(name,), literal=known.key)
+        if known.results is None and not known.reason:
+            try:
+                known.results = self._compute(known)
+            except UnreadableError as error:
+                known.reason = str(error)
+        if known.results is None:
+            raise UnreadableError(known.reason)
+        return replace(known.results[name], names=(name, *known.results[name].names))
+
+    def _compute(self, pending: Pending) -> dict[str, Constant]:
+        node = pending.node
+        inputs = [
+            None if known is None else self._resolve(known, name)
+            for name, known in zip(node.input, pending.inputs, strict=True)
+        ]
+        passed = self._passed(node, pending.attributes, inputs) if inputs and inputs[0] is not None else None
+        if passed is not None:
+            return {node.output[0]: replace(passed, behind=(*passed.behind, node.op_type))}
+        arrays = [None if constant is None else self._array(constant) for constant in inputs]
+        results = self._evaluated(node, pending.attributes, arrays)
+        origins = [constant for constant in inputs if constant is not None and len(constant.shape) > 1] or inputs
+        origin = next((constant for constant in origins if constant is not None), None)
+        behind = (*(origin.behind if origin else ()), node.op_type)
+        names, literal = (origin.names, origin.literal) if origin else ((), None)
+        tensor = origin.tensor if origin else node.output[0]
+        return {
+            name: Constant(
+                Held(array.reshape(-1), array.dtype), array.shape, tensor, behind=behind, names=names, literal=literal
+            )
+            for name, array in zip(node.output, results, strict=False)
+            if name
+        }
+
+    def _passed(
+        self, node: onnx.NodeProto, attributes: Attributes, inputs: Sequence[Constant | None]
+    ) -> Constant | None:
+        """The first input as it leaves an operator that only passes it on; None if it has to be computed."""
+        constant = inputs[0]
+        assert constant is not None
+        rank, quantised = len(constant.shape), constant.quantisation is not None
+        if node.op_type == "Identity":
+            return constant
+        if node.op_type == "Cast":
+            return constant if _keeps_values(constant, attributes) else None
+        if node.op_type == "Transpose" and rank == 2:
+            order = list(attributes["perm"].ints) if "perm" in attributes else [1, 0]
+            if order == [0, 1]:
+                return constant
+            if order == [1, 0]:
+                return replace(constant, shape=constant.shape[::-1], transposed=not constant.transposed)
+        if node.op_type in RESHAPING and not constant.transposed:
+            shape = self._reshaped(node, attributes, inputs)
+            per_row = constant.quantisation is not None and constant.quantisation.scale.size > 1
+            if shape is not None and not (per_row and shape[:1] != constant.shape[:1]):
+                return replace(constant, shape=shape)
+        if node.op_type == "DequantizeLinear" and not quantised and rank > 0:
+            scale = None if len(inputs) < 2 or inputs[1] is None else self._array(inputs[1])
+            zero = None if len(inputs) < 3 or inputs[2] is None else self._array(inputs[2])
+            if scale is not None:
+                axis = attributes["axis"].i if "axis" in attributes else 1
+                block = attributes["block_size"].i if "block_size" in attributes else 0
+                found = linear(constant.shape, scale, zero, axis, block)
+                if found is not None:
+                    return replace(constant, quantisation=found.transposed if constant.transposed else found)
+        return None
+
+    def _reshaped(
+        self, node: onnx.NodeProto, attributes: Attributes, inputs: Sequence[Constant | None]
+    ) -> tuple[int, ...] | None:
+        """The shape behind a node that changes nothing else; None if onnx cannot tell."""
+        arrays = [None, *(None if constant is None else self._array(constant) for constant in inputs[1:])]
+        assert inputs[0] is not None
+        (found,) = self._sizes(node, attributes, arrays, {0: (inputs[0].shape, np.dtype(np.float32))}) or [None]
+        return found if found is not None and prod(found) == prod(inputs[0].shape) else None
+
+    def _array(self, constant: Constant) -> NDArray[Any]:
+        size = prod(constant.shape)
+        self.opened.compute(size, f"{constant.tensor!r} of shape {list(constant.shape)}")
+        if len(constant.shape) == 2 and (constant.transposed or constant.quantisation is not None):
+            return constant.matrix().load()
+        if constant.quantisation is not None:
+            rows = constant.shape[0]
+            flat = replace(constant, shape=(rows, size // rows if rows else 0))
+            return flat.matrix().load().reshape(constant.shape)
+        return constant.source.read(0, size).reshape(constant.shape)
+
+    def _sizes(
+        self,
+        node: onnx.NodeProto,
+        attributes: Attributes,
+        arrays: Sequence[NDArray[Any] | None],
+        shapes: Mapping[int, tuple[tuple[int, ...], np.dtype[Any]]] | None = None,
+    ) -> list[tuple[int, ...] | None]:
+        """The shapes of a node's outputs, as onnx infers them from those of its inputs and the values of small ones."""
+        plain = _plain(node, attributes)
+        version = self.opsets.get("", self.opsets.get("ai.onnx", 1))
+        types, data = {}, {}
+        for index, name in enumerate(plain.input):
+            array = arrays[index]
+            if name and array is not None:
+                types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+                if array.size <= 64:
+                    data[name] = numpy_helper.from_array(array, name)
+            elif name and shapes and index in shapes:
+                shape, dtype = shapes[index]
+                types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)
+        try:
+            schema = defs.get_schema(node.op_type, version, "")
+            found = shape_inference.infer_node_outputs(
+                schema, plain, types, input_data=data, opset_imports=[helper.make_opsetid("", version)]
+            )
+        except Exception as error:  # whatever onnx's C++ throws at a node that it cannot follow
+            raise UnreadableError(f"{node.op_type} cannot be computed: {one_line(error, 100)}") from None
+        return [_shape(found[name]) if name in found else None for name in plain.output if name]
+
+    def _evaluated(
+        self, node: onnx.NodeProto, attributes: Attributes, arrays: Sequence[NDArray[Any] | None]
+    ) -> Sequence[NDArray[Any]]:
+        from onnx.reference import ReferenceEvaluator  # takes its time, and is rarely needed
+
+        plain = _plain(node, attributes)
+        for shape in self._sizes(node, attributes, arrays):
+            if shape is None:
+                raise UnreadableError(f"it is made by {node.op_type}, and onnx cannot tell how large it is")
+            self.opened.compute(prod(shape), f"a {node.op_type} of shape {list(shape)}")
+            if node.op_type in ("MatMul", "Gemm"):
+                left = arrays[0]
+                inner = 1 if left is None or not left.ndim else max(left.shape)
+                if prod(shape) * inner > MOST_PRODUCT:
+                    raise UnreadableError(f"it is a constant product of shape {list(shape)}: too much to compute")
+        feeds = {name: array for name, array in zip(plain.input, arrays, strict=True) if name and array is not None}
+        values = [onnx.ValueInfoProto(name=name) for name in feeds]
+        graph = helper.make_graph([plain], "constant", values, [onnx.ValueInfoProto(name=n) for n in plain.output if n])
+        version = self.opsets.get("", self.opsets.get("ai.onnx", 1))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
+        try:
+            with np.errstate(all="ignore"):
+                return [np.asarray(each) for each in ReferenceEvaluator(model).run(None, feeds)]
+        except Exception as error:  # the evaluator asserts and raises all kinds
+            raise UnreadableError(f"{node.op_type} cannot be computed: {one_line(error, 100)}") from None
+
+    def _stored(self, literal: Literal, name: str) -> Constant:
+        if isinstance(literal.tensor, onnx.SparseTensorProto):
+            return self._sparse(literal.tensor, literal.key, name)
+        source = self.opened.source(literal.tensor, literal.key)
+        return Constant(source, tuple(literal.tensor.dims), literal.tensor.name or name)
+
+    def _sparse(self, tensor: onnx.SparseTensorProto, key: object, name: str) -> Constant:
+        shape = tuple(tensor.dims)
+        if not shape or min(shape) < 0:
+            raise ValueError(f"sparse tensor {name!r} has the shape {list(shape)}")
+        self.opened.compute(prod(shape), f"the sparse tensor {name!r} of shape {list(shape)}")
+        stored = self.opened.source(tensor.values, key)
+        indices = self.opened.source(tensor.indices, key).read(0, prod(tensor.indices.dims)).astype(np.int64)
+        if tensor.indices.dims[1:]:
+            indices = np.ravel_multi_index(tuple(indices.reshape(tuple(tensor.indices.dims)).T), shape)
+        if indices.size != stored.size:
+            raise ValueError(f"sparse tensor {name!r} has {stored.size} values and {indices.size} places")
+        if indices.size and (indices.min() < 0 or indices.max() >= prod(shape)):
+            raise ValueError(f"sparse tensor {name!r} has values outside its shape {list(shape)}")
+        values = stored.read(0, stored.size)
+        dense = np.zeros(prod(shape), values.dtype)
+        dense[indices] = values
+        behind = ("a sparse tensor",)
+        return Constant(Held(dense, stored.dtype, key), shape, tensor.values.name or name, behind=behind)
+
+
+def linear(
+    shape: tuple[int, ...], scale: NDArray[Any], zero: NDArray[Any] | None, axis: int, block: int = 0
+) -> Quantisation | None:
+    """What DequantizeLinear does to an array of `shape`, as a matrix of shape[0] rows; None if that cannot be said so.
+
+    https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html
+    """
+    scale = scale.astype(np.float32) if scale.dtype != np.float64 else scale
+    zero = None if zero is None else zero.astype(np.float32)
+    axis += len(shape) if axis < 0 else 0
+    if scale.size == 1:
+        return Quantisation(scale.reshape(1, 1), None if zero is None else zero.reshape(1, 1))
+    if zero is not None and zero.shape != scale.shape:
+        raise ValueError(f"a scale of shape {list(scale.shape)} and a zero point of shape {list(zero.shape)}")
+    if block and len(shape) == 2 and axis in (0, 1):
+        repeat = (block, 1) if axis == 0 else (1, block)
+        if scale.shape == tuple(-(-size // each) for size, each in zip(shape, repeat, strict=True)):
+            return Quantisation(scale, zero, repeat)
+    elif not block and scale.ndim == 1 and axis < len(shape) and scale.size == shape[axis]:
+        if axis == 0:
+            return Quantisation(scale[:, None], None if zero is None else zero[:, None])
+        if len(shape) == 2:
+            return Quantisation(scale[None], None if zero is None else zero[None])
+        return None
+    raise ValueError(f"a scale of shape {list(scale.shape)} for a tensor of shape {list(shape)}")
+
+
+def _constant(attributes: Attributes, key: object) -> Known:
+    """What a node Constant holds: exactly one of these attributes."""
+    for name, attribute in attributes.items():
+        if name == "value":
+            return Literal(attribute.t, key)
+        if name == "sparse_value":
+            return Literal(attribute.sparse_tensor, key)
+        for kind, dtype in (("float", np.float32), ("int", np.int64)):
+            if name == f"value_{kind}":
+                return _held(np.array(attribute.f if kind == "float" else attribute.i, dtype))
+            if name == f"value_{kind}s":
+                return _held(np.array(attribute.floats if kind == "float" else attribute.ints, dtype))
+    return Opaque("it is a Constant of strings, or of nothing")
+
+
+def _held(array: NDArray[Any]) -> Constant:
+    return Constant(Held(array.reshape(-1), array.dtype), array.shape, "")
+
+
+def _keeps_values(constant: Constant, attributes: Attributes) -> bool:
+    """Whether a Cast changes the type alone: every number of the one is one of the other."""
+    if "to" not in attributes:
+        return False
+    target = helper.tensor_dtype_to_np_dtype(attributes["to"].i)
+    source = np.dtype(np.float32) if constant.quantisation is not None else constant.source.dtype
+    if target not in (np.float32, np.float64):
+        return target == source
+    exact = target.itemsize * 8 - (8 if target == np.float32 else 11)
+    return source.itemsize * 8 <= exact or (source.kind not in "iu" and source.itemsize <= target.itemsize)
+
+
+def _plain(node: onnx.NodeProto, attributes: Attributes) -> onnx.NodeProto:
+    """The node with its attributes' values, where a function's refer to its call; its inputs and outputs renamed.
+
+    A name may come twice, and an infinite loop of names is not to be had from new ones.
+    """
+    names = [f"in{index}" if name else "" for index, name in enumerate(node.input)]
+    outputs = [f"out{index}" if name else "" for index, name in enumerate(node.output)]
+    plain = helper.make_node(node.op_type, names, outputs)
+    for name, attribute in attributes.items():
+        copy = onnx.AttributeProto()
+        copy.CopyFrom(attribute)
+        copy.name, copy.ref_attr_name = name, ""
+        plain.attribute.append(copy)
+    return plain
+
+
+def _shape(found: onnx.TypeProto) -> tuple[int, ...] | None:
+    sizes = found.tensor_type.shape.dim
+    if not found.tensor_type.HasField("shape") or not all(size.HasField("dim_value") for size in sizes):
+        return None
+    return tuple(size.dim_value for size in sizes)

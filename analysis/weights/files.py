@@ -1,0 +1,111 @@
+"""Bytes of files from anywhere: opened only where they may lie, read in pieces, and never followed out of their folder.
+
+A model's weights may be in files of their own, whose names are in the model and so are the word of a stranger.
+"""
+
+import os
+import stat
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+from study.errors import StudyError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Bytes `offset` to `offset + length` of a file, which is the same one, unchanged, at every reading."""
+
+    path: Path
+    identity: tuple[int, ...]
+    offset: int
+    length: int
+
+    def read(self, start: int, count: int) -> bytearray:
+        """The `count` bytes from `start` of this place on. May be called from several threads.
+
+        Raises:
+            StudyError: the file has changed since it was first seen.
+        """
+        content = bytearray(count)
+        with _open(self.path) as file:
+            if _identity(os.fstat(file.fileno())) != self.identity:
+                raise StudyError(f"{self.path} was changed while it was read; run it again")
+            file.seek(self.offset + start)
+            if file.readinto(content) != count:
+                raise StudyError(f"{self.path} was changed while it was read; run it again")
+        return content
+
+
+@dataclass(frozen=True)
+class File:
+    """A plain file of so many bytes."""
+
+    path: Path
+    identity: tuple[int, ...]
+    size: int
+
+    def open(self) -> BufferedReader:
+        return _open(self.path)
+
+    def place(self, offset: int, length: int) -> Place:
+        """
+        Raises:
+            ValueError: there are no such bytes in the file.
+        """
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ValueError(f"bytes {offset} to {offset + length} of {self.path.name}, which has {self.size}")
+        return Place(self.path, self.identity, offset, length)
+
+
+def plain(path: Path) -> File:
+    """The file at `path`, which may be a symbolic link: the user named it.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is no plain file.
+    """
+    with _open(path) as file:
+        status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("a folder" if stat.S_ISDIR(status.st_mode) else "no plain file")
+    return File(path, _identity(status), status.st_size)
+
+
+def beside(model: Path, location: str, root: Path | None) -> File:
+    """The file that the model at `model` calls `location`.
+
+    It lies in the model's folder or below and neither it nor a folder on the way is a link, symbolic or hard; unless
+    the user has named a folder `root`: then it may be any file that really lies below that one.
+
+    Raises:
+        StudyError: it lies elsewhere, or is missing.
+        ValueError: it is no plain file.
+    """
+    folder = model.parent.resolve()
+    remedy = "copy the weights beside the model (`cp -L`), or name the folder they may lie in with --allow-root DIR"
+    if not location or "\0" in location or Path(location).is_absolute():
+        raise StudyError(f"{model}: expected weights in a file beside the model, found {location!r}; {remedy}")
+    path = (folder / location).resolve()
+    if not path.is_relative_to(root.resolve() if root else folder):
+        where = f"below {root}" if root else "in the folder of the model"
+        raise StudyError(f"{model}: expected weights {where}, found {location!r} at {path}; {remedy}")
+    if root is None and path != Path(os.path.normpath(folder / location)):
+        raise StudyError(f"{model}: expected weights in a plain file, found the link {location!r}; {remedy}")
+    try:
+        if root is None and path.stat().st_nlink > 1:
+            raise StudyError(
+                f"{model}: expected weights in a file of one name, found a hard link, {location!r}; {remedy}"
+            )
+        return plain(path)
+    except FileNotFoundError:
+        raise StudyError(f"{model}: its weights are missing: {path}; put that file there") from None
+
+
+def _open(path: Path) -> BufferedReader:
+    """Opened without waiting for whoever writes to a pipe."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,147 @@
+"""A weight matrix that is read block by block from wherever its numbers lie, dequantised on the way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.weights.tensors import Source
+
+BLOCK = 2**18
+"""Elements of a block, a multiple of four: one of float32 takes 1 MiB."""
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """value = (number - zero) * scale; both [rows or 1, columns or 1] after each is repeated `repeat` times."""
+
+    scale: NDArray[Any]
+    zero: NDArray[Any] | None = None
+    repeat: tuple[int, int] = (1, 1)
+
+    @property
+    def transposed(self) -> "Quantisation":
+        zero = None if self.zero is None else self.zero.T
+        return Quantisation(self.scale.T, zero, (self.repeat[1], self.repeat[0]))
+
+    def apply(self, numbers: NDArray[Any], rows: slice, columns: slice) -> NDArray[Any]:
+        """The values of the part `rows` x `columns` of the matrix, whose numbers these are."""
+        if self.zero is not None:
+            numbers = numbers - self._part(self.zero, rows, columns)
+        values: NDArray[Any] = numbers * self._part(self.scale, rows, columns)
+        return values
+
+    def _part(self, array: NDArray[Any], rows: slice, columns: slice) -> NDArray[Any]:
+        for axis, part in enumerate((rows, columns)):
+            if array.shape[axis] > 1:
+                array = array.take(np.arange(part.start, part.stop) // self.repeat[axis], axis)
+        return array
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The weight (out, in) of y = x @ weight.T.
+
+    Its numbers are stored in rows of `pitch`, of which the first `columns` count: a row is an output, or an input if
+    `transposed`. Values are those numbers, dequantised, times `alpha`.
+    """
+
+    source: Source
+    rows: int
+    columns: int
+    pitch: int
+    transposed: bool
+    quantisation: Quantisation | None = None
+    alpha: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out, in)"""
+        return (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def dtype(self) -> str:
+        """Of the stored numbers."""
+        return self.source.dtype.name
+
+    @property
+    def key(self) -> object:
+        """Equal for matrices of the same values."""
+        q = self.quantisation
+        scaled = q and (q.scale.tobytes(), None if q.zero is None else q.zero.tobytes(), q.repeat)
+        return self.source.key, self.rows, self.columns, scaled, self.alpha
+
+    def blocks(self) -> "Blocks":
+        """The values in stored order, block by block."""
+        return Blocks(self)
+
+    def load(self) -> NDArray[Any]:
+        """The whole matrix, [out, in]."""
+        values = self.part(slice(0, self.rows), slice(0, self.columns))
+        return values.T if self.transposed else values
+
+    def part(self, rows: slice, columns: slice) -> NDArray[Any]:
+        """These stored rows, or these columns of one of them: float32, or float64 if the file's are."""
+        if rows.stop - rows.start == 1:
+            start = rows.start * self.pitch
+            numbers = self.source.read(start + columns.start, start + columns.stop)[None]
+        else:
+            end = (rows.stop - 1) * self.pitch + self.columns
+            numbers = self.source.read(rows.start * self.pitch, max(end, rows.start * self.pitch))
+            if self.pitch != self.columns:
+                numbers = np.pad(numbers, (0, self.pitch - self.columns))
+            numbers = numbers.reshape(rows.stop - rows.start, self.pitch)[:, columns]
+        values = numbers.astype(np.float64 if numbers.dtype == np.float64 else np.float32, copy=False)
+        if self.quantisation is not None:
+            values = self.quantisation.apply(values, rows, columns)
+        return values if self.alpha == 1 else np.multiply(values, self.alpha, dtype=values.dtype)
+
+
+@dataclass(frozen=True)
+class Blocks(Sequence[NDArray[Any]]):
+    """Blocks of whole stored rows [k, columns], or parts [1, k] of a row longer than a block; reading is by index."""
+
+    matrix: Matrix
+
+    @property
+    def per_row(self) -> int:
+        """Blocks that a row is cut into."""
+        return max(1, -(-self.matrix.columns // BLOCK))
+
+    @property
+    def rows(self) -> int:
+        """Rows of a block, a multiple of four where there are several."""
+        rows = BLOCK // max(1, self.matrix.columns)
+        return max(1, rows - rows % 4 if rows > 4 else rows)
+
+    def __len__(self) -> int:
+        if not self.matrix.size:
+            return 0
+        return self.per_row * self.matrix.rows if self.per_row > 1 else -(-self.matrix.rows // self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[NDArray[Any]]: ...
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rows, columns = self.place(index)
+        return self.matrix.part(rows, columns)
+
+    def place(self, index: int) -> tuple[slice, slice]:
+        """Which rows and columns, as stored, the block has."""
+        if self.per_row == 1:
+            start = index * self.rows
+            return slice(start, min(start + self.rows, self.matrix.rows)), slice(0, self.matrix.columns)
+        row, part = divmod(index, self.per_row)
+        start = part * BLOCK
+        return slice(row, row + 1), slice(start, min(start + BLOCK, self.matrix.columns))

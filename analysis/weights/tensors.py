@@ -1,0 +1,149 @@
+"""The tensors of an ONNX file as one-dimensional sources of numbers, read in ranges from where they lie.
+
+A large tensor lies in the model's file or in one beside it and is read when it is asked for; a small one, or one that
+was computed, is held in memory.
+"""
+
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from analysis.weights.files import File, Place, beside
+from study.errors import StudyError
+
+BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
+"""Types of which several share a byte, the first in the lowest bits."""
+MOST_COMPUTED = 2**26
+"""Elements, of all values together, that are made from what a file holds: a hundred bytes can ask for 160 GB."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """`size` numbers of type `dtype` in a file, little-endian."""
+
+    place: Place
+    dtype: np.dtype[Any]
+    size: int
+
+    @property
+    def key(self) -> object:
+        """Equal for the same numbers in the same place."""
+        return self.place, self.dtype, self.size
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Numbers `start` to `stop`: of the stored type where numpy has it, int8 or uint8 for narrower integers,
+        float32 for other floats. May be called from several threads.
+
+        Raises:
+            StudyError: the file has changed.
+        """
+        bits = BITS.get(self.dtype.name, self.dtype.itemsize * 8)
+        first, last = start * bits // 8, (stop * bits + 7) // 8
+        raw = np.frombuffer(self.place.read(first, last - first), np.uint8)
+        if bits < 8:
+            each = 8 // bits
+            codes = (raw[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & np.uint8(2**bits - 1)
+            return _numbers(codes.reshape(-1)[start % each :][: stop - start], self.dtype)
+        if self.dtype.name == "bfloat16":  # the upper half of a float32
+            return (raw.view("<u2").astype("<u4") << 16).view("<f4")
+        if self.dtype.kind in "fiub" and self.dtype.isbuiltin == 1:
+            return raw.view(self.dtype.newbyteorder("<"))
+        return raw.view(self.dtype).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Numbers in memory, one-dimensional, of the file's type `dtype`."""
+
+    numbers: NDArray[Any]
+    dtype: np.dtype[Any]
+    key: object = field(default_factory=object)
+
+    @property
+    def size(self) -> int:
+        return self.numbers.size
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        return self.numbers[start:stop]
+
+
+Source = Stored | Held
+
+
+@dataclass
+class Opened:
+    """The model's file, what its tensors refer to, and what has been computed of it so far."""
+
+    file: File
+    marker: str
+    allow_root: Path | None = None
+    computed: int = 0
+    beside: dict[str, File] = field(default_factory=dict)
+
+    def compute(self, elements: int, what: str) -> None:
+        """Take note that so many elements are about to be made.
+
+        Raises:
+            StudyError: together with what was made before they are more than `MOST_COMPUTED`.
+        """
+        self.computed += elements
+        if self.computed > MOST_COMPUTED:
+            raise StudyError(
+                f"{self.file.path}: expected computed weights of at most {MOST_COMPUTED:,} elements together, found "
+                f"{self.computed:,} with {what}; fold its constants first"
+            )
+
+    def source(self, tensor: onnx.TensorProto, key: object) -> Source:
+        """The numbers of `tensor`, which `key` tells from all others.
+
+        Raises:
+            ValueError: its type, shape, size or place cannot be right.
+            StudyError: it lies where it may not, or its file is missing.
+        """
+        dtype = _dtype(tensor)
+        if min(tensor.dims, default=0) < 0:
+            raise ValueError(f"tensor {tensor.name!r} has the shape {list(tensor.dims)}")
+        size = prod(tensor.dims)
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            array = numpy_helper.to_array(tensor).reshape(-1)
+            return Held(array if array.dtype.isbuiltin == 1 else _widened(array), dtype, key)
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location, needed = entries.get("location", ""), (size * BITS.get(dtype.name, dtype.itemsize * 8) + 7) // 8
+        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or needed)
+        if length != needed:
+            raise ValueError(f"tensor {tensor.name!r} takes {needed} bytes, and {length} are given")
+        if location == self.marker:
+            return Stored(self.file.place(offset, length), dtype, size)
+        if location not in self.beside:
+            self.beside[location] = beside(self.file.path, location, self.allow_root)
+        return Stored(self.beside[location].place(offset, length), dtype, size)
+
+
+def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:
+    if tensor.data_type not in onnx.TensorProto.DataType.values() or tensor.data_type == onnx.TensorProto.UNDEFINED:
+        raise ValueError(f"tensor {tensor.name!r} has no type that ONNX knows")
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    if dtype.kind in "cO":
+        raise ValueError(f"tensor {tensor.name!r} is of type {onnx.TensorProto.DataType.Name(tensor.data_type)}")
+    return dtype
+
+
+def _numbers(codes: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """What the bits of a type narrower than a byte mean."""
+    if dtype.kind == "f" or dtype.name.startswith("float"):
+        return np.arange(16, dtype=np.uint8).view(dtype).astype(np.float32)[codes]
+    if dtype.name.startswith("u"):
+        return codes
+    sign = np.uint8(1 << (BITS[dtype.name] - 1))
+    return ((codes ^ sign).astype(np.int16) - sign).astype(np.int8)
+
+
+def _widened(array: NDArray[Any]) -> NDArray[Any]:
+    """An array of one of ml_dtypes' types as one of numpy's that holds the same numbers."""
+    return array.astype(np.int8 if array.dtype.name in BITS and "int" in array.dtype.name else np.float32)
