@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis import sparsity
+from analysis.sparsity import joined
 from study.errors import exit_with
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from analysis.measures import Measure
 
 
-def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
         description=(__doc__ or "").splitlines()[0],
@@ -50,15 +52,13 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--fresh", action="store_true", help="make the report even if nothing has changed")
     parser.add_argument("--publish", action="store_true", help="then copy it into docs/study and README.md")
-    return parser.parse_args(words)
+    return parser.parse_args(joined(words))
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Make the report if its inputs have changed; `words` are the command line's unless given."""
     words = sys.argv[1:] if words is None else words
     if words[:1] == ["sparsity"]:
-        from analysis import sparsity
-
         return sparsity.main(words[1:])
     options = arguments(words)
 

@@ -48,7 +48,18 @@ class DescribedFile:
     layers: list[Described]
 
 
-def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+def joined(words: Sequence[str]) -> list[str]:
+    """The words of a command line with those of --measure behind a sign of equality, since some begin with a dash."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] == "--measure":
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m analysis sparsity",
         description=(__doc__ or "").partition("\n\n")[0],
@@ -59,8 +70,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--measure",
         metavar="A,B",
         default="",
-        help="besides Hoyer, Gini, PQI(1,2) and exact zeros: names such as kappa4 or pq-mean(p=0.5,q=2), or all "
-        "(write --measure=-l1 where the first begins with a dash)",
+        help="besides Hoyer, Gini, PQI(1,2) and exact zeros: names such as kappa4 or pq-mean(p=0.5,q=2), or all",
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="on standard output (table)")
     parser.add_argument("--facts", action="store_true", help="near-zero shares, dead rows, 2:4 groups, odd numbers")
@@ -71,12 +81,12 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pointwise", action="store_true", help="take 1x1 convolutions for layers too")
     parser.add_argument("--allow-root", metavar="DIR", type=Path, help="weights may lie behind links, below DIR")
     parser.add_argument("--pictures", metavar="DIR", type=Path, help="write pictures and their CSV files there")
-    return parser.parse_args(words)
+    return parser.parse_args(joined(words))
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Tell of each file; `words` are the command line's unless given."""
-    options = arguments(words)
+    options = arguments(sys.argv[1:] if words is None else words)
 
     from analysis.measures import chosen
     from analysis.sparsity_output import OUTPUT

@@ -5,16 +5,18 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.baselines import baselines, indistinguishable
 from analysis.measures import Measure, Value
 from analysis.sparsity import Described, DescribedFile
-from analysis.text import MISSING
-from analysis.weights.equation import Proof
+
+if TYPE_CHECKING:
+    from analysis.weights.equation import Proof
 
 COLUMNS = ("model", "seed", "layer", "out_features", "in_features", "measure", "value", "reason", "verified")
 """Those of report/sparsity.csv and `verified`."""
+MISSING = "-"
 SHOWN = 3
 """Nodes that were skipped for the same reason and are named."""
 SIDE_BY_SIDE = 6
@@ -184,7 +186,7 @@ def skipped(file: DescribedFile) -> Iterator[str]:
         yield f"skipped {len(nodes)} {operator} ({', '.join(nodes[:SHOWN])}{more}): {reason}"
 
 
-def verified(proof: Proof | None) -> str:
+def verified(proof: "Proof | None") -> str:
     """ "yes", "no", "not tried: ..." where ONNX Runtime could not be asked, or "" where it was not."""
     if proof is None:
         return ""
