@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from analysis.weights.matrices import Matrix, Quantisation
-from analysis.weights.tensors import Held, Opened, Source
+from analysis.weights.tensors import Held, Opened, Source, shape_of
 from study.errors import one_line
 
 STANDARD = ("", "ai.onnx")
-MOST_PRODUCT = 2**33
-"""Multiplications of one constant product."""
+MOST_PRODUCT, MOST_SLOW_PRODUCT = 2**33, 2**28
+"""Multiplications of one constant product; of one of a type that numpy multiplies by itself, number by number."""
+SLOW = {"Erf": 32, "GatherElements": 8, "ScatterElements": 32, "ScatterND": 64}
+"""Elements that one of these counts as: onnx's evaluator goes through them in Python."""
+ASKED, EVALUATED = 2**10, 2**13
+"""Elements that it counts as to infer the shape of a node, for each input, and to evaluate one: a millisecond."""
+OLDEST_OPSET = 7
+"""Before it, operators broadcast by other rules, which onnx's evaluator does not know, whatever shapes it infers."""
 RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 COMPUTED = frozenset(
     """
@@ -33,6 +39,10 @@ COMPUTED = frozenset(
     """.split()  # noqa: SIM905
 )
 """Operators whose results are the same at every call; with all their inputs constant they are computed."""
+
+PLAIN = [getattr(onnx.AttributeProto, kind) for kind in ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS")]
+"""Types of attributes that such an operator has."""
+NO_NUMBERS = [getattr(onnx.TensorProto, kind) for kind in ("UNDEFINED", "STRING", "COMPLEX64", "COMPLEX128")]
 
 
 @dataclass(frozen=True)
@@ -74,13 +84,22 @@ class Constant:
 
 @dataclass
 class Pending:
-    """A node with constant inputs alone, whose outputs nobody has asked for yet."""
+    """A node with constant inputs alone, whose outputs nobody has asked for yet, and the body it is in."""
 
+    scope: "Scope"
     node: onnx.NodeProto
     attributes: Mapping[str, onnx.AttributeProto]
     inputs: Sequence["Known | None"]
     results: dict[str, Constant] | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a node makes of constants, by the name it has there; a function may call it something else."""
+
+    pending: Pending
+    name: str
 
 
 @dataclass(frozen=True)
@@ -90,7 +109,7 @@ class Opaque:
     reason: str
 
 
-Known = Constant | Literal | Pending | Opaque
+Known = Constant | Literal | Output | Opaque
 Attributes = Mapping[str, onnx.AttributeProto]
 
 
@@ -103,6 +122,11 @@ class Scope:
     key: object = None
     outer: "Scope | None" = None
     values: dict[str, Known] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """Of the standard operators here."""
+        return self.opsets.get("", 1)
 
     def known(self, name: str) -> Known | None:
         """What is known of a constant; None of one that is computed from the model's inputs."""
@@ -118,15 +142,20 @@ class Scope:
         if node.op_type == "Constant" and node.domain in STANDARD:
             passed = any(attribute.ref_attr_name for attribute in node.attribute)  # by each call of a function
             key = object() if passed else (self.key, *node.output)
-            self.values.update(dict.fromkeys(node.output[:1], _constant(attributes, key)))
+            constant = _constant(attributes, key)
+            if isinstance(constant, Constant):
+                self.opened.compute(constant.source.size, "a Constant")
+            self.values.update(dict.fromkeys(node.output[:1], constant))
             return
         inputs = [self.known(name) if name else None for name in node.input]
         if not node.input or any(name and known is None for name, known in zip(node.input, inputs, strict=True)):
             return
-        known: Known = Pending(node, attributes, inputs)
         if node.domain not in STANDARD or node.op_type not in COMPUTED:
-            known = Opaque(f"it is made from constants by {node.op_type}, which is not computed here")
-        self.values.update({name: known for name in node.output if name})
+            opaque = Opaque(f"it is made from constants by {node.op_type}, which is not computed here")
+            self.values.update({name: opaque for name in node.output if name})
+            return
+        pending = Pending(self, node, attributes, inputs)
+        self.values.update({name: Output(pending, name) for name in node.output if name})
 
     def constant(self, name: str) -> Constant | None:
         """The constant called `name`, None if there is none.
@@ -151,14 +180,16 @@ class Scope:
             raise UnreadableError(known.reason)
         if isinstance(known, Literal):
             return replace(self._stored(known, name), names=(name,), literal=known.key)
-        if known.results is None and not known.reason:
+        pending = known.pending
+        if pending.results is None and not pending.reason:
             try:
-                known.results = self._compute(known)
+                pending.results = pending.scope._compute(pending)
             except UnreadableError as error:
-                known.reason = str(error)
-        if known.results is None:
-            raise UnreadableError(known.reason)
-        return replace(known.results[name], names=(name, *known.results[name].names))
+                pending.reason = str(error)
+        if pending.results is None or known.name not in pending.results:
+            raise UnreadableError(pending.reason or f"{pending.node.op_type} does not make it")
+        found = pending.results[known.name]
+        return replace(found, names=(name, *found.names))
 
     def _compute(self, pending: Pending) -> dict[str, Constant]:
         node = pending.node
@@ -196,7 +227,7 @@ class Scope:
         if node.op_type == "Cast":
             return constant if _keeps_values(constant, attributes) else None
         if node.op_type == "Transpose" and rank == 2:
-            order = list(attributes["perm"].ints) if "perm" in attributes else [1, 0]
+            order = list(attributes["perm"].ints[:3]) if "perm" in attributes else [1, 0]
             if order == [0, 1]:
                 return constant
             if order == [1, 0]:
@@ -223,7 +254,8 @@ class Scope:
         """The shape behind a node that changes nothing else; None if onnx cannot tell."""
         arrays = [None, *(None if constant is None else self._array(constant) for constant in inputs[1:])]
         assert inputs[0] is not None
-        (found,) = self._sizes(node, attributes, arrays, {0: (inputs[0].shape, np.dtype(np.float32))}) or [None]
+        plain = self._plain(node, attributes)
+        (found,) = self._sizes(plain, arrays, {0: (inputs[0].shape, np.dtype(np.float32))}) or [None]
         return found if found is not None and prod(found) == prod(inputs[0].shape) else None
 
     def _array(self, constant: Constant) -> NDArray[Any]:
@@ -239,14 +271,11 @@ class Scope:
 
     def _sizes(
         self,
-        node: onnx.NodeProto,
-        attributes: Attributes,
+        plain: onnx.NodeProto,
         arrays: Sequence[NDArray[Any] | None],
         shapes: Mapping[int, tuple[tuple[int, ...], np.dtype[Any]]] | None = None,
     ) -> list[tuple[int, ...] | None]:
         """The shapes of a node's outputs, as onnx infers them from those of its inputs and the values of small ones."""
-        plain = _plain(node, attributes)
-        version = self.opsets.get("", self.opsets.get("ai.onnx", 1))
         types, data = {}, {}
         for index, name in enumerate(plain.input):
             array = arrays[index]
@@ -258,12 +287,12 @@ class Scope:
                 shape, dtype = shapes[index]
                 types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)
         try:
-            schema = defs.get_schema(node.op_type, version, "")
+            schema = defs.get_schema(plain.op_type, self.version, "")
             found = shape_inference.infer_node_outputs(
-                schema, plain, types, input_data=data, opset_imports=[helper.make_opsetid("", version)]
+                schema, plain, types, input_data=data, opset_imports=[helper.make_opsetid("", self.version)]
             )
         except Exception as error:  # whatever onnx's C++ throws at a node that it cannot follow
-            raise UnreadableError(f"{node.op_type} cannot be computed: {one_line(error, 100)}") from None
+            raise UnreadableError(f"{plain.op_type} cannot be computed: {one_line(error, 100)}") from None
         return [_shape(found[name]) if name in found else None for name in plain.output if name]
 
     def _evaluated(
@@ -271,40 +300,62 @@ class Scope:
     ) -> Sequence[NDArray[Any]]:
         from onnx.reference import ReferenceEvaluator  # takes its time, and is rarely needed
 
-        plain = _plain(node, attributes)
-        for shape in self._sizes(node, attributes, arrays):
+        if self.version < OLDEST_OPSET:
+            raise UnreadableError(f"it is made by {node.op_type} of opset {self.version}, which is not computed here")
+        plain = self._plain(node, attributes)
+        for shape in self._sizes(plain, arrays):
             if shape is None:
                 raise UnreadableError(f"it is made by {node.op_type}, and onnx cannot tell how large it is")
-            self.opened.compute(prod(shape), f"a {node.op_type} of shape {list(shape)}")
-            if node.op_type in ("MatMul", "Gemm"):
-                left = arrays[0]
-                inner = 1 if left is None or not left.ndim else max(left.shape)
-                if prod(shape) * inner > MOST_PRODUCT:
+            elements = EVALUATED + prod(shape) * SLOW.get(node.op_type, 1)
+            self.opened.compute(elements, f"a {node.op_type} of shape {list(shape)}")
+            left = arrays[0]
+            if node.op_type in ("MatMul", "Gemm") and left is not None:
+                most = MOST_PRODUCT if left.dtype in (np.float32, np.float64) else MOST_SLOW_PRODUCT
+                if prod(shape) * max(left.shape, default=1) > most:
                     raise UnreadableError(f"it is a constant product of shape {list(shape)}: too much to compute")
         feeds = {name: array for name, array in zip(plain.input, arrays, strict=True) if name and array is not None}
         values = [onnx.ValueInfoProto(name=name) for name in feeds]
         graph = helper.make_graph([plain], "constant", values, [onnx.ValueInfoProto(name=n) for n in plain.output if n])
-        version = self.opsets.get("", self.opsets.get("ai.onnx", 1))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.version)])
         try:
             with np.errstate(all="ignore"):
                 return [np.asarray(each) for each in ReferenceEvaluator(model).run(None, feeds)]
         except Exception as error:  # the evaluator asserts and raises all kinds
             raise UnreadableError(f"{node.op_type} cannot be computed: {one_line(error, 100)}") from None
 
+    def _plain(self, node: onnx.NodeProto, attributes: Attributes) -> onnx.NodeProto:
+        """The node with its attributes' values, where a function's refer to its call; its inputs and outputs renamed.
+
+        A name may come twice, and an infinite loop of names is not to be had from new ones.
+        """
+        names = [f"in{index}" if name else "" for index, name in enumerate(node.input)]
+        outputs = [f"out{index}" if name else "" for index, name in enumerate(node.output)]
+        self.opened.compute(ASKED * (1 + len(names)), f"what {node.op_type} makes of constants")
+        plain = helper.make_node(node.op_type, names, outputs)
+        for name, attribute in attributes.items():
+            if attribute.type not in PLAIN or attribute.t.data_location == onnx.TensorProto.EXTERNAL:
+                raise UnreadableError(f"it is made by {node.op_type} with {name!r}, which is not computed here")
+            copy = onnx.AttributeProto()
+            copy.CopyFrom(attribute)
+            copy.name, copy.ref_attr_name = name, ""
+            plain.attribute.append(copy)
+        self.opened.compute(plain.ByteSize(), f"the attributes of {node.op_type}")
+        return plain
+
     def _stored(self, literal: Literal, name: str) -> Constant:
         if isinstance(literal.tensor, onnx.SparseTensorProto):
             return self._sparse(literal.tensor, literal.key, name)
         source = self.opened.source(literal.tensor, literal.key)
-        return Constant(source, tuple(literal.tensor.dims), literal.tensor.name or name)
+        return Constant(source, shape_of(literal.tensor), literal.tensor.name or name)
 
     def _sparse(self, tensor: onnx.SparseTensorProto, key: object, name: str) -> Constant:
-        shape = tuple(tensor.dims)
-        if not shape or min(shape) < 0:
-            raise ValueError(f"sparse tensor {name!r} has the shape {list(shape)}")
-        self.opened.compute(prod(shape), f"the sparse tensor {name!r} of shape {list(shape)}")
-        stored = self.opened.source(tensor.values, key)
-        indices = self.opened.source(tensor.indices, key).read(0, prod(tensor.indices.dims)).astype(np.int64)
+        shape = shape_of(tensor)
+        stored, places = (self.opened.source(part, (key, part.name)) for part in (tensor.values, tensor.indices))
+        if not shape or places.dtype != np.int64:
+            raise ValueError(f"sparse tensor {name!r} of shape {list(shape)} with places of type {places.dtype.name}")
+        elements = prod(shape) + stored.size + places.size
+        self.opened.compute(elements, f"the sparse tensor {name!r} of shape {list(shape)}")
+        indices = places.read(0, places.size)
         if tensor.indices.dims[1:]:
             indices = np.ravel_multi_index(tuple(indices.reshape(tuple(tensor.indices.dims)).T), shape)
         if indices.size != stored.size:
@@ -376,24 +427,11 @@ def _keeps_values(constant: Constant, attributes: Attributes) -> bool:
     return source.itemsize * 8 <= exact or (source.kind not in "iu" and source.itemsize <= target.itemsize)
 
 
-def _plain(node: onnx.NodeProto, attributes: Attributes) -> onnx.NodeProto:
-    """The node with its attributes' values, where a function's refer to its call; its inputs and outputs renamed.
-
-    A name may come twice, and an infinite loop of names is not to be had from new ones.
-    """
-    names = [f"in{index}" if name else "" for index, name in enumerate(node.input)]
-    outputs = [f"out{index}" if name else "" for index, name in enumerate(node.output)]
-    plain = helper.make_node(node.op_type, names, outputs)
-    for name, attribute in attributes.items():
-        copy = onnx.AttributeProto()
-        copy.CopyFrom(attribute)
-        copy.name, copy.ref_attr_name = name, ""
-        plain.attribute.append(copy)
-    return plain
-
-
 def _shape(found: onnx.TypeProto) -> tuple[int, ...] | None:
+    """Of a tensor of numbers; None if it is not known, or wrong."""
     sizes = found.tensor_type.shape.dim
-    if not found.tensor_type.HasField("shape") or not all(size.HasField("dim_value") for size in sizes):
+    if not found.tensor_type.HasField("shape") or any(size.dim_value < 0 for size in sizes):
+        return None
+    if not all(size.HasField("dim_value") for size in sizes) or found.tensor_type.elem_type in NO_NUMBERS:
         return None
     return tuple(size.dim_value for size in sizes)

@@ -11,6 +11,10 @@ from pathlib import Path
 
 from study.errors import StudyError
 
+LONGEST = 4096
+"""Characters of a path: Linux's own limit."""
+LONGEST_SHOWN = 100
+
 
 @dataclass(frozen=True)
 class Place:
@@ -28,12 +32,15 @@ class Place:
             StudyError: the file has changed since it was first seen.
         """
         content = bytearray(count)
-        with _open(self.path) as file:
-            if _identity(os.fstat(file.fileno())) != self.identity:
-                raise StudyError(f"{self.path} was changed while it was read; run it again")
-            file.seek(self.offset + start)
-            if file.readinto(content) != count:
-                raise StudyError(f"{self.path} was changed while it was read; run it again")
+        try:
+            with _open(self.path) as file:
+                same = _identity(os.fstat(file.fileno())) == self.identity
+                file.seek(self.offset + start)
+                same = same and file.readinto(content) == count
+        except OSError as error:
+            raise StudyError(f"{self.path} cannot be read any more: {error.strerror or error}") from None
+        if not same:
+            raise StudyError(f"{self.path} was changed while it was read; run it again")
         return content
 
 
@@ -84,12 +91,16 @@ def beside(model: Path, location: str, root: Path | None) -> File:
     """
     folder = model.parent.resolve()
     remedy = "copy the weights beside the model (`cp -L`), or name the folder they may lie in with --allow-root DIR"
-    if not location or "\0" in location or Path(location).is_absolute():
-        raise StudyError(f"{model}: expected weights in a file beside the model, found {location!r}; {remedy}")
-    path = (folder / location).resolve()
+    if not location or len(location) > LONGEST or "\0" in location or Path(location).is_absolute():
+        found = repr(location[:LONGEST_SHOWN])
+        raise StudyError(f"{model}: expected weights in a file beside the model, found {found}; {remedy}")
+    try:
+        path = (folder / location).resolve()
+    except RuntimeError:
+        raise StudyError(f"{model}: expected weights in a file, found links in a circle at {location!r}") from None
     if not path.is_relative_to(root.resolve() if root else folder):
         where = f"below {root}" if root else "in the folder of the model"
-        raise StudyError(f"{model}: expected weights {where}, found {location!r} at {path}; {remedy}")
+        raise StudyError(f"{model}: expected weights {where}, found {location!r} at {str(path)!r}; {remedy}")
     if root is None and path != Path(os.path.normpath(folder / location)):
         raise StudyError(f"{model}: expected weights in a plain file, found the link {location!r}; {remedy}")
     try:
@@ -99,7 +110,7 @@ def beside(model: Path, location: str, root: Path | None) -> File:
             )
         return plain(path)
     except FileNotFoundError:
-        raise StudyError(f"{model}: its weights are missing: {path}; put that file there") from None
+        raise StudyError(f"{model}: its weights are missing: {str(path)!r}; put that file there") from None
 
 
 def _open(path: Path) -> BufferedReader:

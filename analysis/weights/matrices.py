@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from typing import Any, overload
 
 import numpy as np
@@ -20,6 +22,12 @@ class Quantisation:
     scale: NDArray[Any]
     zero: NDArray[Any] | None = None
     repeat: tuple[int, int] = (1, 1)
+
+    @cached_property
+    def key(self) -> object:
+        """Equal for the same scales and zero points; these may be many, and asked for by many layers."""
+        parts = [self.scale] if self.zero is None else [self.scale, self.zero]
+        return self.repeat, *((part.shape, sha256(part.tobytes()).digest()) for part in parts)
 
     @property
     def transposed(self) -> "Quantisation":
@@ -73,9 +81,7 @@ class Matrix:
     @property
     def key(self) -> object:
         """Equal for matrices of the same values."""
-        q = self.quantisation
-        scaled = q and (q.scale.tobytes(), None if q.zero is None else q.zero.tobytes(), q.repeat)
-        return self.source.key, self.rows, self.columns, scaled, self.alpha
+        return self.source.key, self.rows, self.columns, self.quantisation and self.quantisation.key, self.alpha
 
     def blocks(self) -> "Blocks":
         """The values in stored order, block by block."""
@@ -116,8 +122,8 @@ class Blocks(Sequence[NDArray[Any]]):
 
     @property
     def rows(self) -> int:
-        """Rows of a block, a multiple of four where there are several."""
-        rows = BLOCK // max(1, self.matrix.columns)
+        """Rows of a block, a multiple of four where there are several; what lies between them is read too."""
+        rows = BLOCK // max(1, self.matrix.pitch)
         return max(1, rows - rows % 4 if rows > 4 else rows)
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ import onnx
 
 from analysis.weights.constants import STANDARD, Attributes, Constant, Literal, Scope, linear
 from analysis.weights.matrices import Matrix, Quantisation
-from analysis.weights.tensors import Held, Stored
+from analysis.weights.tensors import MOST_AXES, Held, Stored
 
 MICROSOFT, LEARNING = "com.microsoft", "ai.onnx.ml"
 
@@ -140,6 +140,8 @@ def matmul_nbits(site: Site) -> Product:
         zero = np.full((1, 1), 2 ** (bits - 1), np.float32)
     elif zero.dtype == np.uint8:
         zero = _unpacked(zero.reshape(rows, -1), bits)[:, :blocks]
+    if zero.size not in (1, rows * blocks):
+        raise ValueError(f"MatMulNBits {site.node.name!r} has {zero.size} zero points for {rows} x {blocks} blocks")
     quantisation = Quantisation(
         scale.reshape(rows, blocks).astype(np.float32),
         zero.reshape(-1, blocks if zero.size > 1 else 1).astype(np.float32),
@@ -170,6 +172,7 @@ def convolution(site: Site) -> Product:
 def learned(site: Site) -> Product:
     """scikit-learn's linear models: the coefficients are an attribute, a row an output."""
     given = site.attributes["coefficients"].floats if "coefficients" in site.attributes else []
+    site.scope.opened.compute(len(given), "coefficients")
     coefficients = np.array(given, np.float32)
     if site.node.op_type == "LinearRegressor":
         rows = site.attributes["targets"].i if "targets" in site.attributes else 1
@@ -326,9 +329,10 @@ def _with(constant: Constant, scale: np.ndarray, zero: np.ndarray | None, axis: 
 
 def _scale_behind(site: Site) -> np.ndarray | None:
     """The weight's scale as ONNX Runtime's quantiser leaves it: result, Cast, Mul by Mul(scale of A, scale of B)."""
-    for cast in site.consumers(site.node.output[0]):
-        for mul in site.consumers(cast.output[0]) if cast.op_type == "Cast" and cast.output else ():
-            for name in mul.input if mul.op_type == "Mul" else ():
+    few = 8  # of one consumer each, as the quantiser writes it; a hostile file has thousands of thousands
+    for cast in site.consumers(site.node.output[0])[:few]:
+        for mul in site.consumers(cast.output[0])[:few] if cast.op_type == "Cast" and cast.output else ():
+            for name in mul.input[:few] if mul.op_type == "Mul" else ():
                 factors = site.producer(name)
                 if name != cast.output[0] and factors is not None and factors.op_type == "Mul":
                     found = [array for factor in factors.input if (array := site.scope.array(factor)) is not None]
@@ -340,7 +344,7 @@ def _scale_behind(site: Site) -> np.ndarray | None:
 def _covers(site: Site, kernel: Sequence[int]) -> bool:
     """Whether the kernel is as large as the map it is laid over, once and without padding."""
     if any(
-        site.attributes[name].ints and set(site.attributes[name].ints) != {value}
+        site.attributes[name].ints and set(site.attributes[name].ints[: 2 * MOST_AXES]) != {value}
         for name, value in (("pads", 0), ("dilations", 1))
         if name in site.attributes
     ):

@@ -4,7 +4,7 @@ A large tensor lies in the model's file or in one beside it and is read when it 
 was computed, is held in memory.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
 """Types of which several share a byte, the first in the lowest bits."""
 MOST_COMPUTED = 2**26
 """Elements, of all values together, that are made from what a file holds: a hundred bytes can ask for 160 GB."""
+MOST_AXES = 64
+"""numpy's own limit."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Opened:
     allow_root: Path | None = None
     computed: int = 0
     beside: dict[str, File] = field(default_factory=dict)
+    held: dict[int, tuple[onnx.TensorProto, Held]] = field(default_factory=dict)
 
     def compute(self, elements: int, what: str) -> None:
         """Take note that so many elements are about to be made.
@@ -107,12 +110,13 @@ class Opened:
             StudyError: it lies where it may not, or its file is missing.
         """
         dtype = _dtype(tensor)
-        if min(tensor.dims, default=0) < 0:
-            raise ValueError(f"tensor {tensor.name!r} has the shape {list(tensor.dims)}")
-        size = prod(tensor.dims)
+        size = prod(shape_of(tensor))
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            array = numpy_helper.to_array(tensor).reshape(-1)
-            return Held(array if array.dtype.isbuiltin == 1 else _widened(array), dtype, key)
+            if id(tensor) not in self.held:  # to decode it takes long, and a thousand nodes may ask for it
+                array = numpy_helper.to_array(tensor).reshape(-1)
+                held = Held(array if array.dtype.isbuiltin == 1 else _widened(array), dtype, key)
+                self.held[id(tensor)] = (tensor, held)
+            return replace(self.held[id(tensor)][1], key=key)
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location, needed = entries.get("location", ""), (size * BITS.get(dtype.name, dtype.itemsize * 8) + 7) // 8
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or needed)
@@ -123,6 +127,18 @@ class Opened:
         if location not in self.beside:
             self.beside[location] = beside(self.file.path, location, self.allow_root)
         return Stored(self.beside[location].place(offset, length), dtype, size)
+
+
+def shape_of(tensor: onnx.TensorProto | onnx.SparseTensorProto) -> tuple[int, ...]:
+    """
+    Raises:
+        ValueError: no array can have this shape.
+    """
+    most = 2**59  # elements of eight bytes that can be addressed
+    wrong = len(tensor.dims) > MOST_AXES or min(tensor.dims, default=0) < 0
+    if wrong or prod(max(size, 1) for size in tensor.dims) > most:
+        raise ValueError(f"a tensor of the shape {list(tensor.dims[: MOST_AXES + 1])}")
+    return tuple(tensor.dims)
 
 
 def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:
