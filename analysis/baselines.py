@@ -75,8 +75,12 @@ def baselines(measure: Measure, n: float) -> dict[str, Baseline]:
 
 
 def indistinguishable(value: float, measure: Measure, n: int) -> list[str]:
-    """The kinds of noise whose baseline lies within two deviations of `value`, found for `n` weights."""
-    return [kind for kind, of in baselines(measure, n).items() if abs(value - of.value) <= 2 * of.deviation]
+    """The kinds of noise whose baseline lies within two deviations of `value`, found for `n` weights.
+
+    Noise that never spreads, as in its share of exact zeros, is not among them: not to differ from it says nothing.
+    """
+    found = baselines(measure, n).items()
+    return [kind for kind, of in found if of.deviation and abs(value - of.value) <= 2 * of.deviation]
 
 
 def _ratio(
@@ -97,3 +101,19 @@ def _ratio(
 def references(measures: Iterable[Measure]) -> dict[str, dict[str, float]]:
     """What each measure tends to for each kind of noise as N grows, by the measure's text and the kind."""
     return {str(measure): {kind: of.value for kind, of in baselines(measure, math.inf).items()} for measure in measures}
+
+
+def table(measures: Iterable[Measure], sizes: Iterable[int]) -> list[dict[str, str]]:
+    """A row a number of weights: what noise has, and its standard deviation, for each measure and kind of noise."""
+    spreading = [measure for measure in measures if any(of.deviation for of in baselines(measure, 2).values())]
+    return [
+        {
+            "weights": f"{n:,}",
+            **{
+                f"{measure}, {kind}": f"{of.value:.4f} ± {of.deviation:.4f}"
+                for measure in spreading
+                for kind, of in baselines(measure, n).items()
+            },
+        }
+        for n in dict.fromkeys(sizes)
+    ]

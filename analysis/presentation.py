@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.baselines import indistinguishable
+from analysis.baselines import indistinguishable, table
 from analysis.headlines import WITHHELD
-from analysis.measures import parse
+from analysis.measures import Measure, parse
 from analysis.text import MISSING, TIMES, interval, number, runtime
 
 SETTINGS = ("seed", "threads", "mode", "device", "file")
@@ -112,7 +112,7 @@ def sparsity(frame: pd.DataFrame) -> pd.DataFrame:
         undefined = f" ({len(rows) - len(values)} undefined)" if len(values) < len(rows) else ""
         spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
         size = int(rows["out_features"].iloc[0] * rows["in_features"].iloc[0])
-        alike = [set(indistinguishable(value, parse(measure)[0], size)) for value in values]
+        alike = [set(indistinguishable(value, _parsed(measure), size)) for value in values]
         noise = "".join(f" ≈ {kind}" for kind in sorted(set.intersection(*alike)))
         return number(values.mean(), ".3g" if abs(values.mean()) >= 1 else ".3f") + spread + undefined + noise
 
@@ -122,6 +122,16 @@ def sparsity(frame: pd.DataFrame) -> pd.DataFrame:
         measures = {measure(str(name)): cell(str(name), part) for name, part in rows.groupby("measure", sort=False)}
         texts.append({"model": model, "layer": layer, f"weights (out {TIMES} in)": shape, **measures})
     return pd.DataFrame(texts)
+
+
+def noise(frame: pd.DataFrame) -> pd.DataFrame:
+    """What noise of as many weights as each layer has would have of the measures, with its standard deviation."""
+    sizes = sorted({int(n) for n in frame["out_features"] * frame["in_features"] if n > 1}, reverse=True)
+    return pd.DataFrame(table(map(_parsed, dict.fromkeys(frame["measure"])), sizes))
+
+
+def _parsed(text: str) -> Measure:
+    return parse(text)[0]
 
 
 def latency(frame: pd.DataFrame) -> pd.DataFrame:

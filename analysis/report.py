@@ -61,7 +61,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
             write_bytes(folder / f"{name}{suffix}", data)
             yield folder / f"{name}{suffix}"
 
-    write_text(folder / "index.html", page(study, frames, facts, pictures, noise))
+    write_text(folder / "index.html", page(study, frames, facts, pictures))
     yield folder / "index.html"
 
 
@@ -88,12 +88,8 @@ def page(
     frames: dict[str, pd.DataFrame],
     facts: list[str],
     pictures: dict[str, bytes],
-    noise: dict[str, dict[str, float]],
 ) -> str:
-    """The report as one HTML page without scripts or anything outside of it.
-
-    `pictures` are SVG files by name, `noise` the references of each measure of sparsity.
-    """
+    """The report as one HTML page without scripts or anything outside of it; `pictures` are SVG files by name."""
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
     )
@@ -110,7 +106,7 @@ def page(
         "verdicts": list(sentences.verdicts(study.baseline, frames["summary"])),
         "speedups": list(sentences.speedups(frames["comparisons"])),
         "without_layers": [model for model in study.models if model not in with_layers],
-        "noise": {presentation.measure(name): values for name, values in noise.items() if values},
+        "noise": presentation.noise(frames["sparsity"]),
         "unsparse": list(sentences.without_zeros(study, frames["sparsity"])),
         "settings": {name: presentation.common_settings(frames[name]) for name in MEASURED},
         "environments": {stage: phrases for stage, phrases in environments.items() if phrases},

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.baselines import baselines, indistinguishable
-from analysis.measures import Measure, Value
+from analysis.baselines import baselines, indistinguishable, table
+from analysis.measures import MEASURES, Measure, Value
 from analysis.sparsity import Described, DescribedFile
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COLUMNS = ("model", "seed", "layer", "out_features", "in_features", "measure", "value", "reason", "verified")
 """Those of report/sparsity.csv and `verified`."""
 MISSING = "-"
+COMPARED = (MEASURES["hoyer"], MEASURES["gini"])
+"""Measures by which a layer is held against noise."""
 SHOWN = 3
 """Nodes that were skipped for the same reason and are named."""
 SIDE_BY_SIDE = 6
@@ -116,6 +118,9 @@ def as_table(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Ite
             yield ""
             for start in range(0, len(file.layers), SIDE_BY_SIDE):
                 yield _facts(file.layers[start : start + SIDE_BY_SIDE])
+        if noise := table(COMPARED, sorted({n for found in file.layers if (n := found.layer.weight.size) > 1})):
+            yield "\nNoise of as many weights, with its standard deviation:\n"
+            yield _grid(noise)
         notes = [*remarks(file, measures), *skipped(file)]
         if notes:
             yield ""
@@ -157,19 +162,19 @@ def remarks(file: DescribedFile, measures: Sequence[Measure]) -> Iterator[str]:
             yield f"{layer.name}: {', '.join(names)} undefined: {reason}."
         if found.proof and not found.proof.verified:
             yield f"{layer.name}: {'WRONG' if found.proof.verified is False else 'not proved'}: {found.proof.reason}."
-    for kind, names in noise(file, measures).items():
+    for kind, names in like_noise(file, measures).items():
         beginning = ", which is how torch.nn.Linear begins" if kind == "uniform" else ""
         yield f"Not distinguishable from {kind} noise{beginning}: {', '.join(names)}."
 
 
-def noise(file: DescribedFile, measures: Sequence[Measure]) -> Mapping[str, list[str]]:
+def like_noise(file: DescribedFile, measures: Sequence[Measure]) -> Mapping[str, list[str]]:
     """By kind of noise, the layers whose Hoyer and Gini both lie within two deviations of it."""
     alike: dict[str, list[str]] = {}
     for found in file.layers:
         kinds = [
             set(indistinguishable(value.value, measure, found.layer.weight.size))
             for measure, value in zip(measures, found.values, strict=True)
-            if measure.name in ("hoyer", "gini") and value.value is not None
+            if measure in COMPARED and value.value is not None
         ]
         for kind in sorted(set.intersection(*kinds) if kinds else ()):
             alike.setdefault(kind, []).append(found.layer.name)

@@ -281,6 +281,21 @@ class TestSparsity:
         assert "baseline,0,fc2,84,120,gini,,all weights are zero\n" in text
         assert "baseline,0,fc2,84,120,exact_zeros,1.0,\n" in text
 
+    def test_a_layer_trained_with_l1_that_has_no_exact_zero_is_remarked_on(self, tmp_path: Path) -> None:
+        weights = {"fc1": np.full((2, 3), 1e-7, np.float32), "fc2": np.eye(2, dtype=np.float32)}
+        for model in ("baseline", "l1-1e-3"):
+            write_run(Artifacts(tmp_path), model, 4, weights)
+        analyse(tmp_path, "--models", "baseline,l1-1e-3")
+        page = (tmp_path / "report" / "index.html").read_text()
+        assert page.count("and yet no weight of") == 1
+        assert "l1-1e-3: trained with L1, and yet no weight of fc1 is exactly zero (seed 4)" in page
+
+    def test_further_measures_are_told_and_drawn_where_asked_for(self, artifacts: Artifacts) -> None:
+        analyse(artifacts.root, "--models", "baseline", "--measure", "-lp(p=0.3),kappa4")
+        measures = {r["measure"] for r in rows(artifacts.root, "sparsity.csv")}
+        assert measures == {"hoyer", "gini", "pqi(p=1,q=2)", "exact_zeros", "-lp(p=0.3)", "kappa4"}
+        assert "kappa4" in (artifacts.report / "sparsity.svg").read_text()
+
     def test_a_study_without_any_fully_connected_layer_is_reported_on(self, tmp_path: Path) -> None:
         write_run(Artifacts(tmp_path), "gap", 0, {})
         analyse(tmp_path, "--models", "gap")
@@ -350,8 +365,8 @@ class TestPage:
         assert "The same in all rows: seed 0, threads 1, device cpu, file bench.json." in words
 
     def test_it_names_the_measures_as_elsewhere(self, text: str) -> None:
-        words = "".join(Page(text).texts)
-        assert "Gini 0.3333 (uniform), 0.4142 (normal), 0.5000 (Laplace); PQI (p = 1, q = 2) 0.1340 (uniform)" in words
+        words = "|".join(Page(text).texts)
+        assert "Gini|PQI (p = 1, q = 2)|share of exact zeros" in words
 
     def test_it_warns_states_the_machine_and_the_verdicts(self, text: str) -> None:
         words = "".join(Page(text).texts)

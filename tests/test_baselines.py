@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analysis.baselines import GINI, baselines, indistinguishable, references
+from analysis.baselines import GINI, baselines, indistinguishable, references, table
 from analysis.measures import ALWAYS, MEASURES, evaluate, parse
 
 N, DRAWS = 2000, 1200
@@ -70,9 +70,15 @@ def test_a_value_within_two_deviations_cannot_be_told_from_the_noise() -> None:
     assert indistinguishable(of.value + 2.1 * of.deviation, gini, n) == []
 
 
-def test_a_single_zero_tells_a_layer_from_noise() -> None:
-    assert indistinguishable(0.0, MEASURES["exact_zeros"], 100) == ["uniform", "normal", "Laplace"]
-    assert indistinguishable(0.01, MEASURES["exact_zeros"], 100) == []
+def test_what_never_spreads_in_noise_tells_nothing_of_being_like_it() -> None:
+    assert indistinguishable(0.0, MEASURES["exact_zeros"], 100) == []
+
+
+def test_the_table_has_a_row_a_number_of_weights_and_no_measure_that_never_spreads() -> None:
+    (row,) = table(ALWAYS, [840, 840])
+    assert row["weights"] == "840"
+    assert row["hoyer, normal"] == "0.2093 ± 0.0076"
+    assert {name.partition(",")[0] for name in row} == {"weights", "hoyer", "gini", "pqi(p=1"}
 
 
 @pytest.mark.parametrize("text", ["-l1", "u_theta", "H_S", "pq-mean(p=-0.5,q=2)"])

@@ -15,6 +15,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from analysis import sparsity
+from study.artifacts import check
 from tests.conftest import ROOT, Trained, run
 from tests.synthetic import save_graph, write_model
 
@@ -138,6 +139,12 @@ class TestCsv:
 
 
 class TestJson:
+    @pytest.mark.parametrize("words", [(), ("--facts", "--verify", "--measure", "all", "--shape", "image=2,4")])
+    def test_it_is_what_its_schema_says(
+        self, model: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+    ) -> None:
+        check(json.loads(told(capsys, model, "--format", "json", *words)), "sparsity/1", "standard output", "mend it")
+
     def test_a_measure_has_its_parameters_and_what_noise_would_have(
         self, model: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -149,6 +156,7 @@ class TestJson:
         assert by_name["gini"]["noise"]["uniform"]["value"] == pytest.approx(1 / 3)
         assert by_name["gini"]["noise"]["normal"]["deviation"] > 0
         assert by_name["exact_zeros"]["not_distinguishable_from"] == []
+        assert by_name["gini"]["not_distinguishable_from"] == ["normal", "Laplace"]  # 7 / 12, of 8 weights
 
     def test_a_layer_says_where_it_is_and_how_it_was_found(
         self, model: Path, capsys: pytest.CaptureFixture[str]
