@@ -1,0 +1,117 @@
+"""What it takes to read large weights: peak memory, and time beside reading and adding up the same bytes in numpy.
+
+    python -m analysis.large_files            576 MiB inside the model, 576 MiB beside it, 3 GiB inside it
+    python -m analysis.large_files --turns 9
+
+Each is a chain of 4096 x 4096 matrices of normal float32 numbers, written into a temporary folder. `python -m analysis
+sparsity` and numpy's `fromfile(...).sum()` are run in turns, in fresh processes, with the file in the page cache.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from study.errors import exit_with
+
+WIDTH = 4096
+FILES = {"inside the model": 9, "beside the model": 9, "inside a larger model": 48}
+"""Where the weights are, and how many matrices of 64 MiB."""
+
+PLAIN = "import numpy, sys; numpy.fromfile(sys.argv[1], numpy.float32, offset=int(sys.argv[2])).sum()"
+OURS = "from analysis import sparsity; import sys; sparsity.main([sys.argv[1], '--format', 'csv'])"
+TIMED = """
+import time; started = time.perf_counter()
+{}
+print(time.perf_counter() - started, open("/proc/self/status").read().split("VmHWM:")[1].split()[0], file=sys.stderr)
+"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Write the files, measure, and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.large_files", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--turns", metavar="N", type=int, default=5, help="of each command (5)")
+    options = parser.parse_args(words)
+
+    from study.environment import environment
+
+    found = environment()
+    versions = ", ".join(f"{name} {found['packages'][name]}" for name in ("numpy", "onnx"))
+    print(f"{found['cpu']}, {found['cores']} cores; Python {found['python']}, {versions}; n = {options.turns}")
+    print(f"{'weights':<24}{'MiB':>6}{'peak MiB':>10}{'seconds':>9}{'numpy':>9}{'ratio':>7}")
+    with tempfile.TemporaryDirectory() as folder:
+        for place, matrices in FILES.items():
+            path, data = write(Path(folder), matrices, beside=place.startswith("beside"))
+            offset = str(data.stat().st_size - matrices * WIDTH * WIDTH * 4)
+            ours, plain, peaks = [], [], []
+            for _ in range(options.turns):
+                seconds, peak = run(OURS, str(path))
+                ours.append(seconds)
+                peaks.append(peak)
+                plain.append(run(PLAIN, str(data), offset)[0])
+            ratio = median(a / b for a, b in zip(ours, plain, strict=True))
+            size = matrices * WIDTH * WIDTH * 4 // 2**20
+            print(f"{place:<24}{size:>6}{max(peaks):>10.0f}{median(ours):>9.2f}{median(plain):>9.2f}{ratio:>7.2f}")
+            data.unlink()
+    return 0
+
+
+def write(folder: Path, matrices: int, beside: bool) -> tuple[Path, Path]:
+    """A model of so many matrices, its weights in it or in a file beside it; its path and that of the weights.
+
+    The model is written field by field, for onnx itself makes none that is larger than 2 GiB.
+    """
+    import numpy as np
+    import onnx
+    from onnx import helper
+
+    nodes = [helper.make_node("Gemm", [f"x{i}", f"fc{i}.weight"], [f"x{i + 1}"], transB=1) for i in range(matrices)]
+    ends = [helper.make_tensor_value_info(f"x{i}", onnx.TensorProto.FLOAT, ["n", WIDTH]) for i in (0, matrices)]
+    graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:])
+    size = WIDTH * WIDTH * 4
+    heads = []
+    for i in range(matrices):
+        tensor = onnx.TensorProto(name=f"fc{i}.weight", data_type=onnx.TensorProto.FLOAT, dims=[WIDTH, WIDTH])
+        if beside:
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in (("location", "model.data"), ("offset", i * size), ("length", size)):
+                tensor.external_data.add(key=key, value=str(value))
+        head = tensor.SerializeToString() + (b"" if beside else b"\x4a" + _varint(size))  # field 9: raw_data
+        heads.append(b"\x2a" + _varint(len(head) + (0 if beside else size)) + head)  # field 5 of a graph: initializer
+    rest = graph.SerializeToString()
+    length = len(rest) + sum(map(len, heads)) + (0 if beside else matrices * size)
+    model = helper.make_model(onnx.GraphProto(), opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    model.ClearField("graph")
+    path = folder / "model.onnx"
+    data = folder / "model.data" if beside else path
+    random = np.random.default_rng(0)
+    with path.open("wb") as file, data.open("wb") if beside else Path(os.devnull).open("wb") as other:
+        file.write(model.SerializeToString() + b"\x3a" + _varint(length) + rest)  # field 7 of a model: graph
+        for head in heads:
+            file.write(head)
+            (other if beside else file).write(random.standard_normal(size // 4, dtype=np.float32).tobytes())
+    return path, data
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+def run(script: str, *words: str) -> tuple[float, float]:
+    """Seconds from the first import to the end, and the peak memory in MiB, of a script in a fresh process."""
+    command = [sys.executable, "-c", TIMED.format(script), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, kibibytes = done.stderr.split()[-2:]
+    return float(seconds), int(kibibytes) / 1024
+
+
+if __name__ == "__main__":
+    exit_with(main)
