@@ -49,14 +49,20 @@ def test_module_imports_no_torch(module: str) -> None:
     assert "torch" not in modules_after(f"import {module}")
 
 
-@pytest.mark.parametrize("stage", ["train", "export", "analysis", "train.throughput"])
-def test_help_imports_no_torch(stage: str) -> None:
+@pytest.mark.parametrize("module", ["analysis.weights.layers", "analysis.measures"])
+def test_reading_weights_needs_no_engine_and_no_tables(module: str) -> None:
+    assert not modules_after(f"import {module}") & {"torch", "onnxruntime", "pandas", "matplotlib", "scipy"}
+
+
+@pytest.mark.parametrize("command", ["train", "export", "analysis", "analysis sparsity", "train.throughput"])
+def test_help_imports_no_torch(command: str) -> None:
+    stage = command.split()[0]
     script = f"""
 import contextlib, io, runpy
-sys.argv = [{stage!r}, "--help"]
+sys.argv = {[*command.split(), "--help"]!r}
 with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
     runpy.run_module({stage!r}, run_name="__main__")
-assert "usage: python -m {stage}" in shown.getvalue()
+assert "usage: python -m {command}" in shown.getvalue()
 """
     heavy = {"torch", "pandas", "matplotlib", "onnx", "onnxruntime"}
     assert not modules_after(script) & heavy
