@@ -100,7 +100,8 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     inputs.mark.unlink(missing_ok=True)
     for path in write(study, inputs.artifacts.report, measures):
         print(f"wrote {path}")
-    write_text(inputs.mark, fingerprint + "\n")
+    if not unmeasured:  # otherwise the next report tries again
+        write_text(inputs.mark, fingerprint + "\n")
 
 
 if __name__ == "__main__":

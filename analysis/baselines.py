@@ -36,6 +36,8 @@ MOMENTS: dict[str, Callable[[float], float]] = {
     "Laplace": lambda p: math.gamma(p + 1),
 }
 """E X^p, p > -1, of each kind of noise: of |w| for w uniform on [-1, 1], standard normal, Laplace with scale 1."""
+FEWEST = 100
+"""Weights from which on the forms below hold to a few per cent; of fewer nothing is said."""
 GINI = {
     "uniform": (1 / 3, 8 / 135),
     "normal": (math.sqrt(2) - 1, math.pi * (5 / 3 - math.sqrt(2)) + 4 * (math.sqrt(3) - math.sqrt(2)) - 2),
@@ -55,7 +57,7 @@ class Baseline:
 def baselines(measure: Measure, n: float) -> dict[str, Baseline]:
     """The baseline of each kind of noise for `n` weights, `math.inf` for the limit; none where no form is known."""
     name = measure.name
-    if n < 2:
+    if n < FEWEST:
         return {}
     if name == "gini":
         return {kind: Baseline(value, math.sqrt(variance / n)) for kind, (value, variance) in GINI.items()}
@@ -100,20 +102,30 @@ def _ratio(
 
 def references(measures: Iterable[Measure]) -> dict[str, dict[str, float]]:
     """What each measure tends to for each kind of noise as N grows, by the measure's text and the kind."""
-    return {str(measure): {kind: of.value for kind, of in baselines(measure, math.inf).items()} for measure in measures}
+    return {
+        str(measure): {kind: of.value for kind, of in baselines(measure, math.inf).items()}
+        for measure in measures
+        if spreads(measure)
+    }
+
+
+def spreads(measure: Measure) -> bool:
+    """Whether noise has more than one value of it: its share of exact zeros is 0 whatever is drawn."""
+    return any(of.deviation for of in baselines(measure, FEWEST).values())
 
 
 def table(measures: Iterable[Measure], sizes: Iterable[int]) -> list[dict[str, str]]:
     """A row a number of weights: what noise has, and its standard deviation, for each measure and kind of noise."""
-    spreading = [measure for measure in measures if any(of.deviation for of in baselines(measure, 2).values())]
+    spreading = [measure for measure in measures if spreads(measure)]
     return [
         {
             "weights": f"{n:,}",
             **{
-                f"{measure}, {kind}": f"{of.value:.4f} ± {of.deviation:.4f}"
+                f"{measure}, {kind}": f"{of.value:.4f} ± {of.deviation:.2g}"
                 for measure in spreading
                 for kind, of in baselines(measure, n).items()
             },
         }
         for n in dict.fromkeys(sizes)
+        if n >= FEWEST
     ]

@@ -5,6 +5,7 @@ any scale. Shares, rows and columns are of the matrix (out, in): a row is an out
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,17 +66,20 @@ class Facts:
         }
 
 
-def facts(matrix: Matrix) -> Facts:
+def facts(matrix: Matrix, blocks: Sequence[NDArray[Any]] | None = None) -> Facts:
     """The facts of a weight (out, in), in three passes over its blocks: largest magnitude, sums, small ones.
+
+    `blocks` are those of the matrix, where somebody watches them being read.
 
     Raises:
         StudyError: its file was changed meanwhile.
     """
-    largest = max((_finite(block).max(initial=0) for block in matrix.blocks()), default=0.0)
+    blocks = matrix.blocks() if blocks is None else blocks
+    largest = max((_finite(block).max(initial=0) for block in blocks), default=0.0)
     scale = float(largest) or 1.0  # squares of what is divided by it neither overflow nor vanish altogether
     sums = _Sums(matrix, scale)
-    for index in range(len(blocks := matrix.blocks())):
-        sums.add(blocks[index], *blocks.place(index))
+    for index, block in enumerate(blocks):
+        sums.add(block, *matrix.blocks().place(index))
     counted = matrix.size - sums.nan - sums.infinite
     rms = scale * math.sqrt(sums.squares / counted) if counted else 0.0
     below = sum(int(np.count_nonzero(_finite(block) <= OF_RMS * rms)) for block in blocks) if rms else 0
@@ -149,7 +153,7 @@ class _Sums:
         self.total += float(magnitudes.sum())
         self.squares += float(squares.sum())
         for i, threshold in enumerate(THRESHOLDS):
-            self.small[i] += int(np.count_nonzero(exact <= threshold)) - nan - infinite
+            self.small[i] += int(np.count_nonzero(exact <= np.float64(threshold))) - nan - infinite
         self.subnormal += int(np.count_nonzero((exact > 0) & (exact < self.tiny)))
         zeros = block == 0
         self.conforming += self.down(zeros, rows, columns) if self.matrix.transposed else _along(zeros)

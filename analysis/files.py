@@ -61,7 +61,6 @@ class Inputs:
         """SHA-256 over the models, the input files, this program and the packages it draws with."""
         lines = [f"models {' '.join(self.models)}", f"measures {self.measures}", f"python {sys.version}"]
         lines += [f"{package} {metadata.version(package)}" for package in PACKAGES]
-        lines += [f"onnxruntime {_onnxruntime()}", f"images {(self.artifacts.data / 'FashionMNIST').is_dir()}"]
         for path in self.files():
             name = path.relative_to(self.artifacts.root) if path.is_relative_to(self.artifacts.root) else path
             lines.append(f"{name} {sha256(path) if path.is_file() else 'missing'}")
@@ -77,14 +76,6 @@ class Inputs:
         """Whether there is a whole report made from inputs with this fingerprint."""
         whole = all((self.artifacts.report / name).is_file() for name in REPORT)
         return whole and self.mark.is_file() and self.mark.read_bytes().strip() == fingerprint.encode()
-
-
-def _onnxruntime() -> str:
-    """Its version, or that it is missing: without it how many weights can be cut is not measured."""
-    try:
-        return metadata.version("onnxruntime")
-    except metadata.PackageNotFoundError:
-        return "missing"
 
 
 def sources() -> list[Path]:

@@ -92,9 +92,13 @@ def _histogram(axis: Axes, own: pd.DataFrame, same: pd.DataFrame) -> None:
 
 def _percent(low: float, high: float) -> str:
     """A range of shares in per cent with one decimal; only 0 % and 100 % themselves are called so."""
-    texts = [
-        f"{100 * share:.0f}" if share in (0, 1) else f"{min(max(100 * share, 0.1), 99.9):.1f}" for share in (low, high)
-    ]
+    texts = [_share(share) for share in (low, high)]
     if texts in (["0", "0"], ["100", "100"]):
         return "none" if texts[0] == "0" else "all"
     return f"{texts[0]} %" if texts[0] == texts[1] else f"{texts[0]} to {texts[1]} %"
+
+
+def _share(share: float) -> str:
+    if share in (0, 1):
+        return f"{100 * share:.0f}"
+    return "<0.1" if share < 0.001 else ">99.9" if share > 0.999 else f"{100 * share:.1f}"

@@ -3,10 +3,10 @@
     measures = parse("hoyer,pq-mean(p=0.5,q=2),gini")
     values = evaluate(measures, [weights])
 
-Every measure is a function of the magnitudes c = |w|, N of them; larger means sparser, except for H_S, which is kept
-with the sign its source prints. All but Gini and u_theta follow from N and from sums of functions of one magnitude, so
-that one pass gives all of them. Where a measure has no meaning its value is None and the reason is given: never 0, 1 or
-NaN in place of an answer.
+Every measure is a function of the magnitudes c = |w|, N of them; larger means sparser, except for H_S and H_S', which
+are kept with the sign their source prints. All but Gini and u_theta follow from N and from sums of functions of one
+magnitude, so that one pass gives all of them. Where a measure has no meaning its value is None and the reason is given:
+never 0, 1 or NaN in place of an answer.
 
 Source, unless a measure names its own: Hurley & Rickard, Comparing Measures of Sparsity, IEEE Transactions on
 Information Theory 55(10), 2009, Table I (arXiv 0811.4706).

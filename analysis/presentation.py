@@ -10,19 +10,22 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.baselines import indistinguishable, table
+from analysis.baselines import MOMENTS, indistinguishable, table
 from analysis.headlines import WITHHELD
 from analysis.measures import Measure, parse
-from analysis.text import MISSING, TIMES, interval, number, runtime
+from analysis.text import MINUS, MISSING, TIMES, interval, number, runtime
 
 SETTINGS = ("seed", "threads", "mode", "device", "file")
 """Columns that are told in a sentence where all rows of a table have them in common."""
 MEASURES = {
     "hoyer": "Hoyer",
     "gini": "Gini",
-    "pqi(p=1,q=2)": "PQI (p = 1, q = 2)",
+    "pqi(p=1,q=2)": "PQI(1,2)",
     "exact_zeros": "share of exact zeros",
 }
+FROM_0_TO_1 = ("hoyer", "gini", "pqi", "exact_zeros", "u_theta")
+"""Measures shown, and drawn, from 0 to 1. l2/l1 and kappa4 have this range as well, but N weights that are not sparse
+have about 1 / sqrt N and 1 / N, which could not be seen on such a scale."""
 MIB = 2.0**-20
 
 
@@ -110,11 +113,12 @@ def sparsity(frame: pd.DataFrame) -> pd.DataFrame:
         if values.empty:
             return "; ".join(dict.fromkeys(rows["reason"].dropna())) or MISSING
         undefined = f" ({len(rows) - len(values)} undefined)" if len(values) < len(rows) else ""
-        spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
+        shown = f"{{:.3{'f' if _parsed(measure).name in FROM_0_TO_1 else 'g'}}}".format
+        spread = f" ± {shown(values.std())}" if len(values) > 1 else ""
         size = int(rows["out_features"].iloc[0] * rows["in_features"].iloc[0])
         alike = [set(indistinguishable(value, _parsed(measure), size)) for value in values]
         noise = "".join(f" ≈ {kind}" for kind in sorted(set.intersection(*alike)))
-        return number(values.mean(), ".3g" if abs(values.mean()) >= 1 else ".3f") + spread + undefined + noise
+        return shown(values.mean()).replace("-", MINUS) + spread + undefined + noise
 
     texts = []
     for (model, layer), rows in frame.groupby(["model", "layer"], sort=False):
@@ -127,7 +131,10 @@ def sparsity(frame: pd.DataFrame) -> pd.DataFrame:
 def noise(frame: pd.DataFrame) -> pd.DataFrame:
     """What noise of as many weights as each layer has would have of the measures, with its standard deviation."""
     sizes = sorted({int(n) for n in frame["out_features"] * frame["in_features"] if n > 1}, reverse=True)
-    return pd.DataFrame(table(map(_parsed, dict.fromkeys(frame["measure"])), sizes))
+    texts = {text: measure(text) for text in dict.fromkeys(frame["measure"])}
+    rows = table(map(_parsed, texts), sizes)
+    columns = {f"{text}, {kind}": f"{name}, {kind}" for text, name in texts.items() for kind in MOMENTS}
+    return pd.DataFrame(rows).rename(columns=columns)
 
 
 def _parsed(text: str) -> Measure:

@@ -61,5 +61,5 @@ class _Watched(Sequence[NDArray[Any]]):
     def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
         found = self.blocks[index]
         if not isinstance(index, slice):
-            self.tell(self.blocks[index] if isinstance(found, Sequence) else found)
+            self.tell(found)  # type: ignore[arg-type]  # an array, which is no Sequence
         return found

@@ -34,13 +34,12 @@ LOSS_ALLOWED = 0.005
 FIRST, COUNT = 40_000, 20_000
 """The training images that the cut is chosen on: the last third.
 
-What 20,000 images allow to cut is off what all 60,000 allow by 1.8 % of the weights (root mean square over fifteen
-runs); with 10,000 it is 3.1 %, with 30,000 1.3 %. Between runs that differ in their seed alone it is 1 to 4 %.
+So many that the choice of images matters less than the seed: docs/method.md.
 """
 STEPS = (5, 1)
 """Per cent of the weights; see `largest`."""
 BATCH = 100
-"""Images, the fastest number of them: 15.5 microseconds each against 17.3 with 500 (LeNet, AMD EPYC)."""
+"""Images, whose activations in a LeNet stay in the cache."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ matrix was shown to be wrong.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.errors import StudyError, exit_with
+from study.errors import StudyError, exit_with, tell, to_nobody
 
 if TYPE_CHECKING:
     from analysis.facts import Facts
@@ -63,6 +63,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m analysis sparsity",
         description=(__doc__ or "").partition("\n\n")[0],
+        allow_abbrev=False,
         epilog="Weights in other files are read from the model's own folder, unless --allow-root names another.",
     )
     parser.add_argument("files", metavar="FILE.onnx", type=Path, nargs="+", help="any ONNX model")
@@ -85,7 +86,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Tell of each file; `words` are the command line's unless given."""
+    """Tell of each file once it is read; `words` are the command line's unless given."""
     options = arguments(sys.argv[1:] if words is None else words)
 
     from analysis.measures import chosen
@@ -94,24 +95,46 @@ def main(words: Sequence[str] | None = None) -> int:
 
     measures = chosen(options.measure)
     shapes = parse_shapes(options.shape)
+    if shapes and not options.verify:
+        raise StudyError("--shape is for --verify, which runs the model; give both")
+    if options.allow_root is not None and not options.allow_root.is_dir():
+        raise StudyError(f"--allow-root: expected a folder, found {str(options.allow_root)!r}")
+    output = OUTPUT[options.format]
     found: list[DescribedFile] = []
-    errors = 0
-    for name, path in zip(_names(options.files), options.files, strict=True):
-        try:
-            found.append(describe(name, path, measures, options, shapes))
-        except StudyError as error:
-            print(f"error: {error}", file=sys.stderr)
-            errors += 1
-    if found:
-        for text in OUTPUT[options.format](found, measures):
-            print(text)
+    mistakes = 0
+    try:
+        for name, path in _named(options.files):
+            try:
+                file, mistake = describe(name, path, measures, options, shapes)
+            except (StudyError, OSError) as error:
+                tell(error)
+                mistakes += 1
+                continue
+            mistakes += mistake
+            found.append(file)
+            say(output.each(file, measures, len(found)))
+    except KeyboardInterrupt:
+        print("interrupted: the files that were read are told of", file=sys.stderr)
+        say(output.end(found, measures))
+        return 130
+    say(output.end(found, measures))
     if found and options.pictures:
         from analysis.sparsity_pictures import draw
 
         for path in draw(found, measures, options.pictures):
             print(f"wrote {path}", file=sys.stderr)
     wrong = any(layer.proof and layer.proof.verified is False for file in found for layer in file.layers)
-    return 2 if errors else 1 if wrong else 0
+    return 2 if mistakes else 1 if wrong else 0
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines; if nobody reads them any more (`... | head`), there is still the exit code to give."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        to_nobody()
 
 
 def describe(
@@ -120,8 +143,11 @@ def describe(
     measures: "Sequence[Measure]",
     options: argparse.Namespace,
     shapes: dict[str, tuple[int, ...]],
-) -> DescribedFile:
+) -> tuple[DescribedFile, bool]:
     """Read the file and find out what `options` ask for; what tied layers share is looked at once.
+
+    Returns:
+        What was found, and whether `shapes` do not fit the file's inputs, which is then told on standard error.
 
     Raises:
         StudyError: as `analysis.weights.layers.read`.
@@ -132,30 +158,42 @@ def describe(
     from analysis.weights.layers import read
 
     weights = read(path, allow_root=options.allow_root, pointwise=options.pointwise)
+    proofs: Sequence[Proof | None] = [None] * len(weights.layers)
+    mistake = False
+    if options.verify and weights.layers:
+        from analysis.weights.verify import verify
+
+        try:
+            proofs = verify(path, weights.layers, shapes)
+        except StudyError as error:
+            tell(StudyError(f"{path}: {error}"))
+            mistake = True
     distinct = {layer.weight.key: layer for layer in reversed(weights.layers)}
-    with Progress(path.name, sum(layer.weight.size for layer in distinct.values())) as progress:
+    turned = {(layer.weight.key, layer.weight.transposed): layer for layer in reversed(weights.layers)}
+    passes = sum(layer.weight.size for layer in distinct.values())
+    passes += 3 * sum(layer.weight.size for layer in turned.values()) if options.facts else 0
+    with Progress(path.name, passes) as progress:
         values = {
             key: evaluate(measures, progress.watched(layer.weight.blocks(), layer.name))
             for key, layer in reversed(distinct.items())
         }
-    other = {key: facts(layer.weight) for key, layer in distinct.items()} if options.facts else {}
-    proofs: Sequence[Proof | None] = [None] * len(weights.layers)
-    if options.verify and weights.layers:
-        from analysis.weights.verify import verify
-
-        proofs = verify(path, weights.layers, shapes)
+        other = {
+            key: facts(layer.weight, progress.watched(layer.weight.blocks(), f"{layer.name} again"))
+            for key, layer in reversed([*turned.items()] if options.facts else [])
+        }
     layers = [
-        Described(layer, values[layer.weight.key], other.get(layer.weight.key), proof)
+        Described(layer, values[layer.weight.key], other.get((layer.weight.key, layer.weight.transposed)), proof)
         for layer, proof in zip(weights.layers, proofs, strict=True)
     ]
-    return DescribedFile(model, path, weights, layers)
+    return DescribedFile(model, path, weights, layers), mistake
 
 
-def _names(paths: Sequence[Path]) -> Iterator[str]:
-    """The files' names, or their paths where two are called alike."""
-    names = [path.name for path in paths]
-    for path in paths:
-        yield path.name if names.count(path.name) == 1 else str(path)
+def _named(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Each file once, with its name, or its path where two are called alike."""
+    once = list({path.absolute(): path for path in paths}.values())
+    names = [path.name for path in once]
+    for path in once:
+        yield (path.name if names.count(path.name) == 1 else str(path)), path
 
 
 if __name__ == "__main__":

@@ -4,23 +4,26 @@ import csv
 import io
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.baselines import baselines, indistinguishable, table
-from analysis.measures import MEASURES, Measure, Value
+from analysis.measures import ALWAYS, MEASURES, Measure, Value
 from analysis.sparsity import Described, DescribedFile
 
 if TYPE_CHECKING:
     from analysis.weights.equation import Proof
 
-COLUMNS = ("model", "seed", "layer", "out_features", "in_features", "measure", "value", "reason", "verified")
+COLUMNS = ("model", "seed", "layer", "out_features", "in_features", "measure", "value", "reason", "bound", "verified")
 """Those of report/sparsity.csv and `verified`."""
 MISSING = "-"
 COMPARED = (MEASURES["hoyer"], MEASURES["gini"])
 """Measures by which a layer is held against noise."""
-SHOWN = 3
-"""Nodes that were skipped for the same reason and are named."""
+ZEROS = MEASURES["exact_zeros"]
+COUNTS = ("l0", "l0_eps")
+SHOWN = 6
+"""Names in a sentence."""
 SIDE_BY_SIDE = 6
 """Layers in a table of facts, a column each."""
 
@@ -39,20 +42,29 @@ def rows(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Iterato
                 "verified": verified(found.proof),
             }
             for measure, value in zip(measures, found.values, strict=True):
-                yield {**row, "measure": str(measure), "value": value.value, "reason": value.reason}
+                yield {
+                    **row,
+                    "measure": str(measure),
+                    "value": value.value,
+                    "reason": value.reason,
+                    "bound": value.bound,
+                }
             for name, fact in found.facts.named().items() if found.facts else ():
-                yield {**row, "measure": name, "value": fact, "reason": ""}
+                yield {**row, "measure": name, "value": fact, "reason": "", "bound": 0.0}
 
 
-def as_csv(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Iterator[str]:
+def csv_of(file: DescribedFile, measures: Sequence[Measure], number: int) -> Iterator[str]:
+    """The rows of a file, and before those of the first one the columns."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows(files, measures))
-    yield text.getvalue().removesuffix("\n")
+    if number == 1:
+        writer.writeheader()
+    writer.writerows(rows([file], measures))
+    yield from text.getvalue().splitlines()
 
 
-def as_json(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Iterator[str]:
+def json_of(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Iterator[str]:
+    """All files as one object."""
     record = {"schema": "sparsity/1", "files": [_file(file, measures) for file in files]}
     yield json.dumps(record, indent=2, allow_nan=False)
 
@@ -105,26 +117,25 @@ def _value(measure: Measure, value: Value, size: int) -> dict[str, Any]:
     }
 
 
-def as_table(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Iterator[str]:
-    """A table a file, and below it in words what does not go into cells."""
-    for number, file in enumerate(files):
-        if number:
-            yield ""
-        yield f"{file.path}: {summary(file)}"
-        if file.layers:
-            yield ""
-            yield _grid([_cells(found, measures) for found in file.layers])
-        if any(found.facts for found in file.layers):
-            yield ""
-            for start in range(0, len(file.layers), SIDE_BY_SIDE):
-                yield _facts(file.layers[start : start + SIDE_BY_SIDE])
-        if noise := table(COMPARED, sorted({n for found in file.layers if (n := found.layer.weight.size) > 1})):
-            yield "\nNoise of as many weights, with its standard deviation:\n"
-            yield _grid(noise)
-        notes = [*remarks(file, measures), *skipped(file)]
-        if notes:
-            yield ""
-            yield from notes
+def table_of(file: DescribedFile, measures: Sequence[Measure], number: int) -> Iterator[str]:
+    """A table of a file, and below it in words what does not go into cells; an empty line before all but the first."""
+    if number > 1:
+        yield ""
+    yield f"{file.path}: {summary(file)}"
+    if file.layers:
+        yield ""
+        yield _grid([_cells(found, measures) for found in file.layers])
+    if any(found.facts for found in file.layers):
+        yield ""
+        for start in range(0, len(file.layers), SIDE_BY_SIDE):
+            yield _facts(file.layers[start : start + SIDE_BY_SIDE])
+    if noise := table(COMPARED, sorted({found.layer.weight.size for found in file.layers})):
+        yield "\nNoise of as many weights, with its standard deviation:\n"
+        yield _grid(noise)
+    notes = [*remarks(file, measures), *skipped(file)]
+    if notes:
+        yield ""
+        yield from notes
 
 
 def summary(file: DescribedFile) -> str:
@@ -133,7 +144,7 @@ def summary(file: DescribedFile) -> str:
         return "no fully-connected layer"
     layers = f"{len(file.layers)} fully-connected layer{'' if len(file.layers) == 1 else 's'}"
     tied = ", tied ones counted once" if any(found.layer.tied_to for found in file.layers) else ""
-    share = "" if zeros is None else f", {100 * zeros:.3g} % of them exactly zero"
+    share = ", not all of them finite" if zeros is None else f", {100 * zeros:.3g} % of them exactly zero"
     return f"{layers} with {weights:,} weights{tied}{share}"
 
 
@@ -141,7 +152,7 @@ def totals(file: DescribedFile) -> tuple[int, float | None]:
     """The number of weights, those of tied layers counted once, and the share of them that is exactly zero."""
     own = [found for found in file.layers if not found.layer.tied_to]
     weights = sum(found.layer.weight.size for found in own)
-    shares = [next(value.value for value in found.values[3:4]) for found in own]
+    shares = [found.values[ALWAYS.index(ZEROS)].value for found in own]
     if not weights or any(share is None for share in shares):
         return weights, None
     zeros = sum(share * found.layer.weight.size for share, found in zip(shares, own, strict=True) if share)
@@ -160,11 +171,16 @@ def remarks(file: DescribedFile, measures: Sequence[Measure]) -> Iterator[str]:
                 undefined[value.reason].append(str(measure))
         for reason, names in undefined.items():
             yield f"{layer.name}: {', '.join(names)} undefined: {reason}."
+        if found.proof and found.proof.verified and found.proof.inputs_seen < layer.weight.shape[1]:
+            yield (
+                f"{layer.name}: proved for {found.proof.inputs_seen:,} of its {layer.weight.shape[1]:,} inputs; the "
+                "others never changed, whatever the model's input."
+            )
         if found.proof and not found.proof.verified:
             yield f"{layer.name}: {'WRONG' if found.proof.verified is False else 'not proved'}: {found.proof.reason}."
     for kind, names in like_noise(file, measures).items():
         beginning = ", which is how torch.nn.Linear begins" if kind == "uniform" else ""
-        yield f"Not distinguishable from {kind} noise{beginning}: {', '.join(names)}."
+        yield f"Not distinguishable from {kind} noise{beginning}: {some(names)}."
 
 
 def like_noise(file: DescribedFile, measures: Sequence[Measure]) -> Mapping[str, list[str]]:
@@ -187,8 +203,13 @@ def skipped(file: DescribedFile) -> Iterator[str]:
     for node in file.weights.skipped:
         alike[node.operator, node.reason].append(node.node)
     for (operator, reason), nodes in alike.items():
-        more = f" and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
-        yield f"skipped {len(nodes)} {operator} ({', '.join(nodes[:SHOWN])}{more}): {reason}"
+        yield f"skipped {len(nodes)} {operator} ({some(nodes)}): {reason}"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def verified(proof: "Proof | None") -> str:
@@ -201,7 +222,7 @@ def verified(proof: "Proof | None") -> str:
 def _cells(found: Described, measures: Sequence[Measure]) -> dict[str, str]:
     out_features, in_features = found.layer.weight.shape
     cells = {"layer": found.layer.name, "out x in": f"{out_features} x {in_features}", "type": found.layer.weight.dtype}
-    cells |= {str(measure): _number(value) for measure, value in zip(measures, found.values, strict=True)}
+    cells |= {str(measure): _number(measure, value) for measure, value in zip(measures, found.values, strict=True)}
     cells["found as"] = found.layer.form
     if found.proof:
         cells["verified"] = verified(found.proof).partition(":")[0]
@@ -220,9 +241,11 @@ def _fact(fact: float | None) -> str:
     return MISSING if fact is None else f"{fact:,}" if isinstance(fact, int) else f"{fact:.4g}"
 
 
-def _number(value: Value) -> str:
+def _number(measure: Measure, value: Value) -> str:
     if value.value is None:
         return MISSING
+    if measure.name in COUNTS:
+        return f"{round(value.value):,}"
     digits = f"{value.value:.4f}" if 1e-3 <= abs(value.value) < 1e4 or value.value == 0 else f"{value.value:.4g}"
     return digits if value.bound < 5e-5 * max(1.0, abs(value.value)) else f"{digits} ± {value.bound:.1g}"
 
@@ -235,8 +258,12 @@ def _grid(cells: Sequence[Mapping[str, str]]) -> str:
     return tabulate([list(row.values()) for row in cells], list(cells[0]), colalign=align, disable_numparse=True)
 
 
-OUTPUT: Mapping[str, Callable[[Sequence[DescribedFile], Sequence[Measure]], Iterator[str]]] = {
-    "table": as_table,
-    "csv": as_csv,
-    "json": as_json,
-}
+@dataclass(frozen=True)
+class Output:
+    """Lines for each file once it is read, with its number from 1, and for all of them at the end."""
+
+    each: Callable[[DescribedFile, Sequence[Measure], int], Iterable[str]] = lambda *_: ()
+    end: Callable[[Sequence[DescribedFile], Sequence[Measure]], Iterable[str]] = lambda *_: ()
+
+
+OUTPUT = {"table": Output(each=table_of), "csv": Output(each=csv_of), "json": Output(end=json_of)}

@@ -20,7 +20,7 @@ RUNS = (
     "epochs seconds images_per_second onnx_bytes parity_images parity_max_abs_difference parity_argmax_mismatches "
     "test_error_onnxruntime fc_layers fc_weights fc_exact_zeros fc_cut fc_cut_loss fc_cut_test_loss"
 )
-SPARSITY = "model seed layer out_features in_features measure value reason"
+SPARSITY = "model seed layer out_features in_features measure value reason bound"
 HISTOGRAM = ("model", "seed", "layer", "low", "high", "count")
 PRUNING = "model seed images share threshold error uncut_error loss chosen"
 CONVERGENCE = "model seed epoch lr train_loss train_error validation_loss validation_error seconds"
@@ -90,7 +90,10 @@ def pruning(study: Study) -> pd.DataFrame:
 
 
 def sparsity(study: Study, measures: Sequence[Measure] = ALWAYS) -> pd.DataFrame:
-    """One row a fully-connected layer and measure; `value` is empty and `reason` filled where it is undefined."""
+    """One row a fully-connected layer and measure; `value` is empty and `reason` filled where it is undefined.
+
+    The true value is within `bound` of it, which is 0 unless a layer has more than a million weights.
+    """
     rows = []
     for run in study.runs:
         for layer in run.layers:
@@ -98,7 +101,7 @@ def sparsity(study: Study, measures: Sequence[Measure] = ALWAYS) -> pd.DataFrame
             shape = {"out_features": out_features, "in_features": in_features}
             place = {"model": run.model, "seed": run.seed, "layer": layer.name}
             for measure, found in zip(measures, evaluate(measures, layer.weight.blocks()), strict=True):
-                rows.append({**place, **shape, "measure": str(measure), "value": found.value, "reason": found.reason})
+                rows.append({**place, **shape, "measure": str(measure), **vars(found)})
     return frame(SPARSITY, rows)
 
 

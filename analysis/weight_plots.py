@@ -22,7 +22,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.plots import COLOURS, HATCHES, LABEL_BOX, legend_above
-from analysis.presentation import MEASURES
+from analysis.presentation import FROM_0_TO_1, MEASURES
 from analysis.text import MINUS
 
 References = Mapping[str, Mapping[str, float]]
@@ -35,10 +35,6 @@ LONGEST = 36
 """Characters of a layer's name beside its bars; of a longer one the beginning is left out."""
 CHARACTER = 5.0
 """Points that a character of 8 points is wide, on average."""
-FROM_0_TO_1 = ("hoyer", "gini", "pqi", "exact_zeros", "u_theta")
-"""Measures drawn on an axis from 0 to 1. l2/l1 and kappa4 have this range as well, but N weights that are not sparse
-have about 1 / sqrt N and 1 / N, which could not be seen on such an axis."""
-
 WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 REFERENCE: dict[str, Any] = {"color": "black", "linewidth": 1.1, "zorder": 4}
 DISTRIBUTIONS: dict[str, tuple[str, Any]] = {

@@ -17,6 +17,19 @@ def one_line(error: Exception, most: int = 200) -> str:
     return " ".join(str(error).split())[:most] or type(error).__name__
 
 
+def tell(error: StudyError | OSError) -> None:
+    """Print an error in one line on standard error."""
+    message = str(error)
+    if isinstance(error, OSError):
+        message = f"{error.filename or 'standard output'}: {error.strerror or error}"
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+
+
+def to_nobody() -> None:
+    """Send what is still to be printed nowhere: the reader of standard output has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def exit_with(main: Callable[[], int]) -> None:
     """Run a command's `main` and leave the process with the project's exit codes.
 
@@ -26,15 +39,15 @@ def exit_with(main: Callable[[], int]) -> None:
         code = main()
         sys.stdout.flush()
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(error)
         code = 2
     except KeyboardInterrupt:
         print("interrupted: what was finished is kept; run it again (without --fresh) to go on", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of a pipe (`... | head`) has gone: nothing more to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nobody()
         code = 0
     except OSError as error:  # a file that cannot be read or written, where nobody had more to say about it
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        tell(error)
         code = 2
     sys.exit(code)

@@ -151,7 +151,7 @@ def chains() -> dict[str, Handmade]:
         "behind Cast from bfloat16": behind([cast], tensor(W.T.astype(ml_dtypes.bfloat16)), dtype="bfloat16"),
         "behind Reshape": reshape,
         "behind Squeeze": behind(squeeze, tensor(W.T.reshape(1, IN, 1, OUT))),
-        "behind a chain": Handmade(every, constants, dtype="float16"),
+        "behind a chain": Handmade(every, constants, dtype="float32"),
     }
 
 

@@ -37,7 +37,6 @@ def test_the_limits_are_those_of_the_literature() -> None:
         "hoyer": [0.1340, 0.2021, 0.2929],
         "gini": [0.3333, 0.4142, 0.5],
         "pqi(p=1,q=2)": [0.1340, 0.2021, 0.2929],
-        "exact_zeros": [0, 0, 0],
     }
 
 

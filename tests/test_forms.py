@@ -14,6 +14,7 @@ import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from analysis.weights.layers import Weights, read
+from analysis.weights.verify import verify
 from tests import exported, exported_others, exported_runtime, handmade
 from tests.exported import Expected, run
 from tests.synthetic import save_graph
@@ -100,6 +101,18 @@ def test_the_layers_are_found_in_the_order_of_the_nodes(name: str, form: Form, f
         assert names == list(expected.weights)
     assert len(names) == len(set(names)) == len(expected.weights)
     assert all(names)
+
+
+UNPROVED = {"bfloat16": "Could not find an implementation", "branch": "the branch was not taken"}
+"""What ONNX Runtime cannot be asked on this data and processor, by a word of the form's name."""
+
+
+@every_form
+def test_onnx_runtime_proves_the_matrices(name: str, form: Form, found: Found) -> None:
+    layers = found(name).layers
+    for proof in verify(form(name).path, layers):
+        reasons = [reason for word, reason in UNPROVED.items() if word in name and reason in proof.reason]
+        assert proof.verified is True or (proof.verified is None and reasons), proof
 
 
 @every_form

@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from analysis import sparsity
 from study.artifacts import check
+from study.errors import StudyError
 from tests.conftest import ROOT, Trained, run
 from tests.synthetic import save_graph, write_model
 
@@ -80,7 +81,7 @@ class TestTable:
         text = told(capsys, tmp_path / "gap.onnx")
         assert text == (
             f"{tmp_path}/gap.onnx: no fully-connected layer\n\n"
-            "skipped 1 Conv (Conv#0): a convolution over parts of its map\n"
+            "skipped 1 Conv (Conv#0): a convolution over a map of unknown size\n"
         )
 
     def test_facts_have_a_column_a_layer(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,9 +102,38 @@ class TestTable:
         assert "2 fully-connected layers with 9 weights, tied ones counted once, 66.7 % of them exactly zero" in text
         assert "second has the same weights as first." in text
 
-    def test_several_files_have_a_table_each(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        text = told(capsys, model, model)
-        assert text.count(f"{model}: 2 fully-connected layers") == 2
+    def test_several_files_have_a_table_each_and_the_same_one_has_one(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_model(tmp_path / "other.onnx", {"fc": HALF})
+        text = told(capsys, model, tmp_path / "other.onnx", model)
+        assert text.count(f"{model}: 2 fully-connected layers") == 1
+        assert f"\n\n{tmp_path}/other.onnx: 1 fully-connected layer with 8 weights" in f"\n{text}"
+
+    def test_of_many_names_the_first_are_told_and_how_many_more(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        random = np.random.default_rng(0)
+        write_model(tmp_path / "deep.onnx", {f"fc{i}": random.uniform(-1, 1, (30, 30)) for i in range(9)})
+        assert "begins: fc0, fc1, fc2, fc3, fc4, fc5 and 3 more.\n" in told(capsys, tmp_path / "deep.onnx")
+
+    def test_counts_are_whole_and_what_is_not_exact_has_its_bound(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        weight = 1 + np.random.default_rng(0).random((1100, 1000), np.float32) / 128
+        write_model(tmp_path / "m.onnx", {"close": weight, "sparse": np.zeros((12, 1100))})
+        text = told(capsys, tmp_path / "m.onnx", "--measure", "l0,u_theta")
+        assert "13,200" in text
+        assert "0.5000 ± 0.5" in text
+
+    def test_noise_is_told_once_for_each_number_of_weights_and_not_of_few(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        square = np.eye(20, dtype=np.float32)
+        write_model(tmp_path / "m.onnx", {"a": np.ones((40, 20)), "b": square, "c": square, "d": np.ones((2, 2))})
+        text = told(capsys, tmp_path / "m.onnx")
+        table = text[text.index("Noise of as many weights") :]
+        assert [line.split()[0] for line in table.splitlines()[4:] if "±" in line] == ["400", "800"]
 
 
 class TestCsv:
@@ -153,10 +183,16 @@ class TestJson:
         assert by_name["-lp"]["parameters"] == {"p": 0.3}
         assert by_name["-lp"]["measure"] == "-lp(p=0.3)"
         assert by_name["-lp"]["value"] == pytest.approx(-((2 + 2 * 2**0.3) ** (1 / 0.3)))
+        assert by_name["gini"]["noise"] == {}  # of 8 weights nothing is said
+
+    def test_a_value_like_noise_says_so(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write_model(tmp_path / "m.onnx", {"fc": np.random.default_rng(0).normal(size=(40, 50))})
+        layer = layers_of(told(capsys, tmp_path / "m.onnx", "--format", "json"))["fc"]
+        by_name = {measure["name"]: measure for measure in layer["measures"]}
         assert by_name["gini"]["noise"]["uniform"]["value"] == pytest.approx(1 / 3)
         assert by_name["gini"]["noise"]["normal"]["deviation"] > 0
+        assert by_name["gini"]["not_distinguishable_from"] == ["normal"]
         assert by_name["exact_zeros"]["not_distinguishable_from"] == []
-        assert by_name["gini"]["not_distinguishable_from"] == ["normal", "Laplace"]  # 7 / 12, of 8 weights
 
     def test_a_layer_says_where_it_is_and_how_it_was_found(
         self, model: Path, capsys: pytest.CaptureFixture[str]
@@ -246,6 +282,62 @@ class TestMistakes:
         done = run("analysis", "sparsity", model, *words)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert expected in done.stderr
+
+    def test_a_shape_of_no_input_is_a_mistake_and_the_layers_are_told_of(
+        self, model: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert sparsity.main([str(model), "--verify", "--shape", "image=2,4", "--shape", "nowhere=1"]) == 2
+        shown = capsys.readouterr()
+        assert "nowhere" in shown.err
+        assert "fc1" in shown.out
+
+    @pytest.mark.parametrize("words", [("--shape", "image=2,4"), ("--allow-root", "nowhere")])
+    def test_a_word_that_would_do_nothing_is_refused(self, model: Path, words: tuple[str, ...]) -> None:
+        with pytest.raises(StudyError, match=words[0]):
+            sparsity.main([str(model), *words])
+
+    def test_pictures_that_cannot_be_written_leave_the_table(self, model: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        done = run("analysis", "sparsity", model, "--pictures", tmp_path / "file")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "fc1" in done.stdout
+
+    @pytest.mark.parametrize("form", ["table", "csv", "json"])
+    def test_what_was_read_before_an_interruption_is_told(
+        self,
+        model: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        form: str,
+    ) -> None:
+        second = model.with_name("second.onnx")
+        second.write_bytes(model.read_bytes())
+        describe = sparsity.describe
+
+        def interrupted(name: str, path: Path, *rest: Any) -> Any:
+            if path == second:
+                raise KeyboardInterrupt
+            return describe(name, path, *rest)
+
+        monkeypatch.setattr(sparsity, "describe", interrupted)
+        assert sparsity.main([str(model), str(second), "--format", form]) == 130
+        shown = capsys.readouterr()
+        assert "fc1" in shown.out
+        assert shown.err == "interrupted: the files that were read are told of\n"
+
+    def test_a_reader_who_leaves_early_changes_neither_the_exit_code_nor_the_pictures(
+        self, model: Path, tmp_path: Path
+    ) -> None:
+        command = [sys.executable, "-u", "-m", "analysis", "sparsity"]
+        words = [tmp_path / "nowhere.onnx", model, "--measure", "all", "--pictures", tmp_path / "pictures"]
+        with subprocess.Popen(
+            [*command, *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout
+            process.stdout.close()
+            assert process.wait(60) == 2
+        assert (tmp_path / "pictures" / "sparsity.png").is_file()
 
     def test_the_missing_file_is_named(self, tmp_path: Path) -> None:
         done = run("analysis", "sparsity", tmp_path / "nowhere.onnx")

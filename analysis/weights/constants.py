@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from analysis.weights.matrices import Matrix, Quantisation
+from analysis.weights.shapes import bounded
 from analysis.weights.tensors import Held, Opened, Source, shape_of
 from study.errors import one_line
 
 STANDARD = ("", "ai.onnx")
-MOST_PRODUCT, MOST_SLOW_PRODUCT = 2**33, 2**28
-"""Multiplications of one constant product; of one of a type that numpy multiplies by itself, number by number."""
+MULTIPLIED, MULTIPLIED_SLOWLY = 2**9, 2**4
+"""Multiplications of a constant product that count as one element; of a type that no library multiplies for numpy."""
 SLOW = {"Erf": 32, "GatherElements": 8, "ScatterElements": 32, "ScatterND": 64}
 """Elements that one of these counts as: onnx's evaluator goes through them in Python."""
 ASKED, EVALUATED = 2**10, 2**13
@@ -40,6 +41,8 @@ COMPUTED = frozenset(
 )
 """Operators whose results are the same at every call; with all their inputs constant they are computed."""
 
+GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+"""Types of attributes that hold a body, which may use anything around it."""
 PLAIN = [getattr(onnx.AttributeProto, kind) for kind in ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS")]
 """Types of attributes that such an operator has."""
 NO_NUMBERS = [getattr(onnx.TensorProto, kind) for kind in ("UNDEFINED", "STRING", "COMPLEX64", "COMPLEX128")]
@@ -61,7 +64,8 @@ class UnreadableError(ValueError):
 class Constant:
     """An array of this `shape`: the numbers of `source` in their order, or as a matrix `transposed`, dequantised.
 
-    `quantisation` is in terms of the stored matrix of shape[0] rows, before it is transposed. `behind` are the
+    `quantisation` is in terms of the stored matrix of shape[0] rows, before it is transposed. `cast` is the type that
+    the graph has it in, unless that is the stored one. `behind` are the
     operators between the tensor called `tensor` and here; `names` what the value was called on the way; `literal` is
     the key of that tensor.
     """
@@ -71,9 +75,15 @@ class Constant:
     tensor: str
     transposed: bool = False
     quantisation: Quantisation | None = None
+    cast: np.dtype[Any] | None = None
     behind: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     literal: object = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type that the graph has it in."""
+        return self.source.dtype if self.cast is None else self.cast
 
     def matrix(self, *, transposed: bool = False, alpha: float = 1.0) -> Matrix:
         """This constant of rank 2 as a weight: it is (out, in) itself, or (in, out) if `transposed`."""
@@ -115,13 +125,16 @@ Attributes = Mapping[str, onnx.AttributeProto]
 
 @dataclass
 class Scope:
-    """The constants of one body by name, and of the bodies around it; `key` tells the body from all others."""
+    """The constants of one body by name, and of the bodies around it; `key` tells the body from all others.
+
+    A value of the body that is computed from the model's inputs is None, so that it hides a constant outside.
+    """
 
     opened: Opened
     opsets: Mapping[str, int]
     key: object = None
     outer: "Scope | None" = None
-    values: dict[str, Known] = field(default_factory=dict)
+    values: dict[str, Known | None] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -148,10 +161,14 @@ class Scope:
             self.values.update(dict.fromkeys(node.output[:1], constant))
             return
         inputs = [self.known(name) if name else None for name in node.input]
-        if not node.input or any(name and known is None for name, known in zip(node.input, inputs, strict=True)):
+        computed = any(name and known is None for name, known in zip(node.input, inputs, strict=True))
+        if computed or not node.input or any(attribute.type in GRAPHS for attribute in node.attribute):
+            self.values.update(dict.fromkeys(node.output))  # whatever a body around this one calls so
             return
-        if node.domain not in STANDARD or node.op_type not in COMPUTED:
+        opaque = next((each for each in inputs if isinstance(each, Opaque)), None)
+        if opaque is None and not (standard(node) and node.op_type in COMPUTED):
             opaque = Opaque(f"it is made from constants by {node.op_type}, which is not computed here")
+        if opaque is not None:
             self.values.update({name: opaque for name in node.output if name})
             return
         pending = Pending(self, node, attributes, inputs)
@@ -225,7 +242,7 @@ class Scope:
         if node.op_type == "Identity":
             return constant
         if node.op_type == "Cast":
-            return constant if _keeps_values(constant, attributes) else None
+            return _cast(constant, attributes)
         if node.op_type == "Transpose" and rank == 2:
             order = list(attributes["perm"].ints[:3]) if "perm" in attributes else [1, 0]
             if order == [0, 1]:
@@ -235,7 +252,7 @@ class Scope:
         if node.op_type in RESHAPING and not constant.transposed:
             shape = self._reshaped(node, attributes, inputs)
             per_row = constant.quantisation is not None and constant.quantisation.scale.size > 1
-            if shape is not None and not (per_row and shape[:1] != constant.shape[:1]):
+            if shape is not None and not (per_row and (shape[:1] != constant.shape[:1] or shape[:1] == (1,))):
                 return replace(constant, shape=shape)
         if node.op_type == "DequantizeLinear" and not quantised and rank > 0:
             scale = None if len(inputs) < 2 or inputs[1] is None else self._array(inputs[1])
@@ -245,7 +262,8 @@ class Scope:
                 block = attributes["block_size"].i if "block_size" in attributes else 0
                 found = linear(constant.shape, scale, zero, axis, block)
                 if found is not None:
-                    return replace(constant, quantisation=found.transposed if constant.transposed else found)
+                    turned = found.transposed if constant.transposed else found
+                    return replace(constant, quantisation=turned, cast=scale.dtype)
         return None
 
     def _reshaped(
@@ -255,19 +273,19 @@ class Scope:
         arrays = [None, *(None if constant is None else self._array(constant) for constant in inputs[1:])]
         assert inputs[0] is not None
         plain = self._plain(node, attributes)
-        (found,) = self._sizes(plain, arrays, {0: (inputs[0].shape, np.dtype(np.float32))}) or [None]
+        (found,) = self._sizes(plain, arrays, {0: (inputs[0].shape, inputs[0].dtype)}) or [None]
         return found if found is not None and prod(found) == prod(inputs[0].shape) else None
 
     def _array(self, constant: Constant) -> NDArray[Any]:
         size = prod(constant.shape)
         self.opened.compute(size, f"{constant.tensor!r} of shape {list(constant.shape)}")
-        if len(constant.shape) == 2 and (constant.transposed or constant.quantisation is not None):
-            return constant.matrix().load()
-        if constant.quantisation is not None:
-            rows = constant.shape[0]
-            flat = replace(constant, shape=(rows, size // rows if rows else 0))
-            return flat.matrix().load().reshape(constant.shape)
-        return constant.source.read(0, size).reshape(constant.shape)
+        if constant.transposed or constant.quantisation is not None:
+            rows = constant.shape[0] if constant.shape else 1
+            shape = constant.shape if constant.transposed else (rows, size // rows if rows else 0)
+            values = replace(constant, shape=shape).matrix().load()
+        else:
+            values = constant.source.read(0, size)
+        return values.reshape(constant.shape).astype(constant.dtype, copy=False)
 
     def _sizes(
         self,
@@ -291,6 +309,8 @@ class Scope:
             found = shape_inference.infer_node_outputs(
                 schema, plain, types, input_data=data, opset_imports=[helper.make_opsetid("", self.version)]
             )
+        except MemoryError:
+            raise
         except Exception as error:  # whatever onnx's C++ throws at a node that it cannot follow
             raise UnreadableError(f"{plain.op_type} cannot be computed: {one_line(error, 100)}") from None
         return [_shape(found[name]) if name in found else None for name in plain.output if name]
@@ -303,25 +323,29 @@ class Scope:
         if self.version < OLDEST_OPSET:
             raise UnreadableError(f"it is made by {node.op_type} of opset {self.version}, which is not computed here")
         plain = self._plain(node, attributes)
-        for shape in self._sizes(plain, arrays):
+        sizes = self._sizes(plain, arrays)
+        for shape in sizes:
             if shape is None:
                 raise UnreadableError(f"it is made by {node.op_type}, and onnx cannot tell how large it is")
-            elements = EVALUATED + prod(shape) * SLOW.get(node.op_type, 1)
-            self.opened.compute(elements, f"a {node.op_type} of shape {list(shape)}")
-            left = arrays[0]
+            elements, left = EVALUATED + prod(shape) * SLOW.get(node.op_type, 1), arrays[0]
             if node.op_type in ("MatMul", "Gemm") and left is not None:
-                most = MOST_PRODUCT if left.dtype in (np.float32, np.float64) else MOST_SLOW_PRODUCT
-                if prod(shape) * max(left.shape, default=1) > most:
-                    raise UnreadableError(f"it is a constant product of shape {list(shape)}: too much to compute")
+                counted = MULTIPLIED if left.dtype in (np.float32, np.float64) else MULTIPLIED_SLOWLY
+                elements += prod(shape) * max(left.shape, default=1) // counted
+            self.opened.compute(elements, f"a {node.op_type} of shape {list(shape)}")
         feeds = {name: array for name, array in zip(plain.input, arrays, strict=True) if name and array is not None}
         values = [onnx.ValueInfoProto(name=name) for name in feeds]
         graph = helper.make_graph([plain], "constant", values, [onnx.ValueInfoProto(name=n) for n in plain.output if n])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.version)])
         try:
             with np.errstate(all="ignore"):
-                return [np.asarray(each) for each in ReferenceEvaluator(model).run(None, feeds)]
+                results = [np.asarray(each) for each in ReferenceEvaluator(model).run(None, feeds)]
+        except MemoryError:
+            raise
         except Exception as error:  # the evaluator asserts and raises all kinds
             raise UnreadableError(f"{node.op_type} cannot be computed: {one_line(error, 100)}") from None
+        if [array.shape for array in results] != sizes or any(array.dtype.kind in "OSUc" for array in results):
+            raise UnreadableError(f"{node.op_type} cannot be computed: it is not of the shape that onnx infers")
+        return results
 
     def _plain(self, node: onnx.NodeProto, attributes: Attributes) -> onnx.NodeProto:
         """The node with its attributes' values, where a function's refer to its call; its inputs and outputs renamed.
@@ -339,6 +363,8 @@ class Scope:
             copy.CopyFrom(attribute)
             copy.name, copy.ref_attr_name = name, ""
             plain.attribute.append(copy)
+        if not bounded(plain):
+            raise UnreadableError(f"it is made by {node.op_type} of more outputs than it has")
         self.opened.compute(plain.ByteSize(), f"the attributes of {node.op_type}")
         return plain
 
@@ -369,6 +395,12 @@ class Scope:
         return Constant(Held(dense, stored.dtype, key), shape, tensor.values.name or name, behind=behind)
 
 
+def standard(node: onnx.NodeProto) -> bool:
+    """Whether the node is what ONNX says of it; ONNX Runtime writes two operators, which it had first, as its own."""
+    quantises = node.op_type in ("QuantizeLinear", "DequantizeLinear")
+    return node.domain in STANDARD or (quantises and node.domain == "com.microsoft")
+
+
 def linear(
     shape: tuple[int, ...], scale: NDArray[Any], zero: NDArray[Any] | None, axis: int, block: int = 0
 ) -> Quantisation | None:
@@ -382,8 +414,10 @@ def linear(
     if scale.size == 1:
         return Quantisation(scale.reshape(1, 1), None if zero is None else zero.reshape(1, 1))
     if zero is not None and zero.shape != scale.shape:
-        raise ValueError(f"a scale of shape {list(scale.shape)} and a zero point of shape {list(zero.shape)}")
-    if block and len(shape) == 2 and axis in (0, 1):
+        raise UnreadableError(f"a scale of shape {list(scale.shape)} and a zero point of shape {list(zero.shape)}")
+    if block and len(shape) != 2:
+        return None
+    if block and axis in (0, 1):
         repeat = (block, 1) if axis == 0 else (1, block)
         if scale.shape == tuple(-(-size // each) for size, each in zip(shape, repeat, strict=True)):
             return Quantisation(scale, zero, repeat)
@@ -393,7 +427,7 @@ def linear(
         if len(shape) == 2:
             return Quantisation(scale[None], None if zero is None else zero[None])
         return None
-    raise ValueError(f"a scale of shape {list(scale.shape)} for a tensor of shape {list(shape)}")
+    raise UnreadableError(f"a scale of shape {list(scale.shape)} for a tensor of shape {list(shape)}")
 
 
 def _constant(attributes: Attributes, key: object) -> Known:
@@ -415,16 +449,14 @@ def _held(array: NDArray[Any]) -> Constant:
     return Constant(Held(array.reshape(-1), array.dtype), array.shape, "")
 
 
-def _keeps_values(constant: Constant, attributes: Attributes) -> bool:
-    """Whether a Cast changes the type alone: every number of the one is one of the other."""
-    if "to" not in attributes:
-        return False
-    target = helper.tensor_dtype_to_np_dtype(attributes["to"].i)
-    source = np.dtype(np.float32) if constant.quantisation is not None else constant.source.dtype
-    if target not in (np.float32, np.float64):
-        return target == source
-    exact = target.itemsize * 8 - (8 if target == np.float32 else 11)
-    return source.itemsize * 8 <= exact or (source.kind not in "iu" and source.itemsize <= target.itemsize)
+def _cast(constant: Constant, attributes: Attributes) -> Constant | None:
+    """The constant as another type; None if some of its numbers may not be numbers of that type."""
+    target = helper.tensor_dtype_to_np_dtype(attributes["to"].i) if "to" in attributes else None
+    if target is None or (target not in (np.float32, np.float64) and target != constant.dtype):
+        return None
+    integer = constant.dtype.kind in "iu" or constant.dtype.name.startswith(("int", "uint"))
+    exact = constant.dtype.itemsize <= 2 if integer else constant.dtype.itemsize <= target.itemsize
+    return replace(constant, cast=target) if exact or target == constant.dtype else None
 
 
 def _shape(found: onnx.TypeProto) -> tuple[int, ...] | None:

@@ -17,21 +17,26 @@ Sample = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 ROWS = 256
 """Rows of x and y that are kept of a run."""
-TOLERANCE = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-4}
+TOLERANCE = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-5}
 """The error allowed, by the type of y. One rounding is 5e-4, 4e-3 and 6e-8 of a number; the rest is for sums of
-thousands of terms, some of which cancel. A matrix that is turned or shifted is wrong by about 1."""
+thousands of terms. A row of the matrix that is another one, or turned, is wrong by about 1."""
+HARDLY = 1e-3
+"""Of x, how much it must change for a difference to be more than rounding."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """`verified` is None where it could not be tried; `error` is that of y = x W^T, relative, where it is known.
+    """`verified` is None where it could not be tried; `error` is the largest of an output, relative, where it is known.
 
-    `reason` says what is wrong or why it could not be tried; it is empty where `verified` is True.
+    It is of those inputs of the layer that ever changed, `inputs_seen` of them: what was the same in all runs, zero as
+    a rule, proves nothing of its weights. `reason` says what is wrong or why it could not be tried; it is empty where
+    `verified` is True.
     """
 
     verified: bool | None
     error: float | None
     reason: str
+    inputs_seen: int = 0
 
 
 def sample(layer: Layer, probe: Probe, x: NDArray[Any], y: NDArray[Any]) -> list[Sample]:
@@ -63,10 +68,9 @@ def sample(layer: Layer, probe: Probe, x: NDArray[Any], y: NDArray[Any]) -> list
 
 
 def enough(layer: Layer, samples: Sequence[Sample]) -> bool:
-    """Something came in; of a product without scale, as many directions as tell whether it is one up to a factor."""
-    if layer.operator == "MatMulInteger":
-        return _directions(samples) >= min(3, layer.weight.shape[1])
-    return any(x[np.isfinite(x)].any() and np.isfinite(y).any() for x, y in samples)
+    """Enough directions came in to tell one matrix from another, or one without its scale."""
+    wanted = 3 if layer.operator == "MatMulInteger" else 2
+    return _directions(samples) >= min(wanted, layer.weight.shape[1])
 
 
 def _directions(samples: Sequence[Sample]) -> int:
@@ -96,31 +100,62 @@ def judge(layer: Layer, samples: Sequence[Sample]) -> Proof:
             return Proof(False, None, f"y is not x W^T: the matrix is {out} x {columns}, but {found}")
     try:
         with np.errstate(all="ignore"):
-            pairs = [_product(weight, x, y) for x, y in samples]
-            product, y = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
-            return _compared(layer, weight, product, y)
+            return _compared(layer, weight, samples)
     except ValueError as error:
         return Proof(None, None, one_line(error))
 
 
-def _compared(layer: Layer, weight: NDArray[Any], product: NDArray[Any], y: NDArray[Any]) -> Proof:
-    known = np.isfinite(y)
+def _compared(layer: Layer, weight: NDArray[Any], samples: Sequence[Sample]) -> Proof:
+    """Whether y = x W^T and, for what a constant part of x would hide, y - y0 = (x - x0) W^T of the first row x0.
+
+    Each output by itself, relative to |x| |W|^T, to which its roundings are.
+    """
+    changes = [(x - samples[0][0][..., :1, :], y - samples[0][1][..., :1, :]) for x, y in samples]
+    seen = int(np.count_nonzero(np.any([dx.reshape(-1, dx.shape[-1]).any(axis=0) for dx, _ in changes], axis=0)))
+    if not seen:
+        return Proof(None, None, "its input did not change")
+    products, outputs = _rows(weight, samples)
+    differences, changed = _rows(weight, changes)
+    sizes, _ = _rows(np.abs(weight), [(np.abs(x), y) for x, y in samples])
+    steps, _ = _rows(np.abs(weight), [(np.abs(x), y) for x, y in changes])
+    known = np.isfinite(outputs) & np.isfinite(changed)
     if not known.any():
         return Proof(None, None, "its values are not finite")
-    product, y = np.where(known, product, 0), np.where(known, y, 0)
-    if layer.operator == "MatMulInteger":
-        product = product * np.maximum((product * y).sum(axis=0) / np.maximum((product**2).sum(axis=0), 1e-300), 0)
-    largest = max(np.linalg.norm(product), np.linalg.norm(y))
-    if largest == 0 and weight.any():
+    products, outputs, differences, changed, sizes, steps = (
+        np.where(known, each, 0) for each in (products, outputs, differences, changed, sizes, steps)
+    )
+    if not sizes.any() and weight.any():
         return Proof(None, None, "its input is zero wherever its weights are not")
-    error = float(np.linalg.norm(y - product) / largest) if largest else 0.0
-    tolerance = TOLERANCE[_type(y)]
+    if layer.operator == "MatMulInteger":
+        factors = np.maximum((products * outputs).sum(axis=0) / np.maximum((products**2).sum(axis=0), 1e-300), 0)
+        products, differences, sizes, steps = (each * factors for each in (products, differences, sizes, steps))
+    if np.linalg.norm(steps) < HARDLY * np.linalg.norm(sizes):
+        return Proof(None, None, "its input hardly changed, which is lost in rounding")
+    tolerance = TOLERANCE[_type(outputs)]
+    rounding = 0.1 * tolerance * np.linalg.norm(sizes, axis=0)
+    error = max(_worst(outputs, products, sizes), _worst(changed, differences, steps, rounding))
     if error <= tolerance:
-        return Proof(True, error, "")
+        return Proof(True, error, "", seen)
     wrong = f"y is not x W^T: the relative error is {error:.2g}, more than {tolerance}"
     if layer.operator in NUMBERS or layer.operator == "DynamicQuantizeMatMul":
         wrong += " (or this processor cuts off products of 8 bits, as those without VNNI may)"
-    return Proof(False, error if np.isfinite(error) else None, wrong)
+    return Proof(False, error, wrong, seen)
+
+
+def _worst(
+    found: NDArray[np.float64], expected: NDArray[np.float64], size: NDArray[np.float64], rounding: Any = 0.0
+) -> float:
+    """The largest error of an output beyond its `rounding`, relative to its `size`, or to itself."""
+    error = np.maximum(np.linalg.norm(found - expected, axis=0) - rounding, 0)
+    scale = np.maximum(np.linalg.norm(size, axis=0), np.linalg.norm(found, axis=0))
+    return float(np.divide(error, scale, out=np.zeros_like(error), where=scale > 0).max(initial=0))
+
+
+def _rows(weight: NDArray[Any], samples: Sequence[Sample]) -> Sample:
+    """x W^T and y of all samples, (rows, out)."""
+    pairs = [_product(weight, x, y) for x, y in samples]
+    product, y = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+    return product, y
 
 
 def _product(weight: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> Sample:
@@ -152,6 +187,8 @@ def _blocks(weight: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
 
 def _type(y: NDArray[np.float64]) -> str:
     """The narrowest type that all these numbers are of: that of the arithmetic, or there were no errors to find."""
+    if np.array_equal(np.rint(y), y):  # of any type, and then exact
+        return "float32"
     if np.array_equal(y.astype(np.float16), y):
         return "float16"
     return "bfloat16" if not (y.astype(np.float32).view(np.uint32) & 0xFFFF).any() else "float32"

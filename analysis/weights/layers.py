@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 
 import onnx
-from onnx import shape_inference
 
 from analysis.weights import names
 from analysis.weights.constants import STANDARD, Attributes, Known, Literal, Scope, UnreadableError
@@ -21,13 +20,20 @@ from analysis.weights.files import plain
 from analysis.weights.matrices import Matrix
 from analysis.weights.products import NoLayerError, Product, Site, product
 from analysis.weights.protobuf import skeleton
+from analysis.weights.shapes import Shape, shapes
 from analysis.weights.tensors import Opened, Stored
 from study.errors import StudyError, one_line
 
 OLDEST_ONNX = (1, 21)
 """Those before follow paths out of a model's folder: CVE-2022-25882, 2024-27318, 2024-5187, 2026-27489, 2026-34445."""
-MOST_NODES = 1_000_000
+MOST_NODES = 400_000
 """Nodes looked at, those of a function once for each call: functions that call functions grow without measure."""
+MOST_BYTES = 2**26
+"""Of all bodies looked at, weights apart, again once for each call."""
+MOST_CHARACTERS = 2**27
+"""Of all that is said of nodes: a long name in a function that is called often is said often."""
+MOST_USES = 8
+"""Times that what is stored is read, on average, because products use it with other factors."""
 
 Place = tuple[tuple[str, int], ...]
 """Where a node is, from the graph inwards: steps (body, index of the node in it). A body is "" for the graph,
@@ -96,13 +102,17 @@ def read(path: Path, *, allow_root: Path | None = None, pointwise: bool = False)
         return _Walk(found.model, Opened(file, found.marker, allow_root), pointwise).weights()
     except OSError as error:
         raise StudyError(f"{path} cannot be read: {error.strerror or error}") from None
+    except MemoryError:
+        raise StudyError(f"{path}: expected an ONNX model, found one that takes more memory than there is") from None
     except RecursionError:
         raise StudyError(f"{path}: expected an ONNX model, found one nested too deeply") from None
     except StudyError as error:
-        message = str(error)
+        message = one_line(error, 800)
         raise StudyError(message if message.startswith(str(path)) else f"{path}: {message}") from None
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
-        raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({one_line(error)})") from None
+        raise StudyError(
+            f"{path}: expected an ONNX model, found a malformed file ({names.printable(one_line(error))})"
+        ) from None
 
 
 @dataclass
@@ -113,6 +123,8 @@ class _Walk:
     opened: Opened
     pointwise: bool
     visited: int = 0
+    bytes: int = 0
+    characters: int = 0
     products: list[tuple[Product, list[onnx.NodeProto], Place]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     uses: Counter[object] = field(default_factory=Counter)
@@ -128,10 +140,19 @@ class _Walk:
         self, body: Body, scope: Scope, outer: list[onnx.NodeProto], place: Place, step: str, call: Attributes
     ) -> None:
         """Walk the nodes of a body; names are looked up in `scope`, `call` is what its function is called with."""
+        self.bytes += body.ByteSize()
+        if self.bytes > MOST_BYTES:
+            raise StudyError(f"expected a model of at most {MOST_BYTES:,} bytes, calls included, found more")
         if isinstance(body, onnx.GraphProto):
+            if scope.outer is not None:
+                scope.values.update(dict.fromkeys(value.name for value in body.input))
             for name, tensor in _initializers(body):
+                if isinstance(scope.values.get(name), Literal):
+                    raise ValueError(f"two initializers called {name!r}")
                 scope.values[name] = Literal(tensor, (scope.key, name))
         around = _Around(body)
+        # the names of a function's values are its own
+        shape_of = (lambda _: None) if any(word == "function" for word, _ in (*place, (step, 0))) else self.shape_of
         for index, node in enumerate(body.node):
             self.visited += 1
             if self.visited > MOST_NODES:
@@ -153,7 +174,7 @@ class _Walk:
                         name,
                         call,
                     )
-            site = Site(node, attributes, scope, around.consumers, around.producer, self.shape_of, self.pointwise)
+            site = Site(node, attributes, scope, around.consumers, around.producer, shape_of, self.pointwise)
             self.node(site, nodes, here)
             scope.add(node, attributes)
 
@@ -161,10 +182,21 @@ class _Walk:
         try:
             found = product(site)
         except (NoLayerError, UnreadableError) as reason:
-            self.skipped.append(Skipped(names.path(nodes, place), site.node.op_type, str(reason)))
+            self.said(len(str(reason)), nodes)
+            operator, why = names.printable(site.node.op_type), names.printable(str(reason))
+            self.skipped.append(Skipped(names.path(nodes, place), operator, why))
         else:
             if found is not None:
+                self.said(len(found.form) + 8 * len(found.names), nodes)
                 self.products.append((found, nodes, place))
+
+    def said(self, characters: int, nodes: list[onnx.NodeProto]) -> None:
+        """Take note that so much more is to be said of the last of `nodes`, and where it is."""
+        each = 1000  # at least, with all that a layer is made of
+        self.characters += each + characters + sum(100 + len(node.name) for node in nodes)
+        self.characters += sum(len(entry.value) for entry in nodes[-1].metadata_props)
+        if self.characters > MOST_CHARACTERS:
+            raise StudyError(f"expected a model with at most {MOST_CHARACTERS // each:,} layers, found more")
 
     def call(
         self,
@@ -179,7 +211,7 @@ class _Walk:
         if len(nodes) > 100:
             raise ValueError("functions that call each other without end")
         key = (function.domain, function.name, function.overload)
-        arguments: dict[str, Known] = {}
+        arguments: dict[str, Known | None] = {}
         for name, value in zip(function.input, node.input, strict=False):
             known = scope.known(value) if value else None
             if known is not None:
@@ -204,7 +236,7 @@ class _Walk:
             shared = sources[key] > 1 or self.uses[found.literal] > 1  # then its name is that of another module too
             called = (module or parameter) if shared else (parameter or module)
             path = names.path(nodes, place)
-            name = names.unique(called or nodes[-1].name or found.tensor or path, taken)
+            name = names.unique(names.printable(called or nodes[-1].name or found.tensor or path), taken)
             operator = nodes[-1].op_type
             tied = first.setdefault(key, name)
             yield Layer(
@@ -221,7 +253,14 @@ class _Walk:
             )
 
     def overlapping(self) -> None:
-        """Refuse weights that lie over each other: reading them all would take far longer than reading the file."""
+        """Refuse weights that lie over each other, or are used again and again, each time in another way.
+
+        To read them all would take far longer than to read the file.
+        """
+        distinct = {found.weight.key: found.weight for found, _, _ in self.products}
+        stored = {weight.source.key: weight.source.size for weight in distinct.values()}
+        if sum(weight.size for weight in distinct.values()) > MOST_USES * sum(stored.values()) + 2**22:
+            raise ValueError(f"{len(distinct)} different weights made of {len(stored)} tensors")
         places = {found.weight.source.place for found, _, _ in self.products if isinstance(found.weight.source, Stored)}
         for path in {place.path for place in places}:
             wanted = sum(place.length for place in places if place.path == path)
@@ -232,20 +271,12 @@ class _Walk:
     def functions(self) -> Mapping[tuple[str, str, str], onnx.FunctionProto]:
         return {(each.domain, each.name, each.overload): each for each in self.model.functions}
 
-    def shape_of(self, name: str) -> tuple[int | None, ...] | None:
+    def shape_of(self, name: str) -> Shape | None:
         return self.shapes.get(name)
 
     @cached_property
-    def shapes(self) -> Mapping[str, tuple[int | None, ...]]:
-        try:
-            graph = shape_inference.infer_shapes(self.model, data_prop=True).graph
-        except Exception:  # whatever onnx's C++ throws at a graph that it cannot follow
-            graph = self.model.graph
-        return {
-            value.name: tuple(size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim)
-            for value in (*graph.input, *graph.value_info, *graph.output)
-            if (tensor := value.type.tensor_type).HasField("shape")
-        }
+    def shapes(self) -> Mapping[str, Shape]:
+        return shapes(self.model.graph, _opsets(self.model.opset_import).get("", 1))
 
 
 class _Around:

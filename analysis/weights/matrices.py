@@ -80,7 +80,7 @@ class Matrix:
 
     @property
     def key(self) -> object:
-        """Equal for matrices of the same values."""
+        """Equal for matrices of the same values, in whatever order."""
         return self.source.key, self.rows, self.columns, self.quantisation and self.quantisation.key, self.alpha
 
     def blocks(self) -> "Blocks":
@@ -104,9 +104,10 @@ class Matrix:
                 numbers = np.pad(numbers, (0, self.pitch - self.columns))
             numbers = numbers.reshape(rows.stop - rows.start, self.pitch)[:, columns]
         values = numbers.astype(np.float64 if numbers.dtype == np.float64 else np.float32, copy=False)
-        if self.quantisation is not None:
-            values = self.quantisation.apply(values, rows, columns)
-        return values if self.alpha == 1 else np.multiply(values, self.alpha, dtype=values.dtype)
+        with np.errstate(all="ignore"):  # a scale may be infinite; what is not finite is counted by who takes it
+            if self.quantisation is not None:
+                values = self.quantisation.apply(values, rows, columns)
+            return values if self.alpha == 1 else np.multiply(values, self.alpha, dtype=values.dtype)
 
 
 @dataclass(frozen=True)

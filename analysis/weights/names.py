@@ -42,7 +42,14 @@ def path(nodes: Sequence[onnx.NodeProto], places: Sequence[tuple[str, int]]) -> 
     for node, (body, index) in zip(nodes, places, strict=True):
         words += [body] if body not in ("", "function") else []
         words.append(node.name or f"{node.op_type}#{index}")
-    return " > ".join(words)
+    return printable(" > ".join(words))
+
+
+def printable(text: str) -> str:
+    """The text with escapes for line feeds and whatever else a terminal obeys: names in files may be anything."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def unique(name: str, taken: dict[str, int]) -> str:

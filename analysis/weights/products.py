@@ -11,7 +11,17 @@ from math import prod
 import numpy as np
 import onnx
 
-from analysis.weights.constants import STANDARD, Attributes, Constant, Literal, Scope, linear
+from analysis.weights.constants import (
+    Attributes,
+    Constant,
+    Literal,
+    Opaque,
+    Output,
+    Scope,
+    UnreadableError,
+    linear,
+    standard,
+)
 from analysis.weights.matrices import Matrix, Quantisation
 from analysis.weights.tensors import MOST_AXES, Held, Stored
 
@@ -126,11 +136,11 @@ def matmul_nbits(site: Site) -> Product:
     columns, rows, block = site.whole("K"), site.whole("N"), site.whole("block_size")
     bits = site.attributes["bits"].i if "bits" in site.attributes else 4
     if bits not in (2, 4, 8) or block < 16 or min(columns, rows) < 1:
-        raise ValueError(f"MatMulNBits {site.node.name!r} of {rows} x {columns} with {bits} bits in blocks of {block}")
+        raise UnreadableError(f"it has {rows} x {columns} with {bits} bits in blocks of {block}")
     constant = _only(site, 1)
     blocks = -(-columns // block)
     if constant.source.dtype != np.uint8 or prod(constant.shape) * 8 != rows * blocks * block * bits:
-        raise ValueError(f"MatMulNBits {site.node.name!r} has {list(constant.shape)} for {rows} x {columns} weights")
+        raise UnreadableError(f"it has {list(constant.shape)} for {rows} x {columns} weights")
     scale, zero = site.scope.array(site.input(2)), site.scope.array(site.input(3))
     if site.input(4):
         raise NoLayerError("its columns are reordered (g_idx)")
@@ -165,8 +175,11 @@ def convolution(site: Site) -> Product:
             return replace(_product(site, constant, 1, flat.matrix(), f"{words}, the whole map"), role="conv-as-fc")
         if set(kernel) == {1} and site.pointwise:
             return replace(_product(site, constant, 1, flat.matrix(), words), role="pointwise")
-    what = "of 1 x 1 (--pointwise reads it)" if set(kernel) == {1} and group == 1 else "over parts of its map"
-    raise NoLayerError(f"a convolution {what}")
+    if set(kernel) == {1} and group == 1:
+        raise NoLayerError("a convolution of 1 x 1 (--pointwise reads it)")
+    shape = site.shape(site.input(0))
+    known = shape is not None and None not in shape[2:]
+    raise NoLayerError(f"a convolution over {'parts of its map' if known else 'a map of unknown size'}")
 
 
 def learned(site: Site) -> Product:
@@ -205,14 +218,16 @@ FOUND: Mapping[tuple[str, str], Callable[[Site], Product]] = {
     (LEARNING, "LinearRegressor"): learned,
 }
 
-OTHERS: Mapping[str, tuple[int, str]] = {
-    **dict.fromkeys(("ConvTranspose", "ConvInteger", "DeformConv"), (1, "a convolution of another kind")),
-    "QLinearConv": (3, "a convolution of another kind"),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), (1, "a recurrent layer, whose gates are packed into one tensor")),
-    "Gather": (0, "an embedding: rows are picked, not multiplied"),
-    "Einsum": (1, "a general product, which is not read"),
+OTHERS: Mapping[str, tuple[slice, str]] = {
+    **dict.fromkeys(("ConvTranspose", "ConvInteger", "DeformConv"), (slice(1, 2), "a convolution of another kind")),
+    "QLinearConv": (slice(3, 4), "a convolution of another kind"),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (slice(1, 2), "a recurrent layer, whose gates are packed into one tensor")),
+    "Gather": (slice(1), "an embedding: rows are picked, not multiplied"),
+    "Einsum": (slice(None), "a general product, which is not read"),
 }
-"""Standard operators that have weights and are no fully-connected layer: which input holds them, and the reason."""
+"""Standard operators that have weights and are no fully-connected layer: which inputs hold them, and the reason."""
+KEEP_RANK = ("Identity", "Cast", "Transpose", "DequantizeLinear")
+"""Operators whose output has as many axes as their first input."""
 
 
 def product(site: Site) -> Product | None:
@@ -224,14 +239,15 @@ def product(site: Site) -> Product | None:
         ValueError: it is malformed.
     """
     node = site.node
-    domain = "" if node.domain in STANDARD else node.domain
+    domain = "" if standard(node) else node.domain
     find = FOUND.get((domain, node.op_type))
     if find is not None:
         return find(site)
     if domain:
         reason, weights = f"the operator {domain}.{node.op_type} is not read", list(node.input)
-    elif node.op_type in OTHERS and (index := OTHERS[node.op_type][0]) < len(node.input):
-        reason, weights = OTHERS[node.op_type][1], [node.input[index]]
+    elif node.op_type in OTHERS and any(name and site.scope.known(name) is None for name in node.input):
+        part, reason = OTHERS[node.op_type]
+        weights = list(node.input[part])
     else:
         return None
     if any(_rank(site, name) >= 2 for name in weights):
@@ -242,6 +258,9 @@ def product(site: Site) -> Product | None:
 def _rank(site: Site, name: str) -> int:
     """Of a constant that is stored or cheaply had; 0 of anything else."""
     known = site.scope.known(name) if name else None
+    for _ in range(8):  # of a chain; a hostile file has a long one, and many nodes at its end
+        if isinstance(known, Output) and known.pending.node.op_type in KEEP_RANK:
+            known = known.pending.inputs[0]
     if isinstance(known, Literal):
         return len(known.tensor.dims)
     return len(known.shape) if isinstance(known, Constant) else 0
@@ -252,9 +271,11 @@ def _operand(site: Site, left: int, right: int) -> tuple[int, Constant]:
     names = site.input(left), site.input(right)
     if not all(names):
         raise ValueError(f"{site.node.op_type} {site.node.name!r} has {len(site.node.input)} inputs")
-    known = [site.scope.known(name) is not None for name in names]
+    found = [site.scope.known(name) for name in names]
+    known = [each is not None for each in found]
     if all(known):
-        raise NoLayerError("a product of constants")
+        reason = next((each.reason for each in found if isinstance(each, Opaque)), "a product of constants")
+        raise NoLayerError(reason)
     if not any(known):
         raise NoLayerError("both operands are computed, as in attention")
     index = right if known[1] else left
@@ -313,7 +334,10 @@ def _dequantised(site: Site, constant: Constant, scale: int, zero: int, axis: in
 
 
 def _with(constant: Constant, scale: np.ndarray, zero: np.ndarray | None, axis: int) -> Constant:
-    """The constant dequantised along `axis`; scales and zero points are vectors of their own lengths."""
+    """The constant dequantised along `axis` (-1 or -2): scales and zero points are one, or vary along it alone."""
+    for each in (scale, zero):
+        if each is not None and each.ndim > 1 and each.shape[axis] != each.size:
+            raise UnreadableError(f"a scale or zero point of shape {list(each.shape)}, which is not per output")
     scale = scale.reshape(-1)
     if zero is not None:
         zero = zero.reshape(-1)
@@ -321,6 +345,8 @@ def _with(constant: Constant, scale: np.ndarray, zero: np.ndarray | None, axis: 
         scale, zero = (np.broadcast_to(each, size) if each.size == 1 else each for each in (scale, zero))
     if constant.quantisation is not None:
         raise NoLayerError("its integer weight is dequantised before")
+    while len(constant.shape) > 2 and constant.shape[0] == 1:  # a stack of one is a matrix
+        constant = replace(constant, shape=constant.shape[1:])
     found = linear(constant.shape, scale, zero, axis)
     if found is None:
         raise NoLayerError("a stack of matrices with scales of their own")
