@@ -79,6 +79,10 @@ class Value:
     reason: str = ""
     bound: float = 0.0
 
+    def cells(self) -> dict[str, Any]:
+        """The columns of a table: what has no value has no bound either."""
+        return {**vars(self), "bound": None if self.value is None else self.bound}
+
 
 def evaluate(measures: Sequence[Measure], blocks: Blocks, threads: int | None = None) -> list[Value]:
     """The value of each of `measures` for the weights that `blocks` hold together.

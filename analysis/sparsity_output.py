@@ -42,13 +42,7 @@ def rows(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Iterato
                 "verified": verified(found.proof),
             }
             for measure, value in zip(measures, found.values, strict=True):
-                yield {
-                    **row,
-                    "measure": str(measure),
-                    "value": value.value,
-                    "reason": value.reason,
-                    "bound": value.bound,
-                }
+                yield {**row, "measure": str(measure), **value.cells()}
             for name, fact in found.facts.named().items() if found.facts else ():
                 yield {**row, "measure": name, "value": fact, "reason": "", "bound": 0.0}
 

@@ -101,7 +101,7 @@ def sparsity(study: Study, measures: Sequence[Measure] = ALWAYS) -> pd.DataFrame
             shape = {"out_features": out_features, "in_features": in_features}
             place = {"model": run.model, "seed": run.seed, "layer": layer.name}
             for measure, found in zip(measures, evaluate(measures, layer.weight.blocks()), strict=True):
-                rows.append({**place, **shape, "measure": str(measure), **vars(found)})
+                rows.append({**place, **shape, "measure": str(measure), **found.cells()})
     return frame(SPARSITY, rows)
 
 
