@@ -1,0 +1,236 @@
+"""What the constants of a graph are: values that a weight takes on its way to a product, and names that hide others.
+
+Graphs are in onnx's own notation. Those of CASES multiply x by a constant: fed with the identity matrix, ONNX Runtime
+makes the weight itself.
+"""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper, parser
+
+from analysis import sparsity
+from analysis.weights.layers import Weights, read
+from study.errors import StudyError
+
+Array = NDArray[Any]
+IN, OUT = 5, 3
+HEAD = '<ir_version: 10, opset_import: ["": 21, "com.microsoft": 1, "local": 1]> graph'
+
+random = np.random.default_rng(0)
+W = random.standard_normal((IN, OUT)).astype(np.float32)
+"""Stored (in, out), as MatMul has it."""
+SQUARE = random.standard_normal((IN, IN)).astype(np.float32)
+W_HALF = W.astype(np.float16)
+BYTES = random.integers(108, 149, (IN, OUT)).astype(np.uint8)
+SIGNED = random.integers(-127, 128, (IN, OUT)).astype(np.int8)
+STACK = random.integers(-9, 10, (2, IN, OUT)).astype(np.int8)
+MASK = W > 0
+MASK_HALF = MASK.astype(np.float16)
+SCALES = np.array([1, 0.5, 2], np.float32)
+BLOCKS = np.array([[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [1, 3, 5]]], np.float32)
+TENTHS = np.array([0.1, 0.3, 0.7], np.float16)
+POINTS = np.array([127, 128, 130], np.uint8)
+EACH = np.arange(1, IN * OUT + 1, dtype=np.float32)
+ROUND = {"one": np.float32(1), "low": np.uint8(0), "half": np.float32(0.5), "middle": np.uint8(128)}
+
+
+def save(folder: Path, nodes: str, constants: dict[str, Any], x: str = "5, 5", said: str = "", after: str = "") -> Path:
+    """A file of these nodes, from x of this shape to y; the file says more of values, and has functions after it."""
+    model = parser.parse_model(f"{HEAD} (float[{x}] x) => (float[] y) <{said}> {{ {nodes} }} {after}")
+    tensors = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in constants.items()]
+    model.graph.initializer.extend(tensors)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return folder / "model.onnx"
+
+
+def saved(*arguments: Any, **more: Any) -> Weights:
+    return read(save(*arguments, **more))
+
+
+def output(path: Path, x: Array) -> Array:
+    """What ONNX Runtime, asked to change nothing, makes of x."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (y,) = session.run(["y"], {"x": x})
+    return np.asarray(y)
+
+
+PRODUCT = "[product] y = MatMul(x, w)"
+OF_HALVES = "h = Cast<to=10>(x) [product] p = MatMul(h, w) y = Cast<to=1>(p)"
+LOOP = (
+    """on_and_on (int64 i, bool go, float[] sum) => (bool on, float[] more) { on = Identity(go) more = Add(sum, x) }"""
+)
+SAME = "same () => (float[] same) { same = Identity(x) }"
+BRANCHES = f"If(yes)<then_branch = {SAME}, else_branch = {SAME}>"
+INTEGER = "q, x_scale, x_zero = DynamicQuantizeLinear(x) [integer] sums = MatMulInteger(q, u, x_zero)"
+SCALED = "floats = Cast<to=1>(sums) both = Mul(x_scale, scale) z = Mul(floats, both)"
+QLINEAR = "q = QuantizeLinear(x, one, low) p = QLinearMatMul(q, one, low, w, scale, points, half, middle)"
+THEIRS = "w = com.microsoft.DequantizeLinear<axis=1>"
+
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "uint8 cast, less its zero point, scaled": (
+        f"a = Cast<to=1>(u) b = Cast<to=1>(zero) d = Sub(a, b) w = Mul(d, s) {PRODUCT}",
+        {"u": BYTES, "zero": POINTS, "s": SCALES},
+    ),
+    "int8 cast, times itself": (f"a = Cast<to=1>(u) w = Mul(a, a) {PRODUCT}", {"u": SIGNED}),
+    "int8 cast, divided": (
+        f"a = Cast<to=1>(u) b = Cast<to=1>(v) w = Div(a, b) {PRODUCT}",
+        {"u": SIGNED, "v": np.array([3], np.int8)},
+    ),
+    "float16 cast, divided": (f"a = Cast<to=1>(h) w = Div(a, s) {PRODUCT}", {"h": W_HALF, "s": SCALES * 3}),
+    "float32 cast to float16 and back": (f"a = Cast<to=10>(v) w = Cast<to=1>(a) {PRODUCT}", {"v": W}),
+    "bool mask cast": (f"a = Cast<to=1>(m) w = Mul(v, a) {PRODUCT}", {"v": W, "m": MASK}),
+    "uint8 mask cast": (f"a = Cast<to=1>(m) w = Mul(v, a) {PRODUCT}", {"v": W, "m": MASK.astype(np.uint8)}),
+    "bool mask transposed": (
+        f"t = Transpose(m) w = Where(t, v, none) {PRODUCT}",
+        {"v": W, "m": MASK.T, "none": np.zeros(1, np.float32)},
+    ),
+    "float16 transposed, masked": (f"t = Transpose(v) w = Mul(t, m) {OF_HALVES}", {"v": W_HALF.T, "m": MASK_HALF}),
+    "float16 scales, masked": (
+        f"d = DequantizeLinear<axis=1>(u, s) w = Mul(d, m) {OF_HALVES}",
+        {"u": SIGNED, "s": TENTHS, "m": MASK_HALF},
+    ),
+    "scales per block of a stack": (
+        f"w = DequantizeLinear<axis=1, block_size=3>(u, s) {PRODUCT}",
+        {"u": STACK, "s": BLOCKS},
+    ),
+    "scales per column of one row, reshaped": (
+        f"d = DequantizeLinear<axis=1>(u, s) w = Reshape(d, shape) {PRODUCT}",
+        {"u": SIGNED.reshape(1, -1), "s": EACH, "shape": np.array([1, IN, OUT])},
+    ),
+    "ONNX Runtime's DequantizeLinear": (f"{THEIRS}(u, s) {PRODUCT}", {"u": SIGNED, "s": SCALES}),
+    "ONNX Runtime's QuantizeLinear": (
+        f"u = com.microsoft.QuantizeLinear<axis=1>(v, s, zero) {THEIRS}(u, s, zero) {PRODUCT}",
+        {"v": W * 9, "s": SCALES, "zero": POINTS},
+    ),
+    "MatMulInteger by a stack of one": (f"{INTEGER} {SCALED} y = Identity(z)", {"u": SIGNED[None], "scale": SCALES}),
+    "QLinearMatMul by a stack of one": (
+        f"{QLINEAR} y = DequantizeLinear(p, half, middle)",
+        {"w": BYTES[None], "scale": SCALES[None, None], "points": POINTS[None, None], **ROUND},
+    ),
+    "x that a loop over constants takes from around it": (
+        f"s = Loop(once, , none)<body = {LOOP}> y = MatMul(s, w)",
+        {"w": W, "once": np.array(1), "none": np.zeros((IN, IN), np.float32)},
+    ),
+    "x that branches take from around them": (f"s = {BRANCHES} y = MatMul(s, w)", {"w": W, "yes": np.array(True)}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_weight_is_what_onnx_runtime_makes_of_its_constants(name: str, tmp_path: Path) -> None:
+    path = save(tmp_path, *CASES[name])
+    (layer,) = read(path).layers
+    y = output(path, np.eye(IN, dtype=np.float32))
+    weight = np.concatenate([block.T for block in y.reshape(-1, IN, OUT)])  # of a stack, one after the other
+    np.testing.assert_allclose(layer.weight.load(), weight, rtol=1e-6)
+
+
+def test_bfloat16_is_rounded_after_each_operator(tmp_path: Path) -> None:
+    """It has 8 significant bits: 257, 258 and 259 become 256, 258 and 260, of two as near the even one."""
+    small, large = (np.array(row, ml_dtypes.bfloat16) for row in ([[1, 2, 3]], [256]))
+    nodes = f"b = Add(a, large) c = Sub(b, large) w = Cast<to=1>(c) {PRODUCT}"
+    (layer,) = saved(tmp_path, nodes, {"a": small, "large": large}, "5, 1").layers
+    assert layer.weight.load().tolist() == [[0], [2], [4]]
+
+
+def test_what_branches_make_of_the_models_input_is_no_weight(tmp_path: Path) -> None:
+    assert saved(tmp_path, f"s = {BRANCHES} y = MatMul(x, s)", {"yes": np.array(True)}).layers == ()
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        """y = Loop(n, , x)<body = b (int64 i, bool go, float[] w) => (bool on, float[] z)
+        { on = Identity(go) z = MatMul(x, w) }>""",
+        f"y = If(yes)<then_branch = b () => (float[] z) {{ w = Relu(x) z = MatMul(x, w) }}, else_branch = {SAME}>",
+        "y = local.Inner(x)",
+    ],
+    ids=["input of a body", "output in a body", "output in a function"],
+)
+def test_a_computed_value_hides_the_constant_of_its_name_around_it(nodes: str, tmp_path: Path) -> None:
+    function = '<domain: "local", opset_import: ["": 21]> Inner (x) => (y) { w = Relu(x) y = MatMul(x, w) }'
+    constants = {"w": SQUARE, "n": np.array(3), "yes": np.array(True)}
+    assert saved(tmp_path, nodes, constants, after=function).layers == ()
+
+
+def test_two_initializers_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, PRODUCT, {"w": W})
+    model = onnx.load(path)
+    model.graph.initializer.append(numpy_helper.from_array(2 * W, "w"))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(StudyError, match="two initializers called 'w'"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        ("d = DequantizeLinear<axis=0>(u, four) [odd] z = MatMul(x, d)", "a scale of shape [4] for a tensor of shape"),
+        (f"{INTEGER} {SCALED}".replace("integer", "odd"), "a scale or zero point of shape [3, 1], which is not per"),
+        ("rows = Cast<to=7>(x) i = Identity(u) [odd] z = Gather(i, rows)", "an embedding: rows are picked"),
+        ('[odd] z = Einsum<equation="oi,bi->bo">(w, x)', "a general product"),
+        ("r = RandomNormalLike(w) [odd] z = MatMul(r, w)", "it is made from constants by RandomNormalLike"),
+        ("r = RandomNormalLike(w) v = Neg(r) [odd] z = MatMul(x, v)", "it is made from constants by RandomNormalLike"),
+    ],
+    ids=["length of scales", "scale per row of x", "table behind Identity", "weight left", "random", "behind random"],
+)
+def test_one_odd_product_is_skipped_with_its_reason_and_the_rest_is_read(
+    nodes: str, reason: str, tmp_path: Path
+) -> None:
+    constants = {"w": SQUARE, "u": SIGNED, "four": np.ones(4, np.float32), "scale": SCALES[:, None]}
+    found = saved(tmp_path, f"{nodes} {PRODUCT}", constants)
+    assert [layer.node for layer in found.layers] == ["product"]
+    (skipped,) = found.skipped
+    assert (skipped.node, skipped.reason[: len(reason)]) == ("odd", reason)
+
+
+def test_rows_that_constants_pick_are_a_weight_and_no_embedding(tmp_path: Path) -> None:
+    order = np.array([4, 2, 0, 1, 3])
+    found = saved(tmp_path, f"w = Gather(v, order) {PRODUCT}", {"v": W, "order": order})
+    np.testing.assert_array_equal(found.layers[0].weight.load(), W[order].T)
+    assert found.skipped == ()
+
+
+WIDE, NARROW, UNKNOWN = "1, 2, 8, 8", "1, 2, 3, 3", "1, 2, H, W"
+KERNEL = np.ones((OUT, 2, 3, 3), np.float32)
+
+
+@pytest.mark.parametrize(("x", "said", "layers"), [(WIDE, NARROW, 0), (NARROW, WIDE, 1), (UNKNOWN, NARROW, 1)])
+def test_what_onnx_infers_of_a_map_counts_more_than_what_the_file_says(
+    x: str, said: str, layers: int, tmp_path: Path
+) -> None:
+    found = saved(tmp_path, "map = Relu(x) y = Conv(map, w)", {"w": KERNEL}, x, f"float[{said}] map")
+    assert len(found.layers) == layers
+
+
+def test_the_map_of_a_function_is_not_that_of_its_name_in_the_graph(tmp_path: Path) -> None:
+    function = '<domain: "local", opset_import: ["": 21]> Convolve (x, w) => (y) { map = Relu(x) y = Conv(map, w) }'
+    constants = {"w": KERNEL, "tiny": np.zeros((1, 2, 3, 3), np.float32)}
+    found = saved(tmp_path, "map = Relu(tiny) y = local.Convolve(x, w)", constants, WIDE, after=function)
+    assert found.layers == ()
+
+
+def test_the_facts_of_a_weight_used_both_ways_are_those_of_each_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weight = np.ones((4, 6), np.float32)
+    weight[1:3] = 0
+    path = save(
+        tmp_path, "[encoder] h = MatMul(x, w) t = Transpose(w) [decoder] y = MatMul(h, t)", {"w": weight}, "1, 4"
+    )
+    sparsity.main([str(path), "--facts", "--format", "csv"])
+    rows = csv.DictReader(capsys.readouterr().out.splitlines())
+    facts = {(row["layer"], row["measure"]): float(row["value"]) for row in rows}
+    names = ("dead_rows", "dead_columns", "two_of_four")
+    assert [[facts[layer, name] for name in names] for layer in ("encoder", "decoder")] == [[0, 2, 1], [2, 0, 0.5]]
