@@ -13,39 +13,17 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import defs, helper, numpy_helper, shape_inference
+from onnx import helper
 
-from analysis.weights.matrices import Matrix, Quantisation
-from analysis.weights.shapes import bounded
-from analysis.weights.tensors import Held, Opened, Source, shape_of
-from study.errors import one_line
+from analysis.weights.folding import COMPUTED, Attributes, evaluated, plain_node, sizes
+from analysis.weights.matrices import Matrix, Quantisation, linear
+from analysis.weights.tensors import Held, Opened, Source, UnreadableError, shape_of
 
 STANDARD = ("", "ai.onnx")
-MULTIPLIED, MULTIPLIED_SLOWLY = 2**9, 2**4
-"""Multiplications of a constant product that count as one element; of a type that no library multiplies for numpy."""
-SLOW = {"Erf": 32, "GatherElements": 8, "ScatterElements": 32, "ScatterND": 64}
-"""Elements that one of these counts as: onnx's evaluator goes through them in Python."""
-ASKED, EVALUATED = 2**10, 2**13
-"""Elements that it counts as to infer the shape of a node, for each input, and to evaluate one: a millisecond."""
-OLDEST_OPSET = 7
-"""Before it, operators broadcast by other rules, which onnx's evaluator does not know, whatever shapes it infers."""
 RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-COMPUTED = frozenset(
-    """
-    Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Equal Erf Exp Expand
-    EyeLike Flatten Floor Gather GatherElements Gemm Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul
-    Max Mean Min Mul Neg Not Or Pad Pow QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean
-    ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Shape Sigmoid
-    Sign Sin Size Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
-    """.split()  # noqa: SIM905
-)
-"""Operators whose results are the same at every call; with all their inputs constant they are computed."""
 
 GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 """Types of attributes that hold a body, which may use anything around it."""
-PLAIN = [getattr(onnx.AttributeProto, kind) for kind in ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS")]
-"""Types of attributes that such an operator has."""
-NO_NUMBERS = [getattr(onnx.TensorProto, kind) for kind in ("UNDEFINED", "STRING", "COMPLEX64", "COMPLEX128")]
 
 
 @dataclass(frozen=True)
@@ -54,10 +32,6 @@ class Literal:
 
     tensor: onnx.TensorProto | onnx.SparseTensorProto
     key: object
-
-
-class UnreadableError(ValueError):
-    """A value is constant, but what it is cannot be told; the message is the reason, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +94,6 @@ class Opaque:
 
 
 Known = Constant | Literal | Output | Opaque
-Attributes = Mapping[str, onnx.AttributeProto]
 
 
 @dataclass
@@ -218,7 +191,7 @@ class Scope:
         if passed is not None:
             return {node.output[0]: replace(passed, behind=(*passed.behind, node.op_type))}
         arrays = [None if constant is None else self._array(constant) for constant in inputs]
-        results = self._evaluated(node, pending.attributes, arrays)
+        results = evaluated(node, pending.attributes, arrays, self.version, self.opened)
         origins = [constant for constant in inputs if constant is not None and len(constant.shape) > 1] or inputs
         origin = next((constant for constant in origins if constant is not None), None)
         behind = (*(origin.behind if origin else ()), node.op_type)
@@ -272,8 +245,8 @@ class Scope:
         """The shape behind a node that changes nothing else; None if onnx cannot tell."""
         arrays = [None, *(None if constant is None else self._array(constant) for constant in inputs[1:])]
         assert inputs[0] is not None
-        plain = self._plain(node, attributes)
-        (found,) = self._sizes(plain, arrays, {0: (inputs[0].shape, inputs[0].dtype)}) or [None]
+        plain = plain_node(node, attributes, self.opened)
+        (found,) = sizes(plain, arrays, self.version, {0: (inputs[0].shape, inputs[0].dtype)}) or [None]
         return found if found is not None and prod(found) == prod(inputs[0].shape) else None
 
     def _array(self, constant: Constant) -> NDArray[Any]:
@@ -286,87 +259,6 @@ class Scope:
         else:
             values = constant.source.read(0, size)
         return values.reshape(constant.shape).astype(constant.dtype, copy=False)
-
-    def _sizes(
-        self,
-        plain: onnx.NodeProto,
-        arrays: Sequence[NDArray[Any] | None],
-        shapes: Mapping[int, tuple[tuple[int, ...], np.dtype[Any]]] | None = None,
-    ) -> list[tuple[int, ...] | None]:
-        """The shapes of a node's outputs, as onnx infers them from those of its inputs and the values of small ones."""
-        types, data = {}, {}
-        for index, name in enumerate(plain.input):
-            array = arrays[index]
-            if name and array is not None:
-                types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-                if array.size <= 64:
-                    data[name] = numpy_helper.from_array(array, name)
-            elif name and shapes and index in shapes:
-                shape, dtype = shapes[index]
-                types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)
-        try:
-            schema = defs.get_schema(plain.op_type, self.version, "")
-            found = shape_inference.infer_node_outputs(
-                schema, plain, types, input_data=data, opset_imports=[helper.make_opsetid("", self.version)]
-            )
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever onnx's C++ throws at a node that it cannot follow
-            raise UnreadableError(f"{plain.op_type} cannot be computed: {one_line(error, 100)}") from None
-        return [_shape(found[name]) if name in found else None for name in plain.output if name]
-
-    def _evaluated(
-        self, node: onnx.NodeProto, attributes: Attributes, arrays: Sequence[NDArray[Any] | None]
-    ) -> Sequence[NDArray[Any]]:
-        from onnx.reference import ReferenceEvaluator  # takes its time, and is rarely needed
-
-        if self.version < OLDEST_OPSET:
-            raise UnreadableError(f"it is made by {node.op_type} of opset {self.version}, which is not computed here")
-        plain = self._plain(node, attributes)
-        sizes = self._sizes(plain, arrays)
-        for shape in sizes:
-            if shape is None:
-                raise UnreadableError(f"it is made by {node.op_type}, and onnx cannot tell how large it is")
-            elements, left = EVALUATED + prod(shape) * SLOW.get(node.op_type, 1), arrays[0]
-            if node.op_type in ("MatMul", "Gemm") and left is not None:
-                counted = MULTIPLIED if left.dtype in (np.float32, np.float64) else MULTIPLIED_SLOWLY
-                elements += prod(shape) * max(left.shape, default=1) // counted
-            self.opened.compute(elements, f"a {node.op_type} of shape {list(shape)}")
-        feeds = {name: array for name, array in zip(plain.input, arrays, strict=True) if name and array is not None}
-        values = [onnx.ValueInfoProto(name=name) for name in feeds]
-        graph = helper.make_graph([plain], "constant", values, [onnx.ValueInfoProto(name=n) for n in plain.output if n])
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.version)])
-        try:
-            with np.errstate(all="ignore"):
-                results = [np.asarray(each) for each in ReferenceEvaluator(model).run(None, feeds)]
-        except MemoryError:
-            raise
-        except Exception as error:  # the evaluator asserts and raises all kinds
-            raise UnreadableError(f"{node.op_type} cannot be computed: {one_line(error, 100)}") from None
-        if [array.shape for array in results] != sizes or any(array.dtype.kind in "OSUc" for array in results):
-            raise UnreadableError(f"{node.op_type} cannot be computed: it is not of the shape that onnx infers")
-        return results
-
-    def _plain(self, node: onnx.NodeProto, attributes: Attributes) -> onnx.NodeProto:
-        """The node with its attributes' values, where a function's refer to its call; its inputs and outputs renamed.
-
-        A name may come twice, and an infinite loop of names is not to be had from new ones.
-        """
-        names = [f"in{index}" if name else "" for index, name in enumerate(node.input)]
-        outputs = [f"out{index}" if name else "" for index, name in enumerate(node.output)]
-        self.opened.compute(ASKED * (1 + len(names)), f"what {node.op_type} makes of constants")
-        plain = helper.make_node(node.op_type, names, outputs)
-        for name, attribute in attributes.items():
-            if attribute.type not in PLAIN or attribute.t.data_location == onnx.TensorProto.EXTERNAL:
-                raise UnreadableError(f"it is made by {node.op_type} with {name!r}, which is not computed here")
-            copy = onnx.AttributeProto()
-            copy.CopyFrom(attribute)
-            copy.name, copy.ref_attr_name = name, ""
-            plain.attribute.append(copy)
-        if not bounded(plain):
-            raise UnreadableError(f"it is made by {node.op_type} of more outputs than it has")
-        self.opened.compute(plain.ByteSize(), f"the attributes of {node.op_type}")
-        return plain
 
     def _stored(self, literal: Literal, name: str) -> Constant:
         if isinstance(literal.tensor, onnx.SparseTensorProto):
@@ -401,35 +293,6 @@ def standard(node: onnx.NodeProto) -> bool:
     return node.domain in STANDARD or (quantises and node.domain == "com.microsoft")
 
 
-def linear(
-    shape: tuple[int, ...], scale: NDArray[Any], zero: NDArray[Any] | None, axis: int, block: int = 0
-) -> Quantisation | None:
-    """What DequantizeLinear does to an array of `shape`, as a matrix of shape[0] rows; None if that cannot be said so.
-
-    https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html
-    """
-    scale = scale.astype(np.float32) if scale.dtype != np.float64 else scale
-    zero = None if zero is None else zero.astype(np.float32)
-    axis += len(shape) if axis < 0 else 0
-    if scale.size == 1:
-        return Quantisation(scale.reshape(1, 1), None if zero is None else zero.reshape(1, 1))
-    if zero is not None and zero.shape != scale.shape:
-        raise UnreadableError(f"a scale of shape {list(scale.shape)} and a zero point of shape {list(zero.shape)}")
-    if block and len(shape) != 2:
-        return None
-    if block and axis in (0, 1):
-        repeat = (block, 1) if axis == 0 else (1, block)
-        if scale.shape == tuple(-(-size // each) for size, each in zip(shape, repeat, strict=True)):
-            return Quantisation(scale, zero, repeat)
-    elif not block and scale.ndim == 1 and axis < len(shape) and scale.size == shape[axis]:
-        if axis == 0:
-            return Quantisation(scale[:, None], None if zero is None else zero[:, None])
-        if len(shape) == 2:
-            return Quantisation(scale[None], None if zero is None else zero[None])
-        return None
-    raise UnreadableError(f"a scale of shape {list(scale.shape)} for a tensor of shape {list(shape)}")
-
-
 def _constant(attributes: Attributes, key: object) -> Known:
     """What a node Constant holds: exactly one of these attributes."""
     for name, attribute in attributes.items():
@@ -457,13 +320,3 @@ def _cast(constant: Constant, attributes: Attributes) -> Constant | None:
     integer = constant.dtype.kind in "iu" or constant.dtype.name.startswith(("int", "uint"))
     exact = constant.dtype.itemsize <= 2 if integer else constant.dtype.itemsize <= target.itemsize
     return replace(constant, cast=target) if exact or target == constant.dtype else None
-
-
-def _shape(found: onnx.TypeProto) -> tuple[int, ...] | None:
-    """Of a tensor of numbers; None if it is not known, or wrong."""
-    sizes = found.tensor_type.shape.dim
-    if not found.tensor_type.HasField("shape") or any(size.dim_value < 0 for size in sizes):
-        return None
-    if not all(size.HasField("dim_value") for size in sizes) or found.tensor_type.elem_type in NO_NUMBERS:
-        return None
-    return tuple(size.dim_value for size in sizes)

@@ -7,7 +7,7 @@ anywhere: whatever is wrong with it ends in one `StudyError` that names it, and 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,16 @@ from pathlib import Path
 import onnx
 
 from analysis.weights import names
-from analysis.weights.constants import STANDARD, Attributes, Known, Literal, Scope, UnreadableError
+from analysis.weights.bodies import Around, Body, attributes_of, initializers, opsets
+from analysis.weights.constants import Known, Literal, Scope
 from analysis.weights.files import plain
+from analysis.weights.folding import Attributes
 from analysis.weights.matrices import Matrix
-from analysis.weights.products import NoLayerError, Product, Site, product
+from analysis.weights.products import product
 from analysis.weights.protobuf import skeleton
 from analysis.weights.shapes import Shape, shapes
-from analysis.weights.tensors import Opened, Stored
+from analysis.weights.sites import NoLayerError, Product, Site
+from analysis.weights.tensors import Opened, Stored, UnreadableError
 from study.errors import StudyError, one_line
 
 OLDEST_ONNX = (1, 21)
@@ -39,7 +42,6 @@ Place = tuple[tuple[str, int], ...]
 """Where a node is, from the graph inwards: steps (body, index of the node in it). A body is "" for the graph,
 "function" for that of the function which the node of the step before calls, or the attribute of that node whose graph
 it is."""
-Body = onnx.GraphProto | onnx.FunctionProto
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class _Walk:
 
     def weights(self) -> Weights:
         graph = self.model.graph
-        scope = Scope(self.opened, _opsets(self.model.opset_import))
+        scope = Scope(self.opened, opsets(self.model.opset_import))
         self.body(graph, scope, [], (), "", {})
         self.overlapping()
         return Weights(tuple(self.layers()), tuple(self.skipped))
@@ -146,18 +148,18 @@ class _Walk:
         if isinstance(body, onnx.GraphProto):
             if scope.outer is not None:
                 scope.values.update(dict.fromkeys(value.name for value in body.input))
-            for name, tensor in _initializers(body):
+            for name, tensor in initializers(body):
                 if isinstance(scope.values.get(name), Literal):
                     raise ValueError(f"two initializers called {name!r}")
                 scope.values[name] = Literal(tensor, (scope.key, name))
-        around = _Around(body)
+        around = Around(body)
         # the names of a function's values are its own
         shape_of = (lambda _: None) if any(word == "function" for word, _ in (*place, (step, 0))) else self.shape_of
         for index, node in enumerate(body.node):
             self.visited += 1
             if self.visited > MOST_NODES:
                 raise StudyError(f"expected a model of at most {MOST_NODES:,} nodes, calls included, found more")
-            attributes = _attributes(node, call)
+            attributes = attributes_of(node, call)
             self.uses.update(known.key for name in node.input if isinstance(known := scope.known(name), Literal))
             here, nodes = (*place, (step, index)), [*outer, node]
             function = self.functions.get((node.domain, node.op_type, node.overload))
@@ -216,7 +218,7 @@ class _Walk:
             known = scope.known(value) if value else None
             if known is not None:
                 arguments[name] = known
-        inner = Scope(self.opened, _opsets(function.opset_import) or scope.opsets, key, None, arguments)
+        inner = Scope(self.opened, opsets(function.opset_import) or scope.opsets, key, None, arguments)
         defaults = {attribute.name: attribute for attribute in function.attribute_proto}
         self.body(function, inner, nodes, place, "function", {**defaults, **attributes})
         for outside, inside in zip(node.output, function.output, strict=False):
@@ -276,47 +278,4 @@ class _Walk:
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
-        return shapes(self.model.graph, _opsets(self.model.opset_import).get("", 1))
-
-
-class _Around:
-    """Who makes a value of a body and who takes it; found out when first asked."""
-
-    def __init__(self, body: Body) -> None:
-        self.body = body
-
-    @cached_property
-    def links(self) -> tuple[dict[str, onnx.NodeProto], dict[str, list[onnx.NodeProto]]]:
-        producers: dict[str, onnx.NodeProto] = {}
-        consumers: dict[str, list[onnx.NodeProto]] = {}
-        for node in self.body.node:
-            producers.update(dict.fromkeys(node.output, node))
-            for name in node.input:
-                consumers.setdefault(name, []).append(node)
-        return producers, consumers
-
-    def producer(self, name: str) -> onnx.NodeProto | None:
-        return self.links[0].get(name)
-
-    def consumers(self, name: str) -> Sequence[onnx.NodeProto]:
-        return self.links[1].get(name, ())
-
-
-def _attributes(node: onnx.NodeProto, call: Attributes) -> Attributes:
-    """The node's attributes by name; one that refers to its function's is that of the call."""
-    found = {}
-    for attribute in node.attribute:
-        if not attribute.ref_attr_name:
-            found[attribute.name] = attribute
-        elif attribute.ref_attr_name in call:
-            found[attribute.name] = call[attribute.ref_attr_name]
-    return found
-
-
-def _initializers(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto | onnx.SparseTensorProto]]:
-    yield from ((tensor.name, tensor) for tensor in graph.initializer)
-    yield from ((tensor.values.name, tensor) for tensor in graph.sparse_initializer)
-
-
-def _opsets(imports: Sequence[onnx.OperatorSetIdProto]) -> dict[str, int]:
-    return {("" if each.domain in STANDARD else each.domain): each.version for each in imports}
+        return shapes(self.model.graph, opsets(self.model.opset_import).get("", 1))

@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.weights.tensors import Source
+from analysis.weights.tensors import Source, UnreadableError
 
 BLOCK = 2**18
 """Elements of a block, a multiple of four: one of float32 takes 1 MiB."""
@@ -152,3 +152,32 @@ class Blocks(Sequence[NDArray[Any]]):
         row, part = divmod(index, self.per_row)
         start = part * BLOCK
         return slice(row, row + 1), slice(start, min(start + BLOCK, self.matrix.columns))
+
+
+def linear(
+    shape: tuple[int, ...], scale: NDArray[Any], zero: NDArray[Any] | None, axis: int, block: int = 0
+) -> Quantisation | None:
+    """What DequantizeLinear does to an array of `shape`, as a matrix of shape[0] rows; None if that cannot be said so.
+
+    https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html
+    """
+    scale = scale.astype(np.float32) if scale.dtype != np.float64 else scale
+    zero = None if zero is None else zero.astype(np.float32)
+    axis += len(shape) if axis < 0 else 0
+    if scale.size == 1:
+        return Quantisation(scale.reshape(1, 1), None if zero is None else zero.reshape(1, 1))
+    if zero is not None and zero.shape != scale.shape:
+        raise UnreadableError(f"a scale of shape {list(scale.shape)} and a zero point of shape {list(zero.shape)}")
+    if block and len(shape) != 2:
+        return None
+    if block and axis in (0, 1):
+        repeat = (block, 1) if axis == 0 else (1, block)
+        if scale.shape == tuple(-(-size // each) for size, each in zip(shape, repeat, strict=True)):
+            return Quantisation(scale, zero, repeat)
+    elif not block and scale.ndim == 1 and axis < len(shape) and scale.size == shape[axis]:
+        if axis == 0:
+            return Quantisation(scale[:, None], None if zero is None else zero[:, None])
+        if len(shape) == 2:
+            return Quantisation(scale[None], None if zero is None else zero[None])
+        return None
+    raise UnreadableError(f"a scale of shape {list(scale.shape)} for a tensor of shape {list(shape)}")

@@ -25,6 +25,10 @@ MOST_AXES = 64
 """numpy's own limit."""
 
 
+class UnreadableError(ValueError):
+    """A value is constant, but what it is cannot be told; the message is the reason, in a few words."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """`size` numbers of type `dtype` in a file, little-endian."""

@@ -1,0 +1,142 @@
+"""What operators make of constants: computed by onnx's reference evaluator, once it is known to be small enough."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import defs, helper, numpy_helper, shape_inference
+
+from analysis.weights.shapes import bounded
+from analysis.weights.tensors import Opened, UnreadableError
+from study.errors import one_line
+
+Attributes = Mapping[str, onnx.AttributeProto]
+
+MULTIPLIED, MULTIPLIED_SLOWLY = 2**9, 2**4
+"""Multiplications of a constant product that count as one element; of a type that no library multiplies for numpy."""
+SLOW = {"Erf": 32, "GatherElements": 8, "ScatterElements": 32, "ScatterND": 64}
+"""Elements that one of these counts as: onnx's evaluator goes through them in Python."""
+ASKED, EVALUATED = 2**10, 2**13
+"""Elements that it counts as to infer the shape of a node, for each input, and to evaluate one: a millisecond."""
+OLDEST_OPSET = 7
+"""Before it, operators broadcast by other rules, which onnx's evaluator does not know, whatever shapes it infers."""
+COMPUTED = frozenset(
+    """
+    Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Equal Erf Exp Expand
+    EyeLike Flatten Floor Gather GatherElements Gemm Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul
+    Max Mean Min Mul Neg Not Or Pad Pow QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean
+    ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Shape Sigmoid
+    Sign Sin Size Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
+    """.split()  # noqa: SIM905
+)
+"""Operators whose results are the same at every call; with all their inputs constant they are computed."""
+PLAIN = [getattr(onnx.AttributeProto, kind) for kind in ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS")]
+"""Types of attributes that such an operator has."""
+NO_NUMBERS = [getattr(onnx.TensorProto, kind) for kind in ("UNDEFINED", "STRING", "COMPLEX64", "COMPLEX128")]
+
+
+def evaluated(
+    node: onnx.NodeProto,
+    attributes: Attributes,
+    arrays: Sequence[NDArray[Any] | None],
+    version: int,
+    opened: Opened,
+) -> Sequence[NDArray[Any]]:
+    """The outputs of a node whose inputs are these `arrays`, for standard operators of this `version`.
+
+    Raises:
+        UnreadableError: they cannot be told.
+        StudyError: there are too many elements.
+    """
+    from onnx.reference import ReferenceEvaluator  # takes its time, and is rarely needed
+
+    if version < OLDEST_OPSET:
+        raise UnreadableError(f"it is made by {node.op_type} of opset {version}, which is not computed here")
+    plain = plain_node(node, attributes, opened)
+    found = sizes(plain, arrays, version)
+    for shape in found:
+        if shape is None:
+            raise UnreadableError(f"it is made by {node.op_type}, and onnx cannot tell how large it is")
+        elements, left = EVALUATED + prod(shape) * SLOW.get(node.op_type, 1), arrays[0]
+        if node.op_type in ("MatMul", "Gemm") and left is not None:
+            counted = MULTIPLIED if left.dtype in (np.float32, np.float64) else MULTIPLIED_SLOWLY
+            elements += prod(shape) * max(left.shape, default=1) // counted
+        opened.compute(elements, f"a {node.op_type} of shape {list(shape)}")
+    feeds = {name: array for name, array in zip(plain.input, arrays, strict=True) if name and array is not None}
+    values = [onnx.ValueInfoProto(name=name) for name in feeds]
+    graph = helper.make_graph([plain], "constant", values, [onnx.ValueInfoProto(name=n) for n in plain.output if n])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
+    try:
+        with np.errstate(all="ignore"):
+            results = [np.asarray(each) for each in ReferenceEvaluator(model).run(None, feeds)]
+    except MemoryError:
+        raise
+    except Exception as error:  # the evaluator asserts and raises all kinds
+        raise UnreadableError(f"{node.op_type} cannot be computed: {one_line(error, 100)}") from None
+    if [array.shape for array in results] != found or any(array.dtype.kind in "OSUc" for array in results):
+        raise UnreadableError(f"{node.op_type} cannot be computed: it is not of the shape that onnx infers")
+    return results
+
+
+def sizes(
+    plain: onnx.NodeProto,
+    arrays: Sequence[NDArray[Any] | None],
+    version: int,
+    shapes: Mapping[int, tuple[tuple[int, ...], np.dtype[Any]]] | None = None,
+) -> list[tuple[int, ...] | None]:
+    """The shapes of a node's outputs, as onnx infers them from those of its inputs and the values of small ones."""
+    types, data = {}, {}
+    for index, name in enumerate(plain.input):
+        array = arrays[index]
+        if name and array is not None:
+            types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            if array.size <= 64:
+                data[name] = numpy_helper.from_array(array, name)
+        elif name and shapes and index in shapes:
+            shape, dtype = shapes[index]
+            types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)
+    try:
+        schema = defs.get_schema(plain.op_type, version, "")
+        found = shape_inference.infer_node_outputs(
+            schema, plain, types, input_data=data, opset_imports=[helper.make_opsetid("", version)]
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever onnx's C++ throws at a node that it cannot follow
+        raise UnreadableError(f"{plain.op_type} cannot be computed: {one_line(error, 100)}") from None
+    return [_shape(found[name]) if name in found else None for name in plain.output if name]
+
+
+def plain_node(node: onnx.NodeProto, attributes: Attributes, opened: Opened) -> onnx.NodeProto:
+    """The node with its attributes' values, where a function's refer to its call; its inputs and outputs renamed.
+
+    A name may come twice, and an infinite loop of names is not to be had from new ones.
+    """
+    names = [f"in{index}" if name else "" for index, name in enumerate(node.input)]
+    outputs = [f"out{index}" if name else "" for index, name in enumerate(node.output)]
+    opened.compute(ASKED * (1 + len(names)), f"what {node.op_type} makes of constants")
+    plain = helper.make_node(node.op_type, names, outputs)
+    for name, attribute in attributes.items():
+        if attribute.type not in PLAIN or attribute.t.data_location == onnx.TensorProto.EXTERNAL:
+            raise UnreadableError(f"it is made by {node.op_type} with {name!r}, which is not computed here")
+        copy = onnx.AttributeProto()
+        copy.CopyFrom(attribute)
+        copy.name, copy.ref_attr_name = name, ""
+        plain.attribute.append(copy)
+    if not bounded(plain):
+        raise UnreadableError(f"it is made by {node.op_type} of more outputs than it has")
+    opened.compute(plain.ByteSize(), f"the attributes of {node.op_type}")
+    return plain
+
+
+def _shape(found: onnx.TypeProto) -> tuple[int, ...] | None:
+    """Of a tensor of numbers; None if it is not known, or wrong."""
+    sizes = found.tensor_type.shape.dim
+    if not found.tensor_type.HasField("shape") or any(size.dim_value < 0 for size in sizes):
+        return None
+    if not all(size.HasField("dim_value") for size in sizes) or found.tensor_type.elem_type in NO_NUMBERS:
+        return None
+    return tuple(size.dim_value for size in sizes)
