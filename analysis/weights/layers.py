@@ -168,14 +168,8 @@ class _Walk:
                 continue
             for name, attribute in attributes.items():
                 for graph in [attribute.g] * attribute.HasField("g") + [*attribute.graphs]:
-                    self.body(
-                        graph,
-                        Scope(self.opened, scope.opsets, (scope.key, index, name), scope),
-                        nodes,
-                        here,
-                        name,
-                        call,
-                    )
+                    inner = Scope(self.opened, scope.opsets, (scope.key, index, name), scope)
+                    self.body(graph, inner, nodes, here, name, call)
             site = Site(node, attributes, scope, around.consumers, around.producer, shape_of, self.pointwise)
             self.node(site, nodes, here)
             scope.add(node, attributes)
@@ -239,19 +233,18 @@ class _Walk:
             called = (module or parameter) if shared else (parameter or module)
             path = names.path(nodes, place)
             name = names.unique(names.printable(called or nodes[-1].name or found.tensor or path), taken)
-            operator = nodes[-1].op_type
             tied = first.setdefault(key, name)
             yield Layer(
-                name,
-                path,
-                operator,
-                found.operand,
-                found.tensor,
-                found.weight,
-                found.form,
-                found.role,
-                place,
-                "" if tied == name else tied,
+                name=name,
+                node=path,
+                operator=nodes[-1].op_type,
+                operand=found.operand,
+                tensor=found.tensor,
+                weight=found.weight,
+                form=found.form,
+                role=found.role,
+                place=place,
+                tied_to="" if tied == name else tied,
             )
 
     def overlapping(self) -> None:
