@@ -75,7 +75,11 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="on standard output (table)")
     parser.add_argument("--facts", action="store_true", help="near-zero shares, dead rows, 2:4 groups, odd numbers")
-    parser.add_argument("--verify", action="store_true", help="run the model in ONNX Runtime to prove each matrix")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="run the model in ONNX Runtime to prove each matrix; for files that you would run",
+    )
     parser.add_argument(
         "--shape", metavar="NAME=1,3,224,224", action="append", default=[], help="of an input, for --verify"
     )

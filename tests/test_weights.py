@@ -215,6 +215,13 @@ def test_a_weight_that_does_not_fit_its_shape_is_refused(tmp_path: Path, dims: l
     rejected(tmp_path / "m.onnx", (tmp_path / "m.onnx").read_bytes())
 
 
+@pytest.mark.parametrize("count", [6, 6000])
+def test_values_of_another_type_than_the_tensor_says_are_refused(tmp_path: Path, count: int) -> None:
+    tensor = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT16, dims=[count // 2, 2], float_data=[1.0] * count)
+    save_graph(tmp_path / "m.onnx", [helper.make_node("MatMul", ["image", "w"], ["y"])], [tensor])
+    rejected(tmp_path / "m.onnx", (tmp_path / "m.onnx").read_bytes())
+
+
 def test_a_gemm_whose_constant_is_no_matrix_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("Gemm", ["image", "w"], ["y"])
     save_graph(tmp_path / "m.onnx", [node], [tensor_of_shape([1, 2, 3], 6)])

@@ -28,8 +28,9 @@ MOST_NESTED = 100
 """protobuf's own limit."""
 DROPPED = {"doc_string", "training_info"}
 """Fields that say nothing of the weights and may be long: exporters write whole stack traces."""
-PAYLOADS = {"raw_data", "float_data", "double_data"}
-"""Fields of a tensor whose bytes, little-endian, are its values. The other ones are variable in length and copied."""
+PAYLOADS = {"raw_data": None, "float_data": onnx.TensorProto.FLOAT, "double_data": onnx.TensorProto.DOUBLE}
+"""Fields of a tensor whose bytes, little-endian, are its values, and of which type. The others, variable in length, are
+copied."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
@@ -77,7 +78,8 @@ class _Scan:
         self.bounded("nested levels", depth, MOST_NESTED)
         self.bounded("parts", self.messages, MOST_MESSAGES)
         tensor = kind.name == "TensorProto"
-        kept, places = bytearray(), []
+        kept, types = bytearray(), set[int]()
+        places: list[tuple[int, int, int | None]] = []
         while self.position < end:
             tag = self.varint(end)
             self.fields += 1
@@ -86,7 +88,10 @@ class _Scan:
                 raise ValueError("a field of number 0, which ONNX has none of")
             field, wire = kind.fields_by_number.get(tag >> 3), tag & 7
             if wire == VARINT:
-                value = _varint(self.varint(end))
+                number = self.varint(end)
+                value = _varint(number)
+                if tensor and field is not None and field.name == "data_type":
+                    types = {number}
             elif wire in (FIXED32, FIXED64):
                 value = self.bytes(4 if wire == FIXED32 else 8, end)
             elif wire == BYTES:
@@ -95,7 +100,7 @@ class _Scan:
                     self.skip(length, end)
                     continue
                 if tensor and field.name in PAYLOADS and length > INLINE:
-                    places.append((self.position, length))
+                    places.append((self.position, length, PAYLOADS[field.name]))
                     self.skip(length, end)
                     continue
                 if field.message_type is not None:
@@ -108,14 +113,16 @@ class _Scan:
             if field is not None:
                 kept += _varint(tag) + value
         if places:
-            kept += self.reference(places)
+            kept += self.reference(places, types)
         return kept
 
-    def reference(self, places: list[tuple[int, int]]) -> bytes:
-        """The fields that make a tensor refer to its place in the file, over what it said of places itself."""
+    def reference(self, places: list[tuple[int, int, int | None]], types: set[int]) -> bytes:
+        """The fields that make a tensor of the type in `types` refer to its place, over what it said of that itself."""
         if len(places) > 1:
             raise ValueError("a tensor whose values are in several pieces")
-        (offset, length), *_ = places
+        offset, length, of_type = places[0]
+        if of_type is not None and types != {of_type}:
+            raise ValueError("a tensor whose values are of another type than it says")
         entries = {"location": self.marker, "offset": str(offset), "length": str(length)}
         tensor = onnx.TensorProto(data_location=onnx.TensorProto.EXTERNAL)
         for key, text in entries.items():
