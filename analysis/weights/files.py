@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from study.errors import StudyError
 
 LONGEST = 4096
@@ -25,18 +28,18 @@ class Place:
     offset: int
     length: int
 
-    def read(self, start: int, count: int) -> bytearray:
-        """The `count` bytes from `start` of this place on. May be called from several threads.
+    def read(self, start: int, count: int) -> NDArray[np.uint8]:
+        """The `count` bytes from `start` of this place on, uint8 [count]. May be called from several threads.
 
         Raises:
             StudyError: the file has changed since it was first seen.
         """
-        content = bytearray(count)
+        content = np.empty(count, np.uint8)
         try:
             with _open(self.path) as file:
                 same = _identity(os.fstat(file.fileno())) == self.identity
                 file.seek(self.offset + start)
-                same = same and file.readinto(content) == count
+                same = same and file.readinto(content.data) == count
         except OSError as error:
             raise StudyError(f"{self.path} cannot be read any more: {error.strerror or error}") from None
         if not same:

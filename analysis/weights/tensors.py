@@ -51,7 +51,7 @@ class Stored:
         """
         bits = BITS.get(self.dtype.name, self.dtype.itemsize * 8)
         first, last = start * bits // 8, (stop * bits + 7) // 8
-        raw = np.frombuffer(self.place.read(first, last - first), np.uint8)
+        raw = self.place.read(first, last - first)
         if bits < 8:
             each = 8 // bits
             codes = (raw[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & np.uint8(2**bits - 1)
