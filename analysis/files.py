@@ -19,8 +19,11 @@ PICTURES = (
     *("latency", "comparisons", "throughput", "accuracy"),
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts")
+JSON = ("sparsity", "weights_histogram")
+"""Tables that are there as JSON too."""
 REPORT = (
     *(f"{name}.csv" for name in TABLES),
+    *(f"{name}.json" for name in JSON),
     "summary.md",
     "summary.tex",
     *(f"{name}{suffix}" for name in PICTURES for suffix in (".svg", ".png")),

@@ -20,7 +20,7 @@ from analysis import (
     weight_plots,
 )
 from analysis.baselines import references
-from analysis.files import PICTURES, TABLES
+from analysis.files import JSON, PICTURES, TABLES
 from analysis.measures import ALWAYS, Measure
 from analysis.records import Study
 from analysis.text import latex, markdown
@@ -38,6 +38,10 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         path = folder / f"{name}.csv"
         write_text(path, frames[name].to_csv(index=False, lineterminator="\n"))
         yield path
+
+    for name in JSON:
+        tables.write_as_json(folder / f"{name}.json", tables.read(folder / f"{name}.csv"))
+        yield folder / f"{name}.json"
 
     table = presentation.summary(frames["summary"])
     facts = sentences.facts(study, frames["summary"], frames["latency"], frames["comparisons"])

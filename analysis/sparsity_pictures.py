@@ -1,4 +1,7 @@
-"""The pictures of `python -m analysis sparsity FILE --pictures DIR`, each drawn from the CSV file of its name."""
+"""The pictures of `python -m analysis sparsity FILE --pictures DIR`, each drawn from the CSV file of its name.
+
+The same numbers are beside it as JSON.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -25,8 +28,11 @@ def draw(files: Sequence[DescribedFile], measures: Sequence[Measure], folder: Pa
         table = folder / f"{name}.csv"
         write_csv(table, columns, content)
         yield table
+        frame = tables.read(table)
+        tables.write_as_json(table.with_suffix(".json"), frame)
+        yield table.with_suffix(".json")
         with plots.style():
-            drawn = plots.rendered(picture(tables.read(table)))
+            drawn = plots.rendered(picture(frame))
         for suffix, data in drawn.items():
             write_bytes(folder / f"{name}{suffix}", data)
             yield folder / f"{name}{suffix}"

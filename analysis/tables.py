@@ -14,6 +14,7 @@ from analysis.latency_tables import frame
 from analysis.measures import ALWAYS, Measure, evaluate
 from analysis.records import Run, Study
 from analysis.weights.layers import Layer
+from study.artifacts import write_json
 
 RUNS = (
     "model seed parameters train_error test_error train_loss test_loss penalty penalty_strength learning_rate_sum "
@@ -122,6 +123,12 @@ def histogram_rows(layers: Sequence[tuple[dict[str, Any], Layer]]) -> Iterator[d
     for labels, layer in layers:
         for row in histogram(layer.weight.blocks(), reach[layer.name]).rows():
             yield {**labels, "layer": layer.name, **row}
+
+
+def write_as_json(path: Path, frame: pd.DataFrame) -> None:
+    """Write `frame` as JSON (`table/1`): the rows of the CSV file of its name, null where that is empty."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    write_json(path, {"schema": "table/1", "table": path.stem, "rows": rows})
 
 
 def read(path: Path) -> pd.DataFrame:

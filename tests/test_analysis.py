@@ -16,7 +16,7 @@ from analysis.files import REPORT, find
 from analysis.records import read_study
 from analysis.report import all_tables
 from analysis.text import TIMES, escape
-from study.artifacts import Artifacts
+from study.artifacts import Artifacts, read_json
 from tests.reporting import L1_ERRORS, analyse, command, row, rows, write_study
 from tests.synthetic import layers, write_bench, write_run
 
@@ -28,7 +28,15 @@ class TestFiles:
         root, output, _ = reported
         pictures = [f"{name}.{kind}" for name in DRAWN for kind in ("svg", "png")]
         tables = [f"{name}.csv" for name in ("summary", "runs", "cold_starts", *DRAWN)]
-        expected = {*tables, *pictures, "summary.md", "summary.tex", "index.html"}
+        expected = {
+            *tables,
+            *pictures,
+            "sparsity.json",
+            "weights_histogram.json",
+            "summary.md",
+            "summary.tex",
+            "index.html",
+        }
         assert {path.name for path in (root / "report").iterdir()} == expected | {"inputs.sha256"}
         assert set(output.splitlines()) == {f"wrote {root}/report/{name}" for name in expected}
 
@@ -295,6 +303,16 @@ class TestSparsity:
         measures = {r["measure"] for r in rows(artifacts.root, "sparsity.csv")}
         assert measures == {"hoyer", "gini", "pqi(p=1,q=2)", "exact_zeros", "-lp(p=0.3)", "kappa4"}
         assert "kappa4" in (artifacts.report / "sparsity.svg").read_text()
+
+    @pytest.mark.parametrize("name", ["sparsity", "weights_histogram"])
+    def test_the_numbers_of_the_pictures_are_there_as_json_too(
+        self, reported: tuple[Path, str, str], name: str
+    ) -> None:
+        found = read_json(reported[0] / "report" / f"{name}.json", "table/1", "make the report")
+        table = rows(reported[0], f"{name}.csv")
+        assert len(found["rows"]) == len(table) > 0
+        for told, same in zip(table, found["rows"], strict=True):
+            assert {key: "" if value is None else str(value) for key, value in same.items()} == told
 
     def test_a_study_without_any_fully_connected_layer_is_reported_on(self, tmp_path: Path) -> None:
         write_run(Artifacts(tmp_path), "gap", 0, {})

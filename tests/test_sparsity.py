@@ -15,7 +15,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from analysis import sparsity
-from study.artifacts import check
+from study.artifacts import check, read_json
 from study.errors import StudyError
 from tests.conftest import ROOT, Trained, run
 from tests.synthetic import save_graph, write_model
@@ -245,10 +245,12 @@ class TestPictures:
     ) -> None:
         told(capsys, model, "--pictures", tmp_path / "pictures", "--measure", "kappa4")
         names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-        expected = [f"{n}.{s}" for n in ("sparsity", "weights_histogram") for s in ("csv", "png", "svg")]
+        expected = [f"{n}.{s}" for n in ("sparsity", "weights_histogram") for s in ("csv", "json", "png", "svg")]
         assert names == sorted(expected)
         bins = rows((tmp_path / "pictures" / "weights_histogram.csv").read_text())
         assert sum(int(row["count"]) for row in bins if row["layer"] == "fc1") == 8
+        same = read_json(tmp_path / "pictures" / "weights_histogram.json", "table/1", "draw it")["rows"]
+        assert [(row["layer"], row["count"]) for row in same] == [(row["layer"], int(row["count"])) for row in bins]
         assert [row["count"] for row in bins if row["layer"] == "fc1" and row["low"] == row["high"] == "0.0"] == ["4"]
         bars = rows((tmp_path / "pictures" / "sparsity.csv").read_text())
         assert "kappa4" in {row["measure"] for row in bars}
@@ -256,7 +258,7 @@ class TestPictures:
 
     def test_every_file_written_is_named(self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert sparsity.main([str(model), "--pictures", str(tmp_path / "p")]) == 0
-        assert capsys.readouterr().err.count("wrote ") == 6
+        assert capsys.readouterr().err.count("wrote ") == 8
 
 
 class TestMistakes:
