@@ -3,9 +3,10 @@
     python -m analysis.large_files            576 MiB inside the model, 576 MiB beside it, 3 GiB inside it
     python -m analysis.large_files --turns 9
 
-Each is a chain of 4096 x 4096 matrices of normal float32 numbers, written into a temporary folder. `python -m analysis
-sparsity` and numpy's `fromfile(...).sum()` are run in turns, in fresh processes, with the file in the page cache; the
-ratio is the median of the turns' ratios, and their range. It takes 3 GiB of temporary space.
+Each is a chain of 4096 x 4096 matrices of normal float32 numbers, written into a temporary folder (3 GiB). The sparsity
+command and numpy's `fromfile(...).sum()` are run in turns, each in a fresh process, the file being in the page cache,
+and there twice: what a process does once, importing and being given memory, is in the first time alone. A ratio is the
+median of the turns' ratios, with their range.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -26,10 +28,14 @@ FILES = {"inside the model": 9, "beside the model": 9, "inside a larger model": 
 PLAIN = "import numpy, sys; numpy.fromfile(sys.argv[1], numpy.float32, offset=int(sys.argv[2])).sum()"
 OURS = "from analysis import sparsity; import sys; sparsity.main([sys.argv[1], '--format', 'csv'])"
 TIMED = """
-import time; started = time.perf_counter()
-{}
-print(time.perf_counter() - started, open("/proc/self/status").read().split("VmHWM:")[1].split()[0], file=sys.stderr)
+import time
+for _ in range(2):
+    started = time.perf_counter()
+    {}
+    print("#", time.perf_counter() - started, file=sys.stderr)
+print("#", open("/proc/self/status").read().split("VmHWM:")[1].split()[0], file=sys.stderr)
 """
+"""Runs a command's line twice: the first time with what a process has to do at its beginning, the second without."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -45,21 +51,19 @@ def main(words: Sequence[str] | None = None) -> int:
     found = environment()
     versions = ", ".join(f"{name} {found['packages'][name]}" for name in ("numpy", "onnx"))
     print(f"{found['cpu']}, {found['cores']} cores; Python {found['python']}, {versions}; n = {options.turns}")
-    print(f"{'weights':<24}{'MiB':>6}{'peak MiB':>10}{'seconds':>9}{'numpy':>9}{'ratio':>7}  range")
+    print(f"{'weights':<23}{'MiB':>6}{'peak MiB':>10}{'run':>8}{'seconds':>9}{'numpy':>7}{'ratio':>7}  range")
     with tempfile.TemporaryDirectory() as folder:
         for place, matrices in FILES.items():
             path, data = write(Path(folder), matrices, beside=place.startswith("beside"))
-            offset = str(data.stat().st_size - matrices * WIDTH * WIDTH * 4)
-            ours, plain, peaks = [], [], []
-            for _ in range(options.turns):
-                seconds, peak = run(OURS, str(path))
-                ours.append(seconds)
-                peaks.append(peak)
-                plain.append(run(PLAIN, str(data), offset)[0])
-            ratios = sorted(a / b for a, b in zip(ours, plain, strict=True))
-            size = matrices * WIDTH * WIDTH * 4 // 2**20
-            row = f"{place:<24}{size:>6}{max(peaks):>10.0f}{median(ours):>9.2f}{median(plain):>9.2f}"
-            print(f"{row}{median(ratios):>7.2f}  {ratios[0]:.2f} to {ratios[-1]:.2f}")
+            size = matrices * WIDTH * WIDTH * 4
+            offset = str(data.stat().st_size - size)
+            turns = [(run(OURS, str(path)), run(PLAIN, str(data), offset)) for _ in range(options.turns)]
+            peak = max(ours.peak for ours, _ in turns)
+            for number, name in enumerate(("first", "second")):
+                ours, plain = ([run.seconds[number] for run in runs] for runs in zip(*turns, strict=True))
+                ratios = sorted(a / b for a, b in zip(ours, plain, strict=True))
+                row = f"{place:<23}{size // 2**20:>6}{peak:>10.0f}{name:>8}{median(ours):>9.2f}{median(plain):>7.2f}"
+                print(f"{row}{median(ratios):>7.2f}  {ratios[0]:.2f} to {ratios[-1]:.2f}")
             data.unlink()
     return 0
 
@@ -109,12 +113,21 @@ def _varint(value: int) -> bytes:
     return bytes([*parts, value])
 
 
-def run(script: str, *words: str) -> tuple[float, float]:
-    """Seconds from the first import to the end, and the peak memory in MiB, of a script in a fresh process."""
+@dataclass(frozen=True)
+class Run:
+    """Seconds of the first and the second run in one process, and the peak memory of both in MiB."""
+
+    seconds: tuple[float, float]
+    peak: float
+
+
+def run(script: str, *words: str) -> Run:
+    """Run one of the lines above, with these words of a command line, twice in a fresh process."""
     command = [sys.executable, "-c", TIMED.format(script), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    seconds, kibibytes = done.stderr.split()[-2:]
-    return float(seconds), int(kibibytes) / 1024
+    told = [line for line in done.stderr.splitlines() if line.startswith("# ")]
+    first, second, kibibytes = (float(line[2:]) for line in told)
+    return Run((first, second), kibibytes / 1024)
 
 
 if __name__ == "__main__":
