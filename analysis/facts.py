@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.histogram import largest_magnitude
 from analysis.weights.matrices import Matrix
 
 THRESHOLDS = (1e-8, 1e-6, 1e-4, 1e-3)
@@ -75,8 +76,7 @@ def facts(matrix: Matrix, blocks: Sequence[NDArray[Any]] | None = None) -> Facts
         StudyError: its file was changed meanwhile.
     """
     blocks = matrix.blocks() if blocks is None else blocks
-    largest = max((_finite(block).max(initial=0) for block in blocks), default=0.0)
-    scale = float(largest) or 1.0  # squares of what is divided by it neither overflow nor vanish altogether
+    scale = largest_magnitude(blocks) or 1.0  # squares of what is divided by it neither overflow nor vanish altogether
     sums = _Sums(matrix, scale)
     for index, block in enumerate(blocks):
         sums.add(block, *matrix.blocks().place(index))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import defs, helper, numpy_helper, shape_inference
+from onnx import helper, numpy_helper
 
-from analysis.weights.shapes import bounded
+from analysis.weights.shapes import bounded, outputs
 from analysis.weights.tensors import Opened, UnreadableError
 from study.errors import one_line
 
@@ -99,14 +99,9 @@ def sizes(
             shape, dtype = shapes[index]
             types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)
     try:
-        schema = defs.get_schema(plain.op_type, version, "")
-        found = shape_inference.infer_node_outputs(
-            schema, plain, types, input_data=data, opset_imports=[helper.make_opsetid("", version)]
-        )
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever onnx's C++ throws at a node that it cannot follow
-        raise UnreadableError(f"{plain.op_type} cannot be computed: {one_line(error, 100)}") from None
+        found = outputs(plain, types, data, version)
+    except ValueError as error:
+        raise UnreadableError(f"{plain.op_type} cannot be computed: {error}") from None
     return [_shape(found[name]) if name in found else None for name in plain.output if name]
 
 
@@ -116,9 +111,9 @@ def plain_node(node: onnx.NodeProto, attributes: Attributes, opened: Opened) -> 
     A name may come twice, and an infinite loop of names is not to be had from new ones.
     """
     names = [f"in{index}" if name else "" for index, name in enumerate(node.input)]
-    outputs = [f"out{index}" if name else "" for index, name in enumerate(node.output)]
+    results = [f"out{index}" if name else "" for index, name in enumerate(node.output)]
     opened.compute(ASKED * (1 + len(names)), f"what {node.op_type} makes of constants")
-    plain = helper.make_node(node.op_type, names, outputs)
+    plain = helper.make_node(node.op_type, names, results)
     for name, attribute in attributes.items():
         if attribute.type not in PLAIN or attribute.t.data_location == onnx.TensorProto.EXTERNAL:
             raise UnreadableError(f"it is made by {node.op_type} with {name!r}, which is not computed here")

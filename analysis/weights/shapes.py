@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import onnx
 from onnx import AttributeProto, defs, helper, shape_inference
 
+from study.errors import one_line
+
 MOST_AXES = 8
 """Of a value that anything is inferred from."""
 MOST_VALUES = 64
@@ -67,14 +69,30 @@ def _inferred(
     given = {name: types[name] for name in names}
     data = {name: small[name] for name in names if name in small}
     try:
-        schema = defs.get_schema(node.op_type, version, "")
-        opset = helper.make_opsetid("", version)
-        found = shape_inference.infer_node_outputs(schema, node, given, input_data=data, opset_imports=[opset])
-    except MemoryError:
-        raise
-    except Exception:
+        found = outputs(node, given, data, version)
+    except ValueError:
         return {}
     return {name: kind for name, kind in found.items() if _sized(kind)}
+
+
+def outputs(
+    node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto], data: Mapping[str, onnx.TensorProto], version: int
+) -> Mapping[str, onnx.TypeProto]:
+    """The types of a `bounded` node's outputs by name, as onnx infers them from its inputs' types and known values.
+
+    Raises:
+        ValueError: onnx cannot follow; the message is in its words.
+    """
+    try:
+        schema = defs.get_schema(node.op_type, version, "")
+        opset = helper.make_opsetid("", version)
+        return shape_inference.infer_node_outputs(
+            schema, node, dict(types), input_data=dict(data), opset_imports=[opset]
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever onnx's C++ throws at a node that it cannot follow
+        raise ValueError(one_line(error, 100)) from None
 
 
 def _filled(inferred: onnx.TypeProto, said: onnx.TypeProto | None) -> onnx.TypeProto:
