@@ -4,46 +4,28 @@ A model is one entry. To add one, add a line to `ENTRIES` (and, for a new archit
 `study/networks/`); `python -m train NAME` then trains it, and every later stage finds it by its name.
 """
 
+import re
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
 
-from study.errors import StudyError
+from study.errors import StudyError, one_line
+from study.recipe import Recipe
+
+FASHION_MNIST = "fashion-mnist"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: SGD with Nesterov momentum under a one-cycle schedule.
+class Published:
+    """A figure in circulation for an entry's network under its published recipe."""
 
-    The penalties are written in Keras' form, over the kernels (weights of convolutions and fully-connected
-    layers, never biases), and applied as steps of their own after the optimiser's:
-
-    - `l2`: lambda * sum w^2, gradient 2 * lambda * w; step w <- w * (1 - 2 * lr * l2) (decoupled: Loshchilov & Hutter,
-      arXiv 1711.05101).
-    - `l1`: lambda * sum |w|; step w <- sign(w) * max(|w| - lr * l1, 0) (proximal), or, to compare,
-      w <- w - lr * l1 * sign(w) (`l1_update="subgradient"`), which never leaves an exact zero.
-    """
-
-    epochs: int = 28
-    batch_size: int = 256
-    learning_rate: float = 0.1
-    """Peak of the one-cycle schedule: linear from 0 over `warmup` of the steps, then linear back to 0."""
-    warmup: float = 0.2
-    momentum: float = 0.9
-    label_smoothing: float = 0.0
-    flip: bool = True
-    """Mirror every image in every other epoch, half of them in the first (alternating flips)."""
-    shift: int = 1
-    """Move each image by up to this many pixels in both directions, anew in each epoch."""
-    unshifted: int = 6
-    """So many epochs at the end are without shifts."""
-    l1: float = 0.0
-    l1_update: Literal["proximal", "subgradient"] = "proximal"
-    l2: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.l1_update not in ("proximal", "subgradient"):
-            raise ValueError(f"l1_update: expected 'proximal' or 'subgradient', found {self.l1_update!r}")
+    accuracy: float
+    """Percent."""
+    images: Literal["test", "validation"] = "test"
+    """Which images it is the accuracy on."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +35,16 @@ class Entry:
     name: str
     network: str
     recipe: Recipe
+    dataset: str = FASHION_MNIST
+    published: Published | None = None
+    modern: bool = False
+    """Whether the recipe is this project's own for a network that others have published with another one."""
 
 
 LENET5 = "study.networks.lenet5:LeNet5"
 LENET5_GAP = "study.networks.lenet5:LeNet5GAP"
 
-ENTRIES = (
+REGULARISERS = (
     Entry("baseline", LENET5, Recipe()),
     Entry("l2-1e-4", LENET5, Recipe(l2=1e-4)),
     Entry("l2-1e-3", LENET5, Recipe(l2=1e-3)),
@@ -67,7 +53,110 @@ ENTRIES = (
     Entry("gap", LENET5_GAP, Recipe()),
 )
 
-STUDIES = {"regularisers": ("baseline", "l2-1e-4", "l2-1e-3", "l1-1e-4", "l1-1e-3", "gap")}
+
+def _published(**values: Any) -> Recipe:
+    """A recipe as others have published it: a constant rate and images as they are, unless it says otherwise."""
+    return Recipe(**{"schedule": "constant", "flip": False, "shift": 0, "unshifted": 0, **values})
+
+
+def _both(name: str, network: str, published: Recipe, modern: Recipe, figure: Published | None) -> tuple[Entry, Entry]:
+    """One network under the recipe it was published with, and under this project's own."""
+    return (
+        Entry(name, network, published, published=figure),
+        Entry(f"{name}-modern", network, modern, published=figure, modern=True),
+    )
+
+
+CONVNET_7X7 = _both(
+    "convnet-7x7",
+    "study.networks.convnet_7x7:ConvNet7x7",
+    _published(epochs=10, batch_size=32, optimiser="nadam", learning_rate=1e-3, validation=5000),
+    Recipe(epochs=10, batch_size=128, learning_rate=0.05, l2=2.5e-4, label_smoothing=0.1, dropout=0.2, bfloat16=True),
+    Published(90.19),
+)
+
+LENET5_1998 = _both(
+    "lenet5-1998",
+    "study.networks.lenet5_1998:LeNet5Of1998",
+    _published(epochs=20, batch_size=32, learning_rate=1e-3, momentum=0.0, rubbish=1.0),
+    Recipe(optimiser="adam", learning_rate=2e-3, batch_size=128),
+    None,
+)
+"""The paper gives no rate that can be taken over: it is of a second-order method, for one image at a time."""
+
+_CNN5 = _published(epochs=150, batch_size=64, learning_rate=1e-3, validation=6000, patience=10)
+_CNN5_MODERN = Recipe(dropout=0.1)
+CNN5 = (
+    *_both("cnn5", "study.networks.cnn5:CNN5", _CNN5, _CNN5_MODERN, Published(90.7, "validation")),
+    Entry(
+        "cnn5-batch128",
+        "study.networks.cnn5:CNN5",
+        replace(_CNN5, batch_size=128),
+        published=Published(90.8, "validation"),
+    ),
+    *_both("cnn5-drawn", "study.networks.cnn5:CNN5Drawn", _CNN5, _CNN5_MODERN, None),
+)
+"""How many images were kept for validation was not published: 6,000, a tenth."""
+
+MINI_VGG = (
+    *_both(
+        "mini-vgg",
+        "study.networks.mini_vgg:MiniVGG",
+        _CNN5,
+        Recipe(epochs=20, batch_size=128, learning_rate=0.05, l2=2.5e-4, label_smoothing=0.1, bfloat16=True),
+        Published(92.2, "validation"),
+    ),
+    Entry(
+        "mini-vgg-batch128",
+        "study.networks.mini_vgg:MiniVGG",
+        replace(_CNN5, batch_size=128),
+        published=Published(92.1, "validation"),
+    ),
+)
+
+_LENET5 = _published(epochs=60, batch_size=100, optimiser="adam", learning_rate=1e-4)
+LENET5_VARIANTS = (
+    *_both("lenet5-plain", "study.networks.lenet5_variants:LeNet5Plain", _LENET5, Recipe(), Published(89.27)),
+    *_both(
+        "lenet5-weight-decay",
+        "study.networks.lenet5_variants:LeNet5Plain",
+        replace(_LENET5, weight_decay=1e-3),
+        Recipe(l2=1e-3),
+        Published(89.30),
+    ),
+    *_both(
+        "lenet5-dropout",
+        "study.networks.lenet5_variants:LeNet5Dropout",
+        _LENET5,
+        Recipe(dropout=0.05),
+        Published(88.55),
+    ),
+    *_both("lenet5-batchnorm", "study.networks.lenet5_variants:LeNet5BatchNorm", _LENET5, Recipe(), Published(90.16)),
+)
+"""The strength of the weight decay and the rate of the dropout were not published: 1e-3 and 0.5."""
+
+TUNED = _both(
+    "tuned",
+    "study.networks.tuned:Tuned",
+    Recipe(epochs=20, batch_size=128),
+    Recipe(epochs=20, batch_size=128, learning_rate=0.05, l2=2.5e-4),
+    Published(91.17),
+)
+
+ENTRIES = (*REGULARISERS, *CONVNET_7X7, *LENET5_1998, *CNN5, *MINI_VGG, *LENET5_VARIANTS, *TUNED)
+
+STUDIES = {
+    name: tuple(entry.name for entry in entries)
+    for name, entries in {
+        "regularisers": REGULARISERS,
+        "convnet-7x7": CONVNET_7X7,
+        "lenet5-1998": LENET5_1998,
+        "cnn5": CNN5,
+        "mini-vgg": MINI_VGG,
+        "lenet5-variants": LENET5_VARIANTS,
+        "tuned": TUNED,
+    }.items()
+}
 """Named sets of models; the first model of a study is the baseline that the others are compared with."""
 
 DEFAULT_STUDY = "regularisers"
@@ -86,10 +175,50 @@ def entry(name: str) -> Entry:
     raise StudyError(f"no model is called {name!r}; the catalogue has: {', '.join(e.name for e in ENTRIES)}")
 
 
-def select(names: Sequence[str] = (), study: str = DEFAULT_STUDY) -> list[Entry]:
-    """The entries called `names`, each once and in that order, or without names those of `study`."""
+def select(names: Sequence[str] = (), study: str = DEFAULT_STUDY, dataset: str = "") -> list[Entry]:
+    """The entries called `names`, each once and in that order, or without names those of `study`.
+
+    With `dataset`, what is meant is the same models for that data set, called NAME-DATASET.
+    """
     if not names:
         if study not in STUDIES:
             raise StudyError(f"no study is called {study!r}; there are: {', '.join(STUDIES)}")
         names = STUDIES[study]
+    if dataset and dataset != FASHION_MNIST:
+        names = [name if name.endswith(f"-{dataset}") else f"{name}-{dataset}" for name in names]
     return [entry(name) for name in dict.fromkeys(names)]
+
+
+def extend(file: Path) -> None:
+    """Add the `ENTRIES` of a Python file from outside the project; its folder becomes one that modules come from.
+
+    The file is run, as any program of the user's is. Networks may be in it or in modules beside it: an entry's
+    `network` is then "my_models:MyNetwork".
+
+    Raises:
+        StudyError: it cannot be read or run, has no entries, or one has the name of another.
+    """
+    global ENTRIES
+    if not file.is_file():
+        raise StudyError(f"--catalogue {file}: expected a Python file with ENTRIES, found no such file")
+    if not file.stem.isidentifier() or file.suffix != ".py":
+        raise StudyError(f"--catalogue {file}: expected a name that can be imported, such as my_models.py")
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        module = import_module(file.stem)
+    except Exception as error:  # whatever the user's own lines do
+        raise StudyError(f"--catalogue {file} cannot be imported ({type(error).__name__}: {one_line(error)})") from None
+    if Path(module.__file__ or "").resolve() != file.resolve():
+        raise StudyError(
+            f"--catalogue {file}: a module called {file.stem} is there already; give the file another name"
+        )
+    entries = getattr(module, "ENTRIES", ())
+    if not entries or not all(isinstance(entry, Entry) for entry in entries):
+        raise StudyError(f"--catalogue {file}: expected ENTRIES = (Entry(...), ...) with study.catalogue.Entry")
+    names = [e.name for e in (*ENTRIES, *entries)]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise StudyError(f"--catalogue {file}: {name!r} is no name for a model: letters, digits, '.', '_' and '-'")
+        if names.count(name) > 1:
+            raise StudyError(f"--catalogue {file}: two models are called {name!r}; rename one")
+    ENTRIES = (*ENTRIES, *entries)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.catalogue import Recipe
+from study.recipe import Recipe
 from train.augmentation import Augmentation
 
 RECIPE = Recipe(epochs=10, unshifted=2, shift=1)

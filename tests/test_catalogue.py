@@ -10,9 +10,10 @@ import torch
 import study.networks
 from study import catalogue, images
 from study.artifacts import Artifacts, read_json
-from study.catalogue import Entry, Recipe
+from study.catalogue import Entry
 from study.errors import StudyError
 from study.networks import build, parameters
+from study.recipe import Recipe
 from tests.conftest import ROOT, run
 from train.fitting import Images, fit
 

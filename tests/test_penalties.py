@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.catalogue import Recipe
+from study.recipe import Recipe
 from train.penalties import kernels, penalty, penalty_step
 
 

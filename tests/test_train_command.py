@@ -12,7 +12,8 @@ import torch
 
 from study import catalogue
 from study.artifacts import Artifacts, read_json
-from study.catalogue import Entry, Recipe
+from study.catalogue import Entry
+from study.recipe import Recipe
 from tests.conftest import ROOT, Trained, run
 from train import engine
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F  # noqa: N812
 
 from study import catalogue, images
 from study.artifacts import Artifacts, read_json, sha256
-from study.catalogue import Recipe
 from study.networks import build, source_sha256
+from study.recipe import Recipe
 from train.fitting import DivergedError, Images, Trainer, fit, is_finished
 
 SHORT = replace(catalogue.entry("baseline"), recipe=Recipe(epochs=3, unshifted=1, l1=1e-3))

@@ -1,13 +1,16 @@
 """Augmentation of a whole epoch at once, as tensor operations on uint8 images."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor
 
-from study.catalogue import Recipe
+from study.recipe import Recipe
 
 _BEFORE_TRAINING = 2**31  # stands in for an epoch number no run reaches
+_CHUNK = 2000  # images turned at a time: their coordinates and float copies stay small
 
 
 class Augmentation:
@@ -17,7 +20,7 @@ class Augmentation:
 
     Args:
         images: uint8 [N, C, H, W].
-        recipe: its `flip` and `shift` are used.
+        recipe: its `flip`, `shift`, `rotation`, `erasing` and `unshifted` are used.
         seed: the run's seed.
     """
 
@@ -29,16 +32,14 @@ class Augmentation:
         self.flipped_first = torch.rand(len(images), generator=self._generator(_BEFORE_TRAINING)) < 0.5
 
     def _generator(self, epoch: int) -> torch.Generator:
-        # torch's CPU generator keeps 32 bits of its seed: let numpy mix both numbers into those
-        mixed = np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]
-        return torch.Generator().manual_seed(int(mixed))
+        return torch.Generator().manual_seed(mixed(self.seed, epoch))
 
     def epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Images uint8 [N, C, H, W] in the order of epoch number `epoch`, and that order int64 [N].
 
         Alternating flips (Jordan 2024, arXiv 2404.00498): each image is mirrored in every other epoch, which shows
         both of its views equally often. Shifts are drawn anew, uniform over all offsets; pixels moved in are 0. In
-        the recipe's last `unshifted` epochs the images are where they are in the test set.
+        the recipe's last `unshifted` epochs the images are as they are in the test set, but for the flips.
         """
         n, _, height, width = self.shape
         generator = self._generator(epoch)
@@ -58,4 +59,50 @@ class Augmentation:
                     places = (here & (flipped == mirror)).nonzero().squeeze(1)
                     chosen = window[order[places]]
                     result[places] = chosen.flip(3) if mirror else chosen
+        if shifted and recipe.rotation:
+            rotate(result, recipe.rotation, generator)
+        if shifted and recipe.erasing:
+            erase(result, recipe.erasing, generator)
         return result, order
+
+
+def mixed(*numbers: int) -> int:
+    """A seed of 32 bits from several numbers; torch's CPU generator keeps no more of one."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def rotate(images: Tensor, degrees: float, generator: torch.Generator) -> None:
+    """Turn each of `images` (uint8 [N, C, H, W], in place) by its own angle, uniform in +-`degrees`.
+
+    Bilinear, about the centre; what comes in from outside is 0. `torchvision.transforms.v2.RandomRotation` turns a
+    whole batch by one angle, so it would have to be called image by image (`python -m train.throughput`).
+    """
+    _, _, height, width = images.shape
+    angles = (torch.rand(len(images), generator=generator) * 2 - 1) * math.radians(degrees)
+    for chunk, angle in zip(torch.split(images, _CHUNK), torch.split(angles, _CHUNK), strict=True):
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        # affine_grid's coordinates run from -1 to 1 along both sides: a turn in pixels is sheared by their ratio
+        rows = (cos, -sin * height / width, zero, sin * width / height, cos, zero)
+        grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(chunk.shape), align_corners=False)
+        chunk.copy_(F.grid_sample(chunk.float(), grid, align_corners=False).round_())
+
+
+def erase(images: Tensor, probability: float, generator: torch.Generator) -> None:
+    """Blacken a rectangle in so many of `images` (uint8 [N, C, H, W], in place), each a different one.
+
+    Random erasing (Zhong et al. 2017, arXiv 1708.04896) with its sizes: an area of 2 to 33 % of the image, sides in a
+    ratio of 0.3 to 1 / 0.3, as `torchvision.transforms.v2.RandomErasing`, which blackens one place in all of a batch.
+    Sides that would be longer than the image are cut to it.
+    """
+    n, _, height, width = images.shape
+    chosen, area, ratio, down, right = torch.rand(5, n, generator=generator)
+    size = (0.02 + area * (0.33 - 0.02)) * height * width
+    shape = ((2 * ratio - 1) * math.log(1 / 0.3)).exp()
+    tall = (size * shape).sqrt().round().clamp(1, height)
+    wide = (size / shape).sqrt().round().clamp(1, width)
+    top = (down * (height - tall + 1)).floor().unsqueeze(1)
+    left = (right * (width - wide + 1)).floor().unsqueeze(1)
+    y, x = torch.arange(height), torch.arange(width)
+    rows = (y >= top) & (y < top + tall.unsqueeze(1)) & (chosen < probability).unsqueeze(1)
+    columns = (x >= left) & (x < left + wide.unsqueeze(1))
+    images.mul_(~(rows[:, None, :, None] & columns[:, None, None, :]))

@@ -9,13 +9,13 @@ import math
 import pickle
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
-from torch import Tensor
+from torch import Tensor, nn
 
 from study import fashion_mnist
 from study.artifacts import HISTORY, PREDICTIONS, RunFiles, read_json, sha256, write_bytes, write_csv, write_json
@@ -24,16 +24,33 @@ from study.environment import environment
 from study.errors import StudyError
 from study.evaluation import evaluate
 from study.networks import build, parameters, source_sha256
-from train.augmentation import Augmentation
+from study.recipe import Recipe
+from train.augmentation import Augmentation, mixed
 from train.penalties import kernels, penalty, penalty_step
+from train.split import hold_out
+
+Row: TypeAlias = dict[str, Any]
+"""A row of history.csv."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Both parts of the data set: uint8 images [N, C, H, W] and int64 labels [N]."""
+    """The parts of a data set: uint8 images [N, C, H, W] and int64 labels [N]."""
 
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
+    validation: tuple[Tensor, Tensor] | None = None
+
+    def split(self, recipe: Recipe) -> "Images":
+        """With the images that `recipe` keeps back for validation taken out of those to train on."""
+        if not recipe.validation:
+            return self
+        images, labels = self.train
+        try:
+            train, validation = hold_out(labels, recipe.validation)
+        except ValueError as error:
+            raise StudyError(f"validation: {error}") from None
+        return Images((images[train], labels[train]), self.test, (images[validation], labels[validation]))
 
 
 class DivergedError(Exception):
@@ -48,8 +65,11 @@ def is_finished(files: RunFiles, entry: Entry) -> bool:
         record = read_json(files.record, "run/1", "")
     except StudyError:
         return False
-    made_with = _made_with(entry)
-    same = all(record[key] == value for key, value in made_with.items())
+    try:
+        recipe = Recipe(**record["recipe"])  # a field that came after this run was made is at its default
+    except (TypeError, ValueError):
+        return False
+    same = (entry.network, source_sha256(entry), entry.recipe) == (record["network"], record["network_sha256"], recipe)
     return same and record["checkpoint_sha256"] == sha256(files.checkpoint)
 
 
@@ -67,20 +87,27 @@ class Trainer:
         self.made_with = _made_with(entry)  # now: the source may be edited while this trains
         self.recipe = entry.recipe
         self.network = build(entry).train()
-        self.optimiser = torch.optim.SGD(
-            self.network.parameters(),
-            lr=0.0,  # set anew for each step
-            momentum=self.recipe.momentum,
-            nesterov=self.recipe.momentum > 0,
-            fused=True,
-        )
+        self.layout = torch.channels_last if entry.recipe.bfloat16 else torch.contiguous_format
+        for weight in self.network.parameters():
+            if weight.dim() == 4:
+                weight.data = weight.data.contiguous(memory_format=self.layout)
+        if entry.recipe.dropout is not None:
+            for module in self.network.modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = entry.recipe.dropout
+        self.optimiser = optimiser(self.network, entry.recipe)
+        self.best: dict[str, Tensor] = {}
+        """Weights after the epoch of the lowest validation loss, in a recipe with patience."""
+        self.seed = seed
         self.augmentation = Augmentation(images, self.recipe, seed)
         self.labels = labels
         self.steps = math.ceil(len(labels) / self.recipe.batch_size)
         """Steps in an epoch."""
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0 over all epochs: one cycle up to the peak and down to 0."""
+        """The learning rate of a step, counted from 0 over all epochs of the recipe."""
+        if self.recipe.schedule == "constant":
+            return self.recipe.learning_rate
         total = self.recipe.epochs * self.steps
         peak = self.recipe.warmup * total
         rise, fall = (step + 1) / max(peak, 1), (total - step) / max(total - peak, 1)
@@ -93,6 +120,8 @@ class Trainer:
             Mean loss and error rate over its augmented images, each image before the update it takes part in.
         """
         weights = kernels(self.network)
+        torch.manual_seed(mixed(self.seed, epoch, 1))  # of dropout: a resumed run draws what it would have drawn
+        self.network.train()
         shuffled, order = self.augmentation.epoch(epoch)
         batches = torch.split(shuffled, self.recipe.batch_size)
         targets = torch.split(self.labels[order], self.recipe.batch_size)
@@ -100,8 +129,9 @@ class Trainer:
         wrong = torch.zeros((), dtype=torch.int64)
         for step, (batch, target) in enumerate(zip(batches, targets, strict=True)):
             rate = self.optimiser.param_groups[0]["lr"] = self.rate(epoch * self.steps + step)
-            logits = self.network(batch.float().div_(255))
-            loss = F.cross_entropy(logits, target, label_smoothing=self.recipe.label_smoothing)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
+                logits = self.network(batch.float().div_(255).contiguous(memory_format=self.layout)).float()
+            loss = criterion(logits, target, self.recipe)
             torch.autograd.backward(loss)
             self.optimiser.step()
             self.optimiser.zero_grad()
@@ -111,10 +141,40 @@ class Trainer:
         return loss_sum.item() / len(order), wrong.item() / len(order)
 
 
-def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser of all parameters; its learning rate is set anew for each step."""
+    weights, decay = network.parameters(), recipe.weight_decay
+    match recipe.optimiser:
+        case "sgd":
+            nesterov = recipe.momentum > 0
+            return torch.optim.SGD(
+                weights, lr=0.0, momentum=recipe.momentum, nesterov=nesterov, weight_decay=decay, fused=True
+            )
+        case "adam":
+            return torch.optim.Adam(weights, lr=0.0, weight_decay=decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(weights, lr=0.0, weight_decay=decay, fused=True)
+        case "nadam":
+            return torch.optim.NAdam(weights, lr=0.0, weight_decay=decay, foreach=True)
+
+
+def criterion(scores: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+    """Mean cross-entropy of `scores` (float32 [N, classes]), with the rubbish class where the recipe has one."""
+    if recipe.rubbish is not None:
+        scores = torch.cat([scores, scores.new_full((len(scores), 1), -recipe.rubbish)], dim=1)
+    return F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing)
+
+
+def best_epoch(history: Sequence[Row]) -> int:
+    """The epoch of the lowest validation loss, from 1, the first such; 0 before there is one."""
+    return min((row["validation_loss"], row["epoch"]) for row in history)[1] if history else 0
+
+
+def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[Row], None]) -> dict[str, Any]:
     """Train one run, from its last whole epoch where there is one, and write its files.
 
     Args:
+        images: all of them; those for validation are taken out here.
         report: called with each row of history.csv as its epoch ends, and first with each row that was there before.
 
     Returns:
@@ -124,32 +184,53 @@ def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[dict[st
         DivergedError: a loss is not finite. The history up to the epoch before is left, and no checkpoint.
         StudyError: the state of an unfinished run does not fit the network.
     """
+    recipe = entry.recipe
+    images = images.split(recipe)
     trainer = Trainer(entry, *images.train, seed=files.seed)
     for result in (files.record, files.checkpoint, files.predictions, files.onnx, files.export):
         result.unlink(missing_ok=True)  # from here on this run is not a finished one
     history = _resume(files, trainer)
     for row in history:
         report(row)
-    for epoch in range(len(history), entry.recipe.epochs):
-        started = time.perf_counter()
-        loss, error = trainer.epoch(epoch)
-        if not math.isfinite(loss):
-            files.resume.unlink(missing_ok=True)
-            raise DivergedError(f"loss {loss} in epoch {epoch + 1} of {entry.recipe.epochs}")
-        seconds = round(time.perf_counter() - started, 4)
-        last_rate = trainer.rate((epoch + 1) * trainer.steps - 1)
-        history.append(dict(zip(HISTORY, (epoch + 1, last_rate, loss, error, None, None, seconds), strict=True)))
+    while len(history) < recipe.epochs and not _stops(history, recipe):
+        history.append(_epoch(trainer, images, len(history), files))
+        if recipe.patience and best_epoch(history) == len(history):
+            trainer.best = {name: value.clone() for name, value in trainer.network.state_dict().items()}
         write_csv(files.history, HISTORY, history)
         _save(files, trainer, history)
         report(history[-1])
     return _finish(files, trainer, images, history)
 
 
-def _save(files: RunFiles, trainer: Trainer, history: list[dict[str, Any]]) -> None:
+def _stops(history: Sequence[Row], recipe: Recipe) -> bool:
+    return recipe.patience > 0 and len(history) - best_epoch(history) >= recipe.patience
+
+
+def _epoch(trainer: Trainer, images: Images, epoch: int, files: RunFiles) -> Row:
+    """Train for epoch number `epoch`, from 0, and validate; its row of the history."""
+    started = time.perf_counter()
+    loss, error = trainer.epoch(epoch)
+    validation = evaluate(trainer.network, *images.validation) if images.validation else None
+    if not math.isfinite(loss + (validation.loss if validation else 0)):
+        files.resume.unlink(missing_ok=True)
+        raise DivergedError(f"loss {loss} in epoch {epoch + 1} of {trainer.recipe.epochs}")
+    return {
+        "epoch": epoch + 1,
+        "lr": trainer.rate((epoch + 1) * trainer.steps - 1),
+        "train_loss": loss,
+        "train_error": error,
+        "validation_loss": validation.loss if validation else None,
+        "validation_error": validation.error if validation else None,
+        "seconds": round(time.perf_counter() - started, 4),
+    }
+
+
+def _save(files: RunFiles, trainer: Trainer, history: list[Row]) -> None:
     state = {
         "made_with": trainer.made_with,
         "network": trainer.network.state_dict(),
         "optimiser": trainer.optimiser.state_dict(),
+        "best": trainer.best,
         "history": history,
     }
     write_bytes(files.resume, serialise(state))
@@ -160,7 +241,7 @@ def _made_with(entry: Entry) -> dict[str, Any]:
     return {"network": entry.network, "network_sha256": source_sha256(entry), "recipe": asdict(entry.recipe)}
 
 
-def _resume(files: RunFiles, trainer: Trainer) -> list[dict[str, Any]]:
+def _resume(files: RunFiles, trainer: Trainer) -> list[Row]:
     """Load the state after the last whole epoch, if there is one of this recipe; its history, or an empty one."""
     try:
         state = torch.load(files.resume, weights_only=True)
@@ -175,21 +256,25 @@ def _resume(files: RunFiles, trainer: Trainer) -> list[dict[str, Any]]:
     try:
         trainer.network.load_state_dict(state["network"])
         trainer.optimiser.load_state_dict(state["optimiser"])
+        trainer.best = state["best"]
     except (RuntimeError, LookupError, ValueError):
         network = trainer.made_with["network"]
         raise StudyError(f"{files.resume} does not fit {network} as it is now; train with --fresh") from None
     return list(history)
 
 
-def _finish(files: RunFiles, trainer: Trainer, images: Images, history: list[dict[str, Any]]) -> dict[str, Any]:
+def _finish(files: RunFiles, trainer: Trainer, images: Images, history: list[Row]) -> dict[str, Any]:
     """Evaluate, then write the checkpoint, the predictions and, last, run.json, which declares the run finished."""
     recipe, network = trainer.recipe, trainer.network
+    if recipe.patience:
+        network.load_state_dict(trainer.best)
+    kept = history[best_epoch(history) - 1] if recipe.patience else history[-1]
     train, test = evaluate(network, *images.train), evaluate(network, *images.test)
     if not math.isfinite(train.loss + test.loss):
         files.resume.unlink(missing_ok=True)
         raise DivergedError(f"the loss of the trained network is {train.loss} on the training images")
     seconds = sum(row["seconds"] for row in history)
-    rate_sum = sum(trainer.rate(step) for step in range(recipe.epochs * trainer.steps))
+    rate_sum = sum(trainer.rate(step) for step in range(len(history) * trainer.steps))
     write_bytes(files.checkpoint, serialise(network.state_dict()))
     pairs = zip(images.test[1].tolist(), test.predicted, strict=True)
     write_csv(files.predictions, PREDICTIONS, (dict(zip(PREDICTIONS, pair, strict=True)) for pair in pairs))
@@ -206,9 +291,12 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, history: list[dic
         "penalty": penalty(kernels(network), recipe),
         "learning_rate_sum": rate_sum,
         "penalty_strength": rate_sum * (recipe.l1 + recipe.l2),
-        "epochs": recipe.epochs,
+        "epochs": len(history),
+        "kept_epoch": kept["epoch"],
+        "validation_error": kept["validation_error"],
+        "validation_loss": kept["validation_loss"],
         "seconds": seconds,
-        "images_per_second": recipe.epochs * len(images.train[1]) / seconds,
+        "images_per_second": len(history) * len(images.train[1]) / seconds,
         "dataset": _dataset(),
         "environment": {**environment(), "threads": torch.get_num_threads()},
         "checkpoint_sha256": sha256(files.checkpoint),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
-from study.catalogue import Recipe
+from study.recipe import Recipe
 
 
 def kernels(network: nn.Module) -> list[Tensor]:
@@ -20,7 +20,7 @@ def kernels(network: nn.Module) -> list[Tensor]:
 
 @torch.no_grad()
 def penalty_step(weights: Iterable[Tensor], recipe: Recipe, learning_rate: float) -> None:
-    """Shrink `weights` in place by one step of the recipe's penalties (formulas: `study.catalogue.Recipe`)."""
+    """Shrink `weights` in place by one step of the recipe's penalties (formulas: `study.recipe.Recipe`)."""
     for weight in weights:
         if recipe.l2:
             weight.mul_(1 - 2 * learning_rate * recipe.l2)

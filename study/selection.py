@@ -1,0 +1,32 @@
+"""Which models are meant: the options that train, export and bench have in common."""
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from study import catalogue
+from study.catalogue import Entry
+
+
+def add_options(add: Callable[..., Any]) -> None:
+    """Add --study, --dataset and --catalogue by `add`, an argument parser's or pytest's method."""
+    add(
+        "--study",
+        default=catalogue.DEFAULT_STUDY,
+        metavar="NAME",
+        help=f"without models: which set of them, {', '.join(catalogue.STUDIES)} (default: {catalogue.DEFAULT_STUDY})",
+    )
+    add("--dataset", default="", metavar="NAME", help="the same models for another data set: cifar10")
+    add("--catalogue", type=Path, metavar="FILE", help="a Python file with ENTRIES of your own")
+
+
+def selected(options: Namespace, names: Sequence[str]) -> list[Entry]:
+    """The entries that `names` and the options mean.
+
+    Raises:
+        StudyError: there is no such model, study or file.
+    """
+    if options.catalogue:
+        catalogue.extend(options.catalogue)
+    return catalogue.select(names, options.study, options.dataset)
