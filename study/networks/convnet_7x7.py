@@ -12,10 +12,10 @@ from study.fashion_mnist import CLASSES, MEAN, STD
 class ConvNet7x7(nn.Module):
     """Five convolutions, the first of 7x7, and three fully-connected layers; 1,413,834 parameters, 89.5 M MAC.
 
-    Weights of layers with ReLU are drawn as in the book's third edition, normal with variance 2 / fan-in (Keras'
-    `he_normal`, though without its truncation at two standard deviations), those of the last uniform as by Glorot, and
-    all biases start from zero. Pooling drops the odd last row and column (7 -> 3), as Keras' "valid" does. Images are
-    normalised as for the catalogue's other networks, not as in the book.
+    Weights of layers with ReLU are normal with variance 2 / fan-in (Keras' `he_normal`, though without its truncation
+    at two standard deviations), those of the last uniform as by Glorot, and all biases start from zero. Pooling drops
+    the odd last row and column (7 -> 3), as Keras' "valid" does. Images are normalised as for the catalogue's other
+    networks, not as in the book.
     """
 
     def __init__(self) -> None:

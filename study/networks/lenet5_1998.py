@@ -112,7 +112,7 @@ class PartialConvolution(nn.Module):
 class RadialBasis(nn.Module):
     """Minus the squared distance to each code c, as 2 x.c - sum c^2 - sum x^2: one matrix product, never `cdist`.
 
-    The squares are `pow` because x * x would come out as a node that has the same input twice.
+    It is x that is doubled, so that the codes are in the ONNX file as they are, by their name. The squares are `pow` because x * x would come out as a node that has the same input twice.
     """
 
     codes: Tensor
@@ -122,7 +122,7 @@ class RadialBasis(nn.Module):
         self.register_buffer("codes", _codes())
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = F.linear(x, 2 * self.codes, -self.codes.pow(2).sum(1))
+        scores = F.linear(2 * x, self.codes, -self.codes.pow(2).sum(1))
         return scores - x.pow(2).sum(1, keepdim=True)
 
 

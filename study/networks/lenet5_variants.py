@@ -1,7 +1,7 @@
 """LeNet-5 with ReLU and its layers' first names, C1 to F6: plain, with dropout, with batch normalisation.
 
 It is `study.networks.lenet5:LeNet5` but for C5, which is a convolution here as it was in 1998. On 28x28 images its
-kernel covers the whole map, so both compute the same; the ONNX file has one fully-connected layer less.
+kernel covers the whole map, so both compute the same, and the analysis counts C5 as the fully-connected layer it is.
 """
 
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
