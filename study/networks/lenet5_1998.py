@@ -112,7 +112,8 @@ class PartialConvolution(nn.Module):
 class RadialBasis(nn.Module):
     """Minus the squared distance to each code c, as 2 x.c - sum c^2 - sum x^2: one matrix product, never `cdist`.
 
-    It is x that is doubled, so that the codes are in the ONNX file as they are, by their name. The squares are `pow` because x * x would come out as a node that has the same input twice.
+    It is x that is doubled, so that the codes are in the ONNX file as they are, by their name. The squares are `pow`
+    because x * x would come out as a node that has the same input twice.
     """
 
     codes: Tensor
