@@ -24,15 +24,16 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from analysis.weights import layers
-from study import idx
+from study import arrays
 from study.artifacts import RunFiles, current_export, read_json, sha256, write_json
+from study.datasets import Dataset, titled
 from study.environment import environment, usable_cores
 from study.errors import StudyError
 
 LOSS_ALLOWED = 0.005
 """Of accuracy, as a fraction of the images: half a point."""
-FIRST, COUNT = 40_000, 20_000
-"""The training images that the cut is chosen on: the last third.
+SHARE = 3
+"""The training images that the cut is chosen on: the last third, 20,000 of Fashion-MNIST.
 
 So many that the choice of images matters less than the seed: docs/method.md.
 """
@@ -47,7 +48,7 @@ class Images:
     """What a network is run on."""
 
     pixels: NDArray[np.float32]
-    """[N, 1, 28, 28], grey level 0..1."""
+    """[N, C, H, W], 0..1."""
     labels: NDArray[np.uint8]
     """[N]"""
 
@@ -72,7 +73,7 @@ def measure_missing(runs: Sequence[RunFiles], data: Path) -> list[str]:
 
     Args:
         runs: finished ones.
-        data: the folder that `study.fashion_mnist.prepare` has put the images below; nothing is fetched.
+        data: the folder that `study.datasets.prepare` has put the images below; nothing is fetched.
 
     Returns:
         Why there are runs that were not measured, a sentence each: without images or ONNX Runtime there is no result,
@@ -88,12 +89,23 @@ def measure_missing(runs: Sequence[RunFiles], data: Path) -> list[str]:
         return []
     try:
         import onnxruntime  # noqa: F401
-
-        images, test = load(data, train=True, first=FIRST, count=COUNT), load(data, train=False)
     except ImportError:
         return ["how many weights can be cut was not measured: it takes onnxruntime, which is not installed"]
-    except StudyError as error:
-        return [f"how many weights can be cut was not measured: {error}"]
+    notes = []
+    for title in dict.fromkeys(_title(files) for files, _ in missing):
+        try:
+            dataset = titled(title)
+            first, count = _part(dataset)
+            images, test = load(data, True, dataset.name, first, count), load(data, False, dataset.name)
+        except StudyError as error:
+            notes.append(f"how many weights can be cut was not measured: {error}")
+        else:
+            notes += _measure_all([run for run in missing if _title(run[0]) == title], images, test)
+    return notes
+
+
+def _measure_all(runs: Sequence[tuple[RunFiles, list[str]]], images: Images, test: Images) -> list[str]:
+    """Measure runs of one data set, each with the names of its weights; why some were not measured."""
 
     def make(run: tuple[RunFiles, list[str]]) -> str:
         """Measure one run and write its file; why not, in a sentence, or nothing."""
@@ -108,29 +120,42 @@ def measure_missing(runs: Sequence[RunFiles], data: Path) -> list[str]:
         return ""
 
     with ThreadPoolExecutor(usable_cores()) as pool:  # ONNX Runtime lets go of Python's lock while it computes
-        return [note for note in pool.map(make, missing) if note]
+        return [note for note in pool.map(make, runs) if note]
 
 
 def current(files: RunFiles) -> dict[str, Any] | None:
     """The content of pruning.json if it is of the ONNX file there is now and made as it is made now; otherwise None."""
     try:
         record = read_json(files.pruning, "pruning/1", "it is made again")
+        made_as = _made_as(files)
     except StudyError:
         return None
-    made_as = _made_as(files)
     return record if {key: record[key] for key in made_as} == made_as else None
 
 
 def _made_as(files: RunFiles) -> dict[str, Any]:
     """What a pruning.json must say of itself to be of the ONNX file of `files`, and made as it is made now."""
+    first, count = _part(titled(_title(files)))
     return {
         "schema": "pruning/1",
         "model": files.model,
         "seed": files.seed,
         "onnx_sha256": sha256(files.onnx),
         "loss_allowed": LOSS_ALLOWED,
-        "images": {"part": "train", "first": FIRST, "count": COUNT},
+        "images": {"part": "train", "first": first, "count": count},
     }
+
+
+def _title(files: RunFiles) -> str:
+    """Of the data set that a run was made with."""
+    title: str = read_json(files.record, "run/1", f"run `python -m train {files.model}`")["dataset"]["name"]
+    return title
+
+
+def _part(dataset: Dataset) -> tuple[int, int]:
+    """The training images that the cut is chosen on: number of the first, and how many."""
+    count = dataset.train_images // SHARE
+    return dataset.train_images - count, count
 
 
 def fc_tensors(path: Path) -> list[str]:
@@ -142,13 +167,13 @@ def fc_tensors(path: Path) -> list[str]:
     return list(dict.fromkeys(layer.tensor for layer in layers.read(path).layers if layer.role == "fc"))
 
 
-def load(data: Path, train: bool, first: int = 0, count: int | None = None) -> Images:
-    """`count` images (without it: all) from number `first` on of the training or the test part of the data set.
+def load(data: Path, train: bool, dataset: str, first: int = 0, count: int | None = None) -> Images:
+    """`count` images (without it: all) from number `first` on of the training or the test part of a data set.
 
     Raises:
         StudyError: a file is missing or another one.
     """
-    pixels, labels = idx.read(data, train)
+    pixels, labels = arrays.read(data, train, dataset)
     chosen = slice(first, None if count is None else first + count)
     return Images(np.divide(pixels[chosen], 255, dtype=np.float32), labels[chosen])
 

@@ -26,9 +26,10 @@ from bench import runtimes
 from bench.cases import Case
 from bench.models import Model
 from bench.watch import as_record, neighbours, watch
-from study import catalogue
 from study.artifacts import RunFiles
+from study.catalogue import Entry
 from study.errors import StudyError, exit_with
+from study.recipe import Recipe
 
 PROJECT = Path(__file__).resolve().parent.parent
 LATER_CALLS = 20
@@ -69,7 +70,9 @@ def _in_fresh_process(case: Case, given: Path) -> dict[str, float]:
     words = ["--runtime", case.runtime, "--threads", str(case.threads), "--device", case.device]
     words += ["--onnx", str(case.model.onnx.resolve()), "--inputs", str(given)]
     if case.model.run:
-        words += ["--model", case.model.name, "--run", str(case.model.run.folder.resolve())]
+        assert case.model.entry is not None
+        words += ["--model", case.model.name, "--network", case.model.entry.network]
+        words += ["--run", str(case.model.run.folder.resolve())]
     command = [sys.executable, "-m", "bench.cold_start", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), *sys.path])}
     environment["OPENBLAS_NUM_THREADS"] = "1"  # its threads spin for a while after numpy has been imported
@@ -86,7 +89,7 @@ def main(words: list[str] | None = None) -> int:
     options = _arguments(words)
     with np.load(options.inputs) as file:
         inputs = {name: file[name] for name in file.files}
-    entry = catalogue.entry(options.model) if options.model else None
+    entry = Entry(options.model, options.network, Recipe()) if options.model else None
     run = RunFiles(options.run, options.model, int(options.run.name[4:])) if options.model else None
     model = Model(options.model or options.onnx.stem, options.onnx, "", entry, run)
     setting = runtimes.Setting(options.threads, options.device)
@@ -124,6 +127,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--onnx", required=True, type=Path)
     parser.add_argument("--inputs", required=True, type=Path)
     parser.add_argument("--model")
+    parser.add_argument("--network")  # for models of the user's own, of which the catalogue here does not know
     parser.add_argument("--run", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")

@@ -13,6 +13,7 @@ from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.session import Session, summary
 from study.artifacts import DEFAULT_ROOT, read_bench
 from study.errors import StudyError
+from study.selection import add_options
 
 SESSION = pytest.StashKey[Session]()
 TARGET = pytest.StashKey[Path]()
@@ -22,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fashionbench")
     add = group.addoption
     add("--models", default=None, metavar="A,B", help="models of the catalogue (default: the study's)")
+    add_options(add)
     add("--onnx", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="any ONNX files instead")
     add("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of those files")
     known = ", ".join(RUNTIMES)
@@ -41,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--cold-starts", default=5, type=int, metavar="N", help="fresh processes for each model and runtime; 0: none")
     add("--processes", default=1, type=int, metavar="N", help="measure all in so many processes, one after the other")
     add("--artifacts", default=DEFAULT_ROOT, type=Path, metavar="DIR", help="default: %(default)s")
-    add("--data", default=None, type=Path, metavar="DIR", help="folder with the Fashion-MNIST files")
+    add("--data", default=None, type=Path, metavar="DIR", help="folder with the data sets' files")
     add("--quick", action="store_true", help="few samples, marked as not valid: is everything in place?")
 
 

@@ -36,7 +36,7 @@ class Model:
     entry: Entry | None = None
     run: RunFiles | None = None
     data: Path | None = None
-    """Folder of the test images."""
+    """The folder that the files of the entry's data set lie below."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Of the inputs of a user's file, as far as the user said."""
 
@@ -91,7 +91,8 @@ class Model:
 
         if self.run is None or self.data is None:
             return inputs.generate(self.facts.inputs, self.shapes, batch, INPUT_SEED, GENERATED)
-        images = _images(self.data)
+        assert self.entry is not None
+        images = _images(self.data, self.entry.dataset)
         (name,) = (value.name for value in self.facts.inputs)
         starts = range(0, len(images), batch)
         return [{name: np.ascontiguousarray(images[np.arange(s, s + batch) % len(images)])} for s in starts]
@@ -127,9 +128,9 @@ def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
 
 
 @cache
-def _images(data: Path) -> NDArray[np.float32]:
-    """The first test images, float32 [IMAGES, C, H, W] in 0..1."""
+def _images(data: Path, dataset: str) -> NDArray[np.float32]:
+    """The first test images of a data set, float32 [IMAGES, C, H, W] in 0..1."""
     from study.images import load
 
-    images, _ = load(data, train=False)
+    images, _ = load(data, train=False, dataset=dataset)
     return images[:IMAGES].float().div_(255).numpy()

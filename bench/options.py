@@ -10,11 +10,12 @@ from bench.cases import find_cases, find_pairs, opened
 from bench.percentiles import FEWEST_SAMPLES
 from bench.sampling import Effort
 from bench.session import Session, surroundings
-from study import catalogue, fashion_mnist
+from study import datasets
 from study.artifacts import Artifacts
 from study.environment import usable_cores
 from study.errors import StudyError
 from study.inputs import parse_shapes
+from study.selection import selected
 
 FEWEST_COLD_STARTS = 5
 
@@ -82,10 +83,10 @@ def _models(option: Namespace) -> list[models.Model]:
     found = []
     if option.models is not None or not option.onnx:
         artifacts = Artifacts(option.artifacts)
-        entries = catalogue.select([name for name in (option.models or "").split(",") if name])
+        entries = selected(option, [name for name in (option.models or "").split(",") if name])
         found = [models.from_catalogue(artifacts, entry) for entry in entries]
         if not option.collectonly:
-            fashion_mnist.prepare(artifacts.data, option.data)
+            datasets.prepare((entry.dataset for entry in entries), artifacts.data, option.data)
     if option.shape and not option.onnx:
         raise StudyError("--shape is for the inputs of a file given with --onnx")
     shapes = parse_shapes(option.shape)

@@ -14,6 +14,7 @@ from bench.cases import Case
 from bench.journal import Journal
 from bench.pairing import Interval, between, verdict
 from bench.sampling import Effort
+from study import datasets
 from study.artifacts import read_bench, sha256
 from study.environment import environment, machine
 from study.errors import StudyError
@@ -159,7 +160,8 @@ def surroundings(cases: Sequence[Case]) -> Record:
     for model in {id(case.model): case.model for case in cases}.values():
         files[f"{model.name}/{model.onnx.name}"] = model.onnx_sha256
         if model.data is not None:
-            images = model.data / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte"
+            assert model.entry is not None
+            images = model.data / datasets.find(model.entry.dataset).test_file
             files[images.name] = files.get(images.name) or sha256(images)
     loads = {"load_before": _load(), "load_after": None}
     gpu = gpu_name() if any(case.device == "cuda" for case in cases) else None

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study import catalogue
+from study import datasets
 from study.artifacts import (
     DEFAULT_ROOT,
     Artifacts,
@@ -20,15 +20,21 @@ from study.artifacts import (
 )
 from study.catalogue import Entry
 from study.errors import StudyError, exit_with
+from study.selection import add_options, selected
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+LEVELS = {1: "grey level", 3: "red, green and blue, each"}
+"""What an image's channels are, by how many there are."""
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="names from the catalogue; without any, the study")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the Fashion-MNIST files (or STUDY_DATA)")
+    add_options(parser.add_argument)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets' files (or STUDY_DATA)")
     parser.add_argument(
         "--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="where results lie (default: %(default)s)"
     )
@@ -38,7 +44,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     artifacts = Artifacts(options.artifacts)
-    entries = catalogue.select(options.models)
+    entries = selected(options, options.models)
     runs = [(entry, files) for entry in entries for files in artifacts.runs(entry.name)]
     for entry in entries:
         if not artifacts.runs(entry.name):
@@ -55,15 +61,17 @@ def main() -> int:
     if not stale:
         return 0
 
-    from study import fashion_mnist, images
+    from study import images
 
-    test = images.load(fashion_mnist.prepare(artifacts.data, options.data), train=False)
+    names = dict.fromkeys(entry.dataset for entry, _ in stale)
+    data = datasets.prepare(names, artifacts.data, options.data)
+    tests = {name: images.load(data, train=False, dataset=name) for name in names}
     failed = 0
     refused = False
     for entry, files in stale:
         started = time.perf_counter()
         try:
-            record = export(entry, files, *test)
+            record = export(entry, files, *tests[entry.dataset])
         except StudyError as error:  # the others can be exported all the same
             print(f"error: {error}", file=sys.stderr)
             refused = True
@@ -105,7 +113,7 @@ def export(entry: Entry, files: RunFiles, images: "Tensor", labels: "Tensor") ->
     network = checkpoints.load(entry, files)
     files.onnx.unlink(missing_ok=True)
     files.export.unlink(missing_ok=True)
-    model = convert(network, tuple(images.shape[1:]), metadata(files))
+    model = convert(network, tuple(images.shape[1:]), metadata(files, images.shape[1]))
     content = model.SerializeToString(deterministic=True)
     found = run_onnx(content, images)
     parity = compare(run_torch(network, images), found)
@@ -129,7 +137,7 @@ def export(entry: Entry, files: RunFiles, images: "Tensor", labels: "Tensor") ->
     return record
 
 
-def metadata(files: RunFiles) -> dict[str, str]:
+def metadata(files: RunFiles, channels: int) -> dict[str, str]:
     """What the ONNX file says of itself; nothing that differs between two exports of one checkpoint."""
     from study.environment import versions
 
@@ -140,7 +148,7 @@ def metadata(files: RunFiles) -> dict[str, str]:
         "seed": str(files.seed),
         "dataset": dataset["name"],
         "classes": ", ".join(dataset["classes"]),
-        "input": "float32, grey level 0..1; the normalisation is in the graph",
+        "input": f"float32, {LEVELS[channels]} 0..1; the normalisation is in the graph",
         "normalisation": f"(image - {dataset['mean']}) / {dataset['std']}",
         "output": "probabilities in the order of `classes`",
         "parameters": str(record["parameters"]),

@@ -97,7 +97,16 @@ class Artifacts:
 
     @property
     def report(self) -> Path:
+        """The report on the default study."""
         return self.root / "report"
+
+    def report_on(self, study: str) -> Path:
+        """The report on another study."""
+        return self.root / f"report-{study}"
+
+    def search(self, model: str) -> Path:
+        """How the hyper-parameters of `model` were searched."""
+        return self.root / "search" / model / "search.json"
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The images of Fashion-MNIST as tensors, through torchvision's own data set."""
+"""The images of a data set as tensors, through torchvision's own classes."""
 
 from importlib import import_module
 from pathlib import Path
@@ -7,21 +7,29 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from study.catalogue import FASHION_MNIST
+from study.datasets import find
 
-def load(data: Path, train: bool) -> tuple[Tensor, Tensor]:
-    """The training or the test part of the files that `study.fashion_mnist.prepare` has put below `data`.
+
+def load(data: Path, train: bool, dataset: str = FASHION_MNIST) -> tuple[Tensor, Tensor]:
+    """The training or the test part of the files that `study.datasets.prepare` has put below `data`.
+
+    torchvision compares the files of CIFAR-10, which are pickles, with their published MD5 before it loads them.
 
     Returns:
-        images: uint8 [N, 1, 28, 28], 0..255, contiguous; N is 60,000 for the training part, 10,000 for the test part.
-        labels: int64 [N], 0..9, indices into `study.fashion_mnist.CLASSES`.
+        images: uint8 [N, C, H, W], 0..255, contiguous; C, H, W are the data set's `shape`.
+        labels: int64 [N], 0..9, indices into the data set's `classes`.
 
     Raises:
-        RuntimeError: torchvision does not find the files.
+        StudyError: no data set is called so.
+        RuntimeError: torchvision does not find the files, or finds others.
     """
-    part = import_torchvision().datasets.FashionMNIST(root=data, train=train, download=False)
-    images: Tensor = part.data.unsqueeze(1).contiguous()
-    labels: Tensor = part.targets
-    return images, labels
+    datasets = import_torchvision().datasets
+    if find(dataset).name == FASHION_MNIST:
+        part = datasets.FashionMNIST(root=data, train=train, download=False)
+        return part.data.unsqueeze(1).contiguous(), part.targets
+    part = datasets.CIFAR10(root=data, train=train, download=False)
+    return torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets)
 
 
 def import_torchvision() -> ModuleType:

@@ -1,5 +1,6 @@
 """How a network is trained: the one description that every recipe of the catalogue is written in. No torch here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -76,3 +77,15 @@ class Recipe:
         if not holds:
             value: Any = getattr(self, name)
             raise ValueError(f"{name}: expected {expected}, found {value!r}")
+
+
+def recorded(values: Mapping[str, Any]) -> Recipe:
+    """The recipe that a run.json tells of; a field that came after the run was made is at its default.
+
+    Raises:
+        ValueError: it has a field that no recipe has, or a value that none can have.
+    """
+    try:
+        return Recipe(**values)
+    except TypeError as error:
+        raise ValueError(str(error)) from None

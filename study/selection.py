@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from study import catalogue
+from study import catalogue, datasets
 from study.catalogue import Entry
 
 
@@ -17,7 +17,7 @@ def add_options(add: Callable[..., Any]) -> None:
         metavar="NAME",
         help=f"without models: which set of them, {', '.join(catalogue.STUDIES)} (default: {catalogue.DEFAULT_STUDY})",
     )
-    add("--dataset", default="", metavar="NAME", help="the same models for another data set: cifar10")
+    add("--dataset", default="", metavar="NAME", help=f"the same models for one of {', '.join(datasets.DATASETS)}")
     add("--catalogue", type=Path, metavar="FILE", help="a Python file with ENTRIES of your own")
 
 
@@ -25,8 +25,13 @@ def selected(options: Namespace, names: Sequence[str]) -> list[Entry]:
     """The entries that `names` and the options mean.
 
     Raises:
-        StudyError: there is no such model, study or file.
+        StudyError: there is no such model, study, data set or file.
     """
     if options.catalogue:
         catalogue.extend(options.catalogue)
-    return catalogue.select(names, options.study, options.dataset)
+    if options.dataset:
+        datasets.find(options.dataset)
+    entries = catalogue.select(names, options.study, options.dataset)
+    for entry in entries:
+        datasets.find(entry.dataset)
+    return entries

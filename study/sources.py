@@ -2,7 +2,8 @@
 
 Each source is a context manager that gives a reader: file name -> the uncompressed bytes. A reader gives the expected
 size and one byte more at most, so that a file too large is seen as such and a gzip bomb does no harm. What the right
-bytes are is not known here: study/fashion_mnist.py checks them, whatever source they are from.
+bytes are is not known here: study/fashion_mnist.py checks them, whatever source they are from. study/cifar10.py has
+one archive and uses `download` alone.
 """
 
 import gzip
@@ -113,7 +114,8 @@ def mirror(url: str, sizes: Sizes) -> Iterator[Reader]:
     def read(name: str) -> bytes:
         file = f"{name}.gz"
         try:
-            compressed = _download(url + file, limit=sizes[name] + 2**16)  # gzip never adds as much as that
+            limit = sizes[name] + 2**16  # gzip never adds as much as that
+            compressed = download(url + file, limit, FILE_SECONDS)
         except (OSError, http.client.HTTPException) as error:
             raise UnavailableError(f"{file} does not arrive ({error})") from None
         return _gunzip(io.BytesIO(compressed), file, sizes[name])
@@ -121,11 +123,16 @@ def mirror(url: str, sizes: Sizes) -> Iterator[Reader]:
     yield read
 
 
-def _download(url: str, limit: int) -> bytes:
-    """At most `limit` bytes from `url`, with time limits for silence and altogether."""
-    deadline = time.monotonic() + FILE_SECONDS
+def download(url: str, limit: int, seconds: float) -> bytes:
+    """What is at `url`, with a progress bar on a terminal.
+
+    Raises:
+        OSError, http.client.HTTPException: it does not arrive within `seconds`, is silent for STALL_SECONDS, or is
+            larger than `limit` bytes.
+    """
+    deadline = time.monotonic() + seconds
     content = bytearray()
-    # S310: http is one of torchvision's own mirrors; what arrives is checked by its SHA-256, whatever the scheme.
+    # S310: http is one of torchvision's own mirrors; what arrives is checked by its hash, whatever the scheme.
     with urllib.request.urlopen(url, timeout=STALL_SECONDS) as response:  # noqa: S310
         length = response.headers.get("Content-Length", "")
         with _progress(url, int(length) if length.isdecimal() else None) as show:
@@ -134,7 +141,7 @@ def _download(url: str, limit: int) -> bytes:
                 if len(content) > limit:
                     raise OSError(f"larger than {limit:,} bytes")
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"not whole after {FILE_SECONDS:g} s")
+                    raise TimeoutError(f"not whole after {seconds:g} s")
                 show(len(content))
     return bytes(content)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,17 @@ def write_run(
     train_error: float = 0.05,
     parameters: int = 61_706,
     epochs: int = 3,
+    validation: Sequence[float] = (),
+    **changes: Any,
 ) -> None:
-    """A finished and exported run, which gets the first images of the test set wrong: `test_error` of IMAGES."""
+    """A finished and exported run, which gets the first images of the test set wrong: `test_error` of IMAGES.
+
+    `validation` are the errors of its epochs on validation images, of which it keeps the best; `changes` go into
+    run.json.
+    """
+    epochs = len(validation) or epochs
+    kept = 1 + min(range(epochs), key=lambda epoch: validation[epoch]) if validation else epochs
+    last = {"validation_error": validation[kept - 1], "validation_loss": 3 * validation[kept - 1]} if validation else {}
     files = artifacts.run(model, seed)
     write_model(files.onnx, weights)
     record = {
@@ -105,9 +114,11 @@ def write_run(
         "seconds": 100.0,
         "images_per_second": 18000.0,
         "recipe": asdict(entry(model).recipe),
-        "dataset": {"name": "synthetic", "classes": ["a", "b"], "mean": 0.28, "std": 0.35, "files": {}},
+        "dataset": {"name": "Fashion-MNIST", "classes": ["a", "b"], "mean": 0.28, "std": 0.35, "files": {}},
         "environment": ENVIRONMENT,
         "checkpoint_sha256": CHECKPOINT,
+        **({"kept_epoch": kept, **last} if validation else {}),
+        **changes,
     }
     write_json(files.record, record)
     write_json(
@@ -135,6 +146,7 @@ def write_run(
         HISTORY,
         (
             {"epoch": n, "lr": 0.05, "train_loss": 1 / n, "train_error": train_error + 0.5 / n, "seconds": 3.0}
+            | ({"validation_loss": 3 * validation[n - 1], "validation_error": validation[n - 1]} if validation else {})
             for n in range(1, epochs + 1)
         ),
     )
@@ -158,6 +170,57 @@ def pruning_record(model: str, seed: int, onnx_sha256: str) -> dict[str, Any]:
         "cut": curve[2],
         "test": {"images": 10_000, "error": 0.083, "uncut_error": 0.08},
         "environment": ENVIRONMENT,
+    }
+
+
+def search_record(model: str, **changes: Any) -> dict[str, Any]:
+    """A search.json with four trials: the model's own recipe, one that was pruned, the best, and one that failed.
+
+    The best one's recipe has the learning rate 0.02.
+    """
+    states: list[dict[str, Any]] = [
+        {
+            "state": "complete",
+            "validation_errors": [0.3, 0.12],
+            "own": True,
+            "values": {"learning_rate": 0.1, "flip": True},
+        },
+        {
+            "state": "pruned",
+            "validation_errors": [0.5],
+            "reason": "behind",
+            "values": {"learning_rate": 0.3, "flip": True},
+        },
+        {"state": "complete", "validation_errors": [0.2, 0.09], "values": {"learning_rate": 0.02, "flip": False}},
+        {"state": "failed", "validation_errors": [], "reason": "its process ended", "values": {}},
+    ]
+    trials = [
+        {
+            **{"number": number, "own": False, "repeats": None, "seconds": 12.5, "reason": None},
+            **{"epochs": len(state["validation_errors"]), **state},
+            "validation_error": state["validation_errors"][-1] if state["state"] == "complete" else None,
+        }
+        for number, state in enumerate(states)
+    ]
+    recipe = replace(entry(model).recipe, learning_rate=0.02, flip=False, validation=0, patience=0)
+    shares = {"flip": 0.25, "learning_rate_sgd": 0.75}
+    return {
+        "schema": "search/1",
+        "model": model,
+        "network": entry(model).network,
+        "network_sha256": "e" * 64,
+        "dataset": entry(model).dataset,
+        "images": {"training": 40_000, "validation": 20_000},
+        "trial_epochs": 2,
+        "trial_seed": 0,
+        "space": {"learning_rate_sgd": {"low": 0.01, "high": 0.3, "log": True}, "flip": {"choices": [True, False]}},
+        "finished": 3,
+        "trials": trials,
+        "best": {"number": 2, "validation_error": 0.09, "recipe": asdict(recipe)},
+        "importance": {"evaluator": "PED-ANOVA", "best_share": 0.25, "trials": 40, "shares": shares},
+        "seeds": [0, 1, 2],
+        "environment": ENVIRONMENT,
+        **changes,
     }
 
 

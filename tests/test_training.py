@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
 
-from study import catalogue, images
-from study.artifacts import Artifacts, read_json, sha256
+from study import catalogue, checkpoints, images
+from study.artifacts import Artifacts, read_json, sha256, write_json
+from study.catalogue import Entry
+from study.evaluation import evaluate
 from study.networks import build, source_sha256
+from study.networks.lenet5 import LeNet5
 from study.recipe import Recipe
-from train.fitting import DivergedError, Images, Trainer, fit, is_finished
+from train.fitting import DivergedError, Images, Trainer, criterion, fit, is_finished
+from train.split import hold_out
 
 SHORT = replace(catalogue.entry("baseline"), recipe=Recipe(epochs=3, unshifted=1, l1=1e-3))
 
@@ -208,3 +213,180 @@ def test_divergence_in_a_later_epoch_leaves_the_history(
     assert len(files.history.read_text().splitlines()) == 1 + 2
     assert not files.checkpoint.exists()
     assert not files.resume.exists()
+
+
+# ---- validation and early stopping
+
+PATIENT = Recipe(epochs=30, unshifted=0, learning_rate=0.1, schedule="constant", validation=200, patience=2)
+
+
+def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(few: Images, tmp_path: Path) -> None:
+    """Trained so fast that it overfits the 800 images left."""
+    entry = replace(SHORT, recipe=PATIENT)
+    files = Artifacts(tmp_path).run("baseline", 0)
+    record = fit(entry, files, few, lambda row: None)
+    history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(files.history.open())]
+    losses = [row["validation_loss"] for row in history]
+    best = losses.index(min(losses))
+    assert len(history) == best + 1 + 2 < 30, "stopped two epochs after the best"
+    assert (record["epochs"], record["kept_epoch"]) == (best + 3, best + 1)
+    assert record["validation_loss"] == min(losses)
+    assert record["validation_error"] == history[best]["validation_error"]
+
+    validation = few.split(PATIENT).validation
+    assert validation is not None
+    kept = checkpoints.load(entry, files)
+    assert evaluate(kept, *validation).loss == pytest.approx(min(losses), rel=1e-6)
+    short = replace(entry, recipe=replace(PATIENT, epochs=best + 1))
+    again = Artifacts(tmp_path / "short").run("baseline", 0)
+    fit(short, again, few, lambda row: None)
+    assert again.checkpoint.read_bytes() == files.checkpoint.read_bytes(), "the same as if trained no longer"
+
+
+def test_images_kept_for_validation_are_not_trained_on(few: Images, tmp_path: Path) -> None:
+    """Other pictures in their place change nothing but what is measured on them."""
+    entry = replace(SHORT, recipe=replace(SHORT.recipe, validation=200))
+    _, kept = hold_out(few.train[1], 200)
+    blackened = few.train[0].clone()
+    blackened[kept] = 0
+    one, other = Artifacts(tmp_path / "one").run("baseline", 0), Artifacts(tmp_path / "other").run("baseline", 0)
+    first = fit(entry, one, few, lambda row: None)
+    second = fit(entry, other, Images((blackened, few.train[1]), few.test), lambda row: None)
+    assert one.checkpoint.read_bytes() == other.checkpoint.read_bytes()
+    assert first["train_error"] == second["train_error"]
+    assert second["validation_error"] == pytest.approx(0.9, abs=0.02), "of one picture of a black square, ten times"
+    assert first["validation_loss"] != second["validation_loss"]
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_patient_run_with_dropout_resumes_to_the_same_bytes(few: Images, tmp_path: Path, after: int) -> None:
+    recipe = replace(PATIENT, optimiser="adamw", learning_rate=1e-2, dropout=0.2)
+    entry = Entry("tuned", "study.networks.tuned:Tuned", recipe)
+    whole, halved = Artifacts(tmp_path / "whole").run("tuned", 0), Artifacts(tmp_path / "halved").run("tuned", 0)
+    expected = fit(entry, whole, few, lambda row: None)
+    assert expected["epochs"] > 4
+
+    def stop(row: dict[str, Any]) -> None:
+        if row["epoch"] == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(entry, halved, few, stop)
+    torch.rand(1000)  # whatever else has drawn random numbers
+    found = fit(entry, halved, few, lambda row: None)
+    assert halved.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+    assert found["kept_epoch"] == expected["kept_epoch"]
+
+
+# ---- what else a recipe may ask for
+
+
+def one_step(recipe: Recipe, few: Images) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights of the output layer before and after one step, and their gradient."""
+    part = few.train[0][:50], few.train[1][:50]
+    trainer = Trainer(replace(SHORT, recipe=recipe), *part, seed=0)
+    network = trainer.network
+    assert isinstance(network, LeNet5)
+    before = network.fc3.weight.detach().clone()
+    pictures, order = trainer.augmentation.epoch(0)
+    criterion(network(pictures.float() / 255), part[1][order], recipe).backward()  # type: ignore[no-untyped-call]
+    assert network.fc3.weight.grad is not None
+    gradient = network.fc3.weight.grad.clone()
+    network.zero_grad()
+    trainer.epoch(0)
+    return before, network.fc3.weight.detach(), gradient
+
+
+PLAIN = Recipe(epochs=1, batch_size=50, schedule="constant", learning_rate=0.01, flip=False, shift=0, unshifted=0)
+
+
+def test_sgd_with_weight_decay_is_the_formula(few: Images) -> None:
+    before, after, gradient = one_step(replace(PLAIN, momentum=0.0, weight_decay=0.1), few)
+    torch.testing.assert_close(after, before - 0.01 * (gradient + 0.1 * before))
+
+
+def test_nesterovs_first_step_is_the_formula(few: Images) -> None:
+    before, after, gradient = one_step(PLAIN, few)
+    torch.testing.assert_close(after, before - 0.01 * (gradient + 0.9 * gradient))
+
+
+def test_adams_first_step_is_the_sign_of_the_gradient(few: Images) -> None:
+    before, after, gradient = one_step(replace(PLAIN, optimiser="adam"), few)
+    torch.testing.assert_close(after, before - 0.01 * gradient / (gradient.abs() + 1e-8))
+
+
+def test_adamw_decays_apart_from_the_gradient(few: Images) -> None:
+    before, after, gradient = one_step(replace(PLAIN, optimiser="adamw", weight_decay=0.1), few)
+    torch.testing.assert_close(after, before * (1 - 0.01 * 0.1) - 0.01 * gradient / (gradient.abs() + 1e-8))
+
+
+def test_nadams_first_step_is_dozats(few: Images) -> None:
+    """Dozat 2016 as torch has it: mu_t = 0.9 * (1 - 0.5 * 0.96 ** (t * 0.004))."""
+    before, after, gradient = one_step(replace(PLAIN, optimiser="nadam"), few)
+    mu1, mu2 = (0.9 * (1 - 0.5 * 0.96 ** (t * 0.004)) for t in (1, 2))
+    size = (1 - mu1) / (1 - mu1) + mu2 * 0.1 / (1 - mu1 * mu2)
+    torch.testing.assert_close(after, before - 0.01 * size * gradient / (gradient.abs() + 1e-8))
+
+
+def test_the_map_criterion_is_the_papers() -> None:
+    """LeCun et al. 1998, equation 9: y_D + log(e^-j + sum_i e^-y_i) with distances y, by hand for two images."""
+    distances = torch.tensor([[1.0, 2.0, 4.0], [3.0, 0.5, 2.0]])
+    labels = torch.tensor([0, 2])
+    by_hand = [
+        1.0 + math.log(math.exp(-1.5) + math.exp(-1) + math.exp(-2) + math.exp(-4)),
+        2.0 + math.log(math.exp(-1.5) + math.exp(-3) + math.exp(-0.5) + math.exp(-2)),
+    ]
+    found = criterion(-distances, labels, Recipe(rubbish=1.5)).item()
+    assert found == pytest.approx(sum(by_hand) / 2, rel=1e-6)
+
+
+def test_a_constant_rate_is_constant(few: Images) -> None:
+    trainer = Trainer(replace(SHORT, recipe=PLAIN), *few.train, seed=0)
+    assert {trainer.rate(step) for step in range(20)} == {0.01}
+
+
+def test_the_recipes_dropout_is_every_layers(few: Images) -> None:
+    recipe = replace(PLAIN, dropout=0.125)
+    trainer = Trainer(Entry("tuned", "study.networks.tuned:Tuned", recipe), *few.train, seed=0)
+    rates = [module.p for module in trainer.network.modules() if isinstance(module, torch.nn.Dropout)]
+    assert rates == [0.125, 0.125]
+
+
+def test_bfloat16_learns_the_same_within_its_precision_and_keeps_float32_weights(few: Images, tmp_path: Path) -> None:
+    losses = {}
+    for bfloat16 in (False, True):
+        entry = Entry("mini-vgg", "study.networks.mini_vgg:MiniVGG", replace(PLAIN, batch_size=100, bfloat16=bfloat16))
+        files = Artifacts(tmp_path / str(bfloat16)).run("mini-vgg", 0)
+        losses[bfloat16] = fit(entry, files, Images(few.test, few.test), lambda row: None)["train_loss"]
+        state = torch.load(files.checkpoint, weights_only=True)
+        assert {value.dtype for value in state.values()} == {torch.float32}
+    assert losses[True] != losses[False]
+    assert losses[True] == pytest.approx(losses[False], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"optimiser": "lion"}, "optimiser: expected one of sgd, adam, adamw, nadam, found 'lion'"),
+        ({"schedule": "cosine"}, "schedule: expected one of one-cycle, constant"),
+        ({"l1_update": "x"}, "l1_update: expected one of proximal, subgradient"),
+        ({"epochs": 0}, "epochs: expected a number from 1, found 0"),
+        ({"dropout": 1.0}, "dropout: expected None or a rate"),
+        ({"patience": 3}, "patience: expected 0 where no image is kept for validation, found 3"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(value: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**value)
+
+
+def test_a_run_made_before_a_field_came_is_one_with_its_default(few: Images, tmp_path: Path) -> None:
+    files = Artifacts(tmp_path).run("baseline", 0)
+    record = fit(SHORT, files, few, lambda row: None)
+    for later in ("optimiser", "schedule", "validation", "patience", "bfloat16", "dropout", "rubbish"):
+        del record["recipe"][later]
+    for later in ("kept_epoch", "validation_error", "validation_loss"):
+        del record[later]
+    write_json(files.record, record)
+    assert is_finished(files, SHORT)
+    assert not is_finished(files, replace(SHORT, recipe=replace(SHORT.recipe, weight_decay=1e-4)))

@@ -6,19 +6,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from study import catalogue
+from study import catalogue, datasets
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.catalogue import Entry
 from study.environment import cores
-from study.errors import StudyError, exit_with
+from study.errors import StudyError, exit_with, one_line
+from study.selection import add_options, selected
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names from the catalogue; without any, the study")
-    parser.add_argument(
-        "--study", default=catalogue.DEFAULT_STUDY, metavar="NAME", help="set of models (default: %(default)s)"
+    parser = argparse.ArgumentParser(
+        prog="python -m train",
+        description=__doc__,
+        epilog="`python -m train search MODEL --trials N` searches hyper-parameters: `python -m train search -h`",
     )
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names from the catalogue; without any, the study")
+    add_options(parser.add_argument)
     parser.add_argument(
         "--seeds", type=_seeds, default=catalogue.DEFAULT_SEEDS, metavar="0,1,2", help="one run a seed (default: 0,1,2)"
     )
@@ -31,7 +34,7 @@ def arguments() -> argparse.Namespace:
         help="runs at a time (default: all cores, %(default)s)",
     )
     parser.add_argument("--engine", choices=["local"], default="local", help="where the runs are made")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the Fashion-MNIST files (or STUDY_DATA)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets' files (or STUDY_DATA)")
     parser.add_argument(
         "--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="where results go (default: %(default)s)"
     )
@@ -56,28 +59,20 @@ def _positive(text: str) -> int:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["search"]:
+        from train import search
+
+        return search.main(sys.argv[2:])
     options = arguments()
+    entries = selected(options, options.models)
     if options.list:
-        return list_catalogue()
-    entries = catalogue.select(options.models, options.study)
+        from train.listing import lines
+
+        print("\n".join(lines()))
+        return 0
     if options.evaluate:
         return evaluate(entries, options)
     return train(entries, options)
-
-
-def list_catalogue() -> int:
-    from study.networks import build, parameters
-
-    print(f"{'model':12} {'network':34} {'parameters':>10}  recipe")
-    for entry in catalogue.ENTRIES:
-        recipe = entry.recipe
-        shown = [f"{recipe.epochs} epochs", f"batch {recipe.batch_size}", f"lr {recipe.learning_rate:g}"]
-        shown += [f"L1 {recipe.l1:g} ({recipe.l1_update})"] if recipe.l1 else []
-        shown += [f"L2 {recipe.l2:g}"] if recipe.l2 else []
-        print(f"{entry.name:12} {entry.network:34} {parameters(build(entry)):10,}  {', '.join(shown)}")
-    for name, models in catalogue.STUDIES.items():
-        print(f"study {name}: {', '.join(models)}" + (" (default)" if name == catalogue.DEFAULT_STUDY else ""))
-    return 0
 
 
 def train(entries: list[Entry], options: argparse.Namespace) -> int:
@@ -85,12 +80,11 @@ def train(entries: list[Entry], options: argparse.Namespace) -> int:
         entries = [replace(e, recipe=replace(e.recipe, epochs=options.epochs)) for e in entries]
     artifacts = Artifacts(options.artifacts)
 
-    from study import fashion_mnist
     from train import engine
     from train.fitting import is_finished
     from train.progress import Display
 
-    data = fashion_mnist.prepare(artifacts.data, options.data)
+    data = datasets.prepare((entry.dataset for entry in entries), artifacts.data, options.data)
     tasks = []
     for entry in entries:
         for seed in options.seeds:
@@ -122,21 +116,37 @@ def train(entries: list[Entry], options: argparse.Namespace) -> int:
 
 
 def cost(entry: Entry) -> float:
-    """Work of a run relative to others: floating-point operations of the forward pass times epochs."""
+    """Work of a run relative to others: floating-point operations of the forward pass, images and epochs multiplied.
+
+    Raises:
+        StudyError: the network does not take the images of its data set.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from study.fashion_mnist import SHAPE
     from study.networks import build
 
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        build(entry).eval()(torch.zeros(2, *SHAPE))
-    return float(counter.get_total_flops() * entry.recipe.epochs)
+    dataset = datasets.find(entry.dataset)
+    network = build(entry).eval()
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            logits = network(torch.zeros(2, *dataset.shape))
+    except Exception as error:  # whatever a user's network has against them
+        raise StudyError(
+            f"{entry.name}: {entry.network} does not take the images of {dataset.title}, float32 "
+            f"{['N', *dataset.shape]} ({type(error).__name__}: {one_line(error)})"
+        ) from None
+    if logits.shape != (2, len(dataset.classes)):
+        raise StudyError(
+            f"{entry.name}: expected logits [N, {len(dataset.classes)}] of {entry.network}, found {list(logits.shape)} "
+            "for 2 images"
+        )
+    return float(counter.get_total_flops() * entry.recipe.epochs * dataset.train_images)
 
 
 def evaluate(entries: list[Entry], options: argparse.Namespace) -> int:
     """Test error of every checkpoint, beside the one in its run.json; 1 if one differs or is not there."""
-    from study import checkpoints, evaluation, fashion_mnist, images
+    from study import checkpoints, evaluation, images
     from study.artifacts import read_json
 
     artifacts = Artifacts(options.artifacts)
@@ -147,11 +157,13 @@ def evaluate(entries: list[Entry], options: argparse.Namespace) -> int:
     missing = [(e.name, seed) for e in entries for seed in options.seeds if (e.name, seed) not in there]
     for name, seed in missing:
         print(f"{name} seed {seed}: no finished run; run `python -m train {name} --seeds {seed}`", file=sys.stderr)
-    test = images.load(fashion_mnist.prepare(artifacts.data, options.data), train=False)
+    names = dict.fromkeys(entry.dataset for entry, _ in runs)
+    data = datasets.prepare(names, artifacts.data, options.data)
+    tests = {name: images.load(data, train=False, dataset=name) for name in names}
     differing = len(missing)
     for entry, files in runs:
         recorded = read_json(files.record, "run/1", "train it again")["test_error"]
-        found = evaluation.evaluate(checkpoints.load(entry, files), *test)
+        found = evaluation.evaluate(checkpoints.load(entry, files), *tests[entry.dataset])
         same = found.error == recorded
         differing += not same
         verdict = "as in run.json" if same else f"run.json says {100 * recorded:.2f} %"

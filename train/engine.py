@@ -30,6 +30,7 @@ class Task:
     entry: Entry
     files: RunFiles
     data: Path
+    """The folder that the files of the entry's data set lie below."""
     fresh: bool = False
     """Start anew, whatever an earlier attempt has left."""
 
@@ -47,6 +48,15 @@ class Event:
     content: Any
 
 
+def processes(*modules: str) -> Any:
+    """What starts processes here that will need `modules`: a context of multiprocessing."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))  # torch is imported once, not once a run
+    return context
+
+
 def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) -> None:
     """Make all runs, handed out in the order of `tasks`, at most `workers` at a time; `report` is called as they go on.
 
@@ -55,11 +65,7 @@ def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) ->
     from train.worker import work  # brings torch, which nobody needs before there is something to train
 
     os.environ.update(ONE_CORE)
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        context: Any = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([work.__module__])  # torch is imported once, not once a run
-    else:
-        context = multiprocessing.get_context("spawn")
+    context = processes(work.__module__)
     waiting = deque(tasks)
     running: dict[Connection, tuple[Task, Any]] = {}
     try:

@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
-from study import fashion_mnist
+from study import datasets
 from study.artifacts import HISTORY, PREDICTIONS, RunFiles, read_json, sha256, write_bytes, write_csv, write_json
 from study.catalogue import Entry
 from study.environment import environment
 from study.errors import StudyError
 from study.evaluation import evaluate
 from study.networks import build, parameters, source_sha256
-from study.recipe import Recipe
+from study.recipe import Recipe, recorded
 from train.augmentation import Augmentation, mixed
 from train.penalties import kernels, penalty, penalty_step
 from train.split import hold_out
@@ -66,10 +66,11 @@ def is_finished(files: RunFiles, entry: Entry) -> bool:
     except StudyError:
         return False
     try:
-        recipe = Recipe(**record["recipe"])  # a field that came after this run was made is at its default
-    except (TypeError, ValueError):
+        recipe = recorded(record["recipe"])
+    except ValueError:
         return False
     same = (entry.network, source_sha256(entry), entry.recipe) == (record["network"], record["network_sha256"], recipe)
+    same = same and record["dataset"]["name"] == datasets.find(entry.dataset).title
     return same and record["checkpoint_sha256"] == sha256(files.checkpoint)
 
 
@@ -238,7 +239,12 @@ def _save(files: RunFiles, trainer: Trainer, history: list[Row]) -> None:
 
 def _made_with(entry: Entry) -> dict[str, Any]:
     """What decides how a run ends, but for its seed; a part of run.json."""
-    return {"network": entry.network, "network_sha256": source_sha256(entry), "recipe": asdict(entry.recipe)}
+    return {
+        "network": entry.network,
+        "network_sha256": source_sha256(entry),
+        "recipe": asdict(entry.recipe),
+        "dataset": _dataset(entry),
+    }
 
 
 def _resume(files: RunFiles, trainer: Trainer) -> list[Row]:
@@ -297,7 +303,6 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, history: list[Row
         "validation_loss": kept["validation_loss"],
         "seconds": seconds,
         "images_per_second": len(history) * len(images.train[1]) / seconds,
-        "dataset": _dataset(),
         "environment": {**environment(), "threads": torch.get_num_threads()},
         "checkpoint_sha256": sha256(files.checkpoint),
     }
@@ -313,11 +318,13 @@ def serialise(state: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _dataset() -> dict[str, Any]:
+def _dataset(entry: Entry) -> dict[str, Any]:
+    dataset = datasets.find(entry.dataset)
+    mean, std = (list(value) if isinstance(value, tuple) else value for value in (dataset.mean, dataset.std))
     return {
-        "name": fashion_mnist.NAME,
-        "classes": list(fashion_mnist.CLASSES),
-        "mean": fashion_mnist.MEAN,
-        "std": fashion_mnist.STD,
-        "files": {name: file.sha256 for name, file in fashion_mnist.FILES.items()},
+        "name": dataset.title,
+        "classes": list(dataset.classes),
+        "mean": mean,
+        "std": std,
+        "files": dict(dataset.hashes),
     }

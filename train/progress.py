@@ -17,6 +17,8 @@ from rich.progress import (
 
 from train.engine import Event, Task
 
+ALL = "all runs, epochs"
+
 
 class Display:
     """Shows events of all runs together; a context manager."""
@@ -25,17 +27,20 @@ class Display:
         self.console = Console()
         self.epochs = sum(task.entry.recipe.epochs for task in tasks)
         self.bars: dict[str, TaskID] = {}
+        self.done: dict[str, int] = {}
+        """Epochs that each run has told of."""
+        labels = [task.label for task in tasks]
         self.progress = Progress(
-            TextColumn("{task.description:22}"),
-            BarColumn(),
+            TextColumn(f"{{task.description:{max(len(text) for text in (ALL, *labels))}}}"),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[state]:28}"),
+            TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.total = self.progress.add_task("all runs, epochs", total=self.epochs, state="")
+        self.total = self.progress.add_task(ALL, total=self.epochs, state="")
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -52,19 +57,25 @@ class Display:
         if event.kind == "epoch":
             row = event.content
             state = f"loss {row['train_loss']:.4f}  error {100 * row['train_error']:.2f} %"
+            if row["validation_error"] is not None:
+                state += f"  validation {100 * row['validation_error']:.2f} %"
             if label not in self.bars:
                 self.bars[label] = self.progress.add_task(label, total=epochs, state="")
             self.progress.update(self.bars[label], completed=row["epoch"], state=state)
+            self.done[label] = row["epoch"]
             self.progress.advance(self.total)
             if not self.console.is_terminal:
                 print(f"{label}  epoch {row['epoch']}/{epochs}  {state}  {row['seconds']:.1f} s", flush=True)
             return
         if label in self.bars:
             self.progress.remove_task(self.bars.pop(label))
+        done = self.done.get(label, 0)
+        self.progress.advance(self.total, epochs - done)  # those that an early end has saved
         if event.kind == "finished":
             record = event.content
+            stopped = f"stopped after {done} of {epochs} epochs, " if done < epochs else ""
             text = (
-                f"{label}: training error {100 * record['train_error']:.2f} %, test error "
+                f"{label}: {stopped}training error {100 * record['train_error']:.2f} %, test error "
                 f"{100 * record['test_error']:.2f} %, {record['seconds']:.0f} s, wrote {event.task.files.checkpoint}"
             )
         else:

@@ -20,7 +20,8 @@ def work(task: Task, sender: Connection) -> None:
     torch.set_num_threads(1)
     if task.fresh:
         task.files.resume.unlink(missing_ok=True)
-    images = Images(load(task.data, train=True), load(task.data, train=False))
+    dataset = task.entry.dataset
+    images = Images(load(task.data, True, dataset), load(task.data, False, dataset))
     try:
         record = fit(task.entry, task.files, images, lambda row: sender.send(Event(task, "epoch", row)))
         event = Event(task, "finished", record)

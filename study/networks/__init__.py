@@ -3,25 +3,42 @@
 import inspect
 import pkgutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from study.artifacts import sha256
 from study.catalogue import Entry
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def build(entry: Entry) -> "nn.Module":
-    """A freshly initialised network of `entry`, in training mode; the default torch generator draws its weights."""
-    network: nn.Module = pkgutil.resolve_name(entry.network)()
-    return network
+    """A freshly initialised network of `entry`, in training mode; the default torch generator draws its weights.
+
+    Raises:
+        StudyError: there is no such class, or it cannot be made without arguments.
+    """
+    made: type[nn.Module] = _find(entry)
+    try:
+        return made()
+    except Exception as error:  # whatever a user's network does
+        raise StudyError(f"{entry.name}: {entry.network}() fails ({type(error).__name__}: {one_line(error)})") from None
+
+
+def _find(entry: Entry) -> Any:
+    try:
+        return pkgutil.resolve_name(entry.network)
+    except Exception as error:  # of the user's module
+        raise StudyError(
+            f"{entry.name}: the network {entry.network!r} cannot be imported ({type(error).__name__}: "
+            f"{one_line(error)}); expected the path of a class such as my_models:MyNetwork"
+        ) from None
 
 
 def source_sha256(entry: Entry) -> str:
     """SHA-256 of the source file of the entry's network: what was trained before it changed is stale."""
-    file = inspect.getsourcefile(pkgutil.resolve_name(entry.network))
+    file = inspect.getsourcefile(_find(entry))
     if file is None:
         raise StudyError(f"{entry.network} has no source file; put the network into a module of its own")
     return sha256(Path(file))

@@ -1,0 +1,164 @@
+"""Models of one's own, from a file outside the project: as the README shows it, and what is told of a wrong file."""
+
+import re
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+
+from study import catalogue
+from study.artifacts import Artifacts, read_bench, read_json
+from study.errors import StudyError
+from study.recipe import Recipe
+from study.selection import add_options, selected
+from tests.conftest import ROOT, run
+from train.__main__ import cost
+from train.listing import in_words
+
+_, SECTION = (ROOT / "README.md").read_text().split("## Adding a model")
+MY_MODELS = next(code for code in re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL) if "ENTRIES" in code)
+COMMANDS = re.findall(r"^(?:python -m )?(\w+ .*--catalogue my_models\.py.*)$", SECTION, re.MULTILINE)
+
+
+def choose(*words: str) -> list[str]:
+    """Names of the entries that the words of a command line mean."""
+    parser = ArgumentParser()
+    parser.add_argument("models", nargs="*")
+    add_options(parser.add_argument)
+    options = parser.parse_args(words)
+    return [entry.name for entry in selected(options, options.models)]
+
+
+@pytest.fixture
+def my_models(tmp_path: Path) -> Path:
+    file = tmp_path / "elsewhere" / "my_models.py"
+    file.parent.mkdir()
+    file.write_text(MY_MODELS)
+    return file
+
+
+def test_a_model_in_a_file_of_ones_own_goes_all_the_way(my_models: Path, data: Path, tmp_path: Path) -> None:
+    """The README's file and commands; training, cold start and the second process are processes of their own."""
+    root, file = tmp_path / "artifacts", tmp_path / "bench.json"
+    root.mkdir()
+    (root / "data").symlink_to(data)
+    short = {
+        "train": ("--epochs", "1", "--seeds", "0"),
+        "export": (),
+        "pytest": ("--quick", "--batches", "1", "--cold-starts", "1"),
+    }
+    assert [command.split()[0] for command in COMMANDS] == list(short)
+    for command in COMMANDS:
+        words = command.replace("my_models.py", str(my_models)).replace("FILE", str(file)).split()
+        done = run(*words, *short[words[0]], "--artifacts", root)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    files = Artifacts(root).run("mine", 0)
+    record = read_json(files.record, "run/1", "")
+    assert (record["network"], record["recipe"]["optimiser"]) == ("my_models:Mine", "adamw")
+    assert record["test_error"] < 0.5
+    assert read_json(files.export, "export/1", "")["parity"]["argmax_mismatches"] == 0
+    found = read_bench(file, "")
+    assert [(case["model"], case["runtime"]) for case in found["cases"]] == [("mine", "torch"), ("mine", "onnxruntime")]
+    assert [start["runtime"] for start in found["cold_starts"]] == ["torch", "onnxruntime"]
+
+
+def test_the_list_has_it_too(my_models: Path) -> None:
+    shown = run("train", "--list", "--catalogue", my_models).stdout
+    assert re.search(
+        r"^mine  .*fashion-mnist  my_models:Mine .* 3,098  10 epochs, batch 256, adamw 0\.003", shown, re.M
+    )
+    names = [line.split()[0] for line in shown.splitlines()[1:] if not line.startswith("study ")]
+    assert names == [*(entry.name for entry in catalogue.ENTRIES), "mine"]
+    columns = {line.index("fashion-mnist") for line in shown.splitlines() if "fashion-mnist" in line}
+    assert len(columns) == 1, "no name is too long for its column"
+
+
+WRONG = {
+    "missing": ("mine.py", None, "expected a Python file with ENTRIES, found no such file"),
+    "no module": ("my-models.py", "", "expected a name that can be imported, such as my_models.py"),
+    "no entries": ("mine.py", "", r"expected ENTRIES = \(Entry\("),
+    "no tuple": (
+        "mine.py",
+        "from study.catalogue import *\nENTRIES = (Entry('mine', 'mine:M', Recipe()))",
+        r"expected ENTRIES = \(Entry\(",
+    ),
+    "syntax": ("mine.py", "ENTRIES = (\n", r"cannot be imported \(SyntaxError: '\(' was never closed"),
+    "no recipe": ("mine.py", "from study.recipe import Recipe\nRecipe(epochs=0)", r"\(ValueError: epochs: expected a "),
+    "twice": (
+        "mine.py",
+        "from study.catalogue import *\nENTRIES = [Entry('gap', 'mine:M', Recipe())]",
+        "two models are called 'gap'; rename one",
+    ),
+    "no name": (
+        "mine.py",
+        "from study.catalogue import *\nENTRIES = [Entry('../gap', 'mine:M', Recipe())]",
+        r"'\.\./gap' is no name for a model",
+    ),
+    "taken": ("json.py", "ENTRIES = ()", "a module called json is there already; give the file another name"),
+    "taken by Python": ("sys.py", "ENTRIES = ()", "a module called sys is there already"),
+    "taken here": ("train.py", "ENTRIES = ()", "a module called train is there already"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_file_is_told_in_one_line(case: str, tmp_path: Path) -> None:
+    name, code, message = WRONG[case]
+    file = tmp_path / name
+    if code is not None:
+        file.write_text(code)
+    shown = run("train", "--list", "--catalogue", file)
+    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (2, "", 1)
+    assert re.match(rf"error: --catalogue {re.escape(str(file))}:? .*{message}", shown.stderr), shown.stderr
+
+
+NETWORKS = {
+    "no class": ("mine:Absent", "", r"the network 'mine:Absent' cannot be imported \(AttributeError: "),
+    "no module": ("absent:M", "", r"the network 'absent:M' cannot be imported \(ModuleNotFoundError: "),
+    "arguments": ("mine:M", "def __init__(self, n): ...", r"mine:M\(\) fails \(TypeError: .*'n'"),
+    "other images": (
+        "mine:M",
+        "def forward(self, x): return x.reshape(-1, 3072)[:, :10]",
+        r"does not take the images of Fashion-MNIST, float32 \['N', 1, 28, 28\] \(RuntimeError: ",
+    ),
+    "other outputs": (
+        "mine:M",
+        "def forward(self, x): return x.flatten(1)[:, :11]",
+        r"expected logits \[N, 10\] of mine:M, found \[2, 11\] for 2 images",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_a_wrong_network_is_told_in_one_line_before_anything_is_trained(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, body, message = NETWORKS[case]
+    (tmp_path / "mine.py").write_text(f"from torch import nn\nclass M(nn.Module):\n    {body or 'pass'}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with pytest.raises(StudyError, match=f"^mine: .*{message}") as error:
+        cost(catalogue.Entry("mine", network, Recipe()))
+    assert "\n" not in str(error.value)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+
+
+def test_a_data_set_chooses_the_same_models_for_it() -> None:
+    assert choose("gap", "--dataset", "cifar10") == ["gap-cifar10"]
+    assert choose("gap-cifar10", "gap", "--dataset", "cifar10") == ["gap-cifar10"]
+    assert choose("gap", "--dataset", "fashion-mnist") == ["gap"]
+    assert choose("--study", "cifar10") == choose("--dataset", "cifar10")
+    assert choose() == ["baseline", "l2-1e-4", "l2-1e-3", "l1-1e-4", "l1-1e-3", "gap"]
+    with pytest.raises(StudyError, match="no data set is called 'cifar'; there are: fashion-mnist, cifar10"):
+        choose("gap", "--dataset", "cifar")
+    with pytest.raises(StudyError, match="no model is called 'cnn5-cifar10'; the catalogue has"):
+        choose("cnn5", "--dataset", "cifar10")
+
+
+def test_a_recipe_in_words_is_what_differs() -> None:
+    of = {entry.name: in_words(entry.recipe) for entry in catalogue.ENTRIES}
+    assert of["baseline"] == "28 epochs, batch 256, sgd 0.1 one-cycle"
+    assert of["l1-1e-3"] == "28 epochs, batch 256, sgd 0.1 one-cycle, L1 0.001"
+    still = "no flip, no shift, validation 6000, patience 10"
+    assert of["cnn5"] == f"150 epochs, batch 64, sgd 0.001 constant, {still}"

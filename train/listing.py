@@ -1,0 +1,54 @@
+"""What `python -m train --list` prints: every model with its data set, network, parameters and recipe."""
+
+from dataclasses import fields
+from typing import Any
+
+from study import catalogue
+from study.recipe import Recipe
+
+ALWAYS = ("epochs", "batch_size", "optimiser", "learning_rate", "schedule")
+"""Fields that are shown whatever they are; of the others those that differ from the study's recipe."""
+WORDS = {"l1": "L1", "l2": "L2", "bfloat16": "bfloat16", "weight_decay": "weight decay"}
+PACKAGE = "study.networks."
+"""Left out before a network's name."""
+
+
+def lines() -> list[str]:
+    """A table of the catalogue, then a line for each study."""
+    from study.networks import build, parameters
+
+    rows = [("model", "data set", "network", "parameters", "recipe")]
+    for entry in catalogue.ENTRIES:
+        network = entry.network.removeprefix(PACKAGE)
+        rows.append((entry.name, entry.dataset, network, f"{parameters(build(entry)):,}", in_words(entry.recipe)))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    table = [
+        f"{name:{widths[0]}}  {dataset:{widths[1]}}  {network:{widths[2]}}  {count:>{widths[3]}}  {recipe}"
+        for name, dataset, network, count, recipe in rows
+    ]
+    for name, models in catalogue.STUDIES.items():
+        default = " (default)" if name == catalogue.DEFAULT_STUDY else ""
+        table.append(f"study {name}{default}: {', '.join(models)}")
+    return table
+
+
+def in_words(recipe: Recipe) -> str:
+    """The recipe in a line: its length and steps, and whatever else is not as in the study's own recipe."""
+    shown = [f"{recipe.epochs} epochs", f"batch {recipe.batch_size}"]
+    shown.append(f"{recipe.optimiser} {recipe.learning_rate:g} {recipe.schedule}")
+    still = not (recipe.shift or recipe.rotation or recipe.erasing)  # then `unshifted` says nothing
+    left_out = {*ALWAYS, "l1_update", *(["unshifted"] if still else [])}
+    for field in fields(Recipe):
+        value = getattr(recipe, field.name)
+        if field.name in left_out or value == field.default:
+            continue
+        shown.append(_differs(WORDS.get(field.name, field.name.replace("_", " ")), value))
+    if recipe.l1 and recipe.l1_update == "subgradient":
+        shown.append("by subgradient")
+    return ", ".join(shown)
+
+
+def _differs(name: str, value: Any) -> str:
+    if value is True:
+        return name
+    return f"{name} {value:g}" if value else f"no {name}"
