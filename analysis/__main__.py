@@ -2,8 +2,10 @@
 
     python -m analysis                          the default study
     python -m analysis --models gap,l1-1e-3 --artifacts DIR
+    python -m analysis --study cnn5             another study of the catalogue, into artifacts/report-cnn5
     python -m analysis --bench A.json,B.json    measurements from these files
     python -m analysis --publish                and into the repository: docs/study and README.md
+    python -m analysis results                  docs/results.md: all of the catalogue that has runs
     python -m analysis sparsity FILE.onnx ...   the fully-connected layers of any ONNX file
 
 Reads artifacts/models and artifacts/bench.json, writes artifacts/report. What has not changed is not done again.
@@ -16,9 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import sparsity
+from analysis import results, sparsity
 from analysis.sparsity import joined
-from study.errors import exit_with
+from study.catalogue import DEFAULT_STUDY, STUDIES
+from study.errors import StudyError, exit_with
 
 if TYPE_CHECKING:
     from analysis.files import Inputs
@@ -29,14 +32,22 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
         description=(__doc__ or "").splitlines()[0],
-        epilog="`python -m analysis sparsity FILE.onnx ...` tells of any ONNX file; --help has more.",
+        epilog="`python -m analysis sparsity FILE.onnx ...` tells of any ONNX file, `python -m analysis results` of "
+        "all that the catalogue has; --help has more.",
     )
     parser.add_argument(
         "--models",
         metavar="A,B",
         default="",
-        help="models to report on, the first being the baseline (the default study)",
+        help="models to report on, the first being the baseline: of the catalogue, or with runs among the artifacts",
     )
+    parser.add_argument(
+        "--study",
+        metavar="NAME",
+        default=DEFAULT_STUDY,
+        help=f"which set of models: {', '.join(STUDIES)} (default: {DEFAULT_STUDY}); others go into report-NAME",
+    )
+    parser.add_argument("--dataset", metavar="NAME", default="", help="the same models for another data set: cifar10")
     parser.add_argument("--artifacts", metavar="DIR", type=Path, default=Path("artifacts"), help="default: artifacts")
     parser.add_argument(
         "--bench",
@@ -51,7 +62,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         help="further measures of sparsity, such as kappa4 or pq-mean(p=0.5,q=2), or all",
     )
     parser.add_argument("--fresh", action="store_true", help="make the report even if nothing has changed")
-    parser.add_argument("--publish", action="store_true", help="then copy it into docs/study and README.md")
+    parser.add_argument(
+        "--publish", action="store_true", help="then copy the default study's into docs/study and README.md"
+    )
     return parser.parse_args(joined(words))
 
 
@@ -60,26 +73,33 @@ def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     if words[:1] == ["sparsity"]:
         return sparsity.main(words[1:])
+    if words[:1] == ["results"]:
+        return results.main(words[1:])
     options = arguments(words)
 
-    from analysis.files import PROJECT, find
+    from analysis.files import PROJECT, find, models_of
     from analysis.measures import chosen
     from analysis.publish import publish
     from study.artifacts import Artifacts
-    from study.catalogue import select
+    from study.catalogue import FASHION_MNIST
 
+    other = options.dataset if options.dataset != FASHION_MNIST else ""
+    study = f"{options.study}-{other}" if other else options.study
+    if options.publish and study != DEFAULT_STUDY:
+        raise StudyError(f"--publish: expected the default study, {DEFAULT_STUDY}, found {study}; leave out --publish")
     names = [name for name in options.models.split(",") if name]
     benches = [Path(name) for name in options.bench.split(",") if name]
     measures = chosen(options.measure)
-    models = tuple(entry.name for entry in select(names))
-    inputs = find(Artifacts(options.artifacts), models, benches, [str(measure) for measure in measures])
+    artifacts = Artifacts(options.artifacts)
+    models = models_of(artifacts, names, options.study, other)
+    inputs = find(artifacts, models, benches, [str(measure) for measure in measures], study)
     fingerprint = inputs.fingerprint()
     if not options.fresh and inputs.reported(fingerprint):
-        print(f"nothing to do: {inputs.artifacts.report} is made from these inputs (--fresh makes it again)")
+        print(f"nothing to do: {inputs.report} is made from these inputs (--fresh makes it again)")
     else:
         make(inputs, measures)
     if options.publish:
-        for path in publish(inputs.artifacts.report, PROJECT):
+        for path in publish(inputs.report, PROJECT):
             print(f"wrote {path}")
     return 0
 
@@ -98,7 +118,7 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     for note in study.notes:
         print(f"note: {note}", file=sys.stderr)
     inputs.mark.unlink(missing_ok=True)
-    for path in write(study, inputs.artifacts.report, measures):
+    for path in write(study, inputs.report, measures):
         print(f"wrote {path}")
     if not unmeasured:  # otherwise the next report tries again
         write_text(inputs.mark, fingerprint + "\n")

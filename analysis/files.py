@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from study import catalogue
 from study.artifacts import Artifacts, RunFiles, sha256
 from study.errors import StudyError
 
 PROJECT = Path(__file__).resolve().parent.parent
 PICTURES = (
-    *("sparsity", "weights_histogram", "pruning", "convergence"),
+    *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
     *("latency", "comparisons", "throughput", "accuracy"),
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts")
@@ -30,6 +31,8 @@ REPORT = (
     "index.html",
 )
 """Every file of a whole report."""
+SEARCHED = ("search", "importance")
+"""Tables and pictures of a report besides, where the hyper-parameters of one of its models were searched."""
 
 PACKAGES = ("jinja2", "matplotlib", "numpy", "onnx", "pandas", "tabulate")
 
@@ -39,7 +42,7 @@ class Inputs:
     """The models asked for, the first being the baseline, and the files there are of them.
 
     `measures` are the texts of those of sparsity. `benches` are the files of `pytest bench`, which lie anywhere; one
-    that was not asked for may be missing.
+    that was not asked for may be missing. `report` is the folder that the report is written into.
     """
 
     artifacts: Artifacts
@@ -47,6 +50,19 @@ class Inputs:
     runs: tuple[RunFiles, ...]
     benches: tuple[Path, ...]
     measures: tuple[str, ...]
+    study: str
+    report: Path
+
+    @property
+    def searches(self) -> tuple[Path, ...]:
+        """The records of those searches of hyper-parameters that there are, of these models."""
+        return tuple(path for path in map(self.artifacts.search, self.models) if path.is_file())
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The files of a whole report made from these inputs."""
+        kinds = (".csv", ".svg", ".png") if self.searches else ()
+        return (*REPORT, *(f"{name}{suffix}" for name in SEARCHED for suffix in kinds))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -58,11 +74,17 @@ class Inputs:
         """Every file the report is made from, whether it exists or not."""
         for run in self.runs:
             yield from (run.record, run.history, run.predictions, run.export, run.onnx, run.pruning)
+        yield from self.searches
         yield from self.benches
 
     def fingerprint(self) -> str:
         """SHA-256 over the models, the input files, this program and the packages it draws with."""
-        lines = [f"models {' '.join(self.models)}", f"measures {self.measures}", f"python {sys.version}"]
+        lines = [
+            f"study {self.study}",
+            f"models {' '.join(self.models)}",
+            f"measures {self.measures}",
+            f"python {sys.version}",
+        ]
         lines += [f"{package} {metadata.version(package)}" for package in PACKAGES]
         for path in self.files():
             name = path.relative_to(self.artifacts.root) if path.is_relative_to(self.artifacts.root) else path
@@ -73,11 +95,11 @@ class Inputs:
     @property
     def mark(self) -> Path:
         """Holds the fingerprint of the inputs that the report beside it was made from; written last."""
-        return self.artifacts.report / "inputs.sha256"
+        return self.report / "inputs.sha256"
 
     def reported(self, fingerprint: str) -> bool:
         """Whether there is a whole report made from inputs with this fingerprint."""
-        whole = all((self.artifacts.report / name).is_file() for name in REPORT)
+        whole = all((self.report / name).is_file() for name in self.outputs)
         return whole and self.mark.is_file() and self.mark.read_bytes().strip() == fingerprint.encode()
 
 
@@ -86,31 +108,68 @@ def sources() -> list[Path]:
     patterns = (
         "analysis/**/*.py",
         "analysis/*.html",
+        "study/arrays.py",
         "study/artifacts.py",
         "study/catalogue.py",
-        "study/idx.py",
+        "study/cifar10.py",
+        "study/datasets.py",
+        "study/fashion_mnist.py",
         "study/reasons.py",
+        "study/recipe.py",
         "study/schemas/*.json",
     )
     return sorted(path for pattern in patterns for path in PROJECT.glob(pattern))
 
 
+def models_of(artifacts: Artifacts, names: Sequence[str], study: str, dataset: str = "") -> tuple[str, ...]:
+    """The models called `names`, each once and in that order, or without names those of `study`.
+
+    They are the catalogue's, or have runs among the artifacts.
+
+    Raises:
+        StudyError: there is no such model or study.
+    """
+    of_study = catalogue.select((), study, "" if names else dataset)
+    if not names:
+        return tuple(entry.name for entry in of_study)
+    known = {entry.name for entry in catalogue.ENTRIES}
+    models = []
+    for name in names:
+        own = name not in known and artifacts.runs(name)
+        models += [name] if own else [entry.name for entry in catalogue.select([name], dataset=dataset)]
+    return tuple(dict.fromkeys(models))
+
+
 def find(
-    artifacts: Artifacts, models: tuple[str, ...], benches: Sequence[Path] = (), measures: Sequence[str] = ()
+    artifacts: Artifacts,
+    models: tuple[str, ...],
+    benches: Sequence[Path] = (),
+    measures: Sequence[str] = (),
+    study: str = catalogue.DEFAULT_STUDY,
 ) -> Inputs:
     """The finished runs of `models`, and the files of measurements: `benches`, or else the one among the artifacts.
 
     Raises:
         StudyError: there is no run, or no file of a name in `benches`.
     """
-    missing = next((path for path in benches if not path.is_file()), None)
-    if missing is not None:
-        raise StudyError(f"{missing} is missing; run `pytest bench --benchmark-json={missing}` to measure it")
-    once = tuple({path.resolve(): path for path in reversed(benches)}.values())[::-1]
     runs = tuple(run for model in models for run in artifacts.runs(model))
     if not runs:
         raise StudyError(
             f"{artifacts.root}/models holds no finished run of {', '.join(models)}; run `python -m train` and "
             "`python -m export`"
         )
-    return Inputs(artifacts, models, runs, once or (artifacts.bench,), tuple(measures))
+    report = artifacts.report if study == catalogue.DEFAULT_STUDY else artifacts.report_on(study)
+    measured = existing(benches) or (artifacts.bench,)
+    return Inputs(artifacts, models, runs, measured, tuple(measures), study, report)
+
+
+def existing(benches: Sequence[Path]) -> tuple[Path, ...]:
+    """These files of measurements, each once.
+
+    Raises:
+        StudyError: one of them is not there.
+    """
+    missing = next((path for path in benches if not path.is_file()), None)
+    if missing is not None:
+        raise StudyError(f"{missing} is missing; run `pytest bench --benchmark-json={missing}` to measure it")
+    return tuple({path.resolve(): path for path in reversed(benches)}.values())[::-1]

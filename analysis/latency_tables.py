@@ -37,7 +37,10 @@ COLD_STARTS = " ".join(
         "onnx_bytes parameters macs quick valid reasons measured_on file",
     ]
 )
-INTEGERS = ("seed", "macs", "onnx_bytes", "parameters", "parity_images", "parity_argmax_mismatches")
+INTEGERS = (
+    *("seed", "macs", "onnx_bytes", "parameters", "parity_images", "parity_argmax_mismatches"),
+    *("epochs_at_most", "kept_lowest", "kept_highest"),
+)
 """Columns of whole numbers that may be missing."""
 
 

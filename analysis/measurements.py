@@ -37,10 +37,13 @@ class Measurements:
     """What a reader must know before believing the tables, a sentence each."""
 
 
-def read_measurements(paths: Sequence[Path], onnx_files: Mapping[str, set[str]]) -> Measurements:
+def read_measurements(
+    paths: Sequence[Path], onnx_files: Mapping[str, set[str]], all_alike: bool = True
+) -> Measurements:
     """The measurements in these files, of which one alone may be missing.
 
     Only those of the models that `onnx_files` gives the SHA-256 sums for are kept, and those of the user's own files.
+    With `all_alike` a note tells where a model has not been measured as others have.
 
     Raises:
         StudyError: a file is damaged.
@@ -71,11 +74,12 @@ def read_measurements(paths: Sequence[Path], onnx_files: Mapping[str, set[str]])
     notes += _doubts(kept["cases"], "benchmark cases", "latency.csv")
     notes += _doubts(kept["comparisons"], "comparisons", "comparisons.csv")
     notes += _doubts(kept["cold_starts"], "cold starts", "cold_starts.csv")
-    notes += _gaps(kept["cases"], onnx_files, "benchmark case", remedy)
-    with_cases = {case["model"] for case in kept["cases"]}
-    if any(comparison["seed"] is not None for comparison in kept["comparisons"]):
-        compared = [model for model in onnx_files if model in with_cases]
-        notes += _gaps(kept["comparisons"], compared, "comparison", remedy)
+    if all_alike:
+        notes += _gaps(kept["cases"], onnx_files, "benchmark case", remedy)
+        with_cases = {case["model"] for case in kept["cases"]}
+        if any(comparison["seed"] is not None for comparison in kept["comparisons"]):
+            compared = [model for model in onnx_files if model in with_cases]
+            notes += _gaps(kept["comparisons"], compared, "comparison", remedy)
     environments = tuple(bench["environment"] for bench in benches)
     notes += _unlike(environments)
     notes += _repeats(kept["cases"], "median_seconds", "benchmark cases", "medians")

@@ -43,18 +43,6 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         spread = "" if math.isnan(row.test_error_std) else f" ± {row.test_error_std * 100:.2f}"
         return f"{row.test_error_mean * 100:.2f}{spread}"
 
-    def latency(row: Any, value: float, form: str, unit: str = "") -> str:
-        doubt = "" if row.latency_valid is True or math.isnan(value) else " †"
-        return number(value, form, unit=unit) + doubt
-
-    def speedup(row: Any) -> str:
-        if row.speedup_batch1_verdict == WITHHELD:
-            return WITHHELD
-        ratio = interval(row.speedup_batch1, row.speedup_batch1_low, row.speedup_batch1_high, ".2f", unit=TIMES)
-        if row.speedup_batch1_verdict == "no difference shown":
-            ratio += ", no difference shown"
-        return ratio if row.latency_valid is True or ratio == MISSING else f"{ratio} †"
-
     columns: dict[str, Callable[[Any], str]] = {
         "model": lambda row: row.model,
         "n": lambda row: str(row.runs),
@@ -63,13 +51,33 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         "test error, %": errors,
         "difference": lambda row: number(row.test_error_change, "+.2f", 100),
         "verdict": lambda row: row.verdict,
-        "torch, µs": lambda row: latency(row, row.torch_batch1_us, ".1f"),
-        "ONNX Runtime, µs": lambda row: latency(row, row.onnxruntime_batch1_us, ".1f"),
-        "speed-up": speedup,
+        **LATENCY,
         "exact zeros, %": lambda row: number(row.fc_exact_zeros_mean, ".1f", 100),
         "can be cut, %": lambda row: number(row.fc_cut_mean, ".0f", 100),
     }
-    return _texts(frame, columns)
+    return texts(frame, columns)
+
+
+def _median(row: Any, value: float) -> str:
+    doubt = "" if row.latency_valid is True or math.isnan(value) else " †"
+    return number(value, ",.1f") + doubt
+
+
+def _speedup(row: Any) -> str:
+    if row.speedup_batch1_verdict == WITHHELD:
+        return WITHHELD
+    ratio = interval(row.speedup_batch1, row.speedup_batch1_low, row.speedup_batch1_high, ".2f", unit=TIMES)
+    if row.speedup_batch1_verdict == "no difference shown":
+        ratio += ", no difference shown"
+    return ratio if row.latency_valid is True or ratio == MISSING else f"{ratio} †"
+
+
+LATENCY: dict[str, Callable[[Any], str]] = {
+    "torch, µs": lambda row: _median(row, row.torch_batch1_us),
+    "ONNX Runtime, µs": lambda row: _median(row, row.onnxruntime_batch1_us),
+    "speed-up": _speedup,
+}
+"""The columns about latency, of rows that have `analysis.tables.latency_columns`."""
 
 
 def measure(text: str) -> str:
@@ -79,7 +87,7 @@ def measure(text: str) -> str:
 
 def runs(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns of `runs` that a reader compares; the CSV file has them all."""
-    return _texts(
+    return texts(
         frame,
         {
             "model": lambda row: row.model,
@@ -120,12 +128,12 @@ def sparsity(frame: pd.DataFrame) -> pd.DataFrame:
         noise = "".join(f" ≈ {kind}" for kind in sorted(set.intersection(*alike)))
         return shown(values.mean()).replace("-", MINUS) + spread + undefined + noise
 
-    texts = []
+    found = []
     for (model, layer), rows in frame.groupby(["model", "layer"], sort=False):
         shape = f"{rows['out_features'].iloc[0]} {TIMES} {rows['in_features'].iloc[0]}"
         measures = {measure(str(name)): cell(str(name), part) for name, part in rows.groupby("measure", sort=False)}
-        texts.append({"model": model, "layer": layer, f"weights (out {TIMES} in)": shape, **measures})
-    return pd.DataFrame(texts)
+        found.append({"model": model, "layer": layer, f"weights (out {TIMES} in)": shape, **measures})
+    return pd.DataFrame(found)
 
 
 def noise(frame: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +173,7 @@ def latency(frame: pd.DataFrame) -> pd.DataFrame:
         "largest difference": lambda row: number(row.parity_max_abs_difference, ".1e"),
         "cores used": lambda row: number(row.cores_used, ".2f"),
     }
-    return _texts(frame, columns, after="runtime")
+    return texts(frame, columns, after="runtime")
 
 
 def comparisons(frame: pd.DataFrame) -> pd.DataFrame:
@@ -184,7 +192,7 @@ def comparisons(frame: pd.DataFrame) -> pd.DataFrame:
         "valid": lambda row: "yes" if row.valid else "NO",
         "reasons": lambda row: row.reasons,
     }
-    return _texts(frame, columns, after="runtimes")
+    return texts(frame, columns, after="runtimes")
 
 
 def cold_starts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -215,7 +223,7 @@ def cold_starts(frame: pd.DataFrame) -> pd.DataFrame:
         "parameters": lambda row: number(row.parameters, ",d"),
         "MACs": lambda row: number(row.macs, ",d"),
     }
-    return _texts(frame, columns, after="batch")
+    return texts(frame, columns, after="batch")
 
 
 def common_settings(frame: pd.DataFrame) -> dict[str, str]:
@@ -224,7 +232,7 @@ def common_settings(frame: pd.DataFrame) -> dict[str, str]:
     return {name: str(frame[name].iloc[0]) for name in there if not pd.isna(frame[name].iloc[0])}
 
 
-def _texts(frame: pd.DataFrame, columns: dict[str, Callable[[Any], str]], after: str = "") -> pd.DataFrame:
+def texts(frame: pd.DataFrame, columns: dict[str, Callable[[Any], str]], after: str = "") -> pd.DataFrame:
     """The text of each column and, behind the one called `after`, of each setting that differs between rows."""
     names = list(columns)
     differing = [name for name in SETTINGS if name in frame and name not in common_settings(frame)] if after else []

@@ -15,8 +15,9 @@ PUBLISHED = (
     "cold_starts.csv",
     *(f"{name}{suffix}" for name in PICTURES for suffix in (".csv", ".png")),
 )
-LARGEST_CONVERGENCE = 300_000
-"""Bytes from which on convergence.csv is not published; of all tables it alone grows with the number of epochs."""
+BY_EPOCH = ("convergence.csv", "history.csv")
+LARGEST_BY_EPOCH = 300_000
+"""Bytes from which on these tables, which alone grow with the number of epochs, are not published."""
 
 RESULTS = re.compile(r"^(<!-- results: .*-->\n)(?s:.*?)^(<!-- end of results -->)$", re.MULTILINE)
 
@@ -31,7 +32,7 @@ def publish(report: Path, project: Path) -> Iterator[Path]:
     text = with_results(readme, (report / "summary.md").read_text(encoding="utf-8"))
     for name in PUBLISHED:
         content, path = (report / name).read_bytes(), project / "docs" / "study" / name
-        if name == "convergence.csv" and len(content) >= LARGEST_CONVERGENCE:
+        if name in BY_EPOCH and len(content) >= LARGEST_BY_EPOCH:
             path.unlink(missing_ok=True)
             continue
         write_bytes(path, content)

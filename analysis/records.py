@@ -7,8 +7,9 @@ of all runs must be of the same test images and as often wrong as their records 
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,24 @@ from analysis.files import Inputs
 from analysis.measurements import Measurements, read_measurements
 from analysis.pruning import current
 from analysis.weights.layers import Layer, read
+from study import catalogue
 from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export, read_json
-from study.catalogue import entry
 from study.errors import StudyError
+from study.recipe import Recipe, recorded
 
 PREDICTION = re.compile("[0-9]{1,9},[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One finished run as it was trained: run.json, history.csv by row, and of predictions.csv what `Run` has."""
+
+    model: str
+    seed: int
+    record: dict[str, Any]
+    history: tuple[dict[str, float | None], ...]
+    labels: NDArray[np.int64]
+    wrong: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,10 @@ class Study:
     measured: Measurements
     notes: tuple[str, ...]
     """What a reader must know before believing the tables, a sentence each."""
+    name: str
+    """In the catalogue."""
+    searches: tuple[dict[str, Any], ...] = ()
+    """search.json of each of the models that has one."""
 
 
 def read_study(inputs: Inputs) -> Study:
@@ -78,12 +96,25 @@ def read_study(inputs: Inputs) -> Study:
             f"without a finished run and left out: {', '.join(inputs.missing)}; "
             f"run `python -m train {' '.join(inputs.missing)}`"
         )
-    notes = (*missing, *_differences(models, runs), *measured.notes)
-    return Study(inputs.models[0], models, runs, measured, notes)
+    searches = tuple(read_search(path) for path in inputs.searches)
+    notes = (*missing, *_differences(models, runs, found_by(searches)), *measured.notes)
+    return Study(inputs.models[0], models, runs, measured, notes, inputs.study, searches)
 
 
 def read_run(files: RunFiles) -> Run:
     """The run in `files.folder`.
+
+    Raises:
+        StudyError: as `read_study`.
+    """
+    made = read_training(files)
+    export = current_export(files)
+    layers = read(files.onnx).layers
+    return Run(**vars(made), export=export, layers=layers, pruning=current(files))
+
+
+def read_training(files: RunFiles) -> Training:
+    """The training of the run in `files.folder`, which need not have been exported.
 
     Raises:
         StudyError: as `read_study`.
@@ -95,7 +126,6 @@ def read_run(files: RunFiles) -> Run:
             f"{files.record}: expected {files.model} with seed {files.seed}, found {record['model']} with seed "
             f"{record['seed']}; {retrain}"
         )
-    export = current_export(files)
     history = _read_history(files, record["epochs"], retrain)
     labels, predicted = _read_predictions(files, retrain)
     wrong = predicted != labels
@@ -104,8 +134,7 @@ def read_run(files: RunFiles) -> Run:
             f"{files.predictions}: expected the test error of run.json, {record['test_error']}, found {wrong.mean()}; "
             f"{retrain}"
         )
-    layers = read(files.onnx).layers
-    return Run(files.model, files.seed, record, export, history, labels, wrong, layers, current(files))
+    return Training(files.model, files.seed, record, history, labels, wrong)
 
 
 def _read_history(files: RunFiles, epochs: int, remedy: str) -> tuple[dict[str, float | None], ...]:
@@ -160,23 +189,47 @@ def _read_predictions(files: RunFiles, remedy: str) -> NDArray[np.int64]:
     return np.array([line.split(",") for line in lines], dtype=np.int64).T
 
 
-def _differences(models: Sequence[str], runs: Sequence[Run]) -> Iterator[str]:
-    """What makes the runs unequal although the tables put them side by side."""
-    for model in models:
-        recipe = asdict(entry(model).recipe)
-        for run in runs:
-            if run.model == model and run.record["recipe"] != recipe:
-                changed = [
-                    f"{key} {run.record['recipe'][key]} instead of {value}"
-                    for key, value in recipe.items()
-                    if run.record["recipe"].get(key) != value
-                ]
-                yield (
-                    f"{model}, seed {run.seed} was not trained by the catalogue's recipe: "
-                    f"{', '.join(changed) or 'it has further keys'}"
-                )
+def read_search(path: Path) -> dict[str, Any]:
+    """A search.json whose best recipe, if there is one, is a recipe.
+
+    Raises:
+        StudyError: it is damaged.
+    """
+    again = "run `python -m train search` again"
+    search = read_json(path, "search/1", again)
+    try:
+        recorded(search["best"]["recipe"] if search["best"] else {})
+    except ValueError as error:
+        raise StudyError(f"{path}: the best recipe: {error}; {again}") from None
+    return search
+
+
+def found_by(searches: Iterable[dict[str, Any]]) -> dict[str, Recipe]:
+    """The best recipe of each search by model."""
+    return {search["model"]: recorded(search["best"]["recipe"]) for search in searches if search["best"]}
+
+
+def _differences(models: Sequence[str], runs: Sequence[Run], found: Mapping[str, Recipe]) -> Iterator[str]:
+    """What makes the runs unequal although the tables put them side by side; `found` are recipes of searches."""
+    known = {entry.name: entry.recipe for entry in catalogue.ENTRIES}
+    for run in runs:
+        if run.model in found and not departures(run.record["recipe"], found[run.model]):
+            continue
+        if run.model in known and (changed := departures(run.record["recipe"], known[run.model])):
+            yield f"{run.model}, seed {run.seed} was not trained by the catalogue's recipe: {', '.join(changed)}"
     if len({json.dumps(run.record["dataset"], sort_keys=True) for run in runs}) > 1:
         yield "the runs were trained on different data sets"
     counts = {model: sum(run.model == model for run in runs) for model in models}
     if len(set(counts.values())) > 1:
         yield f"the models have different numbers of runs: {', '.join(f'{m} {n}' for m, n in counts.items())}"
+
+
+def departures(values: Mapping[str, Any], recipe: Recipe) -> list[str]:
+    """In what the recipe of a run.json is not `recipe`: "epochs 2 instead of 28"."""
+    try:
+        made_by = asdict(recorded(values))
+    except ValueError as error:
+        further = [key for key in values if key not in {field.name for field in fields(Recipe)}]
+        return ["it has further keys" if further else str(error)]
+    wanted = asdict(recipe)
+    return [f"{key} {made_by[key]} instead of {wanted[key]}" for key in wanted if made_by[key] != wanted[key]]

@@ -11,20 +11,24 @@ from matplotlib.figure import Figure
 
 from analysis import (
     histogram_plots,
+    history_plots,
     latency_plots,
     latency_tables,
     plots,
     presentation,
+    search_plots,
+    search_tables,
     sentences,
     tables,
     weight_plots,
 )
 from analysis.baselines import references
-from analysis.files import JSON, PICTURES, TABLES
+from analysis.files import JSON, PICTURES, SEARCHED, TABLES
 from analysis.measures import ALWAYS, Measure
 from analysis.records import Study
 from analysis.text import latex, markdown
 from study.artifacts import write_bytes, write_text
+from study.catalogue import DEFAULT_STUDY
 
 MEASURED = ("latency", "comparisons", "cold_starts")
 """Tables of measurements that are on the page."""
@@ -34,7 +38,8 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
     """Write the report, with these measures of sparsity, into `folder`, yielding each file once it is there."""
     frames = all_tables(study, measures)
     noise = references(measures)
-    for name in TABLES:
+    searched = SEARCHED if study.searches else ()
+    for name in (*TABLES, *searched):
         path = folder / f"{name}.csv"
         write_text(path, frames[name].to_csv(index=False, lineterminator="\n"))
         yield path
@@ -55,9 +60,12 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "weights_histogram": histogram_plots.histograms,
         "pruning": lambda frame: plots.pruning(frame, list(study.models)),
         "convergence": plots.convergence,
+        "history": history_plots.histories,
         **{name: getattr(latency_plots, name) for name in ("latency", "comparisons", "throughput", "accuracy")},
+        "search": search_plots.search,
+        "importance": search_plots.importance,
     }
-    for name in PICTURES:
+    for name in (*PICTURES, *searched):
         with plots.style():
             content = plots.rendered(draw[name](tables.read(folder / f"{name}.csv")))
         pictures[name] = content[".svg"]
@@ -79,12 +87,22 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "weights_histogram": tables.weights_histogram(study),
         "pruning": tables.pruning(study),
         "convergence": tables.convergence(study),
+        "history": tables.history(study.runs),
         "latency": latency,
         "comparisons": comparisons,
         "throughput": latency_tables.throughput(latency),
         "accuracy": latency_tables.accuracy(runs, latency),
         "cold_starts": latency_tables.cold_starts(study),
+        "search": search_tables.trials(study.searches),
+        "importance": search_tables.importance(study.searches),
     }
+
+
+def title(study: Study) -> str:
+    """The heading of the page."""
+    subject = "Regularisation" if study.name == DEFAULT_STUDY else study.name
+    data = dict.fromkeys(run.record["dataset"]["name"] for run in study.runs)
+    return f"{subject}, accuracy, sparsity and speed on {' and '.join(data)}"
 
 
 def page(
@@ -103,7 +121,13 @@ def page(
         "Exported": sentences.describe(run.export["environment"] for run in study.runs),
         "Measured": sentences.describe(study.measured.environments),
     }
+    history = frames["history"]
     values: dict[str, Any] = {
+        "title": title(study),
+        "validated": bool(history["validation_loss"].notna().any()),
+        "stopped_early": any(history_plots.stopped_early(run) for _, run in history.groupby(["model", "seed"])),
+        "searches": [(search["model"], search_tables.best(search)) for search in study.searches],
+        "found": list(search_tables.sentences(study.searches, study.runs)),
         "models": study.models,
         "notes": study.notes,
         "facts": facts,

@@ -27,7 +27,7 @@ def facts(study: Study, summary: pd.DataFrame, cases: pd.DataFrame, compared: pd
         )
     sentences += _pruning_facts(study)
     sentences += [f"Trained on {text}." for text in describe(run.record["environment"] for run in study.runs)]
-    sentences += _latency_facts(study, cases, compared)
+    sentences += latency_facts(study, cases, compared)
     if summary["latency_valid"].eq(False).any():
         sentences.append("† measured under conditions that make it invalid.")
     sentences += [f"Measured on {text}." for text in describe(study.measured.environments)]
@@ -48,7 +48,7 @@ def _pruning_facts(study: Study) -> Iterator[str]:
         )
 
 
-def _latency_facts(study: Study, cases: pd.DataFrame, compared: pd.DataFrame) -> Iterator[str]:
+def latency_facts(study: Study, cases: pd.DataFrame, compared: pd.DataFrame) -> Iterator[str]:
     """How the latencies and speed-ups in the summary were measured."""
     chosen = [at_batch_1(model, cases, compared) for model in study.models]
     medians, pairs = (pd.concat(frames) for frames in zip(*chosen, strict=True))

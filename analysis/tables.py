@@ -1,6 +1,6 @@
 """The tables of the report as pandas frames, one function a CSV file: raw numbers, full precision, SI units."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from analysis.histogram import histogram, largest_magnitude
 from analysis.judgement import judge
 from analysis.latency_tables import frame
 from analysis.measures import ALWAYS, Measure, evaluate
-from analysis.records import Run, Study
+from analysis.records import Run, Study, Training
 from analysis.weights.layers import Layer
 from study.artifacts import write_json
 
@@ -25,6 +25,7 @@ SPARSITY = "model seed layer out_features in_features measure value reason bound
 HISTOGRAM = ("model", "seed", "layer", "low", "high", "count")
 PRUNING = "model seed images share threshold error uncut_error loss chosen"
 CONVERGENCE = "model seed epoch lr train_loss train_error validation_loss validation_error seconds"
+HISTORY = "model seed epoch train_loss train_accuracy validation_loss validation_accuracy kept"
 SUMMARY = (
     "model runs parameters parameters_change train_error_mean test_error_mean test_error_std test_error_change "
     "test_error_noise verdict torch_batch1_us onnxruntime_batch1_us speedup_batch1 speedup_batch1_low "
@@ -144,6 +145,27 @@ def convergence(study: Study) -> pd.DataFrame:
     )
 
 
+def history(runs: Iterable[Run | Training]) -> pd.DataFrame:
+    """One row an epoch of a run; accuracies are fractions, `kept` is true of the epoch whose weights the run kept."""
+    return frame(
+        HISTORY,
+        (
+            {
+                "model": run.model,
+                "seed": run.seed,
+                **row,
+                **{
+                    f"{part}_accuracy": None if (error := row[f"{part}_error"]) is None else 1 - error
+                    for part in ("train", "validation")
+                },
+                "kept": row["epoch"] == run.record.get("kept_epoch", run.record["epochs"]),
+            }
+            for run in runs
+            for row in run.history
+        ),
+    )
+
+
 def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     """One row a model, from the frames `runs`, `latency` and `comparisons` of `study`; changes are from its baseline.
 
@@ -169,7 +191,7 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
                 f"{name}_mean": own[name].astype(float).mean() for name in ("fc_cut", "fc_cut_loss", "fc_cut_test_loss")
             },
             "verdict": "not judged",
-            **_latency(*at_batch_1(model, cases, comparisons)),
+            **latency_columns(*at_batch_1(model, cases, comparisons)),
         }
         if study.baseline in by_model:
             reference = by_model[study.baseline]
@@ -179,8 +201,8 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
     return frame(SUMMARY, rows)
 
 
-def _latency(cases: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str, Any]:
-    """The columns about latency of one model, from its rows at batch size 1."""
+def latency_columns(cases: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str, Any]:
+    """The columns of `summary` about the latency of one model, from its headline rows at batch size 1."""
     row: dict[str, Any] = {
         f"{runtime}_batch1_us": median * 1e6
         for runtime, median in zip(cases["runtime"], cases["median_seconds"], strict=True)

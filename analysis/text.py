@@ -11,6 +11,9 @@ MISSING = "\N{EN DASH}"
 RUNTIMES = {"torch": "torch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 """Runtimes as they call themselves."""
 
+TEXT = ("model", "recipe", "budget", "layer", "verdict", "of them", "mattered most")
+"""Columns that are aligned as text."""
+
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -81,4 +84,4 @@ def escape(text: str) -> str:
 
 
 def _is_text(column: Any) -> bool:
-    return column in ("model", "verdict")
+    return column in TEXT

@@ -149,7 +149,6 @@ def metadata(files: RunFiles, channels: int) -> dict[str, str]:
         "dataset": dataset["name"],
         "classes": ", ".join(dataset["classes"]),
         "input": f"float32, {LEVELS[channels]} 0..1; the normalisation is in the graph",
-        "normalisation": f"(image - {dataset['mean']}) / {dataset['std']}",
         "output": "probabilities in the order of `classes`",
         "parameters": str(record["parameters"]),
         "train_error": repr(record["train_error"]),

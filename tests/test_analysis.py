@@ -20,7 +20,10 @@ from study.artifacts import Artifacts, read_json
 from tests.reporting import L1_ERRORS, analyse, command, row, rows, write_study
 from tests.synthetic import layers, write_bench, write_run
 
-DRAWN = ("sparsity", "weights_histogram", "pruning", "convergence", "latency", "comparisons", "throughput", "accuracy")
+DRAWN = (
+    *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
+    *("latency", "comparisons", "throughput", "accuracy"),
+)
 
 
 class TestFiles:

@@ -168,6 +168,17 @@ class TestInputs:
         (note, _) = read_study(find(artifacts, ("baseline",))).notes
         assert note.endswith(f"epochs 2 instead of {entry('baseline').recipe.epochs}")
 
+    def test_a_run_from_before_a_field_of_the_recipe_existed_has_its_default(self, artifacts: Artifacts) -> None:
+        added = ("optimiser", "schedule", "rotation", "validation", "patience", "bfloat16")
+        recipe = {name: value for name, value in asdict(entry("baseline").recipe).items() if name not in added}
+        edit_json(artifacts.run("baseline", 0).record, recipe=recipe)
+        assert not [note for note in read_study(find(artifacts, ("baseline",))).notes if "recipe" in note]
+
+    def test_a_recipe_with_a_key_of_the_future_is_told(self, artifacts: Artifacts) -> None:
+        edit_json(artifacts.run("baseline", 0).record, recipe={**asdict(entry("baseline").recipe), "noise": 0.1})
+        (note, _) = read_study(find(artifacts, ("baseline",))).notes
+        assert note.endswith("it has further keys")
+
     def test_runs_on_different_data_are_told(self, artifacts: Artifacts) -> None:
         write_run(artifacts, "gap", 0, {})
         data = {"name": "digits", "classes": [], "mean": 0.1, "std": 0.3, "files": {}}

@@ -57,11 +57,14 @@ class TestPublish:
         assert {path: path.read_bytes() for path in project.rglob("*.*")} == once
         assert len(once) == len(PUBLISHED) + 1
 
-    def test_large_convergence_is_left_out_and_an_older_one_removed(self, artifacts: Artifacts, project: Path) -> None:
+    @pytest.mark.parametrize("name", ["convergence", "history"])
+    def test_a_large_table_by_epoch_is_left_out_and_an_older_one_removed(
+        self, artifacts: Artifacts, project: Path, name: str
+    ) -> None:
         analyse(artifacts.root, "--publish")
-        path = project / "docs" / "study" / "convergence.csv"
+        path = project / "docs" / "study" / f"{name}.csv"
         assert path.is_file()
-        (artifacts.report / "convergence.csv").write_bytes(b"\n" * 300_000)
+        (artifacts.report / f"{name}.csv").write_bytes(b"\n" * 300_000)
         assert path not in list(publish(artifacts.report, project))
         assert not path.exists()
         assert path.with_suffix(".png").is_file()

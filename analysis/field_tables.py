@@ -1,0 +1,190 @@
+"""The tables of the results page as pandas frames, one function a CSV file: raw numbers, full precision, SI units."""
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import latency_tables
+from analysis.facts import OF_RMS, facts
+from analysis.field import Field, Standing
+from analysis.headlines import at_batch_1
+from analysis.judgement import judge
+from analysis.latency_tables import frame
+from analysis.measures import evaluate, parse
+from analysis.tables import latency_columns
+from study import catalogue
+from study.recipe import Recipe
+
+RESULTS = (
+    "study model dataset recipe budget runs published published_images test_accuracy_mean test_accuracy_std "
+    "validation_accuracy_mean validation_accuracy_std difference epochs_lowest epochs_highest epochs_at_most "
+    "kept_lowest kept_highest seconds_median images_per_second_median parameters onnx_bytes torch_batch1_us "
+    "onnxruntime_batch1_us speedup_batch1 speedup_batch1_low speedup_batch1_high speedup_batch1_verdict latency_valid"
+)
+ACCURACY = "study model dataset budget what seed accuracy"
+BATCHES = (
+    "network dataset model batch_size runs budget validation_accuracy_mean validation_accuracy_std test_accuracy_mean "
+    "test_accuracy_std kept_epochs seconds_per_epoch_median seconds_median against test_error_change test_error_noise "
+    "verdict"
+)
+SPARSITY = "study model layer role out_features in_features runs hoyer_mean hoyer_std near_zero_mean exact_zeros_mean"
+NEAR_ZERO = f"near_zero({OF_RMS:g} rms)"
+
+
+def all_tables(field: Field) -> dict[str, pd.DataFrame]:
+    """The tables that are told on the page, by name."""
+    return {"results": results(field), "batches": batches(field), "sparsity": sparsity(field)}
+
+
+def results(field: Field) -> pd.DataFrame:
+    """One row an entry that has runs. Accuracies are fractions but for `published`, which is percent.
+
+    `difference` is ours less the published figure, in points, on the kind of images that it was published for; empty
+    where ours has no such images. `epochs_at_most` is the recipe's number where it stops early.
+    """
+    studied = field.measured_study()
+    cases, pairs = latency_tables.latency(studied), latency_tables.comparisons(studied)
+    return frame(RESULTS, (_result(standing, cases, pairs) for standing in field.standings))
+
+
+def _result(standing: Standing, cases: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
+    entry, records = standing.entry, [run.record for run in standing.runs]
+    epochs = [record["epochs"] for record in records]
+    kept = [record.get("kept_epoch", record["epochs"]) for record in records]
+    patient = any(record["recipe"].get("patience") for record in records)
+    sizes = {export.record["bytes"] for export in standing.exports}
+    row = {
+        "study": standing.study,
+        "model": entry.name,
+        "dataset": entry.dataset,
+        "recipe": standing.kind,
+        "budget": standing.budget or None,
+        "runs": len(records),
+        **_mean("test_accuracy", accuracies(standing.test_errors())),
+        **_mean("validation_accuracy", accuracies(standing.validation_errors())),
+        "epochs_lowest": min(epochs),
+        "epochs_highest": max(epochs),
+        "epochs_at_most": max(record["recipe"]["epochs"] for record in records) if patient else None,
+        "kept_lowest": min(kept) if patient else None,
+        "kept_highest": max(kept) if patient else None,
+        "seconds_median": statistics.median(record["seconds"] for record in records),
+        "images_per_second_median": statistics.median(record["images_per_second"] for record in records),
+        "parameters": records[0]["parameters"],
+        "onnx_bytes": max(sizes, default=None),
+        **latency_columns(*at_batch_1(entry.name, cases, pairs)),
+    }
+    if entry.published:
+        row |= {"published": entry.published.accuracy, "published_images": entry.published.images}
+        ours = row[f"{entry.published.images}_accuracy_mean"]
+        row["difference"] = None if ours is None else 100 * ours - entry.published.accuracy
+    return row
+
+
+def accuracies(errors: Iterable[float]) -> list[float]:
+    return [1 - error for error in errors]
+
+
+def _mean(name: str, values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and sample standard deviation (ddof 1) where there are values enough."""
+    return {
+        f"{name}_mean": statistics.mean(values) if values else None,
+        f"{name}_std": statistics.stdev(values) if len(values) > 1 else None,
+    }
+
+
+def accuracy(field: Field) -> pd.DataFrame:
+    """What is drawn of accuracies, in percent: a row a run and kind of images, and a row a published figure.
+
+    `what` is test, validation, published test or published validation.
+    """
+    rows: list[dict[str, Any]] = []
+    for standing in field.standings:
+        entry = standing.entry
+        own = {
+            "study": standing.study,
+            "model": entry.name,
+            "dataset": entry.dataset,
+            "budget": standing.budget or None,
+        }
+        if entry.published:
+            what = f"published {entry.published.images}"
+            rows.append({**own, "what": what, "accuracy": entry.published.accuracy})
+        for run in standing.runs:
+            errors = {"validation": run.record.get("validation_error"), "test": run.record["test_error"]}
+            rows += [
+                {**own, "what": what, "seed": run.seed, "accuracy": 100 * (1 - error)}
+                for what, error in errors.items()
+                if error is not None
+            ]
+    return frame(ACCURACY, rows)
+
+
+def batches(field: Field) -> pd.DataFrame:
+    """One row an entry that has runs and differs from another one that has in its batch size alone.
+
+    The test error is judged against the first such entry of the catalogue that has runs (analysis/judgement.py).
+    """
+    rows = []
+    for entries in alike_but_for_batch_size():
+        there = [standing for name in entries if (standing := field.standing(name))]
+        if len(there) < 2:
+            continue
+        wrong = [np.stack([run.wrong for run in standing.runs]) for standing in there]
+        for standing, of in zip(there, wrong, strict=True):
+            row = _batch(standing)
+            if standing is not there[0]:
+                row |= {"against": there[0].entry.name, **judge(of, wrong[0])}
+            rows.append(row)
+    return frame(BATCHES, rows)
+
+
+def alike_but_for_batch_size() -> Iterator[list[str]]:
+    """Names of entries of one network, data set and recipe but for its batch size, where there are several sizes."""
+    groups: dict[tuple[str, str, Recipe], list[catalogue.Entry]] = {}
+    for entry in catalogue.ENTRIES:
+        groups.setdefault((entry.network, entry.dataset, replace(entry.recipe, batch_size=1)), []).append(entry)
+    for entries in groups.values():
+        if len({entry.recipe.batch_size for entry in entries}) > 1:
+            yield [entry.name for entry in entries]
+
+
+def _batch(standing: Standing) -> dict[str, Any]:
+    records = [run.record for run in standing.runs]
+    return {
+        "network": standing.entry.network,
+        "dataset": standing.entry.dataset,
+        "model": standing.entry.name,
+        "batch_size": standing.entry.recipe.batch_size,
+        "runs": len(records),
+        "budget": standing.budget or None,
+        **_mean("validation_accuracy", accuracies(standing.validation_errors())),
+        **_mean("test_accuracy", accuracies(standing.test_errors())),
+        "kept_epochs": " ".join(str(record.get("kept_epoch", record["epochs"])) for record in records),
+        "seconds_per_epoch_median": statistics.median(record["seconds"] / record["epochs"] for record in records),
+        "seconds_median": statistics.median(record["seconds"] for record in records),
+    }
+
+
+def sparsity(field: Field) -> pd.DataFrame:
+    """One row a fully-connected layer of an entry, over its exported runs; what is undefined is left out of a mean."""
+    rows = []
+    measures = parse("hoyer,exact_zeros")
+    for standing in field.standings:
+        found: dict[tuple[str, str, tuple[int, int]], list[dict[str, float]]] = {}
+        for export in standing.exports:
+            for layer in export.layers:
+                hoyer, zeros = (value.value for value in evaluate(measures, layer.weight.blocks()))
+                values = {"hoyer": hoyer, "exact_zeros": zeros, "near_zero": facts(layer.weight).near_zero_rms}
+                there = {name: value for name, value in values.items() if value is not None}
+                found.setdefault((layer.name, layer.role, layer.weight.shape), []).append(there)
+        for (name, role, shape), values_of_runs in found.items():
+            row: dict[str, Any] = {"study": standing.study, "model": standing.entry.name, "layer": name, "role": role}
+            row |= {"out_features": shape[0], "in_features": shape[1], "runs": len(values_of_runs)}
+            for measure in ("hoyer", "near_zero", "exact_zeros"):
+                row |= _mean(measure, [values[measure] for values in values_of_runs if measure in values])
+            rows.append(row)
+    return frame(SPARSITY, rows)

@@ -1,0 +1,96 @@
+"""All that the catalogue has runs of, on one page: published figures and ours, sizes, latencies, what made them.
+
+    python -m analysis results                      docs/results.md, and pictures with their CSV in docs/results/
+    python -m analysis results --artifacts DIR --output FILE.md
+    python -m analysis results --bench A.json,B.json    latency from these files (every bench*.json among the artifacts)
+
+The same inputs give the same bytes. Needs no torch.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from analysis.field import Field
+
+OUTPUT = Path("docs/results.md")
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis results", description=(__doc__ or "").partition("\n\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--artifacts", metavar="DIR", type=Path, default=Path("artifacts"), help="default: artifacts")
+    parser.add_argument(
+        "--output", metavar="FILE.md", type=Path, default=OUTPUT, help=f"default: {OUTPUT}; pictures lie beside it"
+    )
+    parser.add_argument(
+        "--bench",
+        metavar="A.json,B.json",
+        default="",
+        help="files that `pytest bench` wrote (default: every bench*.json among the artifacts)",
+    )
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Write the page; `words` are the command line's unless given."""
+    options = arguments(sys.argv[1:] if words is None else words)
+
+    from analysis.field import read_field
+    from analysis.files import existing
+    from study.artifacts import Artifacts
+    from study.errors import StudyError
+
+    if options.output.suffix != ".md":
+        raise StudyError(f"--output: expected a name that ends in .md, found {str(options.output)!r}")
+    benches = existing([Path(name) for name in options.bench.split(",") if name])
+    artifacts = Artifacts(options.artifacts)
+    field = read_field(artifacts, benches or sorted(artifacts.root.glob("bench*.json")))
+    for note in field.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for path in write(field, options.output):
+        print(f"wrote {path}")
+    return 0
+
+
+def write(field: "Field", output: Path) -> Iterator[Path]:
+    """Write the page and, into the folder of its name, tables and pictures, yielding each file once it is there."""
+    from analysis import field_plots, field_tables, history_plots, plots, tables
+    from analysis.field_page import page
+    from study.artifacts import write_bytes, write_text
+    from study.catalogue import DEFAULT_STUDY
+
+    folder = output.with_suffix("")
+
+    def table(name: str, frame: "pd.DataFrame", form: str | None = None) -> "tuple[Path, pd.DataFrame]":
+        path = folder / f"{name}.csv"
+        write_text(path, frame.to_csv(index=False, lineterminator="\n", float_format=form))
+        return path, tables.read(path)
+
+    def picture(name: str, figure: "Figure") -> Iterator[Path]:
+        for suffix, content in plots.rendered(figure).items():
+            write_bytes(folder / f"{name}{suffix}", content)
+            yield folder / f"{name}{suffix}"
+
+    frames = field_tables.all_tables(field)
+    for name, frame in frames.items():
+        yield table(name, frame)[0]
+    with plots.style():
+        path, drawn = table("accuracy", field_tables.accuracy(field))
+        yield path
+        yield from picture("accuracy", field_plots.accuracy(drawn))
+        for study, standings in field.studies().items():
+            if study != DEFAULT_STUDY:  # whose histories are in its report
+                runs = [run for standing in standings for run in standing.runs]
+                path, drawn = table(f"history-{study}", tables.history(runs), form="%.5g")
+                yield path
+                yield from picture(f"history-{study}", history_plots.histories(drawn))
+    write_text(output, page(field, frames, folder.name))
+    yield output
