@@ -80,7 +80,16 @@ CONVNET_7X7 = _both(
     "convnet-7x7",
     "study.networks.convnet_7x7:ConvNet7x7",
     _published(epochs=10, batch_size=32, optimiser="nadam", learning_rate=1e-3, validation=5000),
-    Recipe(epochs=10, batch_size=128, learning_rate=0.05, l2=2.5e-4, label_smoothing=0.1, dropout=0.2, bfloat16=True),
+    Recipe(
+        epochs=10,
+        batch_size=128,
+        learning_rate=0.05,
+        l2=2.5e-4,
+        label_smoothing=0.1,
+        dropout=0.2,
+        unshifted=1,
+        bfloat16=True,
+    ),
     Published(90.19),
 )
 
