@@ -44,7 +44,9 @@ def test_analysis_mentions_no_torch_and_onnxruntime_only_where_it_runs_what_it_r
         assert file in runs or "onnxruntime" not in imports(file), file
 
 
-@pytest.mark.parametrize("module", ["study.catalogue", "study.artifacts", "study.fashion_mnist", "study.environment"])
+@pytest.mark.parametrize(
+    "module", ["study.catalogue", "study.artifacts", "study.datasets", "study.selection", "study.environment"]
+)
 def test_module_imports_no_torch(module: str) -> None:
     assert "torch" not in modules_after(f"import {module}")
 
@@ -54,7 +56,9 @@ def test_reading_weights_needs_no_engine_and_no_tables(module: str) -> None:
     assert not modules_after(f"import {module}") & {"torch", "onnxruntime", "pandas", "matplotlib", "scipy"}
 
 
-@pytest.mark.parametrize("command", ["train", "export", "analysis", "analysis sparsity", "train.throughput"])
+@pytest.mark.parametrize(
+    "command", ["train", "train search", "export", "analysis", "analysis sparsity", "train.throughput"]
+)
 def test_help_imports_no_torch(command: str) -> None:
     stage = command.split()[0]
     script = f"""
@@ -64,7 +68,7 @@ with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(Sys
     runpy.run_module({stage!r}, run_name="__main__")
 assert "usage: python -m {command}" in shown.getvalue()
 """
-    heavy = {"torch", "pandas", "matplotlib", "onnx", "onnxruntime"}
+    heavy = {"torch", "pandas", "matplotlib", "onnx", "onnxruntime", "optuna"}
     assert not modules_after(script) & heavy
 
 

@@ -1,0 +1,87 @@
+"""search.json: what a search has found so far."""
+
+import warnings
+from dataclasses import asdict
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from study.environment import environment
+from train import search_space
+from train.search_storage import FINISHED, SEED, Storage
+
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+BEST_SHARE = 0.25
+"""What matters is what sets this share of the complete trials, the best ones, apart from all of them."""
+SUFFICIENT = 20
+"""So many complete trials make that share five, below which Optuna's documentation advises against the evaluator."""
+
+
+def record(storage: Storage, seeds: tuple[int, ...]) -> dict[str, Any]:
+    """The content of search.json: all trials that have ended, the best one, and which parameters mattered."""
+    search, made_with = storage.search, storage.made_with()
+    trials = storage.trials()
+    chosen = best(trials)
+    machine = environment()
+    return {
+        "schema": "search/1",
+        "model": search.entry.name,
+        **{name: made_with[name] for name in ("network", "network_sha256", "dataset", "images", "trial_epochs")},
+        "trial_seed": SEED,
+        "space": made_with["space"],
+        "finished": sum(trial.state in FINISHED for trial in trials),
+        "trials": [_trial(storage, trial) for trial in trials if trial.state in STATES],
+        "best": None
+        if chosen is None
+        else {
+            "number": chosen.number,
+            "validation_error": chosen.value,
+            "recipe": asdict(storage.recipe(chosen)),
+        },
+        "importance": importance(storage.study),
+        "seeds": list(seeds),
+        "environment": {**machine, "packages": {**machine["packages"], "optuna": optuna.__version__}},
+    }
+
+
+def best(trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """The complete trial of the lowest validation error, the first such; None before there is one."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
+
+
+def _trial(storage: Storage, trial: FrozenTrial) -> dict[str, Any]:
+    errors = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
+    duration = trial.duration
+    # all but one of the two learning rates; a process may have died before its trial had chosen all
+    known = trial.user_attrs.get("own") or len(trial.params) == len(storage.space) - 1
+    return {
+        "number": trial.number,
+        "state": STATES[trial.state],
+        "own": trial.user_attrs.get("own", False),
+        "repeats": trial.user_attrs.get("repeats"),
+        "values": search_space.values(storage.recipe(trial), storage.space) if known else {},
+        "validation_error": errors[-1] if trial.state is TrialState.COMPLETE else None,
+        "epochs": len(errors),
+        "validation_errors": errors,
+        "seconds": duration.total_seconds() if duration else None,
+        "reason": trial.user_attrs.get("reason") or ("its process ended" if trial.state is TrialState.FAIL else None),
+    }
+
+
+def importance(study: optuna.Study) -> dict[str, Any] | None:
+    """Each parameter's share in what sets the best complete trials apart; None where there are too few.
+
+    PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255) compares the densities of a parameter's values among the best
+    trials and among all. It needs no scikit-learn, and knows parameters that only some trials have.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < SUFFICIENT:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE))
+    return {"evaluator": "PED-ANOVA", "best_share": BEST_SHARE, "trials": len(complete), "shares": shares}
