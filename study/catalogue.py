@@ -163,8 +163,8 @@ LENET5_VARIANTS = (
 TUNED = _both(
     "tuned",
     "study.networks.tuned:Tuned",
-    Recipe(epochs=20, batch_size=128, bfloat16=True),
-    Recipe(epochs=20, batch_size=128, learning_rate=0.05, l2=2.5e-4, label_smoothing=0.1, bfloat16=True),
+    Recipe(epochs=12, batch_size=128, unshifted=2, bfloat16=True),
+    Recipe(epochs=12, batch_size=128, learning_rate=0.05, l2=2.5e-4, label_smoothing=0.1, unshifted=2, bfloat16=True),
     Published(91.17),
 )
 
