@@ -24,8 +24,12 @@ class Published:
 
     accuracy: float
     """Percent."""
+    source: str
+    """Who published it, and what else is to be known of it."""
     images: Literal["test", "validation"] = "test"
     """Which images it is the accuracy on."""
+    seconds: float | None = None
+    """Of the training, on the publication's own machine."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,11 @@ class Entry:
     network: str
     recipe: Recipe
     dataset: str = FASHION_MNIST
+    origin: Literal["own", "published", "modern"] = "own"
+    """Whose the recipe is; `modern` is this project's own for a network that others have published with another one."""
     published: Published | None = None
-    modern: bool = False
-    """Whether the recipe is this project's own for a network that others have published with another one."""
+    note: str = ""
+    """What of the network or the recipe was decided here, the publication being silent."""
 
 
 LENET5 = "study.networks.lenet5:LeNet5"
@@ -68,11 +74,13 @@ def _published(**values: Any) -> Recipe:
     return Recipe(**{"schedule": "constant", "flip": False, "shift": 0, "unshifted": 0, **values})
 
 
-def _both(name: str, network: str, published: Recipe, modern: Recipe, figure: Published | None) -> tuple[Entry, Entry]:
+def _both(
+    name: str, network: str, published: Recipe, modern: Recipe, figure: Published | None, note: str = ""
+) -> tuple[Entry, Entry]:
     """One network under the recipe it was published with, and under this project's own."""
     return (
-        Entry(name, network, published, published=figure),
-        Entry(f"{name}-modern", network, modern, published=figure, modern=True),
+        Entry(name, network, published, origin="published", published=figure, note=note),
+        Entry(f"{name}-modern", network, modern, origin="modern", published=figure),
     )
 
 
@@ -90,7 +98,8 @@ CONVNET_7X7 = _both(
         unshifted=1,
         bfloat16=True,
     ),
-    Published(90.19),
+    Published(90.19, "Géron, Hands-On Machine Learning, chapter 14; the book's notebook has 91.17"),
+    "kept for validation are the last 500 images of each class, not the last 5,000 of all; Nadam is torch's",
 )
 
 LENET5_1998 = _both(
@@ -99,22 +108,39 @@ LENET5_1998 = _both(
     _published(epochs=20, batch_size=32, learning_rate=3e-3, momentum=0.0, rubbish=1.0),
     Recipe(batch_size=128, learning_rate=1e-2, rubbish=1.0),
     None,
+    "the paper gives no rate that can be taken over, for its method is of second order and for one image at a time: "
+    "only the criterion is the published one",
 )
-"""The paper gives no rate that can be taken over: it is of a second-order method, for one image at a time."""
 
 _CNN5 = _published(epochs=150, batch_size=64, learning_rate=1e-3, validation=6000, patience=10)
 _CNN5_MODERN = Recipe(epochs=40, dropout=0.1)
+_KEPT = "how many images were kept for validation was not published: 6,000, a tenth"
+_STUDY = "a study of batch sizes"
 CNN5 = (
-    *_both("cnn5", "study.networks.cnn5:CNN5", _CNN5, _CNN5_MODERN, Published(90.7, "validation")),
+    *_both(
+        "cnn5",
+        "study.networks.cnn5:CNN5",
+        _CNN5,
+        _CNN5_MODERN,
+        Published(90.7, _STUDY, "validation", seconds=543),
+        _KEPT,
+    ),
     Entry(
         "cnn5-batch128",
         "study.networks.cnn5:CNN5",
         replace(_CNN5, batch_size=128),
-        published=Published(90.8, "validation"),
+        origin="published",
+        published=Published(90.8, _STUDY, "validation", seconds=592),
     ),
-    *_both("cnn5-drawn", "study.networks.cnn5:CNN5Drawn", _CNN5, _CNN5_MODERN, None),
+    *_both(
+        "cnn5-drawn",
+        "study.networks.cnn5:CNN5Drawn",
+        _CNN5,
+        _CNN5_MODERN,
+        None,
+        "drawn in the same publication, whose figures are of the other one",
+    ),
 )
-"""How many images were kept for validation was not published: 6,000, a tenth."""
 
 MINI_VGG = (
     *_both(
@@ -122,50 +148,73 @@ MINI_VGG = (
         "study.networks.mini_vgg:MiniVGG",
         _CNN5,
         Recipe(epochs=20, batch_size=128, learning_rate=0.05, l2=2.5e-4, label_smoothing=0.1, bfloat16=True),
-        Published(92.2, "validation"),
+        Published(92.2, _STUDY, "validation", seconds=755),
+        _KEPT,
     ),
     Entry(
         "mini-vgg-batch128",
         "study.networks.mini_vgg:MiniVGG",
         replace(_CNN5, batch_size=128),
-        published=Published(92.1, "validation"),
+        origin="published",
+        published=Published(92.1, _STUDY, "validation", seconds=1153),
     ),
 )
 
+_VARIANTS = "a comparison of LeNet-5's variants"
 _LENET5 = _published(epochs=60, batch_size=100, optimiser="adam", learning_rate=1e-4)
 _LENET5_MODERN = Recipe(epochs=40)
 LENET5_VARIANTS = (
-    *_both("lenet5-plain", "study.networks.lenet5_variants:LeNet5Plain", _LENET5, _LENET5_MODERN, Published(89.27)),
+    *_both(
+        "lenet5-plain",
+        "study.networks.lenet5_variants:LeNet5Plain",
+        _LENET5,
+        _LENET5_MODERN,
+        Published(89.27, _VARIANTS),
+    ),
     *_both(
         "lenet5-weight-decay",
         "study.networks.lenet5_variants:LeNet5Plain",
         replace(_LENET5, weight_decay=1e-3),
         replace(_LENET5_MODERN, l2=1e-3),
-        Published(89.30),
+        Published(89.30, _VARIANTS),
+        "the strength of the weight decay was not published: 1e-3, of all parameters",
     ),
     *_both(
         "lenet5-dropout",
         "study.networks.lenet5_variants:LeNet5Dropout",
         _LENET5,
         replace(_LENET5_MODERN, dropout=0.05),
-        Published(88.55),
+        Published(88.55, _VARIANTS),
+        "rate and places of the dropout were not published: 0.5, before both fully-connected layers",
     ),
     *_both(
         "lenet5-batchnorm",
         "study.networks.lenet5_variants:LeNet5BatchNorm",
         _LENET5,
         _LENET5_MODERN,
-        Published(90.16),
+        Published(90.16, _VARIANTS),
     ),
 )
-"""The strength of the weight decay and the rate of the dropout were not published: 1e-3 and 0.5."""
 
-TUNED = _both(
-    "tuned",
-    "study.networks.tuned:Tuned",
-    Recipe(epochs=12, batch_size=128, unshifted=2, bfloat16=True),
-    Recipe(epochs=12, batch_size=128, learning_rate=0.05, l2=2.5e-4, label_smoothing=0.1, unshifted=2, bfloat16=True),
-    Published(91.17),
+_TUNED = "study.networks.tuned:Tuned"
+_SEARCHED = Published(91.17, "a search of the hyper-parameters of one network, of which the layers are not published")
+TUNED = (
+    Entry(
+        "tuned",
+        _TUNED,
+        Recipe(epochs=12, batch_size=128, unshifted=2, bfloat16=True),
+        published=_SEARCHED,
+        note="the network is this project's: the difference is not one of recipes alone",
+    ),
+    Entry(
+        "tuned-modern",
+        _TUNED,
+        Recipe(
+            epochs=12, batch_size=128, learning_rate=0.05, l2=2.5e-4, label_smoothing=0.1, unshifted=2, bfloat16=True
+        ),
+        origin="modern",
+        published=_SEARCHED,
+    ),
 )
 
 ENTRIES = (*REGULARISERS, *CONVNET_7X7, *LENET5_1998, *CNN5, *MINI_VGG, *LENET5_VARIANTS, *TUNED, *CIFAR10)
@@ -204,15 +253,25 @@ def entry(name: str) -> Entry:
 def select(names: Sequence[str] = (), study: str = DEFAULT_STUDY, dataset: str = "") -> list[Entry]:
     """The entries called `names`, each once and in that order, or without names those of `study`.
 
-    With `dataset`, what is meant is the same models for that data set, called NAME-DATASET.
+    With `dataset`, what is meant is the same models for that data set: an entry that is for it, or else NAME-DATASET.
+
+    Raises:
+        StudyError: there is no such study or model, or none for that data set.
     """
-    if not names:
-        if study not in STUDIES:
-            raise StudyError(f"no study is called {study!r}; there are: {', '.join(STUDIES)}")
-        names = STUDIES[study]
-    if dataset and dataset != FASHION_MNIST:
-        names = [name if name.endswith(f"-{dataset}") else f"{name}-{dataset}" for name in names]
-    return [entry(name) for name in dict.fromkeys(names)]
+    if study not in STUDIES:
+        raise StudyError(f"no study is called {study!r}; there are: {', '.join(STUDIES)}")
+    entries = [entry(name) for name in names or STUDIES[study]]
+    return list(dict.fromkeys(_on(one, dataset) if dataset else one for one in entries))
+
+
+def _on(one: Entry, dataset: str) -> Entry:
+    if one.dataset == dataset:
+        return one
+    for candidate in ENTRIES:
+        if candidate.name == f"{one.name}-{dataset}" and candidate.dataset == dataset:
+            return candidate
+    there = ", ".join(candidate.name for candidate in ENTRIES if candidate.dataset == dataset)
+    raise StudyError(f"{one.name} has no counterpart for {dataset}; the models for it are: {there or 'none'}")
 
 
 def extend(file: Path) -> None:
@@ -232,7 +291,7 @@ def extend(file: Path) -> None:
     sys.path.append(str(file.resolve().parent))  # last: nothing in it takes the place of a module of the project
     try:
         module = import_module(file.stem)
-    except Exception as error:  # whatever the user's own lines do
+    except (Exception, SystemExit) as error:  # whatever the user's own lines do
         raise StudyError(f"--catalogue {file} cannot be imported ({type(error).__name__}: {one_line(error)})") from None
     if Path(getattr(module, "__file__", None) or "").resolve() != file.resolve():
         raise StudyError(
@@ -241,9 +300,12 @@ def extend(file: Path) -> None:
     entries = getattr(module, "ENTRIES", ())
     if not isinstance(entries, tuple | list) or not entries or not all(isinstance(e, Entry) for e in entries):
         raise StudyError(f"--catalogue {file}: expected ENTRIES = (Entry(...), ...) with study.catalogue.Entry")
+    for one in entries:
+        if not all(isinstance(value, str) for value in (one.name, one.network, one.dataset)):
+            raise StudyError(f"--catalogue {file}: expected texts as name, network and dataset, found {one}")
     names = [e.name for e in (*ENTRIES, *entries)]
     for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == "search":
             raise StudyError(f"--catalogue {file}: {name!r} is no name for a model: letters, digits, '.', '_' and '-'")
         if names.count(name) > 1:
             raise StudyError(f"--catalogue {file}: two models are called {name!r}; rename one")

@@ -12,7 +12,7 @@ class StudyError(Exception):
     """
 
 
-def one_line(error: Exception, most: int = 200) -> str:
+def one_line(error: BaseException, most: int = 200) -> str:
     """What a library has to say, in one line of at most so many characters; the kind of error if it says nothing."""
     return " ".join(str(error).split())[:most] or type(error).__name__
 

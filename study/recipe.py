@@ -1,6 +1,7 @@
 """How a network is trained: the one description that every recipe of the catalogue is written in. No torch here."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -64,19 +65,41 @@ class Recipe:
     l2: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, kind in (("optimiser", Optimiser), ("schedule", Schedule), ("l1_update", L1Update)):
-            self._expect(name, getattr(self, name) in get_args(kind), f"one of {', '.join(get_args(kind))}")
-        for name in ("epochs", "batch_size"):
-            self._expect(name, getattr(self, name) >= 1, "a number from 1")
-        for name in ("warmup", "momentum", "label_smoothing", "erasing"):
-            self._expect(name, 0 <= getattr(self, name) <= 1, "a number from 0 to 1")
-        self._expect("dropout", self.dropout is None or 0 <= self.dropout < 1, "None or a rate from 0 to below 1")
-        self._expect("patience", not self.patience or self.validation > 0, "0 where no image is kept for validation")
+        for names, holds, expected in RULES:
+            for name in names:
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name}: expected {expected}, found {getattr(self, name)!r}")
+        if self.patience and not self.validation:
+            raise ValueError(f"patience: expected 0 where no image is kept for validation, found {self.patience}")
 
-    def _expect(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            value: Any = getattr(self, name)
-            raise ValueError(f"{name}: expected {expected}, found {value!r}")
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    *(
+        ((name,), get_args(kind).__contains__, f"one of {', '.join(get_args(kind))}")
+        for name, kind in (("optimiser", Optimiser), ("schedule", Schedule), ("l1_update", L1Update))
+    ),
+    (("flip", "bfloat16"), lambda v: isinstance(v, bool), "True or False"),
+    (("epochs", "batch_size"), lambda v: _whole(v) and v >= 1, "a whole number from 1"),
+    (("shift", "unshifted", "validation", "patience"), lambda v: _whole(v) and v >= 0, "a whole number from 0"),
+    (("learning_rate",), lambda v: _number(v) and v > 0, "a number above 0"),
+    (("weight_decay", "rotation", "l1", "l2"), lambda v: _number(v) and v >= 0, "a number from 0"),
+    (
+        ("warmup", "momentum", "label_smoothing", "erasing"),
+        lambda v: _number(v) and 0 <= v <= 1,
+        "a number from 0 to 1",
+    ),
+    (("rubbish",), lambda v: v is None or _number(v), "None or a number"),
+    (("dropout",), lambda v: v is None or (_number(v) and 0 <= v < 1), "None or a rate from 0 to below 1"),
+)
+"""What the fields may be: which, the test, and its words. study/schemas/run.json has the same."""
 
 
 def recorded(values: Mapping[str, Any]) -> Recipe:

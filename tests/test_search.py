@@ -23,9 +23,12 @@ from study.errors import StudyError
 from study.evaluation import Evaluation
 from study.recipe import Recipe
 from tests.conftest import ROOT
-from train import search, search_progress, search_record, search_space, trials
-from train.search_storage import TRIALS, Search, Storage
-from train.trials import Told
+from tests.synthetic import layers, write_run
+from train.search import command, progress, trials
+from train.search import record as search_record
+from train.search import space as search_space
+from train.search.storage import TRIALS, Search, Storage
+from train.search.trials import Told
 
 LITTLE = Entry("little", catalogue.LENET5, Recipe(epochs=2, batch_size=128, unshifted=1))
 
@@ -135,16 +138,42 @@ def test_the_first_trial_is_the_recipe_as_it_is(tmp_path: Path, monkeypatch: pyt
     assert storage.recipe(best) == own
 
 
-def test_a_search_goes_on_once_its_winner_is_in_the_catalogue(tmp_path: Path) -> None:
+@pytest.mark.parametrize("patience", [0, 3])
+def test_a_search_goes_on_once_its_winner_is_in_the_catalogue(tmp_path: Path, patience: int) -> None:
     """Other values of what is searched change nothing of it, not even the first trial."""
-    Storage(searched(tmp_path))
+    entry = replace(LITTLE, recipe=replace(LITTLE.recipe, patience=patience, validation=500 if patience else 0))
+    Storage(searched(tmp_path, entry=entry))
     winner = replace(LITTLE.recipe, optimiser="adamw", learning_rate=1e-3, batch_size=64, l2=1e-4, flip=False)
     storage = Storage(searched(tmp_path, entry=replace(LITTLE, recipe=winner)))
     first = storage.begin()
     assert first is not None
     assert storage.recipe(first) == LITTLE.recipe
-    with pytest.raises(StudyError, match="of a search with other recipe"):
+    with pytest.raises(StudyError, match=r"of another search: recipe.momentum expected 0.5, found 0.9; --fresh"):
         Storage(searched(tmp_path, entry=replace(LITTLE, recipe=replace(winner, momentum=0.5))))
+
+
+def test_a_trial_that_always_kills_its_process_is_given_up(tmp_path: Path) -> None:
+    search = searched(tmp_path, trials=1)
+    script = (
+        "import os, sys; from pathlib import Path; from tests.test_search import searched; "
+        "from train.search.storage import Storage; "
+        "Storage(searched(Path(sys.argv[1]), trials=1)).begin(); os._exit(9)"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=False)
+    storage = Storage(search)
+    assert storage.begin() is None, "enough are finished"
+    assert states(storage) == ["FAIL", "FAIL", "PRUNED"]
+    reasons = [trial["reason"] for trial in search_record.record(storage, (0,))["trials"]]
+    assert reasons == [*2 * ["its process ended"], "its process ended, as 2 before that did the same trial"]
+
+
+def test_trained_runs_are_not_replaced_by_a_winner(tmp_path: Path) -> None:
+    """But for those of an earlier session of the same search."""
+    artifacts = Artifacts(tmp_path)
+    write_run(artifacts, "baseline", 0, layers(0))
+    with pytest.raises(StudyError, match="seed0 has a run by another recipe, which the winner's would replace"):
+        command.main(["baseline", "--trials", "1", "--artifacts", str(tmp_path)])
 
 
 def test_bad_and_diverging_trials_end_early_and_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,8 +255,8 @@ SHARING = """
 import sys
 from pathlib import Path
 import torch
-from train import trials
-from train.search_storage import Search, Storage
+from train.search import trials
+from train.search.storage import Search, Storage
 from study.catalogue import LENET5, Entry
 from study.recipe import Recipe
 folder = Path(sys.argv[1])
@@ -260,7 +289,7 @@ def test_processes_share_a_storage_and_one_does_the_trials_of_another_that_was_k
 
 def test_a_storage_is_not_thrown_away_under_a_running_trial(tmp_path: Path) -> None:
     Storage(searched(tmp_path))
-    script = "import sys; from pathlib import Path; from train.locks import Locks\n"
+    script = "import sys; from pathlib import Path; from train.search.locks import Locks\n"
     script += f"locks = Locks(Path(sys.argv[1])); locks.take({TRIALS} + 7); print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, str(tmp_path / "search.lock")]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -273,10 +302,10 @@ def test_a_storage_is_not_thrown_away_under_a_running_trial(tmp_path: Path) -> N
 
 def test_another_search_or_no_storage_at_all_is_refused(tmp_path: Path) -> None:
     Storage(searched(tmp_path))
-    with pytest.raises(StudyError, match=r'trial_epochs \(expected \{"trial_epochs": 2\}.*--fresh'):
+    with pytest.raises(StudyError, match=r"of another search: trial_epochs expected 2, found 1; --fresh"):
         Storage(searched(tmp_path, epochs=2))
     gap = replace(LITTLE, network=catalogue.LENET5_GAP, dataset="cifar10")
-    with pytest.raises(StudyError, match=r"with other dataset, network \("):
+    with pytest.raises(StudyError, match=r'dataset expected "cifar10", found "fashion-mnist"; network expected '):
         Storage(searched(tmp_path, entry=gap))
     (tmp_path / "optuna.db").write_text("no database, and long enough to be read as the header of one" * 20)
     with pytest.raises(StudyError, match=r"optuna.db cannot be read .*not a database.*--fresh"):
@@ -294,20 +323,20 @@ def test_the_command_searches_goes_on_and_trains_the_winner_once(
     artifacts = Artifacts(tmp_path)
     words = ["little", "--epochs", "1", "--seeds", "0,1", "--workers", "2", "--artifacts", str(tmp_path), "--trials"]
 
-    class Interrupted(search_progress.TrialDisplay):
+    class Interrupted(progress.TrialDisplay):
         def show(self, told: Told) -> None:
             super().show(told)
             if told.kind == "ended":
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(search_progress, "TrialDisplay", Interrupted)
+        patched.setattr(progress, "TrialDisplay", Interrupted)
         with pytest.raises(KeyboardInterrupt):
-            search.main([*words, "2"])
+            command.main([*words, "2"])
     assert read_json(artifacts.search("little"), "search/1", "")["finished"] in {1, 2}
     assert not artifacts.runs("little")
 
-    assert search.main([*words, "2"]) == 0
+    assert command.main([*words, "2"]) == 0
     record = read_json(artifacts.search("little"), "search/1", "")
     assert record["finished"] == 2
     assert record["images"] == {"training": 1001, "validation": 499}  # a third of each class, rounded
@@ -322,21 +351,21 @@ def test_the_command_searches_goes_on_and_trains_the_winner_once(
     before = [run.checkpoint.stat().st_mtime_ns for run in runs]
     capsys.readouterr()
 
-    assert search.main([*words, "2"]) == 0
+    assert command.main([*words, "2"]) == 0
     said = capsys.readouterr().out
     assert "little: 2 trials are finished, of 2 wanted: nothing to search" in said
     assert "little seed 1: finished, recipe and network have not changed: nothing to do" in said
     assert f"validation error of the best trial {100 * record['best']['validation_error']:.2f} %" in said
     assert [run.checkpoint.stat().st_mtime_ns for run in runs] == before
 
-    assert search.main([*words, "3"]) == 0
+    assert command.main([*words, "3"]) == 0
     assert read_json(artifacts.search("little"), "search/1", "")["finished"] == 3
 
 
 def test_without_optuna_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(StudyError, match=r"the search needs Optuna .*pip install -c constraints.txt optuna"):
-        search.main(["baseline", "--trials", "3"])
+        command.main(["baseline", "--trials", "3"])
 
 
 def test_the_best_is_the_first_of_the_lowest_errors_and_never_a_pruned_trial() -> None:

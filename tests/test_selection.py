@@ -13,8 +13,8 @@ from study.errors import StudyError
 from study.recipe import Recipe
 from study.selection import add_options, selected
 from tests.conftest import ROOT, run
-from train.__main__ import cost
 from train.listing import in_words
+from train.runs import cost
 
 _, SECTION = (ROOT / "README.md").read_text().split("## Adding a model")
 MY_MODELS = next(code for code in re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL) if "ENTRIES" in code)
@@ -120,7 +120,18 @@ NETWORKS = {
     "other images": (
         "mine:M",
         "def forward(self, x): return x.reshape(-1, 3072)[:, :10]",
-        r"does not take the images of Fashion-MNIST, float32 \['N', 1, 28, 28\] \(RuntimeError: ",
+        r"cannot be trained on the images of Fashion-MNIST, float32 \['N', 1, 28, 28\] \(RuntimeError: ",
+    ),
+    "no class but an object": ("study.catalogue:CIFAR10", "", r"cannot be|fails"),
+    "nothing to train": (
+        "mine:M",
+        "def forward(self, x): return x.flatten(1)[:, :10]",
+        r"cannot be trained on .*does not require grad",
+    ),
+    "training mode alone": (
+        "mine:M",
+        "def forward(self, x): assert not self.training, 'only to be used'",
+        r"cannot be trained on .*AssertionError: only to be used",
     ),
     "other outputs": (
         "mine:M",
@@ -152,8 +163,12 @@ def test_a_data_set_chooses_the_same_models_for_it() -> None:
     assert choose() == ["baseline", "l2-1e-4", "l2-1e-3", "l1-1e-4", "l1-1e-3", "gap"]
     with pytest.raises(StudyError, match="no data set is called 'cifar'; there are: fashion-mnist, cifar10"):
         choose("gap", "--dataset", "cifar")
-    with pytest.raises(StudyError, match="no model is called 'cnn5-cifar10'; the catalogue has"):
+    with pytest.raises(StudyError, match="cnn5 has no counterpart for cifar10; the models for it are: base"):
         choose("cnn5", "--dataset", "cifar10")
+    with pytest.raises(StudyError, match="baseline-cifar10 has no counterpart for fashion-mnist"):
+        choose("--study", "cifar10", "--dataset", "fashion-mnist")
+    with pytest.raises(StudyError, match="no study is called 'x'"):
+        choose("gap", "--study", "x")
 
 
 def test_a_recipe_in_words_is_what_differs() -> None:

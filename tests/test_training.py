@@ -1,18 +1,20 @@
 """One run: its schedule, its files, the same bytes again, what is trained again and what is not, divergence."""
 
 import csv
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from study import catalogue, checkpoints, images
-from study.artifacts import Artifacts, read_json, sha256, write_json
+from study.artifacts import SCHEMAS, Artifacts, read_json, sha256, write_json
 from study.catalogue import Entry
 from study.evaluation import evaluate
 from study.networks import build, source_sha256
@@ -370,14 +372,41 @@ def test_bfloat16_learns_the_same_within_its_precision_and_keeps_float32_weights
         ({"optimiser": "lion"}, "optimiser: expected one of sgd, adam, adamw, nadam, found 'lion'"),
         ({"schedule": "cosine"}, "schedule: expected one of one-cycle, constant"),
         ({"l1_update": "x"}, "l1_update: expected one of proximal, subgradient"),
-        ({"epochs": 0}, "epochs: expected a number from 1, found 0"),
-        ({"dropout": 1.0}, "dropout: expected None or a rate"),
+        ({"epochs": 0}, "epochs: expected a whole number from 1, found 0"),
+        ({"batch_size": 128.0}, "batch_size: expected a whole number from 1, found 128.0"),
+        ({"flip": 1}, "flip: expected True or False, found 1"),
+        ({"shift": -1}, "shift: expected a whole number from 0, found -1"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number above 0"),
+        ({"l2": math.nan}, "l2: expected a number from 0, found nan"),
+        ({"rotation": -5}, "rotation: expected a number from 0"),
+        ({"erasing": 1.5}, "erasing: expected a number from 0 to 1"),
+        ({"dropout": 1.0}, "dropout: expected None or a rate from 0 to below 1"),
+        ({"rubbish": "1"}, "rubbish: expected None or a number"),
         ({"patience": 3}, "patience: expected 0 where no image is kept for validation, found 3"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(value: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Recipe(**value)
+
+
+def test_a_bfloat16_run_is_evaluated_as_it_is_read_back(few: Images, tmp_path: Path) -> None:
+    recipe = replace(PLAIN, batch_size=100, bfloat16=True, validation=100, patience=1)
+    entry = Entry("mini-vgg", "study.networks.mini_vgg:MiniVGG", recipe)
+    files = Artifacts(tmp_path).run("mini-vgg", 0)
+    record = fit(entry, files, Images(few.test, few.test), lambda row: None)
+    assert evaluate(checkpoints.load(entry, files), *few.test).loss == record["test_loss"]
+
+
+def test_what_a_recipe_may_be_its_record_may_be(few: Images) -> None:
+    """No run ends with a record that its schema refuses: every field of every recipe here is one it knows."""
+    schema = json.loads((SCHEMAS / "run.json").read_text())["properties"]["recipe"]
+    assert set(schema["properties"]) == {field.name for field in fields(Recipe)}
+    extreme = Recipe(
+        shift=0, warmup=0, momentum=1, rubbish=-2, dropout=0, erasing=1, rotation=500, l1=5, l2=7, patience=0
+    )
+    for recipe in (extreme, *(entry.recipe for entry in catalogue.ENTRIES)):
+        jsonschema.validate(asdict(recipe), schema)
 
 
 def test_a_run_made_before_a_field_came_is_one_with_its_default(few: Images, tmp_path: Path) -> None:

@@ -274,6 +274,8 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, history: list[Row
     recipe, network = trainer.recipe, trainer.network
     if recipe.patience:
         network.load_state_dict(trainer.best)
+    for weight in network.parameters():
+        weight.data = weight.data.contiguous()  # as they will be read back, whatever layout they were trained in
     kept = history[best_epoch(history) - 1] if recipe.patience else history[-1]
     train, test = evaluate(network, *images.train), evaluate(network, *images.test)
     if not math.isfinite(train.loss + test.loss):

@@ -38,9 +38,12 @@ def _find(entry: Entry) -> Any:
 
 def source_sha256(entry: Entry) -> str:
     """SHA-256 of the source file of the entry's network: what was trained before it changed is stale."""
-    file = inspect.getsourcefile(_find(entry))
+    try:
+        file = inspect.getsourcefile(_find(entry))
+    except TypeError:
+        file = None
     if file is None:
-        raise StudyError(f"{entry.network} has no source file; put the network into a module of its own")
+        raise StudyError(f"{entry.name}: expected a class with a source file, found that {entry.network} is none")
     return sha256(Path(file))
 
 

@@ -10,8 +10,8 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from study.environment import environment
-from train import search_space
-from train.search_storage import FINISHED, SEED, Storage
+from train.search import space as search_space
+from train.search.storage import FINISHED, REPEATS, SEED, Storage
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 BEST_SHARE = 0.25
@@ -68,8 +68,16 @@ def _trial(storage: Storage, trial: FrozenTrial) -> dict[str, Any]:
         "epochs": len(errors),
         "validation_errors": errors,
         "seconds": duration.total_seconds() if duration else None,
-        "reason": trial.user_attrs.get("reason") or ("its process ended" if trial.state is TrialState.FAIL else None),
+        "reason": trial.user_attrs.get("reason") or _death(trial),
     }
+
+
+def _death(trial: FrozenTrial) -> str | None:
+    """Why a trial has no end that its process could tell of."""
+    if trial.state is TrialState.FAIL:
+        return "its process ended"
+    given_up = trial.state is TrialState.PRUNED
+    return f"its process ended, as {REPEATS} before that did the same trial" if given_up else None
 
 
 def importance(study: optuna.Study) -> dict[str, Any] | None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from statistics import mean
 
 from study import catalogue, datasets
-from study.artifacts import DEFAULT_ROOT, Artifacts, read_json, write_json
+from study.artifacts import Artifacts, RunFiles, read_json, write_json
 from study.catalogue import Entry
-from study.environment import cores
-from study.errors import StudyError
+from study.errors import StudyError, one_line
+from study.recipe import recorded
 from study.selection import selected
-from train.__main__ import _positive, _seeds, train
+from train import runs as training
+from train.options import add_options, positive
 
 HELD_BACK = 3
 """One of so many training images is for validation: 20,000 of Fashion-MNIST's 60,000."""
@@ -27,27 +28,15 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--dataset", default="", metavar="NAME", help="the same model for another data set")
     parser.add_argument("--catalogue", type=Path, metavar="FILE", help="a Python file with ENTRIES of your own")
     parser.add_argument(
-        "--trials", type=_positive, required=True, metavar="N", help="so many are finished at the end, of all sessions"
+        "--trials", type=positive, required=True, metavar="N", help="so many are finished at the end, of all sessions"
     )
     parser.add_argument(
         "--epochs",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="of a trial (default: a third of the recipe's, which the winner gets)",
     )
-    parser.add_argument(
-        "--workers", type=_positive, default=cores(), metavar="N", help="trials at a time (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seeds", type=_seeds, default=catalogue.DEFAULT_SEEDS, metavar="0,1,2", help="runs of the winner (0,1,2)"
-    )
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder with the files of the data sets (or STUDY_DATA)"
-    )
-    parser.add_argument(
-        "--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="where results go (default: %(default)s)"
-    )
-    parser.add_argument("--fresh", action="store_true", help="forget an earlier search of this model")
+    add_options(parser)
     parser.set_defaults(study=catalogue.DEFAULT_STUDY)
     return parser.parse_args(words)
 
@@ -57,31 +46,36 @@ def main(words: list[str]) -> int:
     (entry,) = selected(options, [options.model])
     try:
         import optuna  # noqa: F401
+        import sqlalchemy
     except ImportError as error:
         raise StudyError(
             f"the search needs Optuna ({error}): `pip install -c constraints.txt optuna`, or use `tox -e search`"
         ) from None
-    return search(entry, options)
+    try:
+        return search(entry, options)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise StudyError(f"the storage of trials cannot be read or written ({one_line(error)})") from None
 
 
 def search(entry: Entry, options: argparse.Namespace) -> int:
     """Make the trials that are missing, write search.json, and train and test the winner."""
     from study.images import load
-    from train.search_progress import TrialDisplay
-    from train.search_record import best, record
-    from train.search_space import line
-    from train.search_storage import WINNER, Search, Storage
+    from train.search.progress import TrialDisplay
+    from train.search.record import best, record
+    from train.search.space import line
+    from train.search.storage import WINNER, WRITING, Search, Storage
+    from train.search.trials import side_by_side
     from train.split import hold_out
-    from train.trials import side_by_side
 
     artifacts = Artifacts(options.artifacts)
     data = datasets.prepare([entry.dataset], artifacts.data, options.data)
     _, labels = load(data, train=True, dataset=entry.dataset)
     try:
-        training, validation = hold_out(labels, len(labels) // HELD_BACK)
+        part, validation = hold_out(labels, len(labels) // HELD_BACK)
     except ValueError as error:
         raise StudyError(f"{entry.name}: {error}") from None
     path = artifacts.search(entry.name)
+    refuse_to_replace(artifacts.runs(entry.name), path)
     storage = Storage(
         Search(
             entry=entry,
@@ -89,7 +83,7 @@ def search(entry: Entry, options: argparse.Namespace) -> int:
             storage=path.with_name("optuna.db"),
             epochs=options.epochs or max(1, round(entry.recipe.epochs / 3)),
             trials=options.trials,
-            training=len(training),
+            training=len(part),
             validation=len(validation),
         ),
         options.fresh,
@@ -104,7 +98,8 @@ def search(entry: Entry, options: argparse.Namespace) -> int:
                 side_by_side(storage, options.workers, display.show)
     finally:
         if storage.finished():
-            write_json(path, record(storage, options.seeds))
+            with storage.locks.held(WRITING):  # what another process has written meanwhile knows no more than this
+                write_json(path, record(storage, options.seeds))
 
     winner = best(storage.trials())
     if winner is None or winner.value is None:
@@ -113,8 +108,11 @@ def search(entry: Entry, options: argparse.Namespace) -> int:
     epochs = f"{storage.search.epochs} of {recipe.epochs} epochs"
     print(f"best trial: {winner.number}, validation error {100 * winner.value:.2f} % after {epochs}")
     print(line(recipe))
+    if not storage.locks.is_free(WINNER):
+        print("another process trains the winner: waiting for it", flush=True)
     with storage.locks.held(WINNER):  # of several processes that search together, one trains the winner
-        code = train([replace(entry, recipe=recipe)], _as_for_training(options))
+        winning = replace(entry, recipe=recipe)
+        code = training.make([winning], options.seeds, artifacts, options.data, options.workers, fresh=False)
     if code:
         return code
     errors = [
@@ -123,13 +121,20 @@ def search(entry: Entry, options: argparse.Namespace) -> int:
     ]
     runs = ", ".join(f"{100 * error:.2f}" for error in errors)
     print(
-        f"validation error of the best trial {100 * winner.value:.2f} %, trained on {len(training):,} images for "
+        f"validation error of the best trial {100 * winner.value:.2f} %, trained on {len(part):,} images for "
         f"{storage.search.epochs} epochs; test error {100 * mean(errors):.2f} % ({runs}), trained on {len(labels):,} "
         f"for {recipe.epochs}; wrote {path}"
     )
     return 0
 
 
-def _as_for_training(options: argparse.Namespace) -> argparse.Namespace:
-    """The same options for `python -m train`: the recipe's own epochs, and what is trained already is kept."""
-    return argparse.Namespace(**{**vars(options), "epochs": None, "fresh": False})
+def refuse_to_replace(finished: list[RunFiles], search: Path) -> None:
+    """Raise a StudyError if there is a run that this search has not made: the winner's would replace it."""
+    best = read_json(search, "search/1", "delete it")["best"] if search.is_file() else None
+    for files in finished:
+        recipe = read_json(files.record, "run/1", "train it again")["recipe"]
+        if best is None or recorded(recipe) != recorded(best["recipe"]):
+            raise StudyError(
+                f"{files.folder} has a run by another recipe, which the winner's would replace; search into another "
+                "folder with --artifacts DIR, or move it away"
+            )

@@ -11,18 +11,19 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import optuna
+import sqlalchemy
 import torch
 from torch import Tensor
 
 from study.catalogue import Entry
-from study.errors import StudyError
+from study.errors import StudyError, one_line
 from study.evaluation import evaluate
 from study.images import load
 from study.recipe import Recipe
-from train import search_space
 from train.engine import ONE_CORE, processes
 from train.fitting import Trainer
-from train.search_storage import SEED, Search, Storage
+from train.search import space as search_space
+from train.search.storage import PROCESSES, SEED, Search, Storage
 from train.split import hold_out
 
 DEATHS = 3
@@ -97,7 +98,7 @@ def side_by_side(storage: Storage, workers: int, tell: Tell) -> None:
         for process in running.values():
             process.terminate()
             process.join()
-        storage.repeat_dead()
+        storage.repeat_ended()
 
 
 def work(search: Search, sender: Connection) -> None:
@@ -108,9 +109,10 @@ def work(search: Search, sender: Connection) -> None:
         run(Storage(search), load(search.data, True, search.entry.dataset), sender.send)
     except BrokenPipeError:
         return  # the parent was killed: nobody listens, and the trial is left to others
-    except (StudyError, OSError) as error:
+    except (StudyError, OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        reason = one_line(error) if isinstance(error, sqlalchemy.exc.SQLAlchemyError) else str(error)
         with contextlib.suppress(BrokenPipeError):
-            sender.send(Told("broken", -1, str(error)))
+            sender.send(Told("broken", -1, reason))
 
 
 def run(storage: Storage, images: tuple[Tensor, Tensor], tell: Tell) -> None:
@@ -120,6 +122,7 @@ def run(storage: Storage, images: tuple[Tensor, Tensor], tell: Tell) -> None:
         images: the training images, uint8 [N, C, H, W], and their labels, int64 [N].
     """
     search = storage.search
+    storage.locks.take(PROCESSES + os.getpid())  # as long as it lives, no other command throws the storage away
     train, validation = hold_out(images[1], search.validation)
     parts = [(images[0][part], images[1][part]) for part in (train, validation)]
     while storage.finished() < search.trials:

@@ -23,8 +23,8 @@ from study.catalogue import Entry
 from study.errors import StudyError, one_line
 from study.networks import source_sha256
 from study.recipe import Recipe, recorded
-from train import search_space
-from train.locks import Locks
+from train.search import space as search_space
+from train.search.locks import Locks
 
 SEED = 0
 """Of every trial: a trial differs from others in its hyper-parameters alone."""
@@ -32,8 +32,10 @@ STARTUP = 10
 """So many trials are drawn at random before others are drawn where the best of these were."""
 COMPARED = 5
 """So many trials are complete before others are pruned."""
-WRITING, WINNER, TRIALS = 0, 1, 2
-"""Locks: to write, to train the winner; and, added to its number, that of a trial that runs."""
+REPEATS = 2
+"""So many times a trial is done again whose process has ended by itself; then it is given up."""
+WRITING, WINNER, TRIALS, PROCESSES = 0, 1, 2, 10**9
+"""Locks: to write, to train the winner; and, added to its number, that of a trial that runs and of a process."""
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -106,20 +108,19 @@ class Storage:
             study.set_user_attr("own_recipe", asdict(search.entry.recipe))
             study.set_user_attr("made_with", expected)
         elif found != expected:
-            names = sorted(name for name in expected | found if expected.get(name) != found.get(name))
             raise StudyError(
-                f"{search.storage} is of a search with other {', '.join(names)} (expected "
-                f"{_excerpt(expected, names)}, found {_excerpt(found, names)}); --fresh searches anew"
+                f"{search.storage} is of another search: {_differences(expected, found)}; --fresh searches anew"
             )
         return study
 
     def made_with(self) -> dict[str, Any]:
         """What decides how a trial of given parameters ends: of the recipe, what is not searched.
 
-        So the search goes on as well once its winner has been put into the catalogue.
+        So the search goes on as well once its winner has been put into the catalogue. (No trial uses the recipe's
+        validation and patience, nor has a winner any.)
         """
         entry = self.search.entry
-        searched = search_space.values(entry.recipe, self.space)
+        searched = {*search_space.values(entry.recipe, self.space), "validation", "patience"}
         return {
             "network": entry.network,
             "network_sha256": source_sha256(entry),
@@ -158,24 +159,40 @@ class Storage:
             search_space.suggest(trial, self.space)
         return trial
 
-    def repeat_dead(self) -> None:
-        """Put the trials whose process has ended back in the queue."""
+    def repeat_ended(self) -> None:
+        """Put the trials in the queue again that were ended with their processes, on purpose."""
         with self.locks.held(WRITING):
-            self._repeat_dead()
+            for trial in self._dead():
+                self._repeat(trial, trial.user_attrs.get("deaths", 0))
 
     def _repeat_dead(self) -> None:
-        for trial in self.trials():
-            if trial.state is TrialState.RUNNING and self.locks.is_free(TRIALS + trial.number):
-                params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-                own = {"own": True} if trial.user_attrs.get("own") else {}
-                self.study.enqueue_trial(params, user_attrs={**own, "repeats": trial.number})
-                self.study.tell(trial.number, state=TrialState.FAIL)
+        """Those whose process has ended by itself too, unless that has happened to them too often."""
+        for trial in self._dead():
+            deaths = trial.user_attrs.get("deaths", 0)
+            if deaths < REPEATS:
+                self._repeat(trial, deaths + 1)
+            else:
+                self.study.tell(trial.number, state=TrialState.PRUNED)
+
+    def _dead(self) -> list[FrozenTrial]:
+        """Trials that run, but have no process."""
+        running = [trial for trial in self.trials() if trial.state is TrialState.RUNNING]
+        return [trial for trial in running if self.locks.is_free(TRIALS + trial.number)]
+
+    def _repeat(self, trial: FrozenTrial, deaths: int) -> None:
+        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        own = {"own": True} if trial.user_attrs.get("own") else {}
+        self.study.enqueue_trial(params, user_attrs={**own, "repeats": trial.number, "deaths": deaths})
+        self.study.tell(trial.number, state=TrialState.FAIL)
 
     def report(self, trial: optuna.Trial, epoch: int, error: float) -> bool:
-        """Store the validation error after `epoch`, from 1; whether the trial is to be pruned now."""
+        """Store the validation error after `epoch`, from 1; whether the trial is to be pruned now.
+
+        That of the entry's own recipe never is: what wins is to be compared with it.
+        """
         with self.locks.held(WRITING):
             trial.report(error, epoch)
-            return epoch < self.search.epochs and trial.should_prune()
+            return epoch < self.search.epochs and not trial.user_attrs.get("own") and trial.should_prune()
 
     def end(self, trial: optuna.Trial, error: float | None, reason: str | None) -> None:
         """Store that a trial is complete, with its error, or that it was given up for `reason`."""
@@ -197,6 +214,13 @@ def _sampler(seed: int) -> optuna.samplers.TPESampler:
         )
 
 
-def _excerpt(record: dict[str, Any], names: list[str]) -> str:
-    text = json.dumps({name: record.get(name) for name in names})
-    return text if len(text) < 200 else text[:200] + "..."
+def _differences(expected: dict[str, Any], found: dict[str, Any], prefix: str = "") -> str:
+    """What differs between two records, key by key: "seed expected 0, found 1"."""
+    told = []
+    for name in sorted(expected | found):
+        a, b = expected.get(name), found.get(name)
+        if a != b and isinstance(a, dict) and isinstance(b, dict):
+            told.append(_differences(a, b, f"{prefix}{name}."))
+        elif a != b:
+            told.append(f"{prefix}{name} expected {json.dumps(a)}, found {json.dumps(b)}")
+    return "; ".join(told)

@@ -1,0 +1,95 @@
+"""The runs that are asked for and not finished, made side by side."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from study import datasets
+from study.artifacts import Artifacts
+from study.catalogue import Entry
+from study.errors import StudyError, one_line
+
+
+def make(
+    entries: Sequence[Entry], seeds: Sequence[int], artifacts: Artifacts, named: Path | None, workers: int, fresh: bool
+) -> int:
+    """Train each entry with each seed, unless that run is finished and neither recipe nor network has changed.
+
+    Args:
+        named: the folder with the data sets' files that the user named, if any.
+        workers: runs at a time.
+        fresh: train also what is finished or begun.
+
+    Returns:
+        The exit code: 1 if a run failed.
+
+    Raises:
+        StudyError: the images are not to be had, or a network does not take them.
+    """
+    from train import engine
+    from train.fitting import is_finished
+    from train.progress import Display
+
+    data = datasets.prepare((entry.dataset for entry in entries), artifacts.data, named)
+    tasks = []
+    for entry in entries:
+        for seed in seeds:
+            task = engine.Task(entry, artifacts.run(entry.name, seed), data, fresh)
+            if not fresh and is_finished(task.files, task.entry):
+                print(f"{task.label}: finished, recipe and network have not changed: nothing to do")
+            else:
+                tasks.append(task)
+    if not tasks:
+        return 0
+
+    costs = {entry.name: cost(entry) for entry in {task.entry.name: task.entry for task in tasks}.values()}
+    tasks.sort(key=lambda task: -costs[task.entry.name])  # longest first: no core is left idle at the end
+    failed: list[engine.Event] = []
+    started = time.perf_counter()
+    with Display(tasks) as display:
+
+        def report(event: engine.Event) -> None:
+            display.show(event)
+            if event.kind == "failed":
+                failed.append(event)
+
+        engine.run(tasks, min(workers, len(tasks)), report)
+    minutes = (time.perf_counter() - started) / 60
+    print(f"{len(tasks) - len(failed)} of {len(tasks)} runs trained in {minutes:.1f} minutes under {artifacts.root}")
+    for event in failed:
+        print(f"FAILED: {event.task.label}: {event.content}")
+    return 1 if failed else 0
+
+
+def cost(entry: Entry) -> float:
+    """Work of a run relative to others: floating-point operations of a training step, images and epochs multiplied.
+
+    The step, with two images, also shows whether the network can be trained on the data set at all.
+
+    Raises:
+        StudyError: it cannot.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from study.networks import build
+
+    dataset = datasets.find(entry.dataset)
+    network = build(entry)
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter:
+            logits = network(torch.zeros(2, *dataset.shape))
+            if logits.shape == (2, len(dataset.classes)):
+                logits.sum().backward()
+    except Exception as error:  # whatever a user's network has against them
+        raise StudyError(
+            f"{entry.name}: {entry.network} cannot be trained on the images of {dataset.title}, float32 "
+            f"{['N', *dataset.shape]} ({type(error).__name__}: {one_line(error)})"
+        ) from None
+    if logits.shape != (2, len(dataset.classes)):
+        raise StudyError(
+            f"{entry.name}: expected logits [N, {len(dataset.classes)}] of {entry.network}, found {list(logits.shape)} "
+            "for 2 images"
+        )
+    return float(counter.get_total_flops() * entry.recipe.epochs * dataset.train_images)
