@@ -64,8 +64,8 @@ def prepare(data: Path, named: Path | None = None) -> Path:
 
     Args:
         data: the cache, normally `Artifacts.data`; the files lie in `data`/cifar-10-batches-py.
-        named: the folder that the user named, with the archive in it; without it the environment variable STUDY_DATA
-            may name one.
+        named: the folder that the user named, with the archive in it, or the archive's folder; without it the
+            environment variable STUDY_DATA may name one.
 
     Returns:
         `data`.
@@ -74,6 +74,11 @@ def prepare(data: Path, named: Path | None = None) -> Path:
         StudyError: the archive is not to be had, or the cache cannot be written; says what to do.
     """
     if all(_is_right(data / FOLDER / name) for name in FILES):
+        return data
+    variable = os.environ.get(VARIABLE)
+    named = named or (Path(variable) if variable else None)
+    if named and all(_is_right(named / FOLDER / name) for name in FILES):
+        _store(data / FOLDER, {name: (named / FOLDER / name).read_bytes() for name in FILES})
         return data
     reasons = []
     for title, read in _sources(data, named):
@@ -104,11 +109,8 @@ def _is_right(path: Path) -> bool:
 
 def _sources(data: Path, named: Path | None) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Where to ask for the archive, in this order; nothing is opened yet."""
-    variable = os.environ.get(VARIABLE)
     if named is not None:
         yield f"the folder named, {named}", lambda: _read(named)
-    elif variable:
-        yield f"the folder named, {VARIABLE}={variable}", lambda: _read(Path(variable))
     if (data / ARCHIVE).is_file():
         yield f"the cache, {data}", lambda: _read(data)
     yield f"the address {urlsplit(URL).netloc}", _fetch

@@ -42,6 +42,45 @@ def test_gap_is_small_and_has_no_fully_connected_layer() -> None:
     assert not [m for m in network.modules() if isinstance(m, torch.nn.Linear)]
 
 
+RECIPES = {  # optimiser, rate, batch, epochs, validation, patience; the figure in circulation and its images
+    "convnet-7x7": ("nadam", 1e-3, 32, 10, 5000, 0, 90.19, "test"),
+    "cnn5": ("sgd", 1e-3, 64, 150, 6000, 10, 90.7, "validation"),
+    "cnn5-batch128": ("sgd", 1e-3, 128, 150, 6000, 10, 90.8, "validation"),
+    "mini-vgg": ("sgd", 1e-3, 64, 150, 6000, 10, 92.2, "validation"),
+    "mini-vgg-batch128": ("sgd", 1e-3, 128, 150, 6000, 10, 92.1, "validation"),
+    "lenet5-plain": ("adam", 1e-4, 100, 60, 0, 0, 89.27, "test"),
+    "lenet5-weight-decay": ("adam", 1e-4, 100, 60, 0, 0, 89.30, "test"),
+    "lenet5-dropout": ("adam", 1e-4, 100, 60, 0, 0, 88.55, "test"),
+    "lenet5-batchnorm": ("adam", 1e-4, 100, 60, 0, 0, 90.16, "test"),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_published_recipe_is_as_it_was_published(name: str) -> None:
+    entry = catalogue.entry(name)
+    r, figure = entry.recipe, entry.published
+    assert figure is not None
+    found = (r.optimiser, r.learning_rate, r.batch_size, r.epochs, r.validation, r.patience)
+    assert (*found, figure.accuracy, figure.images) == RECIPES[name]
+    assert (r.schedule, r.flip, r.shift, r.rotation, r.erasing, r.bfloat16) == ("constant", False, 0, 0, 0, False)
+    assert entry.origin == "published"
+
+
+def test_every_published_network_has_a_modern_recipe_beside_it_that_is_another() -> None:
+    published = [entry for entry in catalogue.ENTRIES if entry.origin == "published"]
+    modern = {entry.network: entry for entry in catalogue.ENTRIES if entry.origin == "modern"}
+    assert len(published) == len(RECIPES) + 2  # without a figure: lenet5-1998 and cnn5-drawn
+    for entry in published:
+        assert modern[entry.network].recipe != entry.recipe
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
 def test_a_wrong_name_lists_the_right_ones() -> None:
     with pytest.raises(StudyError, match=r"no model is called 'basline'.*baseline, l2-1e-4.*gap"):
         catalogue.select(["basline"])

@@ -184,6 +184,16 @@ def test_the_archive_may_be_in_the_folder_named_or_in_the_cache(
         assert capsys.readouterr().err.endswith(f": checked, 7 files written to {data / FOLDER}\n")
 
 
+def test_the_folder_named_may_have_it_unpacked(small: Small, tmp_path: Path) -> None:
+    cache = prepare(tmp_path / "first", small.named)
+    prepare(tmp_path / "data", cache)
+    pixels, _ = images.load(tmp_path / "data", True, "cifar10")
+    assert len(pixels) == A_BATCH * len(cifar10.TRAIN)
+    (cache / FOLDER / "test_batch").write_bytes(b"another")
+    with pytest.raises(StudyError, match=f"the folder named, {cache}: {ARCHIVE} cannot be read there"):
+        prepare(tmp_path / "others", cache)
+
+
 def test_it_is_fetched_from_the_public_address_where_nothing_else_has_it(
     small: Small, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
