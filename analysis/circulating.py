@@ -1,4 +1,4 @@
-"""Counts of parameters in circulation that no network has, and how they came about.
+"""Counts of parameters in circulation that are not those of the networks they are given for, and how they came about.
 
 Each is derived here from the layers that its authors counted, beside the true count of the same layers.
 """

@@ -1,10 +1,11 @@
 """The whole catalogue as far as it has been trained: what `python -m analysis results` tells of.
 
 Each run is read and checked as for a report, but need not have been exported or measured, and entries are for
-different data sets: nothing here compares two of them.
+different data sets: nothing here compares two of them. Of an entry those runs count that were trained on its data
+set, by its recipe, for as many epochs as any of them; the others are told of and left out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from typing import Any
 import numpy as np
 
 from analysis.measurements import Measurements, machine, read_measurements
-from analysis.records import Study, Training, departures, found_by, read_search, read_training
+from analysis.records import Training, departures, read_search, read_training
+from analysis.search_tables import Search
 from analysis.weights.layers import Layer, read
 from study import catalogue
-from study.artifacts import Artifacts, current_export
-from study.catalogue import DEFAULT_SEEDS, DEFAULT_STUDY, Entry
+from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, current_export, sha256
+from study.catalogue import Entry
+from study.datasets import find
 from study.errors import StudyError
 from study.recipe import Recipe, recorded
 
-OTHERS = "others"
-"""Where entries are put that are in no study."""
+KINDS = {"own": "this project's", "published": "published", "modern": "modern"}
+"""Whose a recipe is, in words, by the origin of its entry."""
 
 
 @dataclass(frozen=True)
@@ -35,40 +38,42 @@ class Export:
 
 @dataclass(frozen=True)
 class Standing:
-    """An entry of the catalogue with its finished runs, by seed, and the exports of those that have one."""
+    """An entry of the catalogue with those of its finished runs that count, by seed, and what exports these have."""
 
     entry: Entry
     study: str
     runs: tuple[Training, ...]
     exports: tuple[Export, ...]
-    found: Recipe | None = None
-    """By a search of this entry's hyper-parameters, which then trains it."""
-
-    @property
-    def wanted(self) -> Recipe:
-        """The recipe that the runs ought to be of: what a search has found, if one run is, or the catalogue's."""
-        if self.found and self.found in [_recipe(run) for run in self.runs]:
-            return self.found
-        return self.entry.recipe
+    wanted: Recipe
+    """Which the runs are of, but perhaps for fewer epochs: what a search has found, if a run is, or the catalogue's."""
+    searched: bool
+    left_out: tuple[str, ...]
+    """The runs that do not count, and why."""
 
     @property
     def kind(self) -> str:
-        """Whose the recipe is: `searched`, `modern` and `the study's` are this project's own."""
-        if self.wanted == self.found:
-            return "searched"
-        if self.entry.modern:
-            return "modern"
-        return "the study's" if _own(self.entry) else "published"
+        """Whose the recipe is."""
+        return "searched" if self.searched else KINDS[self.entry.origin]
+
+    @property
+    def epochs(self) -> int:
+        """Of the recipe that the runs were trained by, which is the same of all."""
+        return recorded(self.runs[0].record["recipe"]).epochs
 
     @property
     def budget(self) -> str:
-        """What the runs are short of, in epochs and in number, of the catalogue's recipe and seeds; else empty."""
-        wanted = self.wanted.epochs
-        fewest = min(_recipe(run).epochs for run in self.runs)
-        short = [f"{fewest} of {wanted} epochs"] if fewest < wanted else []
-        if len(self.runs) < len(DEFAULT_SEEDS):
-            short.append(f"{len(self.runs)} run{'' if len(self.runs) == 1 else 's'}")
-        return ", ".join(short)
+        """ "5 of 150 epochs" where that is less than the recipe has, else empty."""
+        return f"{self.epochs} of {self.wanted.epochs} epochs" if self.epochs < self.wanted.epochs else ""
+
+    @property
+    def trained_on(self) -> int:
+        """Images, without those that are kept for validation."""
+        return find(self.entry.dataset).train_images - self.wanted.validation
+
+    @property
+    def machines(self) -> list[str]:
+        """That the runs were trained on."""
+        return list(dict.fromkeys(machine(run.record["environment"]) for run in self.runs))
 
     def test_errors(self) -> list[float]:
         return [run.record["test_error"] for run in self.runs]
@@ -78,18 +83,16 @@ class Standing:
         errors = (run.record.get("validation_error") for run in self.runs)
         return [error for error in errors if error is not None]
 
+    def epoch_seconds(self) -> list[float]:
+        """Of every epoch of every run, with its validation."""
+        return [seconds for run in self.runs for row in run.history if (seconds := row["seconds"]) is not None]
+
     def remarks(self) -> Iterator[str]:
-        """Where the runs are not what the catalogue says, or not all alike; their number of epochs is in `budget`."""
-        whose = "search" if self.wanted == self.found else "catalogue"
-        for run in self.runs:
-            wanted = replace(self.wanted, epochs=min(self.wanted.epochs, _recipe(run).epochs))
-            if changed := departures(run.record["recipe"], wanted):
-                yield f"seed {run.seed} was not trained by the {whose}'s recipe: {', '.join(changed)}"
+        """Which runs are left out, and where those that count are not all alike."""
+        yield from self.left_out
         for what, of in (
-            ("recipes", _recipe),
             ("network sources", lambda run: run.record["network_sha256"]),
             ("numbers of parameters", lambda run: run.record["parameters"]),
-            ("data sets", lambda run: run.record["dataset"]),
             ("machines", lambda run: machine(run.record["environment"])),
             ("versions", lambda run: run.record["environment"]["packages"]),
             ("numbers of threads", lambda run: run.record["environment"].get("threads")),
@@ -105,14 +108,29 @@ class Standing:
 
 @dataclass(frozen=True)
 class Field:
-    """All entries that have runs, by study in the order of the catalogue, and the names of those that have none."""
+    """All entries that have runs that count, by study in the order of the catalogue."""
 
+    root: Path
+    """Of the artifacts."""
     standings: tuple[Standing, ...]
-    not_run: tuple[str, ...]
+    not_run: Mapping[str, tuple[str, ...]]
+    """The other entries, and what runs of theirs are left out."""
     measured: Measurements
     benches: tuple[Path, ...]
-    searches: tuple[dict[str, Any], ...]
+    searches: tuple[Search, ...]
     notes: tuple[str, ...]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(standing.entry.name for standing in self.standings)
+
+    @property
+    def machines(self) -> dict[str, int]:
+        """Every machine that something was made on, numbered from 1."""
+        trained = [name for standing in self.standings for name in standing.machines]
+        exported = [export.record["environment"] for standing in self.standings for export in standing.exports]
+        others = map(machine, (*exported, *self.measured.environments))
+        return {name: n for n, name in enumerate(dict.fromkeys([*trained, *others]), 1)}
 
     def studies(self) -> dict[str, list[Standing]]:
         """The standings of each study."""
@@ -121,60 +139,95 @@ class Field:
             found.setdefault(standing.study, []).append(standing)
         return found
 
-    def measured_study(self) -> Study:
-        """All entries as one study of which only the measurements are known, for the tables of latency."""
-        return Study("", tuple(standing.entry.name for standing in self.standings), (), self.measured, (), "")
-
-    def standing(self, model: str) -> Standing | None:
-        """That of an entry, if it has runs."""
-        return next((standing for standing in self.standings if standing.entry.name == model), None)
-
 
 def read_field(artifacts: Artifacts, benches: Sequence[Path]) -> Field:
     """Read and check every run of the catalogue, its export if there is one, and these files of measurements.
 
     Raises:
-        StudyError: a file is damaged, runs of one entry were tested on different images, or there is no run at all.
+        StudyError: a file is damaged, runs on one data set were tested on different images, or no run counts.
     """
     paths = [artifacts.search(entry.name) for entry in catalogue.ENTRIES]
-    searches = tuple(read_search(path) for path in paths if path.is_file())
-    found = found_by(searches)
-    standings, not_run, unexported = [], [], []
+    searches = {search["model"]: search for search in (read_search(path) for path in paths if path.is_file())}
+    standings, unexported, notes = [], [], []
+    not_run: dict[str, tuple[str, ...]] = {}
+    tested: dict[str, tuple[RunFiles, Training]] = {}
     for entry, study in _by_study():
-        files = artifacts.runs(entry.name)
-        if not files:
-            not_run.append(entry.name)
+        files = {one.seed: one for one in artifacts.runs(entry.name)}
+        standing = _standing(entry, study, [read_training(one) for one in files.values()], searches.get(entry.name))
+        if not standing.runs:
+            not_run[entry.name] = standing.left_out
             continue
-        runs = tuple(read_training(one) for one in files)
-        for one, run in zip(files, runs, strict=True):
-            try:
-                _recipe(run)
-            except ValueError as error:
-                raise StudyError(f"{one.record}: recipe: {error}; run `python -m train {entry.name} --fresh`") from None
-            if not np.array_equal(run.labels, runs[0].labels):
+        exports = []
+        for run in standing.runs:
+            one = files[run.seed]
+            first = tested.setdefault(entry.dataset, (one, run))
+            if not np.array_equal(run.labels, first[1].labels):
                 raise StudyError(
-                    f"{one.predictions}: expected the labels of {files[0].predictions}, found others, so the runs were "
+                    f"{one.predictions}: expected the labels of {first[0].predictions}, found others, so the runs were "
                     f"not tested on the same images; run `python -m train {entry.name} --fresh`"
                 )
-        exports = []
-        for one in files:
+            if not one.export.is_file():
+                unexported.append(entry.name)
+                continue
             try:
                 exports.append(Export(one.seed, current_export(one), read(one.onnx).layers))
-            except StudyError:
-                unexported.append(entry.name)
-        standings.append(Standing(entry, study, runs, tuple(exports), found.get(entry.name)))
+            except StudyError as error:
+                notes.append(f"{entry.name}, seed {one.seed} is without size, latency and sparsity: {error}")
+        standings.append(replace(standing, exports=tuple(exports)))
     if not standings:
         raise StudyError(f"{artifacts.root}/models holds no finished run of the catalogue; run `python -m train`")
-
-    onnx_files = {s.entry.name: {export.record["onnx_sha256"] for export in s.exports} for s in standings}
-    measured = read_measurements(benches, onnx_files, all_alike=False) if benches else Measurements()
-    notes = []
     if unexported:
         names = " ".join(dict.fromkeys(unexported))
-        notes.append(
-            f"not exported, or stale, and so without size, latency and sparsity: run `python -m export {names}`"
-        )
-    return Field(tuple(standings), tuple(not_run), measured, tuple(benches), searches, (*notes, *measured.notes))
+        notes.append(f"not exported, and so without size, latency and sparsity: run `python -m export {names}`")
+
+    onnx_files = {s.entry.name: {export.record["onnx_sha256"] for export in s.exports} for s in standings}
+    benches = tuple({sha256(path): path for path in reversed(benches)}.values())[::-1]
+    again = f"run `{measure([name for name, sums in onnx_files.items() if sums], artifacts.root)}` to measure"
+    measured = read_measurements(benches, onnx_files, all_alike=False, remedy=again) if benches else Measurements()
+    found = tuple(searches.values())
+    return Field(artifacts.root, tuple(standings), not_run, measured, tuple(benches), found, (*notes, *measured.notes))
+
+
+def measure(models: Sequence[str], root: Path) -> str:
+    """The command that measures `models` into a file which is not there yet, but which the page will find."""
+    n = 1
+    while (path := root / f"bench-field-{n}.json").exists():
+        n += 1
+    place = "" if root == DEFAULT_ROOT else f" --artifacts {root}"
+    return f"pytest bench --models {','.join(models)}{place} --benchmark-json={path}"
+
+
+def _standing(entry: Entry, study: str, runs: Sequence[Training], search: Search | None) -> Standing:
+    """Those of `runs` that count, and why the others do not. Exports are yet to come."""
+    wanted, searched = entry.recipe, False
+    if search is not None and search["best"]:
+        found = recorded(search["best"]["recipe"])
+        of_it = [run for run in runs if run.record["network_sha256"] == search["network_sha256"]]
+        if any(not _changed(run, found) for run in of_it):
+            wanted, searched = found, True
+    left_out, trained = [], {}
+    for run in runs:
+        data, epochs = run.record["dataset"]["name"], run.record["recipe"]["epochs"]
+        if changed := _changed(run, wanted):
+            left_out.append(f"left out: seed {run.seed}, trained by another recipe ({', '.join(changed)})")
+        elif data != find(entry.dataset).title:
+            left_out.append(f"left out: seed {run.seed}, trained on {data}")
+        else:
+            trained[run.seed] = epochs
+    most = max(trained.values(), default=0)
+    left_out += [
+        f"left out: seed {seed}, trained for {epochs} epochs, others for {most}"
+        for seed, epochs in trained.items()
+        if epochs < most
+    ]
+    counted = tuple(run for run in runs if trained.get(run.seed) == most)
+    return Standing(entry, study, counted, (), wanted, searched, tuple(left_out))
+
+
+def _changed(run: Training, wanted: Recipe) -> list[str]:
+    """In what the run's recipe is not `wanted`, but for having fewer epochs."""
+    epochs = run.record["recipe"]["epochs"]
+    return departures(run.record["recipe"], replace(wanted, epochs=max(1, min(wanted.epochs, epochs))))
 
 
 def _by_study() -> Iterator[tuple[Entry, str]]:
@@ -183,16 +236,4 @@ def _by_study() -> Iterator[tuple[Entry, str]]:
     for study, names in catalogue.STUDIES.items():
         for name in names:
             first.setdefault(name, study)
-    order = {study: i for i, study in enumerate([*catalogue.STUDIES, OTHERS])}
-    placed = [(entry, first.get(entry.name, OTHERS)) for entry in catalogue.ENTRIES]
-    return iter(sorted(placed, key=lambda pair: order[pair[1]]))
-
-
-def _own(entry: Entry) -> bool:
-    """Whether the recipe is that of the default study."""
-    names = catalogue.STUDIES[DEFAULT_STUDY]
-    return entry.recipe in [one.recipe for one in catalogue.ENTRIES if one.name in names]
-
-
-def _recipe(run: Training) -> Recipe:
-    return recorded(run.record["recipe"])
+    return ((catalogue.entry(name), study) for name, study in first.items())

@@ -1,13 +1,17 @@
 """The results page put together: sections of tables, pictures and sentences, as Markdown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from analysis import circulating, field_text, search_tables
+from analysis import circulating, field_text, search_tables, sentences
 from analysis.field import Field
-from analysis.text import markdown
+from analysis.measurements import machine
+from analysis.text import TIMES, markdown
 from study.catalogue import DEFAULT_STUDY, FASHION_MNIST
+
+LEFT = ("model", "recipe", "budget", f"layers (out {TIMES} in)", "hyper-parameter", "best", "searched")
+"""Columns that are aligned as text."""
 
 
 def page(field: Field, frames: dict[str, pd.DataFrame], folder: str) -> str:
@@ -20,7 +24,7 @@ def _sections(field: Field, frames: dict[str, pd.DataFrame], folder: str) -> Ite
     networks = {standing.entry.name: standing.entry.network for standing in field.standings}
     yield "# Results"
     yield (
-        "Made by `python -m analysis results` from run.json and export.json of every run of the catalogue"
+        "Made by `python -m analysis results` from what every run of the catalogue has left"
         + (f", and from {', '.join(path.name for path in field.benches)}" if field.benches else "")
         + f". The numbers, at full precision, are the CSV files in [{folder}/]({folder}/)."
     )
@@ -52,13 +56,23 @@ def _sections(field: Field, frames: dict[str, pd.DataFrame], folder: str) -> Ite
         yield "No two entries that differ in their batch size alone have runs."
     else:
         yield _table(field_text.batches(batches), field_text.batch_remarks(batches))
+        yield field_text.times()
+        if batches["seconds_published"].notna().any():
+            yield "Published seconds are on the publication's machine."
 
     yield "## Search of hyper-parameters"
     if field.searches:
         runs = [run for standing in field.standings for run in standing.runs]
-        yield _table(search_tables.summary(field.searches, runs), search_tables.sentences(field.searches, runs))
+        yield _list(search_tables.sentences(field.searches, runs))
+        for search in field.searches:
+            if search["best"]:
+                yield f"The best trial of {search['model']}:"
+                yield _table(search_tables.best(search), [])
+        yield _list(map(field_text.importance, field.searches))
+        yield f"![What mattered in the search]({folder}/importance.png)"
+        yield f"![Trials of the search]({folder}/search.png)"
     else:
-        yield "No search has been made."
+        yield "No search has been finished (no search.json)."
 
     yield "## Fully-connected layers"
     if frames["sparsity"].empty:
@@ -67,26 +81,47 @@ def _sections(field: Field, frames: dict[str, pd.DataFrame], folder: str) -> Ite
         yield _table(field_text.sparsity(frames["sparsity"]), [])
         yield (
             "Hoyer is 0 where all weights are of one magnitude and 1 where one alone is not zero. Near zero is the "
-            "share of weights of at most 1 % of their layer's root mean square. Read from the ONNX files; "
-            "means of the runs."
+            "share of weights of at most 1 % of their layer's root mean square; both shares are over the weights of "
+            "all these layers. Read from the ONNX files; means of the runs."
         )
 
     yield "## Parameter counts in circulation"
     parameters = {s.entry.network: s.runs[0].record["parameters"] for s in field.standings}
-    yield "These are found in print, and no network has them:"
+    yield "Counts in circulation that are not those of the networks they are given for:"
     yield _list(circulating.sentences(parameters))
 
     yield "## Not run"
     yield ", ".join(field.not_run) + "." if field.not_run else "Every entry of the catalogue has runs."
+    if any(field.not_run.values()):
+        yield _list(f"{model}: {reason}." for model, reasons in field.not_run.items() for reason in reasons)
 
     yield "## Made with"
-    yield _list(field_text.made_with(field))
+    yield _list(_made_with(field))
 
 
-def _table(frame: pd.DataFrame, sentences: "Iterator[str] | Sequence[str]") -> str:
-    remarks = list(sentences)
-    return markdown(frame, [_list(remarks)] if remarks else []).strip()
+def _made_with(field: Field) -> Iterator[str]:
+    """The machines by number, and the versions and commits of each stage on each of them."""
+    for name, n in field.machines.items():
+        yield f"Machine {n}: {name}."
+    stages = {
+        "Trained": [run.record["environment"] for standing in field.standings for run in standing.runs],
+        "Exported": [export.record["environment"] for standing in field.standings for export in standing.exports],
+        "Measured": list(field.measured.environments),
+    }
+    for stage, environments in stages.items():
+        commits: dict[str, dict[str, None]] = {}
+        for environment in environments:
+            n = field.machines[machine(environment)]
+            of, commit = sentences.versions(environment), sentences.commit(environment)
+            commits.setdefault(f"{stage} on machine {n}{of}", {})[commit] = None
+        for where, found in commits.items():
+            yield f"{where}; {', '.join(found)}."
 
 
-def _list(sentences: "Iterator[str] | Sequence[str]") -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences)
+def _table(frame: pd.DataFrame, told: Iterable[str]) -> str:
+    remarks = list(told)
+    return markdown(frame, [_list(remarks)] if remarks else [], LEFT).strip()
+
+
+def _list(told: Iterable[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in told)

@@ -1,5 +1,6 @@
-"""Accuracy of every entry beside what was published for it: the picture of the results page."""
+"""The pictures of the results page: accuracy of every entry beside what was published for it, and what all share."""
 
+import io
 from typing import Any
 
 import pandas as pd
@@ -7,23 +8,39 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
-from analysis.plots import COLOURS, legend_above
+from analysis.plots import COLOURS, LABEL_BOX, legend_above
 
 LOOKS: dict[str, dict[str, Any]] = {
     "test": {"marker": "o", "color": COLOURS[0], "markerfacecolor": COLOURS[0]},
-    "validation": {"marker": "o", "color": COLOURS[0], "markerfacecolor": "white"},
+    "validation": {"marker": "s", "color": COLOURS[2], "markerfacecolor": "white"},
     "published test": {"marker": "D", "color": COLOURS[3], "markerfacecolor": COLOURS[3]},
     "published validation": {"marker": "D", "color": COLOURS[3], "markerfacecolor": "white"},
 }
+RUNS: dict[str, dict[str, Any]] = {
+    "test": {"marker": "|", "markersize": 6, "markeredgewidth": 1.0},
+    "validation": {"marker": "x", "markersize": 3.5, "markeredgewidth": 0.9},
+}
 LABELS = {
     "test": "ours, test: mean, and runs",
-    "validation": "ours, validation",
+    "validation": "ours, validation: mean, and runs",
     "published test": "published, test",
     "published validation": "published, validation",
 }
 OFFSETS = {"test": -0.13, "validation": 0.2, "published test": 0.13, "published validation": 0.2}
 """Of a row's middle, in rows; those on the same kind of images are neighbours."""
+LOWEST = 85.0
+"""Percent: where an axis begins at the latest that has accuracies above it; what is lower stands at its edge."""
+DPI, PALETTE = 133, 64
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a small PNG with a palette, the same each time. Call within `plots.style`."""
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=DPI, metadata={"Software": None})
+    Image.open(full).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return small.getvalue()
 
 
 def accuracy(frame: pd.DataFrame) -> Figure:
@@ -39,28 +56,37 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     limits = {str(name): _limits(rows["accuracy"]) for name, rows in frame.groupby("dataset")}
     for axis, study in zip(axes, studies, strict=True):
         rows = frame[frame["study"] == study]
-        _panel(axis, rows)
+        low = min(limits[name][0] for name in rows["dataset"])
+        axis.set_xlim(low, max(limits[name][1] for name in rows["dataset"]))
+        _panel(axis, rows, low)
         axis.set_title(study, loc="left")
-        axis.set_xlim(
-            min(limits[name][0] for name in rows["dataset"]), max(limits[name][1] for name in rows["dataset"])
-        )
     axes[-1].set_xlabel("accuracy, %")
     shown = [what for what in LOOKS if what in set(frame["what"])]
     legend_above(figure, [Line2D([], [], linestyle="", label=LABELS[what], **_face(what)) for what in shown])
     return figure
 
 
-def _panel(axis: Axes, rows: pd.DataFrame) -> None:
+def _panel(axis: Axes, rows: pd.DataFrame, low: float) -> None:
     models = list(dict.fromkeys(rows["model"]))
     labels = []
     for y, model in enumerate(models):
         own = rows[rows["model"] == model]
-        labels.append(model if own["budget"].isna().all() else f"{model} (smaller budget)")
+        short = own["budget"].dropna()
+        labels.append(model if short.empty else f"{model} ({short.iloc[0]})")
+        beyond = []
         for what, values in own.groupby("what")["accuracy"]:
-            at = y + OFFSETS[str(what)]
+            at, looks = y + OFFSETS[str(what)], _face(str(what))
+            inside = values[values >= low]
             if len(values) > 1:
-                axis.plot(values, [at] * len(values), "|", color="black", markersize=6, zorder=3)
-            axis.plot(values.mean(), at, linestyle="", zorder=4, **_face(str(what)))
+                axis.plot(inside, [at] * len(inside), linestyle="", color=looks["color"], zorder=3, **RUNS[str(what)])
+            if values.mean() >= low:
+                axis.plot(values.mean(), at, linestyle="", zorder=4, **looks)
+            else:
+                axis.plot(low, at, linestyle="", zorder=4, clip_on=False, **{**looks, "marker": "<"})
+                beyond.append(f"{what} {values.mean():.1f}")
+        if beyond:
+            place: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+            axis.annotate(", ".join(beyond), (low, y), bbox=LABEL_BOX, zorder=2, **place)
     axis.set(ylim=(len(models) - 0.5, -0.5), yticks=range(len(models)), yticklabels=labels)
     axis.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
     axis.grid(True, axis="x")
@@ -69,8 +95,10 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
 
 
 def _limits(values: "pd.Series[float]") -> tuple[float, float]:
-    room = max(0.05 * (values.max() - values.min()), 0.2)
-    return values.min() - room, values.max() + room
+    """Of an axis: from below the lowest value, but not from below `LOWEST`, if there are higher ones."""
+    low = max(values.min(), LOWEST) if values.max() > LOWEST else values.min()
+    room = max(0.05 * (values.max() - low), 0.2)
+    return low - room, values.max() + room
 
 
 def _face(what: str) -> dict[str, Any]:

@@ -9,30 +9,31 @@ import numpy as np
 import pandas as pd
 
 from analysis import latency_tables
-from analysis.facts import OF_RMS, facts
+from analysis.facts import facts
 from analysis.field import Field, Standing
 from analysis.headlines import at_batch_1
 from analysis.judgement import judge
 from analysis.latency_tables import frame
 from analysis.measures import evaluate, parse
 from analysis.tables import latency_columns
-from study import catalogue
 from study.recipe import Recipe
 
 RESULTS = (
-    "study model dataset recipe budget runs published published_images test_accuracy_mean test_accuracy_std "
+    "study model dataset recipe budget runs trained_on published published_images test_accuracy_mean test_accuracy_std "
     "validation_accuracy_mean validation_accuracy_std difference epochs_lowest epochs_highest epochs_at_most "
-    "kept_lowest kept_highest seconds_median images_per_second_median parameters onnx_bytes torch_batch1_us "
-    "onnxruntime_batch1_us speedup_batch1 speedup_batch1_low speedup_batch1_high speedup_batch1_verdict latency_valid"
+    "kept_lowest kept_highest seconds_per_epoch_median seconds_per_epoch_fastest seconds_per_run machines parameters "
+    "onnx_bytes torch_batch1_us onnxruntime_batch1_us speedup_batch1 speedup_batch1_low speedup_batch1_high "
+    "speedup_batch1_verdict latency_valid latency_machines"
 )
 ACCURACY = "study model dataset budget what seed accuracy"
 BATCHES = (
     "network dataset model batch_size runs budget validation_accuracy_mean validation_accuracy_std test_accuracy_mean "
-    "test_accuracy_std kept_epochs seconds_per_epoch_median seconds_median against test_error_change test_error_noise "
-    "verdict"
+    "test_accuracy_std kept_epochs seconds_per_epoch_median seconds_per_epoch_fastest seconds_per_run "
+    "seconds_published against test_error_change test_error_noise verdict"
 )
 SPARSITY = "study model layer role out_features in_features runs hoyer_mean hoyer_std near_zero_mean exact_zeros_mean"
-NEAR_ZERO = f"near_zero({OF_RMS:g} rms)"
+UNLIKE = "not judged: different budgets"
+"""The verdict on entries whose runs were trained for different numbers of epochs."""
 
 
 def all_tables(field: Field) -> dict[str, pd.DataFrame]:
@@ -44,19 +45,18 @@ def results(field: Field) -> pd.DataFrame:
     """One row an entry that has runs. Accuracies are fractions but for `published`, which is percent.
 
     `difference` is ours less the published figure, in points, on the kind of images that it was published for; empty
-    where ours has no such images. `epochs_at_most` is the recipe's number where it stops early.
+    where ours has no such images. `epochs_at_most` is the recipe's number where it stops early. Machines are numbers.
     """
-    studied = field.measured_study()
-    cases, pairs = latency_tables.latency(studied), latency_tables.comparisons(studied)
-    return frame(RESULTS, (_result(standing, cases, pairs) for standing in field.standings))
+    cases, pairs = latency_tables.latency(field), latency_tables.comparisons(field)
+    return frame(RESULTS, (_result(field, standing, cases, pairs) for standing in field.standings))
 
 
-def _result(standing: Standing, cases: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
+def _result(field: Field, standing: Standing, cases: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
     entry, records = standing.entry, [run.record for run in standing.runs]
     epochs = [record["epochs"] for record in records]
     kept = [record.get("kept_epoch", record["epochs"]) for record in records]
-    patient = any(record["recipe"].get("patience") for record in records)
-    sizes = {export.record["bytes"] for export in standing.exports}
+    patient = standing.wanted.patience > 0
+    measured_on = [case["measured_on"] for case in field.measured.cases if case["model"] == entry.name]
     row = {
         "study": standing.study,
         "model": entry.name,
@@ -64,24 +64,43 @@ def _result(standing: Standing, cases: pd.DataFrame, pairs: pd.DataFrame) -> dic
         "recipe": standing.kind,
         "budget": standing.budget or None,
         "runs": len(records),
+        "trained_on": standing.trained_on,
         **_mean("test_accuracy", accuracies(standing.test_errors())),
         **_mean("validation_accuracy", accuracies(standing.validation_errors())),
         "epochs_lowest": min(epochs),
         "epochs_highest": max(epochs),
-        "epochs_at_most": max(record["recipe"]["epochs"] for record in records) if patient else None,
+        "epochs_at_most": standing.wanted.epochs if patient else None,
         "kept_lowest": min(kept) if patient else None,
         "kept_highest": max(kept) if patient else None,
-        "seconds_median": statistics.median(record["seconds"] for record in records),
-        "images_per_second_median": statistics.median(record["images_per_second"] for record in records),
+        **_times(standing),
+        "machines": _numbers(field, standing.machines),
         "parameters": records[0]["parameters"],
-        "onnx_bytes": max(sizes, default=None),
+        "onnx_bytes": max((export.record["bytes"] for export in standing.exports), default=None),
         **latency_columns(*at_batch_1(entry.name, cases, pairs)),
+        "latency_machines": _numbers(field, measured_on),
     }
     if entry.published:
         row |= {"published": entry.published.accuracy, "published_images": entry.published.images}
         ours = row[f"{entry.published.images}_accuracy_mean"]
         row["difference"] = None if ours is None else 100 * ours - entry.published.accuracy
     return row
+
+
+def _numbers(field: Field, machines: Iterable[str]) -> str | None:
+    """ "1 2", or nothing for none."""
+    return " ".join(str(n) for n in sorted({field.machines[name] for name in machines})) or None
+
+
+def _times(standing: Standing) -> dict[str, float]:
+    """Seconds of an epoch, of all epochs of the runs, and of a run of the median number of them, as long as that."""
+    seconds = standing.epoch_seconds()
+    median = statistics.median(seconds)
+    epochs = statistics.median(run.record["epochs"] for run in standing.runs)
+    return {
+        "seconds_per_epoch_median": median,
+        "seconds_per_epoch_fastest": min(seconds),
+        "seconds_per_run": epochs * median,
+    }
 
 
 def accuracies(errors: Iterable[float]) -> list[float]:
@@ -99,7 +118,8 @@ def _mean(name: str, values: Sequence[float]) -> dict[str, float | None]:
 def accuracy(field: Field) -> pd.DataFrame:
     """What is drawn of accuracies, in percent: a row a run and kind of images, and a row a published figure.
 
-    `what` is test, validation, published test or published validation.
+    `what` is test, validation, published test or published validation; a published figure is not drawn beside a
+    recipe that is not the published one's.
     """
     rows: list[dict[str, Any]] = []
     for standing in field.standings:
@@ -110,7 +130,7 @@ def accuracy(field: Field) -> pd.DataFrame:
             "dataset": entry.dataset,
             "budget": standing.budget or None,
         }
-        if entry.published:
+        if entry.published and entry.origin != "modern":
             what = f"published {entry.published.images}"
             rows.append({**own, "what": what, "accuracy": entry.published.accuracy})
         for run in standing.runs:
@@ -124,32 +144,34 @@ def accuracy(field: Field) -> pd.DataFrame:
 
 
 def batches(field: Field) -> pd.DataFrame:
-    """One row an entry that has runs and differs from another one that has in its batch size alone.
+    """One row an entry of those whose runs differ from another one's in their batch size alone.
 
-    The test error is judged against the first such entry of the catalogue that has runs (analysis/judgement.py).
+    The test error is judged against the first such entry of the catalogue (analysis/judgement.py), unless their runs
+    had different numbers of epochs.
     """
     rows = []
-    for entries in alike_but_for_batch_size():
-        there = [standing for name in entries if (standing := field.standing(name))]
-        if len(there) < 2:
-            continue
-        wrong = [np.stack([run.wrong for run in standing.runs]) for standing in there]
-        for standing, of in zip(there, wrong, strict=True):
-            row = _batch(standing)
-            if standing is not there[0]:
-                row |= {"against": there[0].entry.name, **judge(of, wrong[0])}
-            rows.append(row)
+    for first, *others in alike_but_for_batch_size(field):
+        rows.append(_batch(first))
+        wrong = np.stack([run.wrong for run in first.runs])
+        for standing in others:
+            own = {**_batch(standing), "against": first.entry.name}
+            if standing.epochs == first.epochs:
+                own |= judge(np.stack([run.wrong for run in standing.runs]), wrong)
+            else:
+                own["verdict"] = UNLIKE
+            rows.append(own)
     return frame(BATCHES, rows)
 
 
-def alike_but_for_batch_size() -> Iterator[list[str]]:
-    """Names of entries of one network, data set and recipe but for its batch size, where there are several sizes."""
-    groups: dict[tuple[str, str, Recipe], list[catalogue.Entry]] = {}
-    for entry in catalogue.ENTRIES:
-        groups.setdefault((entry.network, entry.dataset, replace(entry.recipe, batch_size=1)), []).append(entry)
-    for entries in groups.values():
-        if len({entry.recipe.batch_size for entry in entries}) > 1:
-            yield [entry.name for entry in entries]
+def alike_but_for_batch_size(field: Field) -> Iterator[list[Standing]]:
+    """Entries of one network and data set whose runs' recipes differ in the batch size alone, and do differ in it."""
+    groups: dict[tuple[str, str, Recipe], list[Standing]] = {}
+    for standing in field.standings:
+        entry = standing.entry
+        groups.setdefault((entry.network, entry.dataset, replace(standing.wanted, batch_size=1)), []).append(standing)
+    for standings in groups.values():
+        if len({standing.wanted.batch_size for standing in standings}) > 1:
+            yield standings
 
 
 def _batch(standing: Standing) -> dict[str, Any]:
@@ -158,14 +180,14 @@ def _batch(standing: Standing) -> dict[str, Any]:
         "network": standing.entry.network,
         "dataset": standing.entry.dataset,
         "model": standing.entry.name,
-        "batch_size": standing.entry.recipe.batch_size,
+        "batch_size": records[0]["recipe"]["batch_size"],
         "runs": len(records),
         "budget": standing.budget or None,
         **_mean("validation_accuracy", accuracies(standing.validation_errors())),
         **_mean("test_accuracy", accuracies(standing.test_errors())),
         "kept_epochs": " ".join(str(record.get("kept_epoch", record["epochs"])) for record in records),
-        "seconds_per_epoch_median": statistics.median(record["seconds"] / record["epochs"] for record in records),
-        "seconds_median": statistics.median(record["seconds"] for record in records),
+        **_times(standing),
+        "seconds_published": standing.entry.published and standing.entry.published.seconds,
     }
 
 

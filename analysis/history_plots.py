@@ -23,19 +23,20 @@ MEAN = 1.7
 """Width of the line of the mean."""
 
 
-def histories(frame: pd.DataFrame) -> Figure:
+def histories(frame: pd.DataFrame, shared: bool = False) -> Figure:
     """A row a model with a panel of the losses and one of the accuracies: each run thin, the mean of the runs thick.
 
-    The mean reaches as far as all runs go. A ring is the epoch whose weights a run kept that stopped early.
+    The mean reaches as far as all runs go. A ring is the epoch whose weights a run kept that stopped early. With
+    `shared` all panels have the same epochs, and all of accuracies the same scale; losses are of different criteria.
     """
     models = list(dict.fromkeys(frame["model"]))
     figure = Figure(figsize=(7.5, 0.8 + 1.55 * len(models)), layout="constrained")
-    axes = figure.subplots(len(models), len(PANELS), squeeze=False)
+    axes = figure.subplots(len(models), len(PANELS), squeeze=False, sharex=shared)
     validated = bool(frame["validation_loss"].notna().any())
     for row, model in zip(axes, models, strict=True):
         own = frame[frame["model"] == model]
         for axis, (name, label) in zip(row, PANELS.items(), strict=True):
-            _panel(axis, own, name)
+            _panel(axis, own, name, frame if shared and name == "accuracy" else own)
             axis.set_ylabel(label)
             axis.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
             axis.grid(True, axis="y")
@@ -54,13 +55,10 @@ def stopped_early(rows: pd.DataFrame) -> bool:
     return bool(rows.loc[rows["kept"].astype(bool), "epoch"].max() < rows["epoch"].max())
 
 
-def _panel(axis: Axes, own: pd.DataFrame, name: str) -> None:
-    """The lines of one model's runs; the error, 100 - accuracy, stands for the accuracy."""
-    lines = {}
-    for part in PARTS:
-        values = own[f"{part}_{name}"].astype(float)
-        lines[part] = values if name == "loss" else 100 - 100 * values
-    present = pd.concat(list(lines.values())).dropna()
+def _panel(axis: Axes, own: pd.DataFrame, name: str, reaching: pd.DataFrame) -> None:
+    """The lines of one model's runs; the error, 100 - accuracy, stands for the accuracy. All of `reaching` has room."""
+    lines = _values(own, name)
+    present = pd.concat(list(_values(reaching, name).values())).dropna()
     for part, (_, colour, dashes) in PARTS.items():
         rows = own.assign(value=lines[part]).dropna(subset="value")
         runs = rows["seed"].nunique()
@@ -80,6 +78,12 @@ def _panel(axis: Axes, own: pd.DataFrame, name: str) -> None:
     if name == "accuracy":
         axis.invert_yaxis()
         axis.yaxis.set_major_formatter(lambda error, _: f"{100 - error:g}")
+
+
+def _values(frame: pd.DataFrame, name: str) -> dict[str, "pd.Series[float]"]:
+    """What is drawn for each of `PARTS`: losses, or errors in percent."""
+    columns = {part: frame[f"{part}_{name}"].astype(float) for part in PARTS}
+    return columns if name == "loss" else {part: 100 - 100 * values for part, values in columns.items()}
 
 
 def _legend(frame: pd.DataFrame, validated: bool) -> list[Line2D]:

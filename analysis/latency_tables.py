@@ -1,12 +1,12 @@
 """The tables of what was measured as pandas frames, one function a CSV file: raw numbers, full precision, SI units."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
 from analysis import headlines
-from analysis.measurements import Record
+from analysis.measurements import Measurements, Record
 from analysis.records import Study
 
 LATENCY = (
@@ -44,7 +44,16 @@ INTEGERS = (
 """Columns of whole numbers that may be missing."""
 
 
-def latency(study: Study) -> pd.DataFrame:
+class Measured(Protocol):
+    """What there are measurements of, such as a study."""
+
+    @property
+    def models(self) -> tuple[str, ...]: ...
+    @property
+    def measured(self) -> Measurements: ...
+
+
+def latency(study: Measured) -> pd.DataFrame:
     """One row a benchmark case, by model in the study's order. Times are seconds for one call with `batch` images."""
     flat = (
         {
@@ -57,7 +66,7 @@ def latency(study: Study) -> pd.DataFrame:
     return frame(LATENCY, flat)
 
 
-def comparisons(study: Study) -> pd.DataFrame:
+def comparisons(study: Measured) -> pd.DataFrame:
     """One row a comparison; `ratio` is the time of `reference` over that of `runtime`, `noise_floor` a fraction."""
     return frame(COMPARISONS, map(_flat, _by_model(study, study.measured.comparisons)))
 
@@ -129,7 +138,7 @@ def _flat(record: Record) -> Record:
     }
 
 
-def _by_model(study: Study, records: Iterable[Record]) -> list[Record]:
+def _by_model(study: Measured, records: Iterable[Record]) -> list[Record]:
     """Records by model in the study's order, the user's own files last."""
     records = list(records)
     order = {model: i for i, model in enumerate(dict.fromkeys([*study.models, *(r["model"] for r in records)]))}

@@ -38,17 +38,18 @@ class Measurements:
 
 
 def read_measurements(
-    paths: Sequence[Path], onnx_files: Mapping[str, set[str]], all_alike: bool = True
+    paths: Sequence[Path], onnx_files: Mapping[str, set[str]], all_alike: bool = True, remedy: str = ""
 ) -> Measurements:
     """The measurements in these files, of which one alone may be missing.
 
     Only those of the models that `onnx_files` gives the SHA-256 sums for are kept, and those of the user's own files.
-    With `all_alike` a note tells where a model has not been measured as others have.
+    With `all_alike` a note tells where a model has not been measured as others have. `remedy` is what to run for a
+    measurement that is not there, if not what wrote the first file.
 
     Raises:
         StudyError: a file is damaged.
     """
-    remedy = MEASURE.format(paths[0])
+    remedy = remedy or MEASURE.format(paths[0])
     if not any(path.is_file() for path in paths):
         return Measurements(notes=(f"{paths[0]} is missing, so nothing is said about latency; {remedy}",))
     benches = [read_bench(path, MEASURE.format(path)) for path in paths]

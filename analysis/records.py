@@ -190,13 +190,20 @@ def _read_predictions(files: RunFiles, remedy: str) -> NDArray[np.int64]:
 
 
 def read_search(path: Path) -> dict[str, Any]:
-    """A search.json whose best recipe, if there is one, is a recipe.
+    """A search.json of the model whose folder it lies in; its best recipe, if there is one, is a recipe of a trial.
 
     Raises:
         StudyError: it is damaged.
     """
     again = "run `python -m train search` again"
     search = read_json(path, "search/1", again)
+    if search["model"] != path.parent.name:
+        raise StudyError(f"{path}: expected a search of {path.parent.name}, found one of {search['model']}; {again}")
+    numbers = [trial["number"] for trial in search["trials"]]
+    if search["best"] and search["best"]["number"] not in numbers:
+        raise StudyError(
+            f"{path}: expected the best trial among those there are, found {search['best']['number']}; {again}"
+        )
     try:
         recorded(search["best"]["recipe"] if search["best"] else {})
     except ValueError as error:

@@ -9,7 +9,8 @@ The same inputs give the same bytes. Needs no torch.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,10 @@ OUTPUT = Path("docs/results.md")
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis results", description=(__doc__ or "").partition("\n\n")[0], allow_abbrev=False
+        prog="python -m analysis results",
+        description=(__doc__ or "").partition("\n\n")[0],
+        epilog="Models of your own, of a --catalogue, are not on this page: see `python -m analysis --help`.",
+        allow_abbrev=False,
     )
     parser.add_argument("--artifacts", metavar="DIR", type=Path, default=Path("artifacts"), help="default: artifacts")
     parser.add_argument(
@@ -62,35 +66,37 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def write(field: "Field", output: Path) -> Iterator[Path]:
     """Write the page and, into the folder of its name, tables and pictures, yielding each file once it is there."""
-    from analysis import field_plots, field_tables, history_plots, plots, tables
+    from analysis import field_plots, field_tables, history_plots, plots, search_plots, search_tables, tables
     from analysis.field_page import page
     from study.artifacts import write_bytes, write_text
     from study.catalogue import DEFAULT_STUDY
 
     folder = output.with_suffix("")
 
-    def table(name: str, frame: "pd.DataFrame", form: str | None = None) -> "tuple[Path, pd.DataFrame]":
+    def table(name: str, frame: "pd.DataFrame", form: str | None = None) -> Path:
         path = folder / f"{name}.csv"
         write_text(path, frame.to_csv(index=False, lineterminator="\n", float_format=form))
-        return path, tables.read(path)
+        return path
 
-    def picture(name: str, figure: "Figure") -> Iterator[Path]:
-        for suffix, content in plots.rendered(figure).items():
-            write_bytes(folder / f"{name}{suffix}", content)
-            yield folder / f"{name}{suffix}"
+    def drawn(
+        name: str, frame: "pd.DataFrame", draw: "Callable[[pd.DataFrame], Figure]", form: str | None = None
+    ) -> Iterator[Path]:
+        path = table(name, frame, form)
+        yield path
+        with plots.style():
+            write_bytes(path.with_suffix(".png"), field_plots.png(draw(tables.read(path))))
+        yield path.with_suffix(".png")
 
     frames = field_tables.all_tables(field)
     for name, frame in frames.items():
-        yield table(name, frame)[0]
-    with plots.style():
-        path, drawn = table("accuracy", field_tables.accuracy(field))
-        yield path
-        yield from picture("accuracy", field_plots.accuracy(drawn))
-        for study, standings in field.studies().items():
-            if study != DEFAULT_STUDY:  # whose histories are in its report
-                runs = [run for standing in standings for run in standing.runs]
-                path, drawn = table(f"history-{study}", tables.history(runs), form="%.5g")
-                yield path
-                yield from picture(f"history-{study}", history_plots.histories(drawn))
+        yield table(name, frame)
+    yield from drawn("accuracy", field_tables.accuracy(field), field_plots.accuracy)
+    for study, standings in field.studies().items():
+        if study != DEFAULT_STUDY:  # whose histories are in its report
+            history = tables.history(run for standing in standings for run in standing.runs)
+            yield from drawn(f"history-{study}", history, partial(history_plots.histories, shared=True), "%.4g")
+    if field.searches:
+        yield from drawn("search", search_tables.trials(field.searches), search_plots.search)
+        yield from drawn("importance", search_tables.importance(field.searches), search_plots.importance)
     write_text(output, page(field, frames, folder.name))
     yield output

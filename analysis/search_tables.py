@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.latency_tables import frame
-from analysis.records import Run, Training
+from analysis.records import Run, Training, departures
 from analysis.text import MISSING, number
 from study.recipe import recorded
 
@@ -88,11 +88,13 @@ def states(search: Search) -> str:
 
 
 def winners(search: Search, runs: Sequence[Run | Training]) -> list[Run | Training]:
-    """Those of `runs` that were trained by the best trial's recipe."""
+    """Those of `runs` that are of the network that was searched, and were trained by the best trial's recipe."""
     if search["best"] is None:
         return []
     recipe = recorded(search["best"]["recipe"])
-    return [run for run in runs if run.model == search["model"] and recorded(run.record["recipe"]) == recipe]
+    own = [run for run in runs if run.model == search["model"]]
+    own = [run for run in own if run.record["network_sha256"] == search["network_sha256"]]
+    return [run for run in own if not departures(run.record["recipe"], recipe)]
 
 
 def test_accuracy(runs: Sequence[Run | Training]) -> str:
@@ -112,7 +114,7 @@ def sentences(searches: Sequence[Search], runs: Sequence[Run | Training]) -> Ite
             yield f"{made}; none of them is complete."
             continue
         retrained = winners(search, runs)
-        tested = "no run there is has its recipe"
+        tested = "none of the finished runs was trained with it"
         if retrained:
             epochs, count = recorded(search["best"]["recipe"]).epochs, images["training"] + images["validation"]
             tested = (
@@ -125,25 +127,3 @@ def sentences(searches: Sequence[Search], runs: Sequence[Run | Training]) -> Ite
             f"{search['trial_epochs']} epochs on the other {images['training']:,}; {tested}. It is the best of many, "
             "and so better than it would be on other images."
         )
-
-
-def summary(searches: Sequence[Search], runs: Sequence[Run | Training]) -> pd.DataFrame:
-    """One row a search, as text, for the results page."""
-    rows = []
-    for search in searches:
-        shares = (search["importance"] or {"shares": {}})["shares"]
-        first = sorted(shares.items(), key=lambda item: (-item[1], item[0]))[:3]
-        retrained = winners(search, runs)
-        validation = None if search["best"] is None else 1 - search["best"]["validation_error"]
-        rows.append(
-            {
-                "model": search["model"],
-                "trials": str(len(search["trials"])),
-                "of them": states(search),
-                "best validation, %": number(validation, ".2f", 100),
-                "n retrained": str(len(retrained)),
-                "test, %": test_accuracy(retrained),
-                "mattered most": ", ".join(f"{name} {share:.2f}" for name, share in first) or "too few complete trials",
-            }
-        )
-    return pd.DataFrame(rows)

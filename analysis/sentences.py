@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis import headlines
 from analysis.headlines import WITHHELD, at_batch_1
+from analysis.latency_tables import Measured
 from analysis.measurements import machine
 from analysis.records import Study
 from analysis.text import TIMES, interval, number, runtime, threads
@@ -48,7 +49,7 @@ def _pruning_facts(study: Study) -> Iterator[str]:
         )
 
 
-def latency_facts(study: Study, cases: pd.DataFrame, compared: pd.DataFrame) -> Iterator[str]:
+def latency_facts(study: Measured, cases: pd.DataFrame, compared: pd.DataFrame) -> Iterator[str]:
     """How the latencies and speed-ups in the summary were measured."""
     chosen = [at_batch_1(model, cases, compared) for model in study.models]
     medians, pairs = (pd.concat(frames) for frames in zip(*chosen, strict=True))
@@ -107,19 +108,20 @@ def without_zeros(study: Study, sparsity: pd.DataFrame) -> Iterator[str]:
 
 def describe(environments: Iterable[dict[str, Any]]) -> list[str]:
     """Each different machine, set of versions and commit in one phrase."""
+    return list(dict.fromkeys(f"{machine(made)}{versions(made)}; {commit(made)}" for made in environments))
 
-    def phrase(environment: dict[str, Any]) -> str:
-        packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-        dirty = " with uncommitted changes" if environment["dirty"] else ""
-        commit = f"commit {environment['commit'][:12]}{dirty}" if environment["commit"] else "no commit known"
-        turbo = {True: ", turbo on", False: ", turbo off", None: ""}[environment.get("turbo")]
-        governor = f", governor {environment['governor']}" if environment.get("governor") else ""
-        return (
-            f"{machine(environment)}{governor}{turbo}, {environment['system']}, Python {environment['python']}, "
-            f"{packages}; {commit}"
-        )
 
-    return list(dict.fromkeys(phrase(environment) for environment in environments))
+def versions(environment: dict[str, Any]) -> str:
+    """How a machine was set, its system and its packages: ", turbo off, Linux, Python 3.11.0, torch 2.13.0"."""
+    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    turbo = {True: ", turbo on", False: ", turbo off", None: ""}[environment.get("turbo")]
+    governor = f", governor {environment['governor']}" if environment.get("governor") else ""
+    return f"{governor}{turbo}, {environment['system']}, Python {environment['python']}, {packages}"
+
+
+def commit(environment: dict[str, Any]) -> str:
+    dirty = " with uncommitted changes" if environment["dirty"] else ""
+    return f"commit {environment['commit'][:12]}{dirty}" if environment["commit"] else "no commit known"
 
 
 def verdicts(baseline: str, summary: pd.DataFrame) -> Iterator[str]:

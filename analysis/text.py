@@ -11,7 +11,7 @@ MISSING = "\N{EN DASH}"
 RUNTIMES = {"torch": "torch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 """Runtimes as they call themselves."""
 
-TEXT = ("model", "recipe", "budget", "layer", "verdict", "of them", "mattered most")
+TEXT = ("model", "verdict")
 """Columns that are aligned as text."""
 
 LATEX = {
@@ -57,10 +57,10 @@ def threads(n: int) -> str:
     return f"{n} thread{'' if n == 1 else 's'}"
 
 
-def markdown(table: pd.DataFrame, sentences: Sequence[str]) -> str:
-    """A Markdown table with the sentences below it."""
+def markdown(table: pd.DataFrame, sentences: Sequence[str], left: Sequence[str] = TEXT) -> str:
+    """A Markdown table with the sentences below it; the columns `left` are aligned as text, the others as numbers."""
     cells = table.map(lambda text: text.replace("|", "\\|"))
-    align = ["left" if _is_text(column) else "right" for column in table]
+    align = ["left" if column in left else "right" for column in table]
     grid = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
     return "\n\n".join([grid, *sentences]) + "\n"
 
@@ -68,7 +68,7 @@ def markdown(table: pd.DataFrame, sentences: Sequence[str]) -> str:
 def latex(table: pd.DataFrame, sentences: Sequence[str]) -> str:
     r"""A LaTeX `table` with the sentences below it; the document needs booktabs and graphicx."""
     escaped = table.rename(columns=escape).map(escape)
-    align = "".join("l" if _is_text(column) else "r" for column in table)
+    align = "".join("l" if column in TEXT else "r" for column in table)
     tabular = escaped.to_latex(index=False, escape=False, column_format=align).strip()
     notes = "\\\\\n".join(escape(sentence) for sentence in sentences)
     return (
@@ -81,7 +81,3 @@ def latex(table: pd.DataFrame, sentences: Sequence[str]) -> str:
 def escape(text: str) -> str:
     """`text` as LaTeX that sets just these characters."""
     return "".join(LATEX.get(character, character) for character in text)
-
-
-def _is_text(column: Any) -> bool:
-    return column in TEXT

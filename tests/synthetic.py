@@ -84,12 +84,13 @@ def write_run(
     parameters: int = 61_706,
     epochs: int = 3,
     validation: Sequence[float] = (),
+    epoch_seconds: Sequence[float] = (3.0,),
     **changes: Any,
 ) -> None:
     """A finished and exported run, which gets the first images of the test set wrong: `test_error` of IMAGES.
 
-    `validation` are the errors of its epochs on validation images, of which it keeps the best; `changes` go into
-    run.json.
+    `validation` are the errors of its epochs on validation images, of which it keeps the best; `epoch_seconds` are
+    what its epochs take, in turns; `changes` go into run.json.
     """
     epochs = len(validation) or epochs
     kept = 1 + min(range(epochs), key=lambda epoch: validation[epoch]) if validation else epochs
@@ -145,7 +146,8 @@ def write_run(
         files.history,
         HISTORY,
         (
-            {"epoch": n, "lr": 0.05, "train_loss": 1 / n, "train_error": train_error + 0.5 / n, "seconds": 3.0}
+            {"epoch": n, "lr": 0.05, "train_loss": 1 / n, "train_error": train_error + 0.5 / n}
+            | {"seconds": epoch_seconds[(n - 1) % len(epoch_seconds)]}
             | ({"validation_loss": 3 * validation[n - 1], "validation_error": validation[n - 1]} if validation else {})
             for n in range(1, epochs + 1)
         ),

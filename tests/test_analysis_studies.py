@@ -160,6 +160,17 @@ class TestSearch:
         best = {"number": 2, "validation_error": 0.09, "recipe": {"epochs": 0}}
         write_json(artifacts.search("baseline"), search_record("baseline", best=best))
         with pytest.raises(
-            StudyError, match=r"search\.json: the best recipe: epochs: expected a number from 1, found 0"
+            StudyError, match=r"search\.json: the best recipe: epochs: expected a whole number from 1, found 0"
         ):
+            read_study(find(artifacts, ("baseline",)))
+
+    def test_a_search_of_another_model_is_refused(self, artifacts: Artifacts) -> None:
+        write_json(artifacts.search("baseline"), search_record("cnn5"))
+        with pytest.raises(StudyError, match=r"search\.json: expected a search of baseline, found one of cnn5; run "):
+            read_study(find(artifacts, ("baseline",)))
+
+    def test_a_best_trial_that_is_not_there_is_refused(self, artifacts: Artifacts) -> None:
+        best = {**search_record("baseline")["best"], "number": 99}
+        write_json(artifacts.search("baseline"), search_record("baseline", best=best))
+        with pytest.raises(StudyError, match=r"search\.json: expected the best trial among those there are, found 99"):
             read_study(find(artifacts, ("baseline",)))

@@ -78,5 +78,12 @@ class TestHistories:
         told = [text.get_text() for text in histories(artifacts)[1].legends[0].get_texts()]
         assert told == ["training, mean of the runs"]
 
+    def test_rows_that_share_have_the_same_epochs_and_the_same_scale_of_accuracies(self, early: Artifacts) -> None:
+        with style():
+            upper, lower = np.reshape(np.array(history_plots.histories(histories(early)[0], shared=True).axes), (2, 2))
+        assert upper[0].get_xlim() == lower[0].get_xlim() == upper[1].get_xlim() == lower[1].get_xlim()
+        assert upper[1].get_ylim() == lower[1].get_ylim()
+        assert upper[0].get_ylim() != lower[0].get_ylim(), "losses are of different criteria"
+
     def test_kept_is_the_last_epoch_where_nothing_stopped_early(self, artifacts: Artifacts) -> None:
         assert histories(artifacts)[0]["kept"].tolist() == [False, False, True]
