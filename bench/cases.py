@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting, find
 from study.errors import StudyError, one_line
-from study.parity import LARGEST_DIFFERENCE, Parity, compare
+from study.parity import Parity, compare
 
 MODES = ("native", "numpy")
 FOREIGN_DIFFERENCE = 1e-3
@@ -123,8 +123,8 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[st
 
     Raises:
         StudyError: the engine does not run, or they differ, so its latency would be that of something else: for a model
-            of the catalogue by more than 1e-5 or in a class, for a user's by more than a thousandth of its largest
-            output.
+            of the catalogue by more than its entry allows or in a class, for a user's by more than a thousandth of its
+            largest output.
     """
     case, found = engine.case, engine.outputs()
     if expected is None:
@@ -142,7 +142,7 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[st
         sum(one.argmax_mismatches for one in results),
     )
     largest = max(float(np.abs(rows).max(initial=0)) for rows, _ in pairs)
-    limit = LARGEST_DIFFERENCE if case.model.run else FOREIGN_DIFFERENCE * largest
+    limit = case.model.entry.largest_difference if case.model.entry else FOREIGN_DIFFERENCE * largest
     finite = math.isfinite(result.max_abs_difference)  # not where a limit is, which a user's NaN would make NaN
     if not finite or result.max_abs_difference > limit or (case.model.run and result.argmax_mismatches):
         raise StudyError(

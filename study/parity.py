@@ -5,9 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_DIFFERENCE = 1e-5
-"""Of any probability between two engines, for them to count as computing the same."""
-
 
 @dataclass(frozen=True)
 class Parity:
@@ -17,9 +14,9 @@ class Parity:
     max_abs_difference: float
     argmax_mismatches: int
 
-    @property
-    def holds(self) -> bool:
-        return self.max_abs_difference <= LARGEST_DIFFERENCE and self.argmax_mismatches == 0
+    def holds(self, limit: float) -> bool:
+        """Whether no probability differs by more than `limit`, and no class."""
+        return self.max_abs_difference <= limit and self.argmax_mismatches == 0
 
 
 def compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity:

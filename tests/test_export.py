@@ -114,9 +114,9 @@ def test_compare_by_hand() -> None:
     result = compare(expected, found)
     assert (result.images, result.argmax_mismatches) == (3, 1)
     assert result.max_abs_difference == pytest.approx(0.1)
-    assert not result.holds
-    assert compare(expected, expected).holds
-    assert not compare(expected, np.full_like(expected, np.nan)).holds
+    assert not result.holds(1e-5)
+    assert compare(expected, expected).holds(0)
+    assert not compare(expected, np.full_like(expected, np.nan)).holds(1)
 
 
 @pytest.mark.parametrize("amount", [1e-3, float("nan")])

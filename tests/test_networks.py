@@ -24,7 +24,7 @@ from study.networks.mini_vgg import MiniVGG
 from study.networks.tuned import Tuned
 
 # Trainable parameters; multiply-accumulates of one image in millions, of convolutions and matrix products.
-PUBLISHED: dict[type[nn.Module], tuple[int, str]] = {
+EXPECTED: dict[type[nn.Module], tuple[int, str]] = {
     LeNet5: (61_706, "0.417"),
     LeNet5GAP: (14_398, "0.652"),
     ConvNet7x7: (1_413_834, "89.5"),
@@ -40,10 +40,10 @@ PUBLISHED: dict[type[nn.Module], tuple[int, str]] = {
     LeNet5GAPColour: (14_698, "0.887"),
 }
 EXPORTED: dict[str, tuple[nn.Module, onnx.ModelProto]] = {}
-of_every_network = pytest.mark.parametrize("network_type", PUBLISHED, ids=lambda network_type: network_type.__name__)
+of_every_network = pytest.mark.parametrize("network_type", EXPECTED, ids=lambda network_type: network_type.__name__)
 
 of_every_network_not_in_test_export = pytest.mark.parametrize(
-    "network_type", list(PUBLISHED)[2:], ids=lambda network_type: network_type.__name__
+    "network_type", list(EXPECTED)[2:], ids=lambda network_type: network_type.__name__
 )
 
 
@@ -77,8 +77,8 @@ def exported(network_type: type[nn.Module]) -> tuple[nn.Module, onnx.ModelProto]
 
 
 @of_every_network
-def test_its_parameters_are_as_many_as_published(network_type: type[nn.Module]) -> None:
-    assert parameters(network_type()) == PUBLISHED[network_type][0]
+def test_its_parameters_are_as_many_as_expected(network_type: type[nn.Module]) -> None:
+    assert parameters(network_type()) == EXPECTED[network_type][0]
 
 
 @of_every_network
@@ -89,7 +89,7 @@ def test_its_work_is_as_much_as_published(network_type: type[nn.Module]) -> None
     work = counter.get_total_flops() / 2
     if network_type is LeNet5Of1998:  # C3 is computed densely, with zeros for the 36 kernels that the paper leaves out
         work -= 36 * 5 * 5 * 10 * 10
-    published = PUBLISHED[network_type][1]
+    published = EXPECTED[network_type][1]
     assert f"{work / 1e6:.{len(published.partition('.')[2])}f}" == published
 
 
@@ -124,6 +124,19 @@ def test_its_onnx_file_computes_the_same_at_any_batch_size(network_type: type[nn
             expected = network(images).softmax(1).numpy()
         (found,) = session.run(["probabilities"], {"image": images.numpy()})
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_the_distances_of_1998_are_in_the_file_to_a_relative_1e_5() -> None:
+    """Up to what all classes have in common, they are the logarithms of the probabilities."""
+    network, model = exported(LeNet5Of1998)
+    images = torch.rand(200, 1, 28, 28)
+    with torch.no_grad():
+        scores = network(images).double().numpy()
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = np.log(session.run(None, {"image": images.numpy()})[0].astype(np.float64))
+    assert np.isfinite(found).all()
+    difference = (found - found.mean(1, keepdims=True)) - (scores - scores.mean(1, keepdims=True))
+    assert np.abs(difference).max() <= 1e-5 * np.abs(scores).max()
 
 
 @of_every_network_not_in_test_export
