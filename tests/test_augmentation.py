@@ -101,7 +101,7 @@ def test_a_quarter_turn_is_numpys(images: Tensor, monkeypatch: pytest.MonkeyPatc
     turned = square.clone()
     monkeypatch.setattr(torch, "rand", lambda n, generator: torch.ones(n))  # the largest angle
     rotate(turned, 90, generator())
-    expected = np.rot90(square.numpy(), -1, axes=(2, 3))  # clockwise, for y points down
+    expected = np.rot90(square.numpy(), 1, axes=(2, 3))
     assert np.array_equal(turned.numpy(), expected)
 
 
