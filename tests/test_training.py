@@ -263,8 +263,8 @@ def test_images_kept_for_validation_are_not_trained_on(few: Images, tmp_path: Pa
 @pytest.mark.parametrize("after", [1, 4])
 def test_a_patient_run_with_dropout_resumes_to_the_same_bytes(few: Images, tmp_path: Path, after: int) -> None:
     recipe = replace(PATIENT, optimiser="adamw", learning_rate=1e-2, dropout=0.2)
-    entry = Entry("tuned", "study.networks.tuned:Tuned", recipe)
-    whole, halved = Artifacts(tmp_path / "whole").run("tuned", 0), Artifacts(tmp_path / "halved").run("tuned", 0)
+    entry = Entry("mine", "study.networks.lenet5_variants:LeNet5Dropout", recipe)
+    whole, halved = Artifacts(tmp_path / "whole").run("mine", 0), Artifacts(tmp_path / "halved").run("mine", 0)
     expected = fit(entry, whole, few, lambda row: None)
     assert expected["epochs"] > 4
 
