@@ -57,6 +57,18 @@ def processes(*modules: str) -> Any:
     return context
 
 
+def start(context: Any, target: Callable[[Any, Connection], None], work: Any) -> tuple[Connection, Any]:
+    """Start a process that calls `target` with `work` and a connection; the other end of that, and the process.
+
+    Where the process ends, however it does, receiving raises an EOFError.
+    """
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=target, args=(work, sender), daemon=True)
+    process.start()
+    sender.close()  # the child's copy is then the only one, and its end is seen here
+    return receiver, process
+
+
 def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) -> None:
     """Make all runs, handed out in the order of `tasks`, at most `workers` at a time; `report` is called as they go on.
 
@@ -72,10 +84,7 @@ def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) ->
         while waiting or running:
             while waiting and len(running) < workers:
                 task = waiting.popleft()
-                receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=work, args=(task, sender), daemon=True)
-                process.start()
-                sender.close()  # the child's copy is then the only one, and its end is seen here
+                receiver, process = start(context, work, task)
                 running[receiver] = (task, process)
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)

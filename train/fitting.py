@@ -63,11 +63,8 @@ def is_finished(files: RunFiles, entry: Entry) -> bool:
         return False
     try:
         record = read_json(files.record, "run/1", "")
-    except StudyError:
-        return False
-    try:
         recipe = recorded(record["recipe"])
-    except ValueError:
+    except (StudyError, ValueError):
         return False
     same = (entry.network, source_sha256(entry), entry.recipe) == (record["network"], record["network_sha256"], recipe)
     same = same and record["dataset"]["name"] == datasets.find(entry.dataset).title
@@ -193,27 +190,30 @@ def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[Row], N
     history = _resume(files, trainer)
     for row in history:
         report(row)
-    while len(history) < recipe.epochs and not _stops(history, recipe):
-        history.append(_epoch(trainer, images, len(history), files))
-        if recipe.patience and best_epoch(history) == len(history):
-            trainer.best = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-        write_csv(files.history, HISTORY, history)
-        _save(files, trainer, history)
-        report(history[-1])
-    return _finish(files, trainer, images, history)
+    try:
+        while len(history) < recipe.epochs and not _stops(history, recipe):
+            history.append(_epoch(trainer, images, len(history)))
+            if recipe.patience and best_epoch(history) == len(history):
+                trainer.best = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+            write_csv(files.history, HISTORY, history)
+            _save(files, trainer, history)
+            report(history[-1])
+        return _finish(files, trainer, images, history)
+    except DivergedError:
+        files.resume.unlink(missing_ok=True)  # it would diverge again
+        raise
 
 
 def _stops(history: Sequence[Row], recipe: Recipe) -> bool:
     return recipe.patience > 0 and len(history) - best_epoch(history) >= recipe.patience
 
 
-def _epoch(trainer: Trainer, images: Images, epoch: int, files: RunFiles) -> Row:
+def _epoch(trainer: Trainer, images: Images, epoch: int) -> Row:
     """Train for epoch number `epoch`, from 0, and validate; its row of the history."""
     started = time.perf_counter()
     loss, error = trainer.epoch(epoch)
     validation = evaluate(trainer.network, *images.validation) if images.validation else None
     if not math.isfinite(loss + (validation.loss if validation else 0)):
-        files.resume.unlink(missing_ok=True)
         raise DivergedError(f"loss {loss} in epoch {epoch + 1} of {trainer.recipe.epochs}")
     return {
         "epoch": epoch + 1,
@@ -279,7 +279,6 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, history: list[Row
     kept = history[best_epoch(history) - 1] if recipe.patience else history[-1]
     train, test = evaluate(network, *images.train), evaluate(network, *images.test)
     if not math.isfinite(train.loss + test.loss):
-        files.resume.unlink(missing_ok=True)
         raise DivergedError(f"the loss of the trained network is {train.loss} on the training images")
     seconds = sum(row["seconds"] for row in history)
     rate_sum = sum(trainer.rate(step) for step in range(len(history) * trainer.steps))

@@ -9,6 +9,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -20,27 +21,28 @@ from train.engine import Event, Task
 ALL = "all runs, epochs"
 
 
-class Display:
-    """Shows events of all runs together; a context manager."""
+class Bars:
+    """A bar for all that is to be done, and others that come and go below it; a context manager.
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    Args:
+        title: of the first bar, of which `completed` of `total` steps are done.
+        width: of the column of titles, in characters.
+        columns: further ones on the right.
+    """
+
+    def __init__(self, title: str, total: int, width: int, *columns: ProgressColumn, completed: int = 0) -> None:
         self.console = Console()
-        self.epochs = sum(task.entry.recipe.epochs for task in tasks)
-        self.bars: dict[str, TaskID] = {}
-        self.done: dict[str, int] = {}
-        """Epochs that each run has told of."""
-        labels = [task.label for task in tasks]
         self.progress = Progress(
-            TextColumn(f"{{task.description:{max(len(text) for text in (ALL, *labels))}}}"),
+            TextColumn(f"{{task.description:{width}}}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            *columns,
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.total = self.progress.add_task(ALL, total=self.epochs, state="")
+        self.total = self.progress.add_task(title, total=total, completed=completed, state="")
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -50,6 +52,22 @@ class Display:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.progress.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Display(Bars):
+    """Shows events of all runs together."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        epochs = sum(task.entry.recipe.epochs for task in tasks)
+        width = max(len(text) for text in (ALL, *(task.label for task in tasks)))
+        super().__init__(ALL, epochs, width, TimeRemainingColumn())
+        self.bars: dict[str, TaskID] = {}
+        self.done: dict[str, int] = {}
+        """Epochs that each run has told of."""
 
     def show(self, event: Event) -> None:
         """Take in one event."""
@@ -80,4 +98,4 @@ class Display:
             )
         else:
             text = f"{label}: FAILED, {event.content}"
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.say(text)

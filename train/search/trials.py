@@ -20,7 +20,7 @@ from study.errors import StudyError, one_line
 from study.evaluation import evaluate
 from study.images import load
 from study.recipe import Recipe
-from train.engine import ONE_CORE, processes
+from train.engine import ONE_CORE, processes, start
 from train.fitting import Trainer
 from train.search import space as search_space
 from train.search.storage import PROCESSES, SEED, Search, Storage
@@ -60,16 +60,13 @@ def side_by_side(storage: Storage, workers: int, tell: Tell) -> None:
     """The last trial of each process."""
     deaths = 0
 
-    def start() -> None:
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=work, args=(storage.search, sender), daemon=True)
-        process.start()
-        sender.close()  # the child's copy is then the only one, and its end is seen here
+    def begin() -> None:
+        receiver, process = start(context, work, storage.search)
         running[receiver] = process
 
     try:
         for _ in range(min(workers, storage.search.trials - storage.finished())):
-            start()
+            begin()
         while running:
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
@@ -87,7 +84,7 @@ def side_by_side(storage: Storage, workers: int, tell: Tell) -> None:
                             f"{deaths} processes ended without finishing a trial, the last with exit code "
                             f"{process.exitcode}; if memory is short, try fewer --workers"
                         ) from None
-                    start()
+                    begin()
                     continue
                 if told.kind == "broken":
                     raise StudyError(told.content)
