@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import jsonschema
 
 from study.errors import StudyError
+from study.variants import STANDARD, Variant
 
 HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
 """Columns of history.csv."""
@@ -30,11 +31,19 @@ DEFAULT_ROOT = Path("artifacts")
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run: one model trained with one seed."""
+    """The files of one run: one model trained with one seed. Those of its export are of one variant."""
 
     folder: Path
     model: str
     seed: int
+    variant: Variant = STANDARD
+
+    def of(self, variant: Variant) -> "RunFiles":
+        """The same run's files with the export being `variant`."""
+        return replace(self, variant=variant)
+
+    def _of_variant(self, stem: str, suffix: str) -> Path:
+        return self.folder / f"{'-'.join(filter(None, (stem, self.variant.name)))}.{suffix}"
 
     @property
     def checkpoint(self) -> Path:
@@ -60,11 +69,26 @@ class RunFiles:
 
     @property
     def onnx(self) -> Path:
-        return self.folder / "model.onnx"
+        return self._of_variant("model", "onnx")
+
+    @property
+    def card(self) -> Path:
+        """What there is to know of the ONNX file, for people."""
+        return self._of_variant("model", "md")
 
     @property
     def export(self) -> Path:
-        return self.folder / "export.json"
+        return self._of_variant("export", "json")
+
+    def variants(self) -> list[Variant]:
+        """All that this run has been exported as, the standard one first.
+
+        Raises:
+            StudyError: an export's record cannot be read.
+        """
+        records = (read_json(path, "export/1", "run `python -m export`") for path in self.folder.glob("export*.json"))
+        found = (Variant(**record["variant"]) if "variant" in record else STANDARD for record in records)
+        return sorted(found, key=lambda variant: variant.name)
 
     @property
     def pruning(self) -> Path:
@@ -234,7 +258,7 @@ def current_export(files: RunFiles) -> dict[str, Any]:
     Raises:
         StudyError: the ONNX file is missing or stale; the message tells which file and what to run.
     """
-    remedy = f"run `python -m export {files.model}`"
+    remedy = f"run `python -m export {files.model}{files.variant.options}`"
     trained = read_json(files.record, "run/1", f"run `python -m train {files.model}`")
     record = read_json(files.export, "export/1", remedy)
     if record["checkpoint_sha256"] != trained["checkpoint_sha256"]:
