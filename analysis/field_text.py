@@ -200,8 +200,8 @@ def how_to_read(frame: pd.DataFrame) -> Iterator[str]:
     yield (
         "Recipes: *published* as others have published it; *this project's*; *modern*, this project's for a network "
         "that others have published with another one; *searched*, found by a search. The modern recipes were chosen "
-        "with the test accuracies of trials in view, and may flatter themselves by a few tenths of a point; published "
-        "and searched ones were not."
+        "with the test accuracies of trials in view, and may flatter themselves by a few tenths of a point; searched "
+        "ones were not, and published ones only where [method.md](method.md) says so of what a publication leaves open."
     )
     yield times()
     if frame["budget"].notna().any():

@@ -176,6 +176,7 @@ LENET5_VARIANTS = (
         _LENET5,
         _LENET5_MODERN,
         Published(89.27, _VARIANTS),
+        "how the weights of the four lenet5-* begin was not published: as He et al. draw them",
     ),
     *_both(
         "lenet5-weight-decay",
