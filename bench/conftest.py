@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add = group.addoption
     add("--models", default=None, metavar="A,B", help="models of the catalogue (default: the study's)")
     add_options(add)
+    add(
+        "--variants",
+        default="standard",
+        metavar="A,B",
+        help="what they were exported as, such as standard,int8-static (default: %(default)s)",
+    )
     add("--onnx", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="any ONNX files instead")
     add("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of those files")
     known = ", ".join(RUNTIMES)

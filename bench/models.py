@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from study.artifacts import Artifacts, RunFiles, current_export, read_json, sha256
 from study.catalogue import Entry
 from study.errors import StudyError
+from study.variants import STANDARD, Variant
 
 if TYPE_CHECKING:
     from bench.onnx_files import Facts
@@ -56,6 +57,12 @@ class Model:
         return self.run.seed if self.run else None
 
     @property
+    def trained(self) -> bool:
+        """Whether the checkpoint computes the same from the same input, so that torch can be measured beside it."""
+        variant = self.run.variant if self.run else None
+        return variant is not None and variant.int8 is None and variant.input == STANDARD.input
+
+    @property
     def parameters(self) -> int:
         """Trainable numbers as run.json has them; for a user's file all numbers in its floating-point constants."""
         if self.run is None:
@@ -81,8 +88,9 @@ class Model:
     def pool(self, batch: int) -> list[dict[str, NDArray[Any]]]:
         """Different inputs of this batch size, C-contiguous, the same in every engine and session.
 
-        For a model of the catalogue they are the first test images in their order, float32 [batch, C, H, W] in 0..1;
-        the last batch is filled up from the beginning. For a user's file they are drawn from its signature.
+        For a model of the catalogue they are the first test images in their order, [batch, C, H, W], float32 in 0..1
+        or, if it takes those, the raw ones in uint8; the last batch is filled up from the beginning. For a user's file
+        they are drawn from its signature.
 
         Raises:
             StudyError: the signature leaves a size open.
@@ -92,24 +100,40 @@ class Model:
         if self.run is None or self.data is None:
             return inputs.generate(self.facts.inputs, self.shapes, batch, INPUT_SEED, GENERATED)
         assert self.entry is not None
-        images = _images(self.data, self.entry.dataset)
-        (name,) = (value.name for value in self.facts.inputs)
+        (taken,) = self.facts.inputs
+        images = _images(self.data, self.entry.dataset, raw=taken.dtype == np.uint8)
         starts = range(0, len(images), batch)
-        return [{name: np.ascontiguousarray(images[np.arange(s, s + batch) % len(images)])} for s in starts]
+        return [{taken.name: np.ascontiguousarray(images[np.arange(s, s + batch) % len(images)])} for s in starts]
 
 
-def from_catalogue(artifacts: Artifacts, entry: Entry) -> Model:
+def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = "standard") -> Model:
     """The model of the catalogue by its first finished run: latency does not depend on the seed.
 
+    Args:
+        variant: the name of what it was exported as; unless "standard", it is part of the model's name.
+
     Raises:
-        StudyError: it has no finished run, or its ONNX file is missing or stale.
+        StudyError: it has no finished run, was not exported so, or its ONNX file is missing or stale.
     """
     runs = artifacts.runs(entry.name)
     if not runs:
         raise StudyError(f"{entry.name} has no finished run in {artifacts.root}; run `python -m train {entry.name}`")
-    run = runs[0]
+    run, name = runs[0], entry.name
+    if variant != "standard":
+        run, name = run.of(_variant(run, variant)), f"{entry.name}-{variant}"
     export = current_export(run)
-    return Model(entry.name, run.onnx, export["onnx_sha256"], entry, run, artifacts.data.resolve())
+    return Model(name, run.onnx, export["onnx_sha256"], entry, run, artifacts.data.resolve())
+
+
+def _variant(run: RunFiles, name: str) -> Variant:
+    exported = {variant.name: variant for variant in run.variants()}
+    if name not in exported:
+        there_are = ", ".join(known or "standard" for known in exported) or "none"
+        raise StudyError(
+            f"--variants: {run.model} has not been exported as {name!r}, only as: {there_are}; "
+            f"see `python -m export --help`, and export {run.model} so"
+        )
+    return exported[name]
 
 
 def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
@@ -128,9 +152,11 @@ def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
 
 
 @cache
-def _images(data: Path, dataset: str) -> NDArray[np.float32]:
-    """The first test images of a data set, float32 [IMAGES, C, H, W] in 0..1."""
+def _images(data: Path, dataset: str, raw: bool) -> NDArray[Any]:
+    """The first test images of a data set [IMAGES, C, H, W], float32 in 0..1 or raw in uint8."""
     from study.images import load
 
     images, _ = load(data, train=False, dataset=dataset)
-    return images[:IMAGES].float().div_(255).numpy()
+    first = images[:IMAGES]
+    found: NDArray[Any] = first.numpy() if raw else first.float().div_(255).numpy()
+    return found

@@ -84,7 +84,8 @@ def _models(option: Namespace) -> list[models.Model]:
     if option.models is not None or not option.onnx:
         artifacts = Artifacts(option.artifacts)
         entries = selected(option, [name for name in (option.models or "").split(",") if name])
-        found = [models.from_catalogue(artifacts, entry) for entry in entries]
+        variants = dict.fromkeys(option.variants.split(","))
+        found = [models.from_catalogue(artifacts, entry, variant) for entry in entries for variant in variants]
         if not option.collectonly:
             datasets.prepare((entry.dataset for entry in entries), artifacts.data, option.data)
     if option.shape and not option.onnx:

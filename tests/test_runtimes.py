@@ -22,7 +22,7 @@ from study.errors import StudyError
 from tests.conftest import ROOT, Trained
 
 BATCH = 7
-FOUR = ("torch", "torch-compile", "onnxruntime", "openvino")
+ALL = ("torch", "torch-compile", "onnxruntime", "openvino", "opencv", "tract", "ncnn", "reference")
 
 
 @pytest.fixture(autouse=True)
@@ -49,12 +49,12 @@ def by_torch(gap: Model) -> NDArray[Any]:
 
 
 def test_these_are_all_that_there_are() -> None:
-    assert tuple(RUNTIMES) == FOUR
+    assert tuple(RUNTIMES) == ALL
     assert runtimes.DEFAULT == ("torch", "onnxruntime")
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("runtime", FOUR)
+@pytest.mark.parametrize("runtime", ALL)
 def test_every_runtime_gives_the_probabilities_that_torch_gives(
     gap: Model, by_torch: NDArray[Any], runtime: str, mode: str
 ) -> None:
@@ -71,7 +71,7 @@ def test_every_runtime_gives_the_probabilities_that_torch_gives(
     assert by_torch.std() > 0.01, "the images are told apart"
 
 
-EXPECTED = {
+EXPECTED: dict[str, dict[str, Any]] = {
     "torch": {"device": "cpu", "subnormals_flushed": False},
     "torch-compile": {"device": "cpu", "subnormals_flushed": False},
     "onnxruntime": {
@@ -79,11 +79,16 @@ EXPECTED = {
         **{"spinning": False, "subnormals_flushed": False},
     },
     "openvino": {"device": "cpu", "streams": 1, "precision": "f32"},
+    "opencv": {"device": "cpu"},
+    "tract": {"device": "cpu"},
+    "ncnn": {"device": "cpu", "half_precision": False, "images_at_once": 1},
+    "reference": {"device": "cpu", "arithmetic": "numpy"},
 }
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("runtime", FOUR)
+@pytest.mark.parametrize(
+    ("runtime", "threads"), [(name, count) for name in ALL for count in (1, 2) if (name, count) != ("tract", 2)]
+)
 def test_the_settings_are_read_back(gap: Model, runtime: str, threads: int) -> None:
     loaded = find(runtime)(gap, Setting(threads))
     try:
@@ -93,6 +98,33 @@ def test_the_settings_are_read_back(gap: Model, runtime: str, threads: int) -> N
     assert found["threads"] == threads
     assert found.items() >= EXPECTED[runtime].items()
     assert json.loads(json.dumps(found)) == found
+
+
+def test_tract_has_one_thread(gap: Model) -> None:
+    with pytest.raises(StudyError, match=r"^tract has one thread, not 2; measure it with --threads 1$"):
+        find("tract")(gap, Setting(2))
+
+
+def test_numpy_has_its_threads_back_after_the_reference_runtime(gap: Model) -> None:
+    from threadpoolctl import ThreadpoolController
+
+    before = ThreadpoolController().info()
+    find("reference")(gap, Setting(1)).close()
+    assert ThreadpoolController().info() == before
+
+
+def test_ncnn_leaves_nothing_of_its_conversion(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    beside = sorted(gap.onnx.parent.iterdir())
+    find("ncnn")(gap, Setting(1)).close()
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(gap.onnx.parent.iterdir()) == beside
+
+
+def test_ncnn_names_the_converter_that_it_needs(gap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(StudyError, match=r"^ncnn reads what pnnx converts; run `pip install pnnx`$"):
+        find("ncnn")(gap, Setting(1))
 
 
 def test_torch_says_so_when_it_takes_subnormal_numbers_for_zero(gap: Model) -> None:
@@ -177,7 +209,7 @@ def count_threads(trained: Trained, runtime: str) -> list[list[int]]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists a process's threads")
-@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch", "opencv", "ncnn"])
 def test_n_threads_are_the_callers_and_n_less_one_more_which_are_gone_once_closed(
     trained: Trained, runtime: str
 ) -> None:
@@ -191,7 +223,10 @@ def test_n_threads_are_the_callers_and_n_less_one_more_which_are_gone_once_close
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tensorrt", "no runtime is called 'tensorrt'; there are: torch, torch-compile, onnxruntime, openvino, and"),
+        (
+            "tensorrt",
+            "no runtime is called 'tensorrt'; there are: torch, torch-compile, onnxruntime, openvino, opencv, ",
+        ),
         ("", "no runtime is called ''"),
         ("nowhere.engine:Mine", "nowhere.engine:Mine cannot be imported: No module named 'nowhere'$"),
         ("bench.runtimes:Mine", "bench.runtimes:Mine cannot be imported: module 'bench.runtimes' has no attribute"),
@@ -215,14 +250,27 @@ class Half:
         return inputs
 
 
-def test_an_engine_that_is_not_installed_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)  # as if it were not there
-    monkeypatch.delitem(sys.modules, "bench.runtimes.open_vino", raising=False)
-    with pytest.raises(StudyError, match=r"^the runtime openvino cannot be imported: .*; run `pip install openvino`$"):
-        find("openvino")
+@pytest.mark.parametrize(
+    ("runtime", "module", "package"),
+    [
+        ("openvino", "openvino", "openvino"),
+        ("opencv", "cv2", "opencv-python-headless"),
+        ("tract", "tract", "tract"),
+        ("ncnn", "ncnn", "ncnn"),
+        ("reference", "threadpoolctl", "threadpoolctl"),
+    ],
+)
+def test_an_engine_that_is_not_installed_names_its_package(
+    monkeypatch: pytest.MonkeyPatch, runtime: str, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+    monkeypatch.delitem(sys.modules, RUNTIMES[runtime].partition(":")[0], raising=False)
+    message = rf"^the runtime {runtime} cannot be imported: .*; run `pip install {package}`$"
+    with pytest.raises(StudyError, match=message):
+        find(runtime)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "opencv", "tract", "reference"])
 def test_a_file_that_an_engine_does_not_load_is_told_in_one_line(tmp_path: Path, runtime: str) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"no model")

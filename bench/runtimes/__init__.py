@@ -22,7 +22,13 @@ RUNTIMES = {
     "torch-compile": "bench.runtimes.pytorch:TorchCompile",
     "onnxruntime": "bench.runtimes.onnx_runtime:ONNXRuntime",
     "openvino": "bench.runtimes.open_vino:OpenVINO",
+    "opencv": "bench.runtimes.open_cv:OpenCV",
+    "tract": "bench.runtimes.tract_onnx:Tract",
+    "ncnn": "bench.runtimes.ncnn_pnnx:NCNN",
+    "reference": "bench.runtimes.reference:Reference",
 }
+PACKAGES = {"cv2": "opencv-python-headless"}
+"""Those that are not called as the module in them is."""
 DEFAULT = ("torch", "onnxruntime")
 DEVICES = ("cpu", "cuda")
 PARTS = ("devices", "needs_checkpoint", "run", "settings", "to_native", "to_numpy", "context", "close")
@@ -92,7 +98,9 @@ def find(name: str) -> type[Runtime]:
     try:
         found: type[Runtime] = pkgutil.resolve_name(path)
     except Exception as error:  # a user's module may fail in any way
-        package = f"; run `pip install {error.name}`" if isinstance(error, ModuleNotFoundError) and name != path else ""
+        package = ""
+        if isinstance(error, ModuleNotFoundError) and name != path:
+            package = f"; run `pip install {PACKAGES.get(str(error.name), error.name)}`"
         raise StudyError(f"the runtime {name} cannot be imported: {error}{package}") from None
     missing = [part for part in PARTS if not hasattr(found, part)]
     if missing:

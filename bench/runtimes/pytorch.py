@@ -1,9 +1,7 @@
 """PyTorch: the checkpoint in eager mode, and compiled by Inductor."""
 
-import ctypes
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
+from bench.runtimes.openmp import give_threads_back
 from study import checkpoints
 from study.errors import StudyError, one_line
 
@@ -63,10 +62,8 @@ class Torch(Runtime):
         }
 
     def close(self) -> None:
-        """End the threads: OpenMP keeps those of its pool until it is told to pause."""
         torch.set_num_threads(1)
-        for path in _openmp():
-            ctypes.CDLL(path).omp_pause_resource_all(OMP_PAUSE_HARD)
+        give_threads_back()
 
 
 class TorchCompile(Torch):
@@ -86,17 +83,3 @@ class TorchCompile(Torch):
     def close(self) -> None:
         super().close()
         torch.compiler.reset()  # it keeps a few compiled graphs for each function and refuses to make more
-
-
-OMP_PAUSE_HARD = 2
-"""omp_pause_hard of the OpenMP 5.0 specification, section 3.2.44: give back all resources, threads included."""
-
-
-def _openmp() -> list[str]:
-    """The files of the OpenMP libraries loaded in this process; empty where the system does not tell."""
-    try:
-        lines = Path("/proc/self/maps").read_text().splitlines()
-    except OSError:
-        return []
-    files = {line.split(maxsplit=5)[-1] for line in lines if line.count("/")}
-    return sorted(file for file in files if Path(file).name.startswith(("libgomp", "libiomp5", "libomp")))

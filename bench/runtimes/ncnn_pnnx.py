@@ -1,0 +1,80 @@
+"""ncnn, with pnnx to convert, where they are installed (`pip install ncnn pnnx`)."""
+
+import importlib.util
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ncnn
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.models import Inputs, Model
+from bench.runtimes import Runtime, Setting
+from bench.runtimes.openmp import give_threads_back
+from study import inputs as signatures
+from study.errors import StudyError
+
+HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
+
+
+class NCNN(Runtime):
+    """The ONNX file as pnnx converts it when it is loaded, in float32.
+
+    ncnn has no batch: a call computes image after image, and takes as many times as long as there are images.
+    """
+
+    def __init__(self, model: Model, setting: Setting) -> None:
+        self.net = ncnn.Net()
+        self.net.opt.num_threads = setting.threads
+        for option in HALVES:
+            setattr(self.net.opt, option, False)
+        with tempfile.TemporaryDirectory() as folder:
+            converted = _convert(model, Path(folder))
+            if self.net.load_param(f"{converted}.param") or self.net.load_model(f"{converted}.bin"):
+                raise StudyError(f"{model.onnx}: ncnn does not load what pnnx makes of it")
+
+    def to_native(self, inputs: Inputs) -> Any:
+        (images,) = inputs.values()
+        return [ncnn.Mat(image).clone() for image in images]  # the array's own memory would not do: it is not counted
+
+    def run(self, inputs: Any) -> Any:
+        found = []
+        for image in inputs:
+            extractor = self.net.create_extractor()
+            extractor.input("in0", image)
+            found.append([extractor.extract(name)[1] for name in self.net.output_names()])
+        return found
+
+    def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
+        return [np.stack([np.array(output) for output in of_all]) for of_all in zip(*outputs, strict=True)]
+
+    def settings(self) -> dict[str, Any]:
+        half = any(getattr(self.net.opt, option) for option in HALVES)
+        return {"threads": self.net.opt.num_threads, "device": "cpu", "half_precision": half, "images_at_once": 1}
+
+    def close(self) -> None:
+        self.net.clear()
+        give_threads_back()
+
+
+def _convert(model: Model, folder: Path) -> Path:
+    """Where in `folder` pnnx has written the model for ncnn, without the suffixes .param and .bin."""
+    package = importlib.util.find_spec("pnnx")  # importing it would import torch
+    if package is None or package.origin is None:
+        raise StudyError("ncnn reads what pnnx converts; run `pip install pnnx`")
+    taken = model.facts.inputs
+    if len(taken) != 1 or taken[0].dtype != np.float32:
+        raise StudyError(f"{model.onnx}: ncnn takes one float32 input, found {', '.join(map(str, taken))}")
+    (shape,) = signatures.concrete(taken, model.shapes, 1).values()
+    (folder / "model.onnx").write_bytes(model.onnx.read_bytes())  # it writes beside the file that it reads
+    shown = f"inputshape=[{','.join(map(str, shape))}]f32"
+    command = [str(Path(package.origin).with_name("pnnx")), "model.onnx", shown, "fp16=0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace")
+    if done.returncode or not (folder / "model.ncnn.bin").is_file():
+        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise StudyError(f"{model.onnx}: pnnx ends with exit code {done.returncode}: {said[:300]}")
+    return folder / "model.ncnn"

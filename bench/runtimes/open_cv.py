@@ -1,0 +1,39 @@
+"""OpenCV's DNN module, where it is installed (`pip install opencv-python-headless`)."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.models import Inputs, Model
+from bench.runtimes import Runtime, Setting
+from study.errors import StudyError, one_line
+
+
+class OpenCV(Runtime):
+    """The ONNX file in OpenCV's own CPU backend; the number of threads is one for the whole process."""
+
+    def __init__(self, model: Model, setting: Setting) -> None:
+        cv2.setNumThreads(setting.threads)
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot load, it raises as well
+        try:
+            self.net = cv2.dnn.readNetFromONNX(str(model.onnx))
+        except cv2.error as error:
+            raise StudyError(f"{model.onnx}: OpenCV does not load it: {one_line(error, 300)}") from None
+        self.names = self.net.getUnconnectedOutLayersNames()
+
+    def run(self, inputs: Inputs) -> Any:
+        for name, array in inputs.items():
+            self.net.setInput(array, name)
+        return self.net.forward(self.names)
+
+    def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
+        return [np.array(output) for output in outputs]
+
+    def settings(self) -> dict[str, Any]:
+        return {"threads": cv2.getNumThreads(), "device": "cpu", "version": cv2.__version__}
+
+    def close(self) -> None:
+        del self.net
+        cv2.setNumThreads(1)  # which ends the others

@@ -1,0 +1,43 @@
+"""The reference implementation of the ONNX operators, in numpy: what an operator is meant to compute, not fast."""
+
+from typing import Any
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+from threadpoolctl import ThreadpoolController
+
+from bench.models import Inputs, Model
+from bench.runtimes import Runtime, Setting
+from study.errors import StudyError, one_line
+
+
+class Reference(Runtime):
+    """The ONNX file in onnx.reference. Its only threads are those of the library that numpy multiplies matrices with.
+
+    They are started when numpy is imported and kept; that library is told how many of them it may use.
+    """
+
+    def __init__(self, model: Model, setting: Setting) -> None:
+        try:
+            self.evaluator = ReferenceEvaluator(str(model.onnx))
+        except (DecodeError, ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+            reason = one_line(error, 300)
+            raise StudyError(f"{model.onnx}: the reference evaluator does not load it: {reason}") from None
+        self.libraries = ThreadpoolController().select(user_api="blas")
+        self.limits = self.libraries.limit(limits=setting.threads)
+
+    def run(self, inputs: Inputs) -> Any:
+        return self.evaluator.run(None, dict(inputs))
+
+    def settings(self) -> dict[str, Any]:
+        """Threads: the most that a library for matrices says it uses; 1 where there is none that tells."""
+        found = [library["num_threads"] for library in self.libraries.info()]
+        return {"threads": max(found, default=1), "device": "cpu", "arithmetic": "numpy"}
+
+    def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
+        return list(outputs)
+
+    def close(self) -> None:
+        self.limits.restore_original_limits()
+        del self.evaluator
