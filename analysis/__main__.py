@@ -6,9 +6,11 @@
     python -m analysis --bench A.json,B.json    measurements from these files
     python -m analysis --publish                and into the repository: docs/study and README.md
     python -m analysis results                  docs/results.md: all of the catalogue that has runs
+    python -m analysis portability              which model runs where: from artifacts/portability.json
     python -m analysis sparsity FILE.onnx ...   the fully-connected layers of any ONNX file
 
-Reads artifacts/models and artifacts/bench.json, writes artifacts/report. What has not changed is not done again.
+Reads artifacts/models, artifacts/bench.json and, if it is there, artifacts/portability.json; writes artifacts/report.
+What has not changed is not done again.
 """
 
 import argparse
@@ -18,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import results, sparsity
+from analysis import portability, results, sparsity
 from analysis.sparsity import joined
 from study.catalogue import DEFAULT_STUDY, STUDIES
 from study.errors import StudyError, exit_with
@@ -33,7 +35,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         prog="python -m analysis",
         description=(__doc__ or "").splitlines()[0],
         epilog="`python -m analysis sparsity FILE.onnx ...` tells of any ONNX file, `python -m analysis results` of "
-        "all that the catalogue has; --help has more.",
+        "all that the catalogue has, `python -m analysis portability` of which model runs where; --help has more.",
     )
     parser.add_argument(
         "--models",
@@ -75,6 +77,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return sparsity.main(words[1:])
     if words[:1] == ["results"]:
         return results.main(words[1:])
+    if words[:1] == ["portability"]:
+        return portability.main(words[1:])
     options = arguments(words)
 
     from analysis.files import PROJECT, find, models_of

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from analysis.measurements import Measurements, machine, read_measurements
-from analysis.records import Training, departures, read_search, read_training
+from analysis.records import Training, departures, read_search, read_training, read_variants
 from analysis.search_tables import Search
 from analysis.weights.layers import Layer, read
 from study import catalogue
@@ -183,7 +183,11 @@ def read_field(artifacts: Artifacts, benches: Sequence[Path]) -> Field:
     onnx_files = {s.entry.name: {export.record["onnx_sha256"] for export in s.exports} for s in standings}
     benches = tuple({sha256(path): path for path in reversed(benches)}.values())[::-1]
     again = f"run `{measure([name for name, sums in onnx_files.items() if sums], artifacts.root)}` to measure"
-    measured = read_measurements(benches, onnx_files, all_alike=False, remedy=again) if benches else Measurements()
+    exported = [artifacts.run(s.entry.name, export.seed) for s in standings for export in s.exports]
+    others = {record["onnx_sha256"] for record in read_variants(exported)[0]}.difference(*onnx_files.values())
+    measured = Measurements()
+    if benches:
+        measured = read_measurements(benches, onnx_files, all_alike=False, remedy=again, variants=others)
     found = tuple(searches.values())
     return Field(artifacts.root, tuple(standings), not_run, measured, tuple(benches), found, (*notes, *measured.notes))
 

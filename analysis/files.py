@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from analysis.portability_records import onnx_files
 from study import catalogue
 from study.artifacts import Artifacts, RunFiles, sha256
 from study.errors import StudyError
@@ -33,6 +34,10 @@ REPORT = (
 """Every file of a whole report."""
 SEARCHED = ("search", "importance")
 """Tables and pictures of a report besides, where the hyper-parameters of one of its models were searched."""
+PORTABILITY = tuple(f"portability{suffix}" for suffix in (".csv", ".md", ".svg", ".png"))
+"""Files of a report besides, where the models were tried in other runtimes."""
+VARIANTS = ("variants.csv", "variants.md")
+"""Files of a report besides, where a run of it was exported in other forms too."""
 
 PACKAGES = ("jinja2", "matplotlib", "numpy", "onnx", "pandas", "tabulate")
 
@@ -59,10 +64,23 @@ class Inputs:
         return tuple(path for path in map(self.artifacts.search, self.models) if path.is_file())
 
     @property
+    def portability(self) -> Path:
+        """What `tox -e portability` found, if it is there."""
+        return self.artifacts.portability
+
+    @property
+    def variants(self) -> tuple[tuple[Path, ...], ...]:
+        """Of each run the files of its exports in other forms than the standard one."""
+        folders = [run.folder for run in self.runs]
+        return tuple((*sorted(f.glob("export-*.json")), *sorted(f.glob("model-*.onnx"))) for f in folders)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The files of a whole report made from these inputs."""
         kinds = (".csv", ".svg", ".png") if self.searches else ()
-        return (*REPORT, *(f"{name}{suffix}" for name in SEARCHED for suffix in kinds))
+        tried = PORTABILITY if self.portability.is_file() else ()
+        exported = VARIANTS if any(self.variants) else ()
+        return (*REPORT, *(f"{name}{suffix}" for name in SEARCHED for suffix in kinds), *tried, *exported)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -76,6 +94,11 @@ class Inputs:
             yield from (run.record, run.history, run.predictions, run.export, run.onnx, run.pruning)
         yield from self.searches
         yield from self.benches
+        for files in self.variants:
+            yield from files
+        yield self.portability
+        if self.portability.is_file():
+            yield from onnx_files(self.artifacts)  # which tell what is stale in it
 
     def fingerprint(self) -> str:
         """SHA-256 over the models, the input files, this program and the packages it draws with."""
@@ -117,6 +140,7 @@ def sources() -> list[Path]:
         "study/reasons.py",
         "study/recipe.py",
         "study/schemas/*.json",
+        "study/variants.py",
     )
     return sorted(path for pattern in patterns for path in PROJECT.glob(pattern))
 

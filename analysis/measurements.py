@@ -5,7 +5,7 @@ a file of the user's own and stands for itself. The same case in several files i
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,23 @@ class Measurements:
     cold_starts: tuple[Record, ...] = ()
     environments: tuple[Record, ...] = ()
     """Of each file."""
+    variants: tuple[Record, ...] = ()
+    """The cases of the ONNX files that are another form of a model than its standard one; they are nowhere else."""
     notes: tuple[str, ...] = ()
     """What a reader must know before believing the tables, a sentence each."""
 
 
 def read_measurements(
-    paths: Sequence[Path], onnx_files: Mapping[str, set[str]], all_alike: bool = True, remedy: str = ""
+    paths: Sequence[Path],
+    onnx_files: Mapping[str, set[str]],
+    all_alike: bool = True,
+    remedy: str = "",
+    variants: Collection[str] = (),
 ) -> Measurements:
     """The measurements in these files, of which one alone may be missing.
 
     Only those of the models that `onnx_files` gives the SHA-256 sums for are kept, and those of the user's own files.
+    `variants` are the sums of other forms of these models, which are kept apart.
     With `all_alike` a note tells where a model has not been measured as others have. `remedy` is what to run for a
     measurement that is not there, if not what wrote the first file.
 
@@ -61,8 +68,11 @@ def read_measurements(
             {**record, "file": name, "measured_on": machine(bench["environment"])}
             for name, bench in zip(names, benches, strict=True)
             for record in bench[kind]
-            if record["seed"] is None or record["model"] in onnx_files
+            if record["seed"] is None or record["model"] in onnx_files or record["onnx_sha256"] in variants
         ]
+        if kind == "cases":
+            of_variants = tuple(record for record in asked if record["onnx_sha256"] in variants)
+        asked = [record for record in asked if record["onnx_sha256"] not in variants]
         kept[kind] = [r for r in asked if r["seed"] is None or r["onnx_sha256"] in onnx_files[r["model"]]]
         if stale := len(asked) - len(kept[kind]):
             notes.append(
@@ -86,7 +96,7 @@ def read_measurements(
     notes += _repeats(kept["cases"], "median_seconds", "benchmark cases", "medians")
     notes += _repeats(kept["comparisons"], "ratio", "comparisons", "ratios")
     records = {kind: tuple(found) for kind, found in kept.items()}
-    return Measurements(**records, environments=environments, notes=tuple(notes))
+    return Measurements(**records, environments=environments, variants=of_variants, notes=tuple(notes))
 
 
 def machine(environment: Record) -> str:

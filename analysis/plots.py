@@ -53,12 +53,13 @@ def style() -> Iterator[None]:
         yield
 
 
-def rendered(figure: Figure) -> dict[str, bytes]:
+def rendered(figure: Figure, suffixes: Sequence[str] = (".svg", ".png")) -> dict[str, bytes]:
     """The figure as SVG and as PNG, without the time of drawing in them. Call within `style`."""
     content = {}
-    for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
+    metadata: dict[str, dict[str, None]] = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
+    for suffix in suffixes:
         file = io.BytesIO()
-        figure.savefig(file, format=suffix[1:], dpi=200, metadata=metadata)
+        figure.savefig(file, format=suffix[1:], dpi=200, metadata=metadata[suffix])
         content[suffix] = file.getvalue()
     return content
 

@@ -1,4 +1,7 @@
-"""Puts the report into the repository: tables and pictures into docs/study, the summary into README.md."""
+"""Puts the report into the repository: tables and pictures into docs/study, the summary into README.md.
+
+And the matrix of what runs where into docs/portability.md, with its table and picture in docs/portability.
+"""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ BY_EPOCH = ("convergence.csv", "history.csv")
 LARGEST_BY_EPOCH = 300_000
 """Bytes from which on these tables, which alone grow with the number of epochs, are not published."""
 
-RESULTS = re.compile(r"^(<!-- results: .*-->\n)(?s:.*?)^(<!-- end of results -->)$", re.MULTILINE)
+PORTABILITY = ("portability.csv", "portability.png")
 
 
 def publish(report: Path, project: Path) -> Iterator[Path]:
@@ -29,7 +32,7 @@ def publish(report: Path, project: Path) -> Iterator[Path]:
         StudyError: README.md has not exactly one place for the results; then nothing is written.
     """
     readme = project / "README.md"
-    text = with_results(readme, (report / "summary.md").read_text(encoding="utf-8"))
+    text = between(readme, "results", (report / "summary.md").read_text(encoding="utf-8"))
     for name in PUBLISHED:
         content, path = (report / name).read_bytes(), project / "docs" / "study" / name
         if name in BY_EPOCH and len(content) >= LARGEST_BY_EPOCH:
@@ -41,17 +44,34 @@ def publish(report: Path, project: Path) -> Iterator[Path]:
     yield readme
 
 
-def with_results(readme: Path, summary: str) -> str:
-    """The text of `readme` with `summary` between its two marker lines, which stay.
+def publish_portability(matrix: str, report: Path, project: Path) -> Iterator[Path]:
+    """Put the text `matrix` into docs/portability.md, and table and picture of it from `report` beside that page.
+
+    Raises:
+        StudyError: docs/portability.md has not exactly one place for the matrix; then nothing is written.
+    """
+    page = project / "docs" / "portability.md"
+    text = between(page, "matrix", matrix)
+    for name in PORTABILITY:
+        path = page.with_suffix("") / name
+        write_bytes(path, (report / name).read_bytes())
+        yield path
+    write_text(page, text)
+    yield page
+
+
+def between(page: Path, what: str, content: str) -> str:
+    """The text of `page` with `content` between its two marker lines for `what`, which stay.
 
     Raises:
         StudyError: there is not exactly one pair of them.
     """
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    changed, places = RESULTS.subn(lambda found: f"{found[1]}\n{summary}\n{found[2]}", text)
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    place = re.compile(rf"^(<!-- {what}(?:: .*)? -->\n)(?s:.*?)^(<!-- end of {what} -->)$", re.MULTILINE)
+    changed, places = place.subn(lambda found: f"{found[1]}\n{content}\n{found[2]}", text)
     if places != 1:
         raise StudyError(
-            f"{readme}: expected one line '<!-- results: ... -->' and below it one '<!-- end of results -->', found "
-            f"{places} such pairs; put them where the results belong"
+            f"{page}: expected one line '<!-- {what}: ... -->' and below it one '<!-- end of {what} -->', found "
+            f"{places} such pairs; put them where that belongs"
         )
     return changed

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from analysis.files import Inputs
 from analysis.measurements import Measurements, read_measurements
+from analysis.portability_records import Portability, read_portability
 from analysis.pruning import current
 from analysis.weights.layers import Layer, read
 from study import catalogue
 from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export, read_json
 from study.errors import StudyError
 from study.recipe import Recipe, recorded
+from study.variants import STANDARD
 
 PREDICTION = re.compile("[0-9]{1,9},[0-9]{1,9}")
 
@@ -72,6 +74,10 @@ class Study:
     """In the catalogue."""
     searches: tuple[dict[str, Any], ...] = ()
     """search.json of each of the models that has one."""
+    portability: Portability | None = None
+    """portability.json, if it is there."""
+    variants: tuple[dict[str, Any], ...] = ()
+    """export-<variant>.json of every other form that a run has been exported in, by run."""
 
 
 def read_study(inputs: Inputs) -> Study:
@@ -81,6 +87,7 @@ def read_study(inputs: Inputs) -> Study:
         StudyError: a file is missing, damaged or not of the same run as its neighbours.
     """
     runs = tuple(read_run(files) for files in inputs.runs)
+    variants, left_out = read_variants(inputs.runs)
     for files, run in zip(inputs.runs, runs, strict=True):
         if not np.array_equal(run.labels, runs[0].labels):
             raise StudyError(
@@ -89,7 +96,8 @@ def read_study(inputs: Inputs) -> Study:
             )
     models = tuple(model for model in inputs.models if model not in inputs.missing)
     onnx_files = {model: {run.export["onnx_sha256"] for run in runs if run.model == model} for model in models}
-    measured = read_measurements(inputs.benches, onnx_files)
+    others = {record["onnx_sha256"] for record in variants} - {run.export["onnx_sha256"] for run in runs}
+    measured = read_measurements(inputs.benches, onnx_files, variants=others)
     missing = []
     if inputs.missing:
         missing.append(
@@ -97,8 +105,9 @@ def read_study(inputs: Inputs) -> Study:
             f"run `python -m train {' '.join(inputs.missing)}`"
         )
     searches = tuple(read_search(path) for path in inputs.searches)
-    notes = (*missing, *_differences(models, runs, found_by(searches)), *measured.notes)
-    return Study(inputs.models[0], models, runs, measured, notes, inputs.study, searches)
+    notes = (*missing, *_differences(models, runs, found_by(searches)), *left_out, *measured.notes)
+    portability = read_portability(inputs.artifacts) if inputs.portability.is_file() else None
+    return Study(inputs.models[0], models, runs, measured, notes, inputs.study, searches, portability, variants)
 
 
 def read_run(files: RunFiles) -> Run:
@@ -111,6 +120,24 @@ def read_run(files: RunFiles) -> Run:
     export = current_export(files)
     layers = read(files.onnx).layers
     return Run(**vars(made), export=export, layers=layers, pruning=current(files))
+
+
+def read_variants(runs: Iterable[RunFiles]) -> tuple[tuple[dict[str, Any], ...], list[str]]:
+    """The records of all exports of `runs` but the standard ones, and a note of each that is stale and left out.
+
+    Raises:
+        StudyError: a record is damaged.
+    """
+    found, notes = [], []
+    for files in runs:
+        for variant in files.variants():
+            if variant != STANDARD:
+                try:
+                    record = current_export(files.of(variant))
+                    found.append({**record, "model": files.model, "seed": files.seed})
+                except StudyError as error:
+                    notes.append(f"left out: {error}")
+    return tuple(found), notes
 
 
 def read_training(files: RunFiles) -> Training:

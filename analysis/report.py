@@ -15,16 +15,19 @@ from analysis import (
     latency_plots,
     latency_tables,
     plots,
+    portability_output,
     presentation,
     search_plots,
     search_tables,
     sentences,
     tables,
+    variants_table,
     weight_plots,
 )
 from analysis.baselines import references
 from analysis.files import JSON, PICTURES, SEARCHED, TABLES
 from analysis.measures import ALWAYS, Measure
+from analysis.portability_records import MAKE
 from analysis.records import Study
 from analysis.text import latex, markdown
 from study.artifacts import write_bytes, write_text
@@ -73,6 +76,12 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
             write_bytes(folder / f"{name}{suffix}", data)
             yield folder / f"{name}{suffix}"
 
+    if study.variants:
+        yield from variants_table.write(frames["variants"], folder)
+    if study.portability:
+        yield from portability_output.write(study.portability, folder)
+        pictures["portability"] = portability_output.svg(study.portability.of(study.models))
+
     write_text(folder / "index.html", page(study, frames, facts, pictures))
     yield folder / "index.html"
 
@@ -95,6 +104,7 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "cold_starts": latency_tables.cold_starts(study),
         "search": search_tables.trials(study.searches),
         "importance": search_tables.importance(study.searches),
+        "variants": variants_table.variants(study),
     }
 
 
@@ -139,6 +149,10 @@ def page(
         "settings": {name: presentation.common_settings(frames[name]) for name in MEASURED},
         "environments": {stage: phrases for stage, phrases in environments.items() if phrases},
         "test_images": study.runs[0].wrong.size,
+        "portability": portability_output.of_page(study.portability.of(study.models)) if study.portability else None,
+        "how_to_try": MAKE,
+        "variants": variants_table.shown(frames["variants"]),
+        "variant_facts": variants_table.facts(frames["variants"]),
         "pictures": {name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
         **{name: getattr(presentation, name)(frames[name]) for name in ("summary", "runs", "sparsity", *MEASURED)},
     }

@@ -8,7 +8,10 @@ import pandas as pd
 TIMES = "\N{MULTIPLICATION SIGN}"
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
-RUNTIMES = {"torch": "torch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+RUNTIMES = {
+    **{"torch": "torch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"},
+    **{"opencv": "OpenCV", "reference": "onnx.reference"},
+}
 """Runtimes as they call themselves."""
 
 TEXT = ("model", "verdict")

@@ -1,0 +1,46 @@
+"""Where the models run: a matrix of runtimes and models, from what `tox -e portability` found.
+
+    python -m analysis portability                    portability.csv, .md, .svg and .png in artifacts/report
+    python -m analysis portability --publish          and into the repository: docs/portability.md and docs/portability
+    python -m analysis portability --artifacts DIR
+
+`python -m analysis` has it on its page too, of the models that the page is about. Needs no torch.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis portability", description=(__doc__ or "").partition("\n\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--artifacts", metavar="DIR", type=Path, default=Path("artifacts"), help="default: artifacts")
+    parser.add_argument(
+        "--publish", action="store_true", help="then put the matrix into docs/portability.md and docs/portability"
+    )
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Write the matrix; `words` are the command line's unless given."""
+    options = arguments(sys.argv[1:] if words is None else words)
+
+    from analysis.files import PROJECT
+    from analysis.portability_records import read_portability
+    from study.artifacts import Artifacts
+
+    artifacts = Artifacts(options.artifacts)
+    found = read_portability(artifacts)
+
+    from analysis.portability_output import page, write
+    from analysis.publish import publish_portability
+
+    for path in write(found, artifacts.report):
+        print(f"wrote {path}")
+    if options.publish:
+        for path in publish_portability(page(found, "portability/portability.png"), artifacts.report, PROJECT):
+            print(f"wrote {path}")
+    return 0
