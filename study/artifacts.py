@@ -128,6 +128,16 @@ class Artifacts:
         """The report on another study."""
         return self.root / f"report-{study}"
 
+    @property
+    def portability(self) -> Path:
+        """Which model computes the same in which runtime."""
+        return self.root / "portability.json"
+
+    @property
+    def environments(self) -> Path:
+        """A folder for each runtime that is tried: its packages, and nothing else."""
+        return self.root / "environments"
+
     def search(self, model: str) -> Path:
         """How the hyper-parameters of `model` were searched."""
         return self.root / "search" / model / "search.json"

@@ -57,7 +57,11 @@ def test_reading_weights_needs_no_engine_and_no_tables(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "train search", "export", "analysis", "analysis sparsity", "train.throughput"]
+    "command",
+    [
+        *("train", "train search", "train.throughput", "export", "export check", "export conformance"),
+        *("analysis", "analysis sparsity", "analysis portability"),
+    ],
 )
 def test_help_imports_no_torch(command: str) -> None:
     stage = command.split()[0]

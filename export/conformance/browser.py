@@ -1,0 +1,89 @@
+"""The page of docs/portability.md in a headless Chromium, on the command line that all the programs have.
+
+`browser.py CHROMIUM FOLDER PAGE MODEL.onnx IMAGES.npy BATCH PROBABILITIES.npy`, where FOLDER has the files of
+onnxruntime-web. Its caller kills what is left of Chromium: they are one process group.
+"""
+
+import subprocess
+import sys
+import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions"),
+    *("--disable-breakpad", "--disable-dev-shm-usage", "--password-store=basic"),
+)
+REPORT = """
+<script type="module">
+  const tell = (path, body) => fetch(path, { method: "POST", body });
+  Promise.resolve(window.classified).then(
+    (rows) => tell("probabilities", new Blob(rows)),
+    (error) => tell("error", String(error)),
+  ).catch((error) => tell("error", `the page has no result: ${error}`));
+</script>
+"""
+"""Added to the page: it sends the result, or why there is none."""
+MOST = 1 << 26
+"""Bytes of a result that are read."""
+TYPES = {".html": "text/html; charset=utf-8", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+
+def main(chromium: str, folder: str, page: str, model: str, images: str, batch: str, probabilities: str) -> None:
+    told: dict[str, bytes] = {}
+    finished = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            files = {"/": Path(page), "/model.onnx": Path(model), "/images.npy": Path(images)}
+            file = files.get(path, Path(folder) / Path(path).name)
+            if not file.is_file():
+                self.send_error(404)
+                return
+            body = file.read_bytes() + (REPORT.encode() if path == "/" else b"")
+            self.send_response(200)
+            self.send_header("Content-Type", TYPES.get(file.suffix, "application/octet-stream"))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            told[self.path] = self.rfile.read(min(length, MOST))
+            self.send_response(204)
+            self.end_headers()
+            finished.set()
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing: what is printed is a reason."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, tempfile.TemporaryFile() as output:
+        address = f"http://127.0.0.1:{server.server_port}/?batch={batch}"
+        words = (chromium, *OPTIONS, f"--user-data-dir={profile}", address)
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            while not finished.wait(0.1):
+                if process.poll() is not None:
+                    output.seek(0)
+                    lines = output.read().decode(errors="replace").strip().splitlines()
+                    sys.exit(f"Error: the browser ended with {process.returncode}: {lines[-1] if lines else ''}")
+        finally:
+            process.kill()
+            process.wait()
+    if "/error" in told:
+        sys.exit(f"Error: {told['/error'].decode(errors='replace')}")
+    count = len(np.load(images, mmap_mode="r"))
+    np.save(probabilities, np.frombuffer(told["/probabilities"], np.float32).reshape(count, -1))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
