@@ -13,16 +13,11 @@ from numpy.typing import NDArray
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting, find
 from study.errors import StudyError, one_line
-from study.parity import Parity, compare
+from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES, Parity, compare
 
 MODES = ("native", "numpy")
 FOREIGN_DIFFERENCE = 1e-3
 """The largest difference between two engines on a user's model, as a share of its largest output."""
-INT8_DIFFERENCE = 0.05
-"""The largest difference of two probabilities in two engines where a network computes in 8-bit integers: that of a few
-steps, for where a number lies between two, the last digit before it decides."""
-INT8_MISMATCHES = 0.01
-"""The largest share of images that may be of another class there: two classes are often as probable as each other."""
 
 
 @dataclass(frozen=True)

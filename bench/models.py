@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from study.artifacts import Artifacts, RunFiles, current_export, read_json, sha256
 from study.catalogue import Entry
 from study.errors import StudyError
-from study.variants import STANDARD, Variant
+from study.variants import STANDARD
 
 if TYPE_CHECKING:
     from bench.onnx_files import Facts
@@ -118,22 +118,10 @@ def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = "standard"
     runs = artifacts.runs(entry.name)
     if not runs:
         raise StudyError(f"{entry.name} has no finished run in {artifacts.root}; run `python -m train {entry.name}`")
-    run, name = runs[0], entry.name
-    if variant != "standard":
-        run, name = run.of(_variant(run, variant)), f"{entry.name}-{variant}"
+    run = runs[0].exported_as(variant)
+    name = entry.name if run.variant == STANDARD else f"{entry.name}-{variant}"
     export = current_export(run)
     return Model(name, run.onnx, export["onnx_sha256"], entry, run, artifacts.data.resolve())
-
-
-def _variant(run: RunFiles, name: str) -> Variant:
-    exported = {variant.name: variant for variant in run.variants()}
-    if name not in exported:
-        there_are = ", ".join(known or "standard" for known in exported) or "none"
-        raise StudyError(
-            f"--variants: {run.model} has not been exported as {name!r}, only as: {there_are}; "
-            f"see `python -m export --help`, and export {run.model} so"
-        )
-    return exported[name]
 
 
 def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:

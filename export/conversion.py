@@ -2,19 +2,20 @@
 
 import warnings
 
-import onnx
-import onnx.checker
-import onnx.shape_inference
+import numpy as np
 import torch
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from export import portable
-from study.errors import StudyError, one_line
+from export import opsets, portable
+from export.rules import violations
+from study.errors import StudyError
+from study.variants import OPSET, STANDARD, Variant
 
-OPSET = 18
-IR_VERSION = 8  # onnxruntime 1.15 to 1.17 refuse what is newer than 9; the exporter always writes 10
 INPUT = "image"
 OUTPUT = "probabilities"
+OF_FLOAT_FILES = ("R2", "R6")
+"""Rules that a quantised file need not hold to: its operators are other ones."""
 
 
 class Classifier(nn.Module):
@@ -28,16 +29,50 @@ class Classifier(nn.Module):
         return torch.softmax(self.network(image), dim=1)
 
 
-def convert(network: nn.Module, image_shape: tuple[int, ...], metadata: dict[str, str]) -> onnx.ModelProto:
+def convert(
+    network: nn.Module,
+    image_shape: tuple[int, ...],
+    metadata: dict[str, str],
+    variant: Variant = STANDARD,
+    calibration: Tensor | None = None,
+) -> ModelProto:
     """Convert `network` (in evaluation mode) to an ONNX model with a dynamic batch and its weights inside.
 
     Args:
         image_shape: (C, H, W) of one image.
         metadata: becomes the model's `metadata_props`.
+        variant: what it is to be; the standard form is for every runtime.
+        calibration: training images, uint8 [N, C, H, W], for one that is quantised with static ranges.
 
     Raises:
-        StudyError: the network cannot be exported, or its file is not what was asked for.
+        StudyError: the network cannot be exported, or its file would break a rule of export/rules.py.
     """
+    model = _exported(network, image_shape)
+    portable.bring_to_portable_form(model, weights_prefix="network.")
+    if variant.simplify:
+        from export.simplification import simplify
+
+        model = simplify(model)
+        portable.bring_to_portable_form(model, weights_prefix="")
+    model = opsets.bring_to(model, variant.opset)
+    del model.metadata_props[:]
+    helper.set_model_props(model, metadata)
+    if variant.int8:
+        from export.quantisation import quantise
+
+        none = torch.empty(0, *image_shape, dtype=torch.uint8)
+        model = quantise(model, none if calibration is None else calibration, variant.int8)
+    if variant.input == "uint8":
+        _take_raw_images(model)
+    skip = OF_FLOAT_FILES if variant.int8 else ()
+    for broken in violations(model.SerializeToString(), variant.opset, skip):
+        name = type(network).__name__
+        raise StudyError(f"{name}: its ONNX file would break rule {broken.rule}: {broken.found}; {broken.remedy}")
+    return model
+
+
+def _exported(network: nn.Module, image_shape: tuple[int, ...]) -> ModelProto:
+    """As torch's exporter writes it, in the standard opset."""
     example = torch.rand(2, *image_shape)  # a batch of 1 could be taken for a constant
     try:
         with warnings.catch_warnings():
@@ -54,19 +89,26 @@ def convert(network: nn.Module, image_shape: tuple[int, ...], metadata: dict[str
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        raise StudyError(f"{type(network).__name__} cannot be exported: {str(error).strip().splitlines()[0]}") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise StudyError(f"{type(network).__name__} cannot be exported: {reason}") from None
     assert program is not None
-    model = program.model_proto
-    portable.bring_to_portable_form(model, weights_prefix="network.")
-    model.ir_version = IR_VERSION
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, metadata)
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = one_line(error)
-        raise StudyError(f"{type(network).__name__}: its ONNX file fails the checker ({reason})") from None
-    opsets = {(o.domain, o.version) for o in model.opset_import}
-    if opsets != {("", OPSET)}:  # torch falls back to another one without a word
-        raise StudyError(f"expected opset {OPSET} of ai.onnx alone, the exporter wrote {sorted(opsets)}")
-    return model
+    return program.model_proto
+
+
+def _take_raw_images(model: ModelProto) -> None:
+    """Make the input uint8 in 0..255, as the pixels are stored; their division by 255 goes into the graph."""
+    graph = model.graph
+    raw, scaled, largest = (f"{INPUT}_{what}" for what in ("as_float32", "in_0_to_1", "largest"))
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            if name == INPUT:
+                node.input[position] = scaled
+    nodes = [
+        helper.make_node("Cast", [INPUT], [raw], name=raw, to=TensorProto.FLOAT),
+        helper.make_node("Div", [raw, largest], [scaled], name=scaled),
+        *graph.node,
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), largest))
+    graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8

@@ -3,6 +3,7 @@
 | the exporter writes                 | it becomes              | because                                           |
 |-------------------------------------|-------------------------|---------------------------------------------------|
 | Reshape to (-1, n) with allowzero=1 | Flatten                 | converters and older OpenCV refuse allowzero      |
+| another Reshape with allowzero=1    | one without allowzero   | likewise, and there is no zero in its shape       |
 | ReduceMean over both image axes     | GlobalAveragePool       | its axes as an input are refused by several       |
 | a prefix on the names of weights    | the network's own names | tools show `fc1.weight`, as the checkpoint has it |
 | stack traces and paths at each node | nothing                 | private paths do not belong in a published file   |
@@ -42,6 +43,10 @@ def _use_flatten(graph: GraphProto) -> None:
         rest = shapes.get(node.input[0], [0])[1:]  # all but the batch; 0 where an extent is not known
         if constants.get(node.input[1]) == [-1, math.prod(rest)] and 0 not in rest:
             _replace(node, "Flatten", axis=1)
+        elif 0 not in constants.get(node.input[1], [0]):
+            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
 
 
 def _use_global_average_pool(graph: GraphProto) -> None:

@@ -42,6 +42,20 @@ class RunFiles:
         """The same run's files with the export being `variant`."""
         return replace(self, variant=variant)
 
+    def exported_as(self, name: str) -> "RunFiles":
+        """The same run's files with the export being the variant of this name; "standard" is the standard form.
+
+        Raises:
+            StudyError: it has not been exported so; the message tells what it was exported as.
+        """
+        exported = {variant.name or "standard": variant for variant in (STANDARD, *self.variants())}
+        if name not in exported:
+            raise StudyError(
+                f"--variants: {self.model} has not been exported as {name!r}, only as: {', '.join(exported)}; "
+                f"see `python -m export --help`, and export {self.model} so"
+            )
+        return self.of(exported[name])
+
     def _of_variant(self, stem: str, suffix: str) -> Path:
         return self.folder / f"{'-'.join(filter(None, (stem, self.variant.name)))}.{suffix}"
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 BATCH = 500  # the activations of a LeNet stay in the cache
 
 
-def batches(images: Tensor) -> Iterator[Tensor]:
+def batches(images: Tensor, size: int = BATCH) -> Iterator[Tensor]:
     """uint8 images [N, C, H, W] as float32 batches scaled to 0..1, the input of every network."""
-    for batch in torch.split(images, BATCH):
+    for batch in torch.split(images, size):
         yield batch.float().div_(255)
 
 

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+INT8_DIFFERENCE = 0.05
+"""The largest difference of two probabilities in two engines where a network computes in 8-bit integers: that of a few
+steps, for where a number lies between two, the last digit before it decides."""
+INT8_MISMATCHES = 0.01
+"""The largest share of images that may be of another class there: two classes are often as probable as each other."""
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -14,9 +20,9 @@ class Parity:
     max_abs_difference: float
     argmax_mismatches: int
 
-    def holds(self, limit: float) -> bool:
-        """Whether no probability differs by more than `limit`, and no class."""
-        return self.max_abs_difference <= limit and self.argmax_mismatches == 0
+    def holds(self, limit: float, mismatches: float = 0.0) -> bool:
+        """Whether no probability differs by more than `limit`, and no more than this share of the classes."""
+        return self.max_abs_difference <= limit and self.argmax_mismatches <= mismatches * self.images
 
 
 def compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity:

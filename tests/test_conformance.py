@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from export.conformance import browser, command, environments
-from export.conformance.cells import Subject, cell, judge
+from export.conformance.cells import BATCHES, Subject, cell, judge
 from export.conformance.environments import MARK, prepare
 from export.conformance.processes import CommandError, meaningful, run
 from export.conformance.programs import write_program
@@ -42,7 +42,8 @@ def subject(tmp_path: Path) -> Subject:
     images = tmp_path / "images.npy"
     np.save(images, np.zeros((IMAGES, 1, 28, 28), np.float32))
     expected = np.tile(np.array([0.25, 0.5, 0.25], np.float32), (IMAGES, 1))
-    return Subject("baseline", 0, tmp_path / "model.onnx", "0" * 64, images, expected, 1e-5)
+    every = dict.fromkeys(BATCHES, expected)
+    return Subject("baseline", 0, tmp_path / "model.onnx", "0" * 64, images, every, 1e-5)
 
 
 def runtime(program: str, folder: Path, **fields: Any) -> tuple[Runtime, Path]:
@@ -125,15 +126,25 @@ def test_a_program_that_hangs_is_ended_with_its_children(subject: Subject, tmp_p
     pytest.fail("the program's child still runs")
 
 
+def test_a_quantised_file_may_differ_in_a_class_and_a_float_one_may_not() -> None:
+    expected = np.tile(np.array([0.4, 0.6], np.float32), (200, 1))
+    for wrong, verdict in ((2, "passed"), (3, "failed")):
+        found = expected.copy()
+        found[:wrong] = 0.51, 0.49
+        assert judge(expected, found, 0.2, mismatches=0.01)["verdict"] == verdict
+        assert judge(expected, found, 0.2)["reason"] == f"another class for {wrong} of 200 images"
+
+
 def test_a_program_sees_a_home_of_its_own(subject: Subject, tmp_path: Path) -> None:
     program = "from pathlib import Path\nassert Path.home() == Path(probabilities).parent, Path.home()\n" + RIGHT
     assert tried(program, subject, tmp_path)["verdict"] == "passed"
 
 
 def test_what_an_entry_allows_is_allowed_in_every_runtime(subject: Subject) -> None:
-    near = subject.expected + np.array([1e-4, -1e-4, 0], np.float32)
-    assert judge(subject.expected, near, 1e-3)["verdict"] == "passed"
-    assert judge(subject.expected, near, 1e-5)["reason"] == "differs by 1.0e-04, allowed is 1e-05"
+    expected = subject.expected[1]
+    near = expected + np.array([1e-4, -1e-4, 0], np.float32)
+    assert judge(expected, near, 1e-3)["verdict"] == "passed"
+    assert judge(expected, near, 1e-5)["reason"] == "differs by 1.0e-04, allowed is 1e-05"
     this = Runtime("this", "This", "This")
     absent = environments.Prepared(reason="not here")
     assert cell(this, absent, replace(subject, largest_difference=1e-3), 1)["allowed"] == 1e-3
@@ -230,7 +241,7 @@ def test_what_cannot_be_installed_is_not_run_and_told(wheels: Path, tmp_path: Pa
     artifacts = Artifacts(tmp_path / "artifacts")
     work = tmp_path / "work"
     work.mkdir()
-    record = command.measure([this], [subject], artifacts, work, document)
+    record = command.measure([this], [subject], artifacts, work, IMAGES, document)
     reason = "exit code 1: ERROR: No matching distribution found for answer==9.9"
     assert record["runtimes"] == [
         {
@@ -419,7 +430,7 @@ else:
     work = tmp_path / "work"
     work.mkdir()
     started = time.monotonic()
-    record = command.measure([this], [subject], Artifacts(tmp_path / "artifacts"), work, document)
+    record = command.measure([this], [subject], Artifacts(tmp_path / "artifacts"), work, IMAGES, document)
     assert time.monotonic() - started < 30
     assert [(c["verdict"], c["reason"]) for c in record["cells"]] == [
         ("passed", None),

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from export.conversion import convert
+from export.rules import violations
+from study.catalogue import ENTRIES
 from study.fashion_mnist import CLASSES
 from study.networks import parameters
 from study.networks.cnn5 import CNN5, CNN5Drawn
@@ -137,6 +139,17 @@ def test_the_distances_of_1998_are_in_the_file_to_a_relative_1e_5() -> None:
     assert np.isfinite(found).all()
     difference = (found - found.mean(1, keepdims=True)) - (scores - scores.mean(1, keepdims=True))
     assert np.abs(difference).max() <= 1e-5 * np.abs(scores).max()
+
+
+def test_every_network_of_the_catalogue_is_here() -> None:
+    found = {f"{network_type.__module__}:{network_type.__name__}" for network_type in EXPECTED}
+    assert found == {entry.network for entry in ENTRIES}
+
+
+@of_every_network_not_in_test_export
+def test_its_onnx_file_breaks_no_rule(network_type: type[nn.Module]) -> None:
+    """Of the other two tests/test_check.py has the same."""
+    assert violations(exported(network_type)[1].SerializeToString()) == []
 
 
 @of_every_network_not_in_test_export

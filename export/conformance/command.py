@@ -1,8 +1,6 @@
 """`python -m export conformance [MODEL ...]`: does each exported file compute the same in every runtime?"""
 
 import argparse
-import shutil
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.conformance.programs import DOCUMENT
-from study.artifacts import DEFAULT_ROOT, Artifacts, current_export, write_json
+from study.artifacts import DEFAULT_ROOT, Artifacts, write_json
 from study.errors import StudyError, one_line
-from study.selection import add_options, selected
+from study.selection import add_options
 
 if TYPE_CHECKING:
     from export.conformance.cells import Subject
@@ -36,6 +34,12 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     add_options(parser.add_argument)
     names = ",".join(runtime.name for runtime in RUNTIMES)
     parser.add_argument("--runtimes", metavar="A,B", help=f"only these of {names}")
+    parser.add_argument(
+        "--variants",
+        metavar="A,B",
+        default="standard",
+        help="forms that the models were exported in, such as standard,int8-static (default: %(default)s)",
+    )
     parser.add_argument("--images", type=int, default=256, metavar="N", help="the first N test images (%(default)s)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets' files (or STUDY_DATA)")
     parser.add_argument(
@@ -47,14 +51,17 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 def main(words: Sequence[str]) -> int:
     """Measure all cells, write portability.json; 1 where a cell failed."""
     options = arguments(words)
+    from export.conformance.cells import BATCHES
     from export.conformance.runtimes import select
+    from export.conformance.subjects import find
 
     if options.images < 1:
         raise StudyError(f"--images: expected at least 1, found {options.images}")
     artifacts = Artifacts(options.artifacts)
     runtimes = select(options.runtimes)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        record = measure(runtimes, subjects(options, artifacts, Path(name)), artifacts, Path(name))
+        subjects = find(options, artifacts, Path(name))
+        record = measure(runtimes, subjects, artifacts, Path(name), images=len(subjects[0].expected[BATCHES[0]]))
     write_json(artifacts.portability, record)
     verdicts = [cell["verdict"] for cell in record["cells"]]
     for line in summary(record):
@@ -65,53 +72,12 @@ def main(words: Sequence[str]) -> int:
     return int("failed" in verdicts)
 
 
-def subjects(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> "list[Subject]":
-    """The first finished run of each model, with a copy of its export in `work` and what PyTorch makes of the images.
-
-    Raises:
-        StudyError: none is there, or one is not exported.
-    """
-    runs = []
-    for entry in selected(options, options.models):
-        if found := artifacts.runs(entry.name):
-            runs.append((entry, found[0], current_export(found[0])))
-        else:
-            print(f"{entry.name}: no finished run; run `python -m train {entry.name}`", file=sys.stderr)
-    if not runs:
-        raise StudyError(f"no finished run in {artifacts.root}; run `python -m train` first")
-
-    import numpy as np
-
-    from export.conformance.cells import Subject
-    from export.parity import run_torch
-    from study import checkpoints, datasets, images
-
-    work = work.absolute()
-    names = dict.fromkeys(entry.dataset for entry, *_ in runs)
-    data = datasets.prepare(names, artifacts.data, options.data)
-    tests = {name: images.load(data, train=False, dataset=name)[0][: options.images] for name in names}
-    files = {name: work / f"images-{number}.npy" for number, name in enumerate(names)}
-    for name, file in files.items():
-        np.save(file, tests[name].float().div_(255).numpy())
-    return [
-        Subject(
-            entry.name,
-            run.seed,
-            Path(shutil.copyfile(run.onnx, work / f"{entry.name}.onnx")),
-            export["onnx_sha256"],
-            files[entry.dataset],
-            run_torch(checkpoints.load(entry, run), tests[entry.dataset]),
-            entry.largest_difference,
-        )
-        for entry, run, export in runs
-    ]
-
-
 def measure(
     runtimes: "Sequence[Runtime]",
     subjects: "Sequence[Subject]",
     artifacts: Artifacts,
     work: Path,
+    images: int,
     document: Path = DOCUMENT,
 ) -> dict[str, Any]:
     """The content of portability.json. Interrupted, it has the cells that were measured; the others are "not run"."""
@@ -144,7 +110,7 @@ def measure(
     return {
         "schema": "portability/1",
         "environment": environment(),
-        "images": len(subjects[0].expected),
+        "images": images,
         "batches": list(BATCHES),
         "runtimes": [described(runtime, prepared.get(runtime.name, interrupted)) for runtime in runtimes],
         "cells": [
