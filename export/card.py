@@ -23,6 +23,7 @@ RECIPE = {
     "momentum": "momentum (SGD)",
     "rubbish": "score of one more class, with its sign turned (MAP criterion)",
     "dropout": "rate of dropout layers",
+    "initialisation": "initial weights",
     "flip": "images mirrored",
     "shift": "images moved, by up to so many pixels",
     "rotation": "images turned, by up to so many degrees",

@@ -167,8 +167,8 @@ MINI_VGG = (
 )
 
 _VARIANTS = "a comparison of LeNet-5's variants"
-_LENET5 = _published(epochs=60, batch_size=100, optimiser="adam", learning_rate=1e-4)
-_LENET5_MODERN = Recipe(epochs=60, learning_rate=0.05)
+_LENET5 = _published(epochs=60, batch_size=100, optimiser="adam", learning_rate=1e-4, initialisation="he")
+_LENET5_MODERN = Recipe(epochs=40)
 LENET5_VARIANTS = (
     *_both(
         "lenet5-plain",
@@ -198,7 +198,7 @@ LENET5_VARIANTS = (
         "lenet5-batchnorm",
         "study.networks.lenet5_variants:LeNet5BatchNorm",
         _LENET5,
-        Recipe(epochs=40),
+        _LENET5_MODERN,
         Published(90.16, _VARIANTS),
     ),
 )

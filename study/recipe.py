@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 Optimiser = Literal["sgd", "adam", "adamw", "nadam"]
 Schedule = Literal["one-cycle", "constant"]
 L1Update = Literal["proximal", "subgradient"]
+Initialisation = Literal["own", "he"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Recipe:
     (equation 9) where scores are minus the distances of a radial basis output."""
     dropout: float | None = None
     """The rate of every dropout layer, instead of the network's own."""
+    initialisation: Initialisation = "own"
+    """own: as the network draws its weights; he: kernels from a normal distribution of variance 2 / fan-in, biases 0
+    (He et al., arXiv 1502.01852, equation 10)."""
     flip: bool = True
     """Mirror every image in every other epoch, half of them in the first (alternating flips)."""
     shift: int = 1
@@ -84,7 +88,12 @@ def _number(value: Any) -> bool:
 RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     *(
         ((name,), get_args(kind).__contains__, f"one of {', '.join(get_args(kind))}")
-        for name, kind in (("optimiser", Optimiser), ("schedule", Schedule), ("l1_update", L1Update))
+        for name, kind in (
+            ("optimiser", Optimiser),
+            ("schedule", Schedule),
+            ("l1_update", L1Update),
+            ("initialisation", Initialisation),
+        )
     ),
     (("flip", "bfloat16"), lambda v: isinstance(v, bool), "True or False"),
     (("epochs", "batch_size"), lambda v: _whole(v) and v >= 1, "a whole number from 1"),

@@ -347,6 +347,19 @@ def test_a_constant_rate_is_constant(few: Images) -> None:
     assert {trainer.rate(step) for step in range(20)} == {0.01}
 
 
+def test_he_draws_kernels_of_variance_two_over_fan_in_and_leaves_no_bias(few: Images) -> None:
+    own, he = (
+        Trainer(Entry("m", catalogue.LENET5, replace(PLAIN, initialisation=kind)), *few.train, seed=0).network
+        for kind in ("own", "he")
+    )
+    for name, fan_in in (("fc1", 400), ("fc2", 120)):
+        kernel, bias = he.get_parameter(f"{name}.weight"), he.get_parameter(f"{name}.bias")
+        assert kernel.std().item() == pytest.approx(math.sqrt(2 / fan_in), rel=0.02)
+        assert kernel.abs().max().item() > 3 * math.sqrt(2 / fan_in)  # a normal distribution, not a uniform one
+        assert not bias.any()
+        assert own.get_parameter(f"{name}.bias").all()
+
+
 def test_the_recipes_dropout_is_every_layers(few: Images) -> None:
     recipe = replace(PLAIN, dropout=0.125)
     trainer = Trainer(Entry("tuned", "study.networks.tuned:Tuned", recipe), *few.train, seed=0)

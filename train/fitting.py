@@ -71,6 +71,15 @@ def is_finished(files: RunFiles, entry: Entry) -> bool:
     return same and record["checkpoint_sha256"] == sha256(files.checkpoint)
 
 
+def draw_as_he(network: nn.Module) -> None:
+    """Draw the kernels of all convolutions and fully-connected layers anew, as Recipe.initialisation says of "he"."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 class Trainer:
     """One run in the making: a network, its optimiser and the images of every epoch.
 
@@ -85,6 +94,8 @@ class Trainer:
         self.made_with = _made_with(entry)  # now: the source may be edited while this trains
         self.recipe = entry.recipe
         self.network = build(entry).train()
+        if entry.recipe.initialisation == "he":
+            draw_as_he(self.network)
         self.layout = torch.channels_last if entry.recipe.bfloat16 else torch.contiguous_format
         for weight in self.network.parameters():
             if weight.dim() == 4:

@@ -51,4 +51,6 @@ def in_words(recipe: Recipe) -> str:
 def _differs(name: str, value: Any) -> str:
     if value is True:
         return name
+    if isinstance(value, str):
+        return f"{name} {value}"
     return f"{name} {value:g}" if value else f"no {name}"

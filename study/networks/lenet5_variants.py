@@ -2,9 +2,6 @@
 
 It is `study.networks.lenet5:LeNet5` but for C5, which is a convolution here as it was in 1998. On 28x28 images its
 kernel covers the whole map, so both compute the same, and the analysis counts C5 as the fully-connected layer it is.
-
-Decided here, the publication being silent: max-pooling, and He's initialisation (Delving Deep into Rectifiers, 2015)
-with zero biases.
 """
 
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
@@ -14,16 +11,11 @@ from study.fashion_mnist import CLASSES, MEAN, STD
 from study.networks.lenet5 import ConvReLUPool
 
 
-def _initialise(network: nn.Module) -> None:
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
-
-
 class LeNet5Plain(nn.Module):
-    """Three convolutions and two fully-connected layers; 61,706 parameters, 0.417 M MAC."""
+    """Three convolutions and two fully-connected layers; 61,706 parameters, 0.417 M MAC.
+
+    Decided here, the publication being silent: max-pooling, and torch's own initialisation.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +24,6 @@ class LeNet5Plain(nn.Module):
         self.c5 = nn.Conv2d(16, 120, 5)
         self.f6 = nn.Linear(120, 84)
         self.output = nn.Linear(84, len(CLASSES))
-        _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.c3(self.c1((images - MEAN) / STD))
@@ -76,7 +67,6 @@ class LeNet5BatchNorm(nn.Module):
         self.bn5 = nn.BatchNorm2d(120)
         self.f6 = nn.Linear(120, 84)
         self.output = nn.Linear(84, len(CLASSES))
-        _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         # ReLU is monotonic: after the pooling it gives what it gives before it, of a quarter of the values
