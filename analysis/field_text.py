@@ -233,10 +233,11 @@ def importance(search: Search) -> str:
     """What the picture of the importance shows, and how much it is worth."""
     found = search["importance"]
     if not found:
-        return f"{search['model']}: too few complete trials to tell which hyper-parameters matter."
+        return f"{search['model']}: too few trials to tell which hyper-parameters matter."
     return (
         f"{search['model']}: importance is by {found['evaluator']}, a parameter's share in what sets the best "
-        f"{found['best_share'] * 100:g} % of the complete trials apart from all {found['trials']} of them."
+        f"{found['best_share'] * 100:g} % of the trials, by the validation error after epoch {found['epoch']}, apart "
+        f"from all {found['trials']} that got there, pruned ones included."
     )
 
 

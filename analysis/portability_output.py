@@ -13,12 +13,15 @@ from analysis.latency_tables import frame
 from analysis.portability_records import FAILED, MAKE, NOT_RUN, PASSED, Portability, Record, markdown
 from analysis.text import markdown as grid
 from study.artifacts import write_bytes, write_text
+from study.variants import Variant
 
 COLUMNS = (
     "runtime title version model seed onnx_sha256 current batch verdict shape finite row_sum_error "
     "max_abs_difference argmax_mismatches allowed seconds reason"
 )
 PICTURE = "Which model runs where: the largest difference from PyTorch's probabilities in each runtime"
+QUANTISED = (f"-{Variant(int8='static').name}", f"-{Variant(int8='dynamic').name}")
+"""What the model of a cell ends with that is of a form in 8-bit integers."""
 MOST_COLUMNS = 8
 """Models that have a column each; of more each has a row, and the runtimes have the columns."""
 
@@ -144,10 +147,16 @@ def _reasons(what: str, found: Iterable[Record], verdict: str) -> Iterator[str]:
 
 def _method(portability: Portability) -> Iterator[str]:
     yield (
-        f"Compared with PyTorch's are the probabilities of {portability.images:,} test images, computed by one loaded "
-        f"model in {_batches(portability.batches)}, the last one of those that remain: their shape, whether all are "
-        "finite, each image's class and sum, and the largest difference, which is what the matrix shows."
+        f"Compared with PyTorch's are the probabilities of {portability.images:,} test images, computed in "
+        f"{_batches(portability.batches)}, each size by one loaded model, its last batch what remains: their "
+        "shape, whether all are finite, each image's class and sum, and the largest difference, which the matrix shows."
     )
+    quantised = [m for m in dict.fromkeys(c["model"] for c in portability.cells) if m.endswith(QUANTISED)]
+    if quantised:
+        yield (
+            "In 8-bit integers, and compared with what ONNX Runtime computes instead, where a few images may be of "
+            f"another class: {', '.join(quantised)}."
+        )
     allowed: dict[float, list[str]] = {}
     for runtime in portability.runtimes:
         allowed.setdefault(runtime["largest_difference"], []).append(
@@ -158,7 +167,8 @@ def _method(portability: Portability) -> Iterator[str]:
     own = {runtime["name"]: runtime["largest_difference"] for runtime in portability.runtimes}
     wider = {(c["model"], c["allowed"]): None for c in portability.cells if c["allowed"] > own[c["runtime"]]}
     for model, limit in wider:
-        yield f"The catalogue's entry of {model} allows {limit:g} where the runtime is allowed less."
+        what = f"8-bit integers in {model} allow" if model in quantised else f"The catalogue's entry of {model} allows"
+        yield f"{what} {limit:g} where the runtime is allowed less."
     for text in sentences.describe([portability.environment]):
         yield f"Tried on {text}."
 

@@ -25,7 +25,7 @@ from analysis import (
     weight_plots,
 )
 from analysis.baselines import references
-from analysis.files import JSON, PICTURES, SEARCHED, TABLES
+from analysis.files import JSON, PICTURES, PORTABILITY, SEARCHED, TABLES, VARIANTS
 from analysis.measures import ALWAYS, Measure
 from analysis.portability_records import MAKE
 from analysis.records import Study
@@ -76,6 +76,9 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
             write_bytes(folder / f"{name}{suffix}", data)
             yield folder / f"{name}{suffix}"
 
+    for names, there in ((VARIANTS, study.variants), (PORTABILITY, study.portability)):
+        for name in () if there else names:
+            (folder / name).unlink(missing_ok=True)  # of what has become stale, or is gone
     if study.variants:
         yield from variants_table.write(frames["variants"], folder)
     if study.portability:

@@ -58,7 +58,7 @@ def importance(frame: pd.DataFrame) -> Figure:
     models = list(dict.fromkeys(frame["model"]))
     if not models:
         figure = Figure(figsize=(7.5, 1.5))
-        figure.text(0.5, 0.5, "too few complete trials to tell which parameters matter", ha="center", va="center")
+        figure.text(0.5, 0.5, "too few trials to tell which parameters matter", ha="center", va="center")
         return figure
     counts = [int((frame["model"] == model).sum()) for model in models]
     figure = Figure(figsize=(7.5, 0.5 + sum(0.5 + 0.26 * n for n in counts)), layout="constrained")

@@ -16,7 +16,7 @@ Search = dict[str, Any]
 """The content of search.json."""
 
 SEARCH = "model number state own repeats validation_error best_so_far last_error epochs seconds reason"
-IMPORTANCE = "model parameter share evaluator best_share trials"
+IMPORTANCE = "model parameter share evaluator best_share epoch trials"
 
 
 def trials(searches: Sequence[Search]) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def trials(searches: Sequence[Search]) -> pd.DataFrame:
 
 
 def importance(searches: Sequence[Search]) -> pd.DataFrame:
-    """One row a searched parameter, those that matter most first; none of a search with too few complete trials."""
+    """One row a searched parameter, those that matter most first; none of a search with too few trials."""
     rows = []
     for search in searches:
         found = search["importance"] or {"shares": {}}

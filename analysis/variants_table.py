@@ -6,7 +6,9 @@ images the standard error of the difference of the test errors is then sqrt(d) /
 1947), and a difference is called one where it exceeds twice that, as elsewhere in this project.
 
 Latency is compared within a file of measurements and in one setting. The ratio of the medians lies between those of the
-opposite ends of their intervals; a form is called slower or faster only if all of that is on one side of 1.
+opposite ends of their ranges, each an interval of the median widened to the medians of all loads and processes: these
+lie up to some percent apart where the interval, of that many calls, has some ten-thousandths. A form is called slower
+or faster only if all of that is on one side of 1.
 """
 
 import math
@@ -20,6 +22,7 @@ from analysis.headlines import WITHHELD
 from analysis.latency_tables import frame
 from analysis.measurements import Record
 from analysis.portability_records import FAILED, NOT_RUN
+from analysis.portability_records import markdown as escaped
 from analysis.presentation import texts
 from analysis.records import Run, Study
 from analysis.text import MISSING, TIMES, interval, markdown, number
@@ -32,6 +35,7 @@ COLUMNS = (
     "latency_valid fails_in onnx_sha256"
 )
 STANDARD_NAME = "standard"
+NONE_OF = "none of "
 SETTING = ("threads", "mode", "device", "file")
 
 
@@ -39,7 +43,7 @@ def variants(study: Study) -> pd.DataFrame:
     """One row a form, the standard one first, of the first run of each model that has others; seconds are of one image.
 
     `ratio` is the time of the form over that of the standard one; `fails_in` names the runtimes that were tried and
-    compute it wrongly, or not at all; it is "none" where all do, and missing where none was tried.
+    compute it wrongly, or not at all; it is "none of 12" where 12 were tried, and missing where none was.
     """
     rows: list[Record] = []
     for run in _first(study):
@@ -87,25 +91,28 @@ def _latency(record: Record, run: Run, study: Study) -> Record:
         return {}
     keys = ("median_seconds", "median_low_seconds", "median_high_seconds")
     found = dict(zip(keys, _merged([tuple(case[key] for key in keys) for case in alike]), strict=True))
-    found["latency_valid"] = all(case["valid"] for case in alike)
+    found["latency_valid"] = all(case["valid"] for case in alike) and len({case["measured_on"] for case in alike}) == 1
     standards = [reference.get(_setting(case)) for case in alike]
     if record is run.export or None in standards:
         return found
     pairs = [(case, standard) for case, standard in zip(alike, standards, strict=True) if standard is not None]
-    ratio, low, high = _merged(
-        [
-            (
-                case["median_seconds"] / standard["median_seconds"],
-                case["median_low_seconds"] / standard["median_high_seconds"],
-                case["median_high_seconds"] / standard["median_low_seconds"],
-            )
-            for case, standard in pairs
-        ]
-    )
+    ratio, low, high = _merged([_ratio(case, standard) for case, standard in pairs])
     valid = found["latency_valid"] and all(standard["valid"] for _, standard in pairs)
     verdict = "slower" if low > 1 else "faster" if high < 1 else "not faster"
     ends = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
     return {**found, **ends, "latency_valid": valid, "latency_verdict": verdict if valid else WITHHELD}
+
+
+def _ratio(case: Record, standard: Record) -> tuple[float, float, float]:
+    """Of the medians, and what is possible between the ends of their ranges."""
+    (low, high), (standard_low, standard_high) = _range(case), _range(standard)
+    return case["median_seconds"] / standard["median_seconds"], low / standard_high, high / standard_low
+
+
+def _range(case: Record) -> tuple[float, float]:
+    """The interval of the median, widened to the medians of all loads and processes."""
+    medians = [*case["load_medians_seconds"], *(process["median_seconds"] for process in case["processes"])]
+    return min(case["median_low_seconds"], *medians), max(case["median_high_seconds"], *medians)
 
 
 def _counts(case: Record) -> bool:
@@ -127,11 +134,11 @@ def _merged(values: Iterable[tuple[float, ...]]) -> tuple[float, float, float]:
 
 
 def _fails_in(record: Record, study: Study) -> str | None:
-    """The titles of the runtimes, or "none", or None where it was tried in none."""
+    """The titles of the runtimes, or "none of" as many as it was tried in, or None where that is none."""
     cells = study.portability.cells if study.portability else ()
     tried = [cell for cell in cells if cell["onnx_sha256"] == record["onnx_sha256"] and cell["verdict"] != NOT_RUN]
     failed = dict.fromkeys(cell["title"] for cell in tried if cell["verdict"] == FAILED)
-    return ", ".join(failed) or "none" if tried else None
+    return ", ".join(failed) or f"{NONE_OF}{len({cell['runtime'] for cell in tried})}" if tried else None
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -179,7 +186,8 @@ def facts(table: pd.DataFrame) -> list[str]:
     rows = [row for row in _tuples(table) if row.variant != STANDARD_NAME]
     if not rows:
         return []
-    return [*_speed(rows), *_wrong(rows), *_method(rows)]
+    doubtful = any(row.latency_valid is False for row in _tuples(table))
+    return [*_speed(rows), *_wrong(rows), *_method(rows), *([DOUBTFUL] if doubtful else [])]
 
 
 WORDS = {
@@ -188,6 +196,9 @@ WORDS = {
     "faster": "Faster than the standard form, with one image in ONNX Runtime",
     WITHHELD: "Measured under conditions that make it invalid, so that nothing is said of the speed",
 }
+
+
+DOUBTFUL = "† measured under conditions that make it invalid."
 
 
 def _speed(rows: list[Any]) -> Iterator[str]:
@@ -211,7 +222,7 @@ def _speed(rows: list[Any]) -> Iterator[str]:
 def _wrong(rows: list[Any]) -> Iterator[str]:
     """Where forms go wrong, and which of them nobody knows of."""
     for row in rows:
-        if not pd.isna(row.fails_in) and row.fails_in != "none":
+        if not pd.isna(row.fails_in) and not row.fails_in.startswith(NONE_OF):
             yield f"{row.model}, {row.variant} fails in {row.fails_in}: do not use it there."
     untried = list(dict.fromkeys(row.variant for row in rows if pd.isna(row.fails_in)))
     if untried:
@@ -226,20 +237,17 @@ def _method(rows: list[Any]) -> Iterator[str]:
     if any(not pd.isna(row.ratio) for row in rows):
         yield (
             "Times are medians; the ratio is of the form's to the standard form's in the same file of measurements, "
-            "with what the 95 % intervals of both leave open."
+            "with what the 95 % intervals of both, and the medians of each load of the model, leave open."
         )
-    if any(row.latency_valid is False for row in rows):
-        yield "† measured under conditions that make it invalid."
 
 
 def write(table: pd.DataFrame, folder: Path) -> Iterator[Path]:
     """Write the table into `folder`, for programs and for people, yielding each file once it is there."""
     write_text(folder / "variants.csv", table.to_csv(index=False, lineterminator="\n"))
     yield folder / "variants.csv"
-    sentences = "\n".join(f"- {sentence}" for sentence in facts(table))
-    write_text(
-        folder / "variants.md", markdown(shown(table), [sentences], ("model", "form", "accuracy", "speed", "fails in"))
-    )
+    sentences = "\n".join(f"- {escaped(sentence)}" for sentence in facts(table))
+    cells = shown(table).map(escaped)
+    write_text(folder / "variants.md", markdown(cells, [sentences], ("model", "form", "accuracy", "speed", "fails in")))
     yield folder / "variants.md"
 
 

@@ -219,7 +219,7 @@ def search_record(model: str, **changes: Any) -> dict[str, Any]:
         "finished": 3,
         "trials": trials,
         "best": {"number": 2, "validation_error": 0.09, "recipe": asdict(recipe)},
-        "importance": {"evaluator": "PED-ANOVA", "best_share": 0.25, "trials": 40, "shares": shares},
+        "importance": {"evaluator": "PED-ANOVA", "best_share": 0.25, "epoch": 1, "trials": 40, "shares": shares},
         "seeds": [0, 1, 2],
         "environment": ENVIRONMENT,
         **changes,

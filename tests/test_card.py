@@ -1,5 +1,6 @@
 """The model card: true to the records it is made from, usable as it stands, the same each time."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from export.__main__ import is_current, write_card
+from export.__main__ import is_current, main, write_card
 from export.card import LICENCES, RECIPE, card, code
 from study import datasets
 from study.artifacts import RunFiles, read_json, sha256
@@ -112,3 +113,16 @@ def test_a_card_that_is_missing_or_not_as_it_should_be_is_written_again(trained:
         spoil()
         assert write_card(files)
         assert files.card.read_bytes() == before
+
+
+def test_a_run_that_no_card_can_be_made_of_does_not_keep_the_others_from_theirs(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifacts = trained.copy(tmp_path / "a")
+    spoilt, card_of_other = artifacts.run("baseline", 0).record, artifacts.run("gap", 0).card
+    run = json.loads(spoilt.read_text())
+    spoilt.write_text(json.dumps({**run, "recipe": {**run["recipe"], "colour": "red"}}))
+    card_of_other.unlink()
+    assert main(["baseline", "gap", "--artifacts", str(artifacts.root)]) == 2
+    assert card_of_other.is_file()
+    assert "colour" in capsys.readouterr().err

@@ -102,6 +102,7 @@ def test_a_program_that_computes_the_same_passes(subject: Subject, tmp_path: Pat
         ("np.save(probabilities, rows.astype(float))", "its result is float64, expected float32"),
         ("open(probabilities, 'w').write('0.25 0.5')", "its result cannot be read: "),
         ("np.save(probabilities, np.array([{}], dtype=object))", "its result cannot be read: "),
+        ("open(probabilities, 'wb').write(b'PK' + bytes([3, 4]))", "its result cannot be read: "),
         ("np.savez(probabilities, rows); os.rename(probabilities + '.npz', probabilities)", "its result is an archive"),
         ("open(probabilities, 'w').truncate(1 << 30)", "its result has more than 67108864 bytes"),
     ],
@@ -282,20 +283,20 @@ def test_a_command_that_is_needed_and_missing_is_named(
     name: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    for variable in ("CHROME", "CXX"):
-        monkeypatch.delenv(variable, raising=False)
-    prepared = prepare(select(name)[0], tmp_path / "environment", tmp_path)
-    assert (prepared.reason, prepared.broken) == (missing, False)
+    for named in ("", str(tmp_path / "nowhere")):
+        for variable in ("CHROME", "CXX"):
+            monkeypatch.setenv(variable, named)
+        prepared = prepare(select(name)[0], tmp_path / "environment", tmp_path)
+        assert (prepared.reason, prepared.broken) == (missing, False)
 
 
 def test_a_program_that_does_not_compile_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = tmp_path / "compiler"
-    compiler.write_text("#!/bin/sh\necho 'classify.cpp:3: error: no such type'; exit 1\n")
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
+    compiler.write_text("echo \"$PWD/classify.cpp:3:1: error: no such type\"; echo '  3 | x'; exit 1\n")
+    monkeypatch.setenv("CXX", f"sh {compiler}")  # it may be two words
     prepared = prepare(select("openvino-c++")[0], tmp_path / "environment", tmp_path)
     assert prepared.broken
-    assert prepared.reason == "exit code 1: classify.cpp:3: error: no such type"
+    assert prepared.reason == "exit code 1: classify.cpp:3:1: error: no such type 3 | x"
 
 
 # ---- the browser's driver, with a browser of our own

@@ -197,18 +197,33 @@ def test_bad_and_diverging_trials_end_early_and_others_go_on(tmp_path: Path, mon
     assert record["importance"] is None
 
 
-def test_importance_finds_the_parameter_that_matters() -> None:
+def test_importance_finds_the_parameter_that_matters_among_pruned_trials_too() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     space = search_space.space(LITTLE)
-    for _ in range(60):
+    for number in range(60):
         trial = study.ask()
         search_space.suggest(trial, space)
-        study.tell(trial, trial.params["rotation"])
-    found = search_record.importance(study)
+        if number != 7:  # which diverged in its first epoch
+            trial.report(trial.params["rotation"], 2)
+        state = TrialState.PRUNED if number % 3 else TrialState.COMPLETE
+        study.tell(trial, 0.5 if state is TrialState.COMPLETE else None, state=state)
+    found = search_record.importance(study.get_trials(), epoch=2)
     assert found is not None
     assert max(found["shares"], key=found["shares"].__getitem__) == "rotation"
     assert sum(found["shares"].values()) == pytest.approx(1)
-    assert found["trials"] == 60
+    assert (found["trials"], found["epoch"]) == (59, 2)
+    assert search_record.importance(study.get_trials()[:20], epoch=2) is None  # 19 without the seventh
+
+
+def test_a_search_from_before_a_field_of_recipe_goes_on_with_its_default(tmp_path: Path) -> None:
+    storage = Storage(searched(tmp_path, tmp_path))
+    older = storage.made_with()
+    assert older["recipe"].pop("initialisation") == "own"
+    storage.study.set_user_attr("made_with", older)
+    Storage(searched(tmp_path, tmp_path))
+    he = replace(LITTLE, recipe=replace(LITTLE.recipe, initialisation="he"))
+    with pytest.raises(StudyError, match=r"recipe\.initialisation expected 'he', found None|another search"):
+        Storage(replace(searched(tmp_path, tmp_path), entry=he))
 
 
 # ---- processes

@@ -12,7 +12,7 @@ from analysis.files import VARIANTS, find
 from analysis.portability_records import Portability
 from analysis.records import Study, read_study
 from analysis.text import MISSING, TIMES
-from analysis.variants_table import facts, shown, variants
+from analysis.variants_table import facts, shown, variants, write
 from study.artifacts import Artifacts, read_json, sha256, write_json
 from study.variants import Variant
 from tests.reporting import rows, study_of
@@ -135,6 +135,28 @@ class TestLatency:
         assert told.startswith(plainly)
         assert f"int8-static (baseline {seconds / 20e-6:.2f} times its time)" in told
 
+    def test_what_separates_the_loads_of_a_model_is_no_difference_between_forms(
+        self, artifacts: Artifacts, digest: str
+    ) -> None:
+        sharp = {"median_low_seconds": 19.99e-6, "median_high_seconds": 20.01e-6}
+        loads = {"load_medians_seconds": [19.8e-6, 20e-6, 20.3e-6]}
+        standard = case(artifacts, "baseline", "onnxruntime", 1, 20e-6, **{**sharp, **loads})
+        static = {"median_low_seconds": 20.19e-6, "median_high_seconds": 20.21e-6, "load_medians_seconds": [20.2e-6]}
+        write_bench(artifacts, [standard, of_variant(artifacts, digest, 20.2e-6, **static)])
+        (_, static_row) = table(study_of(artifacts))
+        assert static_row["latency_verdict"] == "not faster"
+        assert static_row["ratio_low"] == pytest.approx(20.19 / 20.3)
+        assert static_row["ratio_high"] == pytest.approx(20.21 / 19.8)
+
+    def test_repeats_on_several_machines_are_withheld(self, artifacts: Artifacts, digest: str) -> None:
+        cases = [
+            case(artifacts, "baseline", "onnxruntime", 1, 20e-6),
+            of_variant(artifacts, digest, 30e-6),
+        ]
+        benches = [write_bench(artifacts, cases, name=f"{cpu}.json", cpu=cpu) for cpu in ("a", "b")]
+        (_, static) = table(read_study(find(artifacts, ("baseline",), benches)))
+        assert static["latency_verdict"] == "withheld"
+
     def test_what_is_not_valid_is_withheld(self, artifacts: Artifacts, digest: str) -> None:
         hot = {"valid": False, "reasons": ["hot"]}
         standard = case(artifacts, "baseline", "onnxruntime", 1, 20e-6, **hot)
@@ -143,6 +165,7 @@ class TestLatency:
         assert table(study)[1]["latency_verdict"] == "withheld"
         assert "invalid" in facts(variants(study))[0]
         assert list(shown(variants(study))["ONNX Runtime, µs"]) == ["20.0 †", "30.0 †"]
+        assert facts(variants(study))[-1].startswith("†")
         assert list(shown(variants(study))[f"time {TIMES} standard"]) == [MISSING, MISSING]
 
     def test_only_measurements_of_one_file_and_setting_are_compared(self, artifacts: Artifacts, digest: str) -> None:
@@ -190,7 +213,7 @@ class TestLatency:
 class TestReport:
     def test_where_a_form_goes_wrong_is_told(self, artifacts: Artifacts) -> None:
         digest = write_variant(artifacts, STATIC, 100, 0.08)
-        cell = {"title": "tract 0.23", "model": "baseline", "onnx_sha256": digest, "verdict": "failed"}
+        cell = {"runtime": "tract", "title": "tract 0.23", "onnx_sha256": digest, "verdict": "failed"}
         found = Portability(ENVIRONMENT, 256, (1, 7), (), ({**cell, "batch": 1}, {**cell, "batch": 7}))
         frame = variants(replace(study_of(artifacts), portability=found))
         assert list(frame["fails_in"].isna()) == [True, False]  # the standard form was tried nowhere
@@ -198,8 +221,17 @@ class TestReport:
         assert "baseline, int8-static fails in tract 0.23: do not use it there." in facts(frame)
         right = tuple({**one, "verdict": "passed"} for one in found.cells)
         frame = variants(replace(study_of(artifacts), portability=replace(found, cells=right)))
-        assert frame["fails_in"].iloc[1] == "none"
+        assert frame["fails_in"].iloc[1] == "none of 1"
         assert not [fact for fact in facts(frame) if "fails" in fact or "tried" in fact]
+
+    def test_titles_of_runtimes_are_only_text(self, artifacts: Artifacts, tmp_path: Path) -> None:
+        digest = write_variant(artifacts, STATIC, 100, 0.08)
+        cell = {"runtime": "a", "title": "<img src=x> [a](b)|", "onnx_sha256": digest, "verdict": "failed"}
+        found = Portability(ENVIRONMENT, 256, (1,), (), ({**cell, "batch": 1},))
+        list(write(variants(replace(study_of(artifacts), portability=found)), tmp_path))
+        text = (tmp_path / "variants.md").read_text(encoding="utf-8")
+        assert text.count("&lt;img src=x&gt; \\[a\\](b)&#124;") == 2
+        assert "<" not in text
 
     def test_what_was_tried_in_no_other_runtime_is_told(self, artifacts: Artifacts) -> None:
         write_variant(artifacts, STATIC, 100, 0.08)
@@ -251,6 +283,9 @@ class TestReport:
         assert "<td>slower</td>" in section
         assert "Not faster but slower than the standard form" in section
         assert set(VARIANTS) < set(find(artifacts, ("baseline",)).outputs)
+        edit_json(artifacts.run("baseline", 0).of(STATIC).export, checkpoint_sha256="d" * 64)  # trained again
+        list(report.write(study_of(artifacts), artifacts.report, ()))
+        assert not [name for name in VARIANTS if (artifacts.report / name).exists()]
 
     def test_the_page_of_a_study_without_them_has_no_such_section(self, reported: tuple[Path, str, str]) -> None:
         assert "Other forms" not in (reported[0] / "report" / "index.html").read_text(encoding="utf-8")

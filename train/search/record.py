@@ -15,9 +15,9 @@ from train.search.storage import FINISHED, REPEATS, SEED, Storage
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 BEST_SHARE = 0.25
-"""What matters is what sets this share of the complete trials, the best ones, apart from all of them."""
+"""What matters is what sets this share of the trials, the best ones, apart from all of them."""
 SUFFICIENT = 20
-"""So many complete trials make that share five, below which Optuna's documentation advises against the evaluator."""
+"""So many trials make that share five, below which Optuna's documentation advises against the evaluator."""
 
 
 def record(storage: Storage, seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def record(storage: Storage, seeds: tuple[int, ...]) -> dict[str, Any]:
             "validation_error": chosen.value,
             "recipe": asdict(storage.recipe(chosen)),
         },
-        "importance": importance(storage.study),
+        "importance": importance(trials, search.half),
         "seeds": list(seeds),
         "environment": {**machine, "packages": {**machine["packages"], "optuna": optuna.__version__}},
     }
@@ -80,16 +80,27 @@ def _death(trial: FrozenTrial) -> str | None:
     return f"its process ended, as {REPEATS} before that did the same trial" if given_up else None
 
 
-def importance(study: optuna.Study) -> dict[str, Any] | None:
-    """Each parameter's share in what sets the best complete trials apart; None where there are too few.
+def importance(trials: list[FrozenTrial], epoch: int) -> dict[str, Any] | None:
+    """Each parameter's share in what sets the best finished trials apart; None where there are too few.
 
-    PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255) compares the densities of a parameter's values among the best
-    trials and among all. It needs no scikit-learn, and knows parameters that only some trials have.
+    They are compared by the validation error after `epoch`, which most of the pruned ones have too. PED-ANOVA (Watanabe
+    et al. 2023, arXiv 2304.10255) compares the densities of a parameter's values among the best trials and among all.
+    It needs no scikit-learn, and knows parameters that only some trials have.
     """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < SUFFICIENT:
+    reached = [trial for trial in trials if trial.state in FINISHED and epoch in trial.intermediate_values]
+    if len(reached) < SUFFICIENT:
         return None
+    study = optuna.create_study()
+    for trial in reached:
+        value = trial.intermediate_values[epoch]
+        study.add_trial(optuna.create_trial(params=trial.params, distributions=trial.distributions, value=value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE))
-    return {"evaluator": "PED-ANOVA", "best_share": BEST_SHARE, "trials": len(complete), "shares": shares}
+    return {
+        "evaluator": "PED-ANOVA",
+        "best_share": BEST_SHARE,
+        "epoch": epoch,
+        "trials": len(reached),
+        "shares": shares,
+    }

@@ -57,6 +57,14 @@ class Search:
     validation: int
     """Training images that a trial is trained on, and those that it is validated on."""
 
+    @property
+    def half(self) -> int:
+        """The epoch at which errors are first compared, which trials get to that are pruned as well.
+
+        Not before half of them: a high rate, which one-cycle ends well with, looks bad in the beginning.
+        """
+        return math.ceil(self.epochs / 2)
+
 
 class Storage:
     """The trials of a search as all its processes see them; one object a process and file."""
@@ -96,9 +104,7 @@ class Storage:
             ),
             study_name=search.entry.name,
             load_if_exists=True,
-            # Errors are compared at the same epoch, and not before half of them: a high rate, which one-cycle ends
-            # well with, looks bad in the middle.
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=COMPARED, n_warmup_steps=math.ceil(search.epochs / 2)),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=COMPARED, n_warmup_steps=search.half),
         )
         expected, found = json.loads(json.dumps(self.made_with())), study.user_attrs.get("made_with")
         if found is None:
@@ -107,7 +113,7 @@ class Storage:
                 study.enqueue_trial(params, user_attrs={"own": True})
             study.set_user_attr("own_recipe", asdict(search.entry.recipe))
             study.set_user_attr("made_with", expected)
-        elif found != expected:
+        elif _completed(found, expected) != expected:
             raise StudyError(
                 f"{search.storage} is of another search: {_differences(expected, found)}; --fresh searches anew"
             )
@@ -212,6 +218,12 @@ def _sampler(seed: int) -> optuna.samplers.TPESampler:
         return optuna.samplers.TPESampler(
             n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True, seed=seed
         )
+
+
+def _completed(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """What a search was made with; a field of Recipe that came later is at its default."""
+    defaults = {name: value for name, value in asdict(Recipe()).items() if name in expected["recipe"]}
+    return {**found, "recipe": {**defaults, **found["recipe"]}}
 
 
 def _differences(expected: dict[str, Any], found: dict[str, Any], prefix: str = "") -> str:
