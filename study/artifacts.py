@@ -48,6 +48,8 @@ class RunFiles:
         Raises:
             StudyError: it has not been exported so; the message tells what it was exported as.
         """
+        if name == "standard":  # whatever lies beside it
+            return self.of(STANDARD)
         exported = {variant.name or "standard": variant for variant in (STANDARD, *self.variants())}
         if name not in exported:
             raise StudyError(
@@ -100,7 +102,8 @@ class RunFiles:
         Raises:
             StudyError: an export's record cannot be read.
         """
-        records = (read_json(path, "export/1", "run `python -m export`") for path in self.folder.glob("export*.json"))
+        remedy = "delete it, or export that form again"
+        records = (read_json(path, "export/1", remedy) for path in self.folder.glob("export*.json"))
         found = (Variant(**record["variant"]) if "variant" in record else STANDARD for record in records)
         return sorted(found, key=lambda variant: variant.name)
 
