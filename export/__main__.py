@@ -28,7 +28,7 @@ from study.artifacts import (
     write_text,
 )
 from study.catalogue import Entry
-from study.errors import StudyError, exit_with
+from study.errors import StudyError, exit_with, tell
 from study.selection import add_options, selected
 from study.variants import OPSET, STANDARD, Variant
 
@@ -86,15 +86,20 @@ def main(words: Sequence[str] | None = None) -> int:
         raise StudyError(f"no finished run in {artifacts.root}; run `python -m train` first")
 
     stale = []
+    refused = False
     for entry, files in runs:
         if not is_current(files):
             stale.append((entry, files))
-        elif write_card(files):
-            print(f"{entry.name} seed {files.seed}: wrote {files.card}")
-        else:
-            print(f"{entry.name} seed {files.seed}: {files.onnx} is current: nothing to do")
+            continue
+        try:
+            said = f"wrote {files.card}" if write_card(files) else f"{files.onnx} is current: nothing to do"
+        except StudyError as error:  # a run.json that no card can be made of: the others can be exported all the same
+            tell(error)
+            refused = True
+            continue
+        print(f"{entry.name} seed {files.seed}: {said}")
     if not stale:
-        return 0
+        return 2 if refused else 0
 
     from study import images
 
@@ -103,13 +108,12 @@ def main(words: Sequence[str] | None = None) -> int:
     tests = {name: images.load(data, train=False, dataset=name) for name in names}
     calibration = {name: calibration_images(data, name) for name in names} if variant.int8 == "static" else {}
     failed = 0
-    refused = False
     for entry, files in stale:
         started = time.perf_counter()
         try:
             record = export(entry, files, *tests[entry.dataset], calibration.get(entry.dataset))
         except StudyError as error:  # the others can be exported all the same
-            print(f"error: {error}", file=sys.stderr)
+            tell(error)
             refused = True
             continue
         failed += "onnx_sha256" not in record
@@ -125,11 +129,12 @@ def told(entry: Entry, files: RunFiles, record: dict[str, Any]) -> str:
         f"{parity['max_abs_difference']:.1e}, {parity['argmax_mismatches']} differing classes, "
     )
     if "onnx_sha256" not in record:
-        return f"{found}FAILED: above {entry.largest_difference:g} or a differing class, no file is left"
+        why = "not finite" if files.variant.int8 else f"above {entry.largest_difference:g} or a differing class"
+        return f"{found}FAILED: {why}, no file is left"
     if files.variant.int8:
         found += f"test error {100 * record['test_error_onnxruntime']:.2f} %, "
     newer = f", IR version {record['ir_version']} as it needs: ONNX Runtime 1.15 to 1.17 refuse what is above 9"
-    return f"{found}wrote {files.onnx}{newer if files.variant.opset > OPSET else ''}"
+    return f"{found}wrote {files.onnx}{newer if record['ir_version'] > 9 else ''}"
 
 
 def is_current(files: RunFiles) -> bool:

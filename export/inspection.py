@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import NodeProto, TensorProto, ValueInfoProto, checker, defs, external_data_helper, helper, shape_inference
 
 from study.variants import OPSET
@@ -36,12 +37,18 @@ Shape = list[int | str]
 
 
 class File:
-    """A parsed file and what several rules ask of it; `opset` is the one that it should be of."""
+    """A parsed file and what several rules ask of it; `opset` is the one that it should be of.
+
+    Raises:
+        DecodeError: the bytes are no ONNX model, or a text in it is not UTF-8.
+    """
 
     def __init__(self, content: bytes, opset: int) -> None:
         self.content = content
         self.opset = opset
         self.model = onnx.ModelProto.FromString(content)
+        if any(isinstance(text, bytes) for text in _texts(self.model)):  # which the parser lets pass
+            raise DecodeError("a text in it is not UTF-8")
         self.graph = self.model.graph
         self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
 
@@ -227,6 +234,17 @@ def full_check(file: File) -> Iterator[str]:
 def not_whole(file: File) -> Iterator[str]:
     if not file.graph.node or not file.graph.output:
         yield "it has no nodes or no outputs"
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Every text of the file, names and the like; bytes where it is not UTF-8."""
+    messages: list[Any] = [model]
+    while messages:
+        for field, value in messages.pop().ListFields():
+            if field.type == field.TYPE_STRING:
+                yield from [value] if isinstance(value, str | bytes) else value
+            elif field.type == field.TYPE_MESSAGE:
+                messages += [value] if hasattr(value, "ListFields") else value
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:

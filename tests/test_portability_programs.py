@@ -1,7 +1,8 @@
 """The programs of docs/portability.md, taken out of it and run on a trained model, as far as their runtimes are here.
 
-Nothing is installed for that. A runtime is had where the tests' own environment has its very version, or where a
-conformance run has made it an environment in artifacts/; any other must be "not run" and say why.
+Of Python's packages nothing is installed for that: a runtime is had where the tests' own environment has its very
+version, or where a conformance run has made it an environment in artifacts/. The JavaScript ones are installed, which
+takes node, npm and a network. Any other must be "not run" and say why.
 """
 
 import re
@@ -21,7 +22,7 @@ from tests.conftest import ROOT, Trained
 HERE = {"onnxruntime", "reference", "openvino", "opencv-5", "tract", "ncnn"}
 """The tests' environment has them."""
 ABSENT = re.compile(
-    r"no `g\+\+` or `clang\+\+` on PATH|no `node` and `npm` on PATH|no Chromium on PATH|only-if-cached|"
+    r"no `g\+\+` or `clang\+\+` on PATH|no `node` and `npm` on PATH|no Chromium on PATH|npm error (network|code E)|"
     r"No matching distribution found for [\w-]+==[\d.]+"
 )
 """Why a runtime may be missing where nothing is installed."""
@@ -39,19 +40,20 @@ def subject(trained: Trained, data: Path, tmp_path_factory: pytest.TempPathFacto
     return Subject("baseline", 0, files.onnx, "0" * 64, path, expected, entry.largest_difference)
 
 
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the environment of all JavaScript runtimes is made, once."""
+    return tmp_path_factory.mktemp("javascript") / "environment"
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
 def test_the_program_computes_what_pytorch_computes(
-    runtime: Runtime, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, subject: Subject, modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = ROOT / "artifacts" / "environments" / (runtime.environment or runtime.name)
-    folder = made if (made / MARK).is_file() else tmp_path / "environment"
-    for name, value in {
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(tmp_path),
-        "PIP_EXTRA_INDEX_URL": "",
-        "npm_config_offline": "true",
-        "npm_config_cache": str(tmp_path / "npm"),
-    }.items():
+    own = modules if runtime.environment == "node" else tmp_path / "environment"
+    folder = made if (made / MARK).is_file() else own
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_EXTRA_INDEX_URL": ""}.items():
         monkeypatch.setenv(name, value)
     prepared = prepare(runtime, folder, tmp_path)
     found = cell(runtime, prepared, subject, 7)

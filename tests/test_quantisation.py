@@ -219,6 +219,16 @@ def test_a_variant_that_was_not_exported_is_told(exported: Artifacts) -> None:
         of(exported, "opset17")
 
 
+def test_a_record_that_is_spoilt_does_not_keep_the_standard_form_from_being_measured(
+    trained: Trained, tmp_path: Path
+) -> None:
+    artifacts = trained.copy(tmp_path / "artifacts")
+    artifacts.run("baseline", 0).of(Variant(opset=17)).export.write_text("{")
+    assert of(artifacts, "standard").name == "baseline"
+    with pytest.raises(StudyError, match=r"export-opset17\.json cannot be read"):
+        of(artifacts, "opset17")
+
+
 def test_in_integers_a_few_classes_may_differ_and_not_more(
     exported: Artifacts, floats: ModelProto, tmp_path: Path
 ) -> None:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from export.conformance.environments import Prepared
 from export.conformance.processes import CommandError, run
 from export.conformance.runtimes import Runtime
+from study.errors import one_line
 from study.parity import compare
 
 BATCHES = (1, 7, 64)
-"""Images a call; what remains for the last call is another number, so that one loaded model sees two."""
+"""Images a call; where another number remains for the last call, one loaded model sees two sizes."""
 SECONDS = 600.0
 """After which a program is taken to hang."""
 LARGEST_ROW_SUM_ERROR = 1e-5
@@ -93,13 +94,14 @@ def _variables(home: Path) -> Mapping[str, str]:
 
 def _read(path: Path) -> NDArray[Any]:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise CommandError(f"its result has more than {MOST_BYTES} bytes")
-        found = np.load(path, allow_pickle=False)
+        small = path.stat().st_size <= MOST_BYTES
+        found = np.load(path, allow_pickle=False) if small else None
     except OSError as error:
         raise CommandError(f"it left no result ({error.strerror})") from None
-    except (ValueError, EOFError) as error:
-        raise CommandError(f"its result cannot be read: {error}") from None
+    except Exception as error:  # of a header or an archive that is spoilt NumPy throws many kinds
+        raise CommandError(f"its result cannot be read: {one_line(error)}") from None
+    if not small:
+        raise CommandError(f"its result has more than {MOST_BYTES} bytes")
     if not isinstance(found, np.ndarray) or found.dtype != np.float32:
         raise CommandError(f"its result is {getattr(found, 'dtype', 'an archive')}, expected float32")
     return found

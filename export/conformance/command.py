@@ -1,10 +1,11 @@
 """`python -m export conformance [MODEL ...]`: does each exported file compute the same in every runtime?"""
 
 import argparse
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,8 @@ def main(words: Sequence[str]) -> int:
         print(line)
     print(f"wrote {artifacts.portability}", flush=True)
     if any(cell["reason"] == "interrupted" for cell in record["cells"]):
-        raise KeyboardInterrupt
+        print("interrupted: what was measured is written; another run begins anew", file=sys.stderr)
+        return 130
     return int("failed" in verdicts)
 
 
@@ -87,25 +89,23 @@ def measure(
 
     stop = threading.Event()
     prepared: dict[str, Prepared] = {}
-    cells: dict[tuple[str, str, int], dict[str, Any]] = {}
+    running: list[Future[dict[str, Any]]] = []
     todo = [(runtime, subject, batch) for runtime in runtimes for subject in subjects for batch in BATCHES]
     with ThreadPoolExecutor(min(AT_ONCE, usable_cores())) as pool:
         try:
             for runtime, found in _prepared(runtimes, artifacts, work, document):
                 prepared[runtime.name] = found
-            running = {
-                pool.submit(cell, runtime, prepared[runtime.name], subject, batch, stop=stop): None
-                for runtime, subject, batch in todo
-            }
+            for runtime, subject, batch in todo:
+                running.append(pool.submit(cell, runtime, prepared[runtime.name], subject, batch, stop=stop))
             for future in as_completed(running):
-                record = future.result()
-                cells[record["runtime"], record["model"], record["batch"]] = record
-                print(line(record), flush=True)
+                print(line(future.result()), flush=True)
         except BaseException as error:
             stop.set()
             pool.shutdown(cancel_futures=True)
             if not isinstance(error, KeyboardInterrupt):
                 raise
+    measured = [future.result() for future in running if not future.cancelled()]
+    cells = {(record["runtime"], record["model"], record["batch"]): record for record in measured}
     interrupted = Prepared(reason="interrupted")
     return {
         "schema": "portability/1",

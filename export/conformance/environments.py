@@ -119,14 +119,15 @@ def _prepare_javascript(runtime: Runtime, program: Path, folder: Path, stop: thr
 
 def browser_command() -> str | None:
     """The Chromium there is: what CHROME names, else the first of its usual names on PATH."""
-    named = os.environ.get("CHROME")
-    return named or next(filter(None, map(shutil.which, BROWSERS)), None)
+    names = (os.environ.get("CHROME", ""), *BROWSERS)
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 def _compile(python: Path, program: Path, stop: threading.Event | None) -> Prepared:
     """Compile a C++ program against the headers and the library in OpenVINO's wheel."""
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if not compiler:
+    named = os.environ.get("CXX", "").split()  # such as "ccache g++"
+    compiler = next((words for words in (named, ["g++"], ["clang++"]) if words and shutil.which(words[0])), None)
+    if compiler is None:
         return Prepared(reason="no `g++` or `clang++` on PATH, and the variable CXX names none")
     where = (python, "-I", "-c", "import openvino; print(openvino.__path__[0])")
     try:
@@ -138,7 +139,7 @@ def _compile(python: Path, program: Path, stop: threading.Event | None) -> Prepa
     binary = program.with_suffix("")
     linked = (f"-I{wheel / 'include'}", str(library), f"-Wl,-rpath,{libraries}")
     try:
-        run((compiler, "-std=c++17", "-O1", program, *linked, "-o", binary), program.parent, COMPILATION, stop)
+        run((*compiler, "-std=c++17", "-O1", program, *linked, "-o", binary), program.parent, COMPILATION, stop)
     except CommandError as error:
         return Prepared(reason=str(error), broken=True)
     return Prepared((binary,))

@@ -15,7 +15,8 @@ from study.errors import one_line
 
 MOST_OUTPUT = 1 << 16
 """Bytes of a command's output that are looked at, the last ones."""
-ERROR = re.compile(r"^(\w+\.)*\w*(Error|Exception|ERROR|error)\b.*:")
+ERROR = re.compile(r"^((\w+\.)*\w*(Error|Exception|ERROR|error)\b.*:|.*:\d+: (fatal )?error: )")
+"""Of interpreters and tools at the beginning of a line, of compilers behind file and line."""
 CHATTER = re.compile(r"^(\[notice\]|npm (warn|notice)|npm error A complete log|Node\.js v|at |-+$|\^+$)")
 """What the tools print below the line that matters."""
 ADDRESS = re.compile(r"https?://\S+")
