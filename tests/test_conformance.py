@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export.__main__ import export
 from export.conformance import browser, command, environments
 from export.conformance.cells import BATCHES, Subject, cell, judge
 from export.conformance.environments import MARK, prepare
 from export.conformance.processes import CommandError, meaningful, run
 from export.conformance.programs import write_program
 from export.conformance.runtimes import NODE, RUNTIMES, Runtime, constraints, select
+from export.conformance.subjects import find
+from study import catalogue, images
 from study.artifacts import Artifacts, read_json, write_json
 from study.errors import StudyError
+from study.variants import Variant
 from tests import conftest
 from tests.conftest import ROOT, Trained
 
@@ -393,6 +397,29 @@ def test_the_command_measures_what_is_exported_and_writes_the_matrix(trained: Tr
     assert "6 passed, 0 failed, 0 not run, 9 images each" in made.stdout
     assert str(ROOT) not in trained.artifacts.portability.read_text()
     trained.artifacts.portability.unlink()
+
+
+def test_a_quantised_form_is_held_against_onnx_runtime_in_the_same_batches(
+    trained: Trained, data: Path, tmp_path: Path
+) -> None:
+    """The ranges of a dynamic one are those of the batch, so that what is right differs from batch to batch."""
+    artifacts = trained.copy(tmp_path / "a")
+    files, raw = artifacts.run("gap", 0), Variant(input="uint8")
+    pictures, labels = images.load(data, train=False)
+    export(catalogue.entry("gap"), files.of(Variant(int8="dynamic")), pictures[:64], labels[:64])
+    write_json(files.of(raw).export, {**read_json(files.export, "export/1", ""), "variant": raw.record()})
+
+    def found(variants: str) -> list[Subject]:
+        words = ("gap", "--artifacts", str(artifacts.root), "--data", str(data), "--images", "64")
+        return find(command.arguments([*words, "--variants", variants]), artifacts, tmp_path)
+
+    standard, quantised = found("standard,int8-dynamic")
+    assert (standard.model, standard.largest_difference, standard.mismatches) == ("gap", 1e-5, 0)
+    assert (quantised.model, quantised.largest_difference, quantised.mismatches) == ("gap-int8-dynamic", 0.05, 0.01)
+    np.testing.assert_array_equal(standard.expected[1], standard.expected[64])
+    assert np.abs(quantised.expected[1] - quantised.expected[64]).max() > 1e-5
+    with pytest.raises(StudyError, match=r"expected forms that take images in 0\.\.1, found uint8"):
+        found("standard,uint8")
 
 
 @pytest.mark.parametrize(
