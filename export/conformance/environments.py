@@ -8,7 +8,6 @@ import sys
 import threading
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 from export.conformance.processes import CommandError, run
@@ -67,7 +66,7 @@ def _python(runtime: Runtime, folder: Path, stop: threading.Event | None) -> Pat
     if not _is_made(folder, wanted):
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with_pip = () if find_spec("pip") is None else ("--without-pip",)
+        with_pip = ("--without-pip",) if _version("pip") else ()
         run([sys.executable, "-m", "venv", *with_pip, folder.absolute()], folder.parent, INSTALLATION, stop)
         own = str(python.absolute())
         pip = (sys.executable, "-m", "pip", "--python", own) if with_pip else (own, "-m", "pip")
@@ -81,10 +80,15 @@ def _python(runtime: Runtime, folder: Path, stop: threading.Event | None) -> Pat
 
 def _installed(pin: str) -> bool:
     name, _, version = pin.partition("==")
+    return _version(name) == version
+
+
+def _version(name: str) -> str | None:
+    """Of an installed package, by its metadata: a search for the module pip would make setuptools give up distutils."""
     try:
-        return metadata.version(name) == version
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return False
+        return None
 
 
 def _is_made(folder: Path, wanted: dict[str, object]) -> bool:
