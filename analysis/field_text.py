@@ -245,4 +245,4 @@ def latency_facts(field: Field, frame: pd.DataFrame) -> Iterator[str]:
     """How latencies were measured, of which run, and what the mark means."""
     yield from sentences.latency_facts(field, latency_tables.latency(field), latency_tables.comparisons(field))
     if frame["latency_valid"].eq(False).any():
-        yield "† measured under conditions that make it invalid."
+        yield sentences.DOUBTFUL

@@ -12,6 +12,8 @@ from analysis.measurements import machine
 from analysis.records import Study
 from analysis.text import TIMES, interval, number, runtime, threads
 
+DOUBTFUL = "† measured under conditions that make it invalid."
+
 
 def facts(study: Study, summary: pd.DataFrame, cases: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
     """The sentences below the summary: n, the criterion, machine, versions and commit of training and measuring."""
@@ -30,7 +32,7 @@ def facts(study: Study, summary: pd.DataFrame, cases: pd.DataFrame, compared: pd
     sentences += [f"Trained on {text}." for text in describe(run.record["environment"] for run in study.runs)]
     sentences += latency_facts(study, cases, compared)
     if summary["latency_valid"].eq(False).any():
-        sentences.append("† measured under conditions that make it invalid.")
+        sentences.append(DOUBTFUL)
     sentences += [f"Measured on {text}." for text in describe(study.measured.environments)]
     return sentences
 

@@ -25,16 +25,16 @@ from analysis.portability_records import FAILED, NOT_RUN
 from analysis.portability_records import markdown as escaped
 from analysis.presentation import texts
 from analysis.records import Run, Study
+from analysis.sentences import DOUBTFUL
 from analysis.text import MISSING, TIMES, interval, markdown, number
 from study.artifacts import write_text
-from study.variants import STANDARD, Variant
+from study.variants import STANDARD_NAME, variant_of
 
 COLUMNS = (
     "model seed variant bytes test_error test_error_change test_error_noise test_error_verdict "
     "median_seconds median_low_seconds median_high_seconds ratio ratio_low ratio_high latency_verdict "
     "latency_valid fails_in onnx_sha256"
 )
-STANDARD_NAME = "standard"
 NONE_OF = "none of "
 SETTING = ("threads", "mode", "device", "file")
 
@@ -62,7 +62,7 @@ def _first(study: Study) -> Iterator[Run]:
 
 
 def _name(record: Record) -> str:
-    return (Variant(**record["variant"]) if "variant" in record else STANDARD).name or STANDARD_NAME
+    return variant_of(record).name or STANDARD_NAME
 
 
 def _accuracy(record: Record, run: Run) -> Record:
@@ -196,9 +196,6 @@ WORDS = {
     "faster": "Faster than the standard form, with one image in ONNX Runtime",
     WITHHELD: "Measured under conditions that make it invalid, so that nothing is said of the speed",
 }
-
-
-DOUBTFUL = "† measured under conditions that make it invalid."
 
 
 def _speed(rows: list[Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from study.artifacts import Artifacts, RunFiles, current_export, read_json, sha256
 from study.catalogue import Entry
 from study.errors import StudyError
-from study.variants import STANDARD
+from study.variants import STANDARD, STANDARD_NAME
 
 if TYPE_CHECKING:
     from bench.onnx_files import Facts
@@ -106,7 +106,7 @@ class Model:
         return [{taken.name: np.ascontiguousarray(images[np.arange(s, s + batch) % len(images)])} for s in starts]
 
 
-def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = "standard") -> Model:
+def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_NAME) -> Model:
     """The model of the catalogue by its first finished run: latency does not depend on the seed.
 
     Args:
@@ -119,7 +119,7 @@ def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = "standard"
     if not runs:
         raise StudyError(f"{entry.name} has no finished run in {artifacts.root}; run `python -m train {entry.name}`")
     run = runs[0].exported_as(variant)
-    name = entry.name if run.variant == STANDARD else f"{entry.name}-{variant}"
+    name = run.variant.named(entry.name)
     export = current_export(run)
     return Model(name, run.onnx, export["onnx_sha256"], entry, run, artifacts.data.resolve())
 

@@ -4,7 +4,6 @@ The file is data from anywhere: it is bounded in size, weights outside it are re
 whatever is wrong with it ends in one `StudyError` that names it. A number that is not certain is None.
 """
 
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -19,9 +18,8 @@ from onnx import checker, defs, external_data_helper, helper, numpy_helper, shap
 
 from study.errors import StudyError, one_line
 from study.inputs import Dimensions, Input, Shapes, dimensions, resolve, signature
+from study.model_files import checked_size
 
-MAX_FILE_BYTES = 2 * 2**30
-"""The most one protobuf message can hold; a larger file cannot be a model."""
 STANDARD = ("", "ai.onnx")
 SMALL = 1024
 """Constants of at most so many elements may be shapes, and are kept for shape inference; larger ones are dropped."""
@@ -82,17 +80,13 @@ def read(path: Path, shapes: Shapes | None = None) -> Facts:
 
 
 def _read(path: Path, shapes: Shapes) -> Facts:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise StudyError(f"expected an ONNX file, found {'a folder' if path.is_dir() else 'no plain file'}")
-    if not 0 < status.st_size <= MAX_FILE_BYTES:
-        raise StudyError(f"expected an ONNX file of 1 to {MAX_FILE_BYTES} bytes, found {status.st_size}")
+    size = checked_size(path)
     model = onnx.load(path, format="protobuf", load_external_data=False)
     if model.ir_version < 1 or not model.opset_import or not model.graph.node or not model.graph.output:
         raise StudyError("expected an ONNX model, found a file without IR version, opset, nodes or outputs")
     inputs = signature(model.graph, shapes)
     outputs = tuple(value.name for value in model.graph.output)
-    sizes = {path.resolve(): status.st_size}
+    sizes = {path.resolve(): size}
     parameters = subnormal = 0
     for tensor in [tensor for body in _bodies(model) for tensor in _constants(body)]:
         if external_data_helper.uses_external_data(tensor):

@@ -6,7 +6,7 @@ from typing import Any
 from study.datasets import titled
 from study.errors import StudyError
 from study.recipe import recorded
-from study.variants import STANDARD, Variant
+from study.variants import STANDARD, Variant, variant_of
 
 LEVELS = {1: "grey level", 3: "red, green and blue, each"}
 """What an image's channels are, by how many there are."""
@@ -44,7 +44,7 @@ def card(run: dict[str, Any], export: dict[str, Any]) -> str:
     Raises:
         StudyError: the run's data set is none of the project's, or its recipe has a field that is none of a recipe's.
     """
-    variant = Variant(**export["variant"]) if "variant" in export else STANDARD
+    variant = variant_of(export)
     dataset = titled(run["dataset"]["name"])
     try:
         recipe = asdict(recorded(run["recipe"]))
@@ -54,7 +54,7 @@ def card(run: dict[str, Any], export: dict[str, Any]) -> str:
     shape = ", ".join(map(str, dataset.shape))
     form = f"{variant.input} [batch, {shape}]"
     scale = f"{LEVELS[dataset.shape[0]]} {'0 to 255' if variant.input == 'uint8' else '0 to 1'}"
-    file = f"{'-'.join(filter(None, ('model', variant.name)))}.onnx"
+    file = f"{variant.named('model')}.onnx"
     parts = [
         f"# {run['model']}, seed {run['seed']}",
         f"Classifies images of {dataset.shape[1]}x{dataset.shape[2]} pixels as one of the {len(classes)} classes of "

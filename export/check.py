@@ -8,19 +8,16 @@ same. A file is not run, and weights in other files are not read: that they are 
 """
 
 import argparse
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.errors import StudyError, tell
+from study.model_files import checked_size
 from study.variants import OPSET
 
 if TYPE_CHECKING:
     from export.rules import Violation
-
-MAX_FILE_BYTES = 2 * 2**30
-"""The most one protobuf message can hold; a larger file cannot be a model."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -43,33 +40,18 @@ def main(words: Sequence[str]) -> int:
     broken = refused = False
     for path in dict.fromkeys(options.files):
         try:
-            found = violations(read(path), options.opset)
-            if not found or found[0].rule != "R13":
-                for line in lines(path, found):
-                    print(line, flush=True)
-            else:
-                raise StudyError(f"{path}: expected an ONNX model: {found[0].found}")
+            checked_size(path)
+            found = violations(path.read_bytes(), options.opset)
+            if found and found[0].rule == "R13":
+                raise StudyError(f"expected an ONNX model: {found[0].found}")
         except (StudyError, OSError) as error:
-            tell(error)
+            tell(error if isinstance(error, OSError) else StudyError(f"{path}: {error}"))
             refused = True
             continue
         broken |= bool(found)
+        for line in lines(path, found):
+            print(line, flush=True)
     return 2 if refused else 1 if broken else 0
-
-
-def read(path: Path) -> bytes:
-    """The content of a file that may be a model.
-
-    Raises:
-        StudyError: it is no plain file, empty or larger than any model can be.
-        OSError: it cannot be read.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise StudyError(f"{path}: expected an ONNX file, found {'a folder' if path.is_dir() else 'no plain file'}")
-    if not 0 < status.st_size <= MAX_FILE_BYTES:
-        raise StudyError(f"{path}: expected an ONNX file of 1 to {MAX_FILE_BYTES} bytes, found {status.st_size}")
-    return path.read_bytes()
 
 
 def lines(path: Path, found: "Sequence[Violation]") -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import Any
 import jsonschema
 
 from study.errors import StudyError
-from study.variants import STANDARD, Variant
+from study.variants import STANDARD, STANDARD_NAME, Variant, variant_of
 
 HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
 """Columns of history.csv."""
@@ -48,18 +48,15 @@ class RunFiles:
         Raises:
             StudyError: it has not been exported so; the message tells what it was exported as.
         """
-        if name == "standard":  # whatever lies beside it
-            return self.of(STANDARD)
-        exported = {variant.name or "standard": variant for variant in (STANDARD, *self.variants())}
+        exported = {STANDARD_NAME: STANDARD}
+        if name != STANDARD_NAME:  # which is there whatever lies beside it
+            exported |= {variant.name: variant for variant in self.variants() if variant != STANDARD}
         if name not in exported:
             raise StudyError(
                 f"--variants: {self.model} has not been exported as {name!r}, only as: {', '.join(exported)}; "
                 f"see `python -m export --help`, and export {self.model} so"
             )
         return self.of(exported[name])
-
-    def _of_variant(self, stem: str, suffix: str) -> Path:
-        return self.folder / f"{'-'.join(filter(None, (stem, self.variant.name)))}.{suffix}"
 
     @property
     def checkpoint(self) -> Path:
@@ -85,16 +82,16 @@ class RunFiles:
 
     @property
     def onnx(self) -> Path:
-        return self._of_variant("model", "onnx")
+        return self.folder / f"{self.variant.named('model')}.onnx"
 
     @property
     def card(self) -> Path:
         """What there is to know of the ONNX file, for people."""
-        return self._of_variant("model", "md")
+        return self.folder / f"{self.variant.named('model')}.md"
 
     @property
     def export(self) -> Path:
-        return self._of_variant("export", "json")
+        return self.folder / f"{self.variant.named('export')}.json"
 
     def variants(self) -> list[Variant]:
         """All that this run has been exported as, the standard one first.
@@ -104,8 +101,7 @@ class RunFiles:
         """
         remedy = "delete it, or export that form again"
         records = (read_json(path, "export/1", remedy) for path in self.folder.glob("export*.json"))
-        found = (Variant(**record["variant"]) if "variant" in record else STANDARD for record in records)
-        return sorted(found, key=lambda variant: variant.name)
+        return sorted(map(variant_of, records), key=lambda variant: variant.name)
 
     @property
     def pruning(self) -> Path:

@@ -55,7 +55,7 @@ def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> list[
 
 def _subject(entry: Entry, files: RunFiles, onnx_sha256: str, work: Path, pixels: Path, tests: Tensor) -> Subject:
     variant = files.variant
-    name = "-".join(filter(None, (entry.name, variant.name)))
+    name = variant.named(entry.name)
     onnx = Path(shutil.copyfile(files.onnx, work / f"{name}.onnx"))
     limits = (INT8_DIFFERENCE, INT8_MISMATCHES) if variant.int8 else (entry.largest_difference, 0.0)
     return Subject(name, files.seed, onnx, onnx_sha256, pixels, _expected(entry, files, tests), *limits)
