@@ -26,8 +26,8 @@ from study.catalogue import DEFAULT_STUDY, STUDIES
 from study.errors import StudyError, exit_with
 
 if TYPE_CHECKING:
-    from analysis.files import Inputs
-    from analysis.measures import Measure
+    from analysis.inputs.files import Inputs
+    from analysis.measures.sparsity import Measure
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -81,9 +81,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return portability.main(words[1:])
     options = arguments(words)
 
-    from analysis.files import PROJECT, find, models_of
-    from analysis.measures import chosen
-    from analysis.publish import publish
+    from analysis.inputs.files import PROJECT, find, models_of
+    from analysis.measures.sparsity import chosen
+    from analysis.pages.publish import publish
     from study.artifacts import Artifacts
     from study.catalogue import FASHION_MNIST
 
@@ -110,9 +110,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     """Measure how many weights can be cut where that is not known, then write the whole report, and the mark last."""
-    from analysis.pruning import measure_missing
-    from analysis.records import read_study
-    from analysis.report import write
+    from analysis.inputs.runs import read_study
+    from analysis.measures.pruning import measure_missing
+    from analysis.pages.report import write
     from study.artifacts import write_text
 
     unmeasured = measure_missing(inputs.runs, inputs.artifacts.data)

@@ -28,15 +28,15 @@ def main(words: Sequence[str] | None = None) -> int:
     """Write the matrix; `words` are the command line's unless given."""
     options = arguments(sys.argv[1:] if words is None else words)
 
-    from analysis.files import PROJECT
-    from analysis.portability_records import read_portability
+    from analysis.inputs.files import PROJECT
+    from analysis.inputs.portability import read_portability
     from study.artifacts import Artifacts
 
     artifacts = Artifacts(options.artifacts)
     found = read_portability(artifacts)
 
-    from analysis.portability_output import page, write
-    from analysis.publish import publish_portability
+    from analysis.pages.publish import publish_portability
+    from analysis.tables.portability import page, write
 
     for path in write(found, artifacts.report):
         print(f"wrote {path}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.field import Field
+    from analysis.inputs.entries import Field
 
 OUTPUT = Path("docs/results.md")
 
@@ -47,8 +47,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Write the page; `words` are the command line's unless given."""
     options = arguments(sys.argv[1:] if words is None else words)
 
-    from analysis.field import read_field
-    from analysis.files import existing
+    from analysis.inputs.entries import read_field
+    from analysis.inputs.files import existing
     from study.artifacts import Artifacts
     from study.errors import StudyError
 
@@ -66,8 +66,14 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def write(field: "Field", output: Path) -> Iterator[Path]:
     """Write the page and, into the folder of its name, tables and pictures, yielding each file once it is there."""
-    from analysis import field_plots, field_tables, history_plots, plots, search_plots, search_tables, tables
-    from analysis.field_page import page
+    from analysis.pages.results import page
+    from analysis.plots import results as field_plots
+    from analysis.plots import search as search_plots
+    from analysis.plots import style as plots
+    from analysis.plots import training as history_plots
+    from analysis.tables import results as field_tables
+    from analysis.tables import search as search_tables
+    from analysis.tables import summary as tables
     from study.artifacts import write_bytes, write_text
     from study.catalogue import DEFAULT_STUDY
 

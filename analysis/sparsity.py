@@ -13,39 +13,16 @@ matrix was shown to be wrong.
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.errors import StudyError, exit_with, tell, to_nobody
 
 if TYPE_CHECKING:
-    from analysis.facts import Facts
-    from analysis.measures import Measure, Value
-    from analysis.weights.equation import Proof
-    from analysis.weights.layers import Layer, Weights
+    from analysis.inputs.onnx_file import DescribedFile
+    from analysis.measures.sparsity import Measure
 
 FORMATS = ("table", "csv", "json")
-
-
-@dataclass(frozen=True)
-class Described:
-    """A layer and what was found of it; `values` are of the measures asked for, in their order."""
-
-    layer: "Layer"
-    values: "list[Value]"
-    facts: "Facts | None"
-    proof: "Proof | None"
-
-
-@dataclass(frozen=True)
-class DescribedFile:
-    """An ONNX file by the name it is called in tables, its layers and what else it has."""
-
-    model: str
-    path: Path
-    weights: "Weights"
-    layers: list[Described]
 
 
 def joined(words: Sequence[str]) -> list[str]:
@@ -93,9 +70,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Tell of each file once it is read; `words` are the command line's unless given."""
     options = arguments(sys.argv[1:] if words is None else words)
 
-    from analysis.measures import chosen
-    from analysis.sparsity_output import OUTPUT
-    from study.inputs import parse_shapes
+    from analysis.inputs.onnx_file import describe, named
+    from analysis.measures.sparsity import chosen
+    from analysis.pages.sparsity import OUTPUT
+    from study.onnx_inputs import parse_shapes
 
     measures = chosen(options.measure)
     shapes = parse_shapes(options.shape)
@@ -107,7 +85,7 @@ def main(words: Sequence[str] | None = None) -> int:
     found: list[DescribedFile] = []
     mistakes = 0
     try:
-        for name, path in _named(options.files):
+        for name, path in named(options.files):
             try:
                 file, mistake = describe(name, path, measures, options, shapes)
             except (StudyError, OSError) as error:
@@ -123,8 +101,6 @@ def main(words: Sequence[str] | None = None) -> int:
         return 130
     say(output.end(found, measures))
     if found and options.pictures:
-        from analysis.sparsity_pictures import draw
-
         for path in draw(found, measures, options.pictures):
             print(f"wrote {path}", file=sys.stderr)
     wrong = any(layer.proof and layer.proof.verified is False for file in found for layer in file.layers)
@@ -141,63 +117,38 @@ def say(lines: Iterable[str]) -> None:
         to_nobody()
 
 
-def describe(
-    model: str,
-    path: Path,
-    measures: "Sequence[Measure]",
-    options: argparse.Namespace,
-    shapes: dict[str, tuple[int, ...]],
-) -> tuple[DescribedFile, bool]:
-    """Read the file and find out what `options` ask for; what tied layers share is looked at once.
+def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder: Path) -> Iterator[Path]:
+    """Draw bars and histograms into `folder`, each from the CSV of its name, there as JSON too; yields each file."""
 
-    Returns:
-        What was found, and whether `shapes` do not fit the file's inputs, which is then told on standard error.
+    from functools import partial
 
-    Raises:
-        StudyError: as `analysis.weights.layers.read`.
-    """
-    from analysis.facts import facts
-    from analysis.measures import evaluate
-    from analysis.progress import Progress
-    from analysis.weights.layers import read
+    from analysis.measures.noise import references
+    from analysis.pages.sparsity import COLUMNS, rows
+    from analysis.plots import histogram as histogram_plots
+    from analysis.plots import sparsity as weight_plots
+    from analysis.plots import style as plots
+    from analysis.tables import summary as tables
+    from study.artifacts import write_bytes, write_csv
 
-    weights = read(path, allow_root=options.allow_root, pointwise=options.pointwise)
-    proofs: Sequence[Proof | None] = [None] * len(weights.layers)
-    mistake = False
-    if options.verify and weights.layers:
-        from analysis.weights.verify import verify
-
-        try:
-            proofs = verify(path, weights.layers, shapes)
-        except StudyError as error:
-            tell(StudyError(f"{path}: {error}"))
-            mistake = True
-    distinct = {layer.weight.key: layer for layer in reversed(weights.layers)}
-    turned = {(layer.weight.key, layer.weight.transposed): layer for layer in reversed(weights.layers)}
-    passes = sum(layer.weight.size for layer in distinct.values())
-    passes += 3 * sum(layer.weight.size for layer in turned.values()) if options.facts else 0
-    with Progress(path.name, passes) as progress:
-        values = {
-            key: evaluate(measures, progress.watched(layer.weight.blocks(), layer.name))
-            for key, layer in reversed(distinct.items())
-        }
-        other = {
-            key: facts(layer.weight, progress.watched(layer.weight.blocks(), f"{layer.name} again"))
-            for key, layer in reversed([*turned.items()] if options.facts else [])
-        }
-    layers = [
-        Described(layer, values[layer.weight.key], other.get((layer.weight.key, layer.weight.transposed)), proof)
-        for layer, proof in zip(weights.layers, proofs, strict=True)
-    ]
-    return DescribedFile(model, path, weights, layers), mistake
-
-
-def _named(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Each file once, with its name, or its path where two are called alike."""
-    once = list({path.absolute(): path for path in paths}.values())
-    names = [path.name for path in once]
-    for path in once:
-        yield (path.name if names.count(path.name) == 1 else str(path)), path
+    names = {str(measure) for measure in measures}
+    bars = (row for row in rows(files, measures) if row["measure"] in names)
+    layers = [({"model": file.model, "seed": None}, found.layer) for file in files for found in file.layers]
+    models = [file.model for file in files]
+    for name, columns, content, picture in (
+        ("sparsity", COLUMNS, bars, partial(weight_plots.sparsity, models=models, references=references(measures))),
+        ("weights_histogram", tables.HISTOGRAM, tables.histogram_rows(layers), histogram_plots.histograms),
+    ):
+        table = folder / f"{name}.csv"
+        write_csv(table, columns, content)
+        yield table
+        frame = tables.read(table)
+        tables.write_as_json(table.with_suffix(".json"), frame)
+        yield table.with_suffix(".json")
+        with plots.style():
+            drawn = plots.rendered(picture(frame))
+        for suffix, data in drawn.items():
+            write_bytes(folder / f"{name}{suffix}", data)
+            yield folder / f"{name}{suffix}"
 
 
 if __name__ == "__main__":

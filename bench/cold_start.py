@@ -24,8 +24,8 @@ import numpy as np
 
 from bench import runtimes
 from bench.cases import Case
+from bench.interference import as_record, neighbours, watch
 from bench.models import Model
-from bench.watch import as_record, neighbours, watch
 from study.artifacts import RunFiles
 from study.catalogue import Entry
 from study.errors import StudyError, exit_with

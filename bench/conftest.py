@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.cases import MODES
-from bench.options import find_session
+from bench.plan import find_session
 from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.session import Session, summary
 from study.artifacts import DEFAULT_ROOT, read_bench

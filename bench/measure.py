@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from bench.cases import Case, Engine, expected, opened, parity
+from bench.interference import watch, yardstick
 from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
 from bench.records import case_record, comparison_record
 from bench.sampling import Effort, WarmUp, garbage_collector_held, warm_up
-from bench.watch import watch, yardstick
 
 TimeCalls = Callable[[Iterator[tuple[Callable[[Any], Any], Any]], int], list[float]]
 """Makes so many calls, each the next pair of what to call and what to give it, and gives the seconds of each."""

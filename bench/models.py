@@ -76,7 +76,7 @@ class Model:
         Raises:
             StudyError: the signature leaves a size open.
         """
-        from study import inputs
+        from study import onnx_inputs as inputs
 
         if self.run:
             return list(wanted)
@@ -95,7 +95,7 @@ class Model:
         Raises:
             StudyError: the signature leaves a size open.
         """
-        from study import inputs
+        from study import onnx_inputs as inputs
 
         if self.run is None or self.data is None:
             return inputs.generate(self.facts.inputs, self.shapes, batch, INPUT_SEED, GENERATED)
@@ -142,7 +142,7 @@ def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
 @cache
 def _images(data: Path, dataset: str, raw: bool) -> NDArray[Any]:
     """The first test images of a data set [IMAGES, C, H, W], float32 in 0..1 or raw in uint8."""
-    from study.images import load
+    from study.data.tensors import load
 
     images, _ = load(data, train=False, dataset=dataset)
     first = images[:IMAGES]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import checker, defs, external_data_helper, helper, numpy_helper, shape_inference
 
 from study.errors import StudyError, one_line
-from study.inputs import Dimensions, Input, Shapes, dimensions, resolve, signature
 from study.model_files import checked_size
+from study.onnx_inputs import Dimensions, Input, Shapes, dimensions, resolve, signature
 
 STANDARD = ("", "ai.onnx")
 SMALL = 1024

@@ -8,12 +8,12 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from bench.cases import Case
+from bench.interference import Observed, as_record, disturbances
 from bench.models import INPUT_SEED, Inputs
 from bench.pairing import Comparison, verdict
 from bench.percentiles import NAMES, percentile
 from bench.sampling import Effort, WarmUp
-from bench.watch import Observed, as_record, disturbances
-from study import inputs
+from study import onnx_inputs as inputs
 
 MOST_OVERHEAD = 0.05
 """Of the median: what the harness itself costs."""

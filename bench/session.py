@@ -14,8 +14,8 @@ from bench.cases import Case
 from bench.journal import Journal
 from bench.pairing import Interval, between, verdict
 from bench.sampling import Effort
-from study import datasets
 from study.artifacts import read_bench, sha256
+from study.data import datasets
 from study.environment import environment, machine
 from study.errors import StudyError
 from study.reasons import told_once

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from export import check
 from export.card import LEVELS, card
-from study import datasets
 from study.artifacts import (
     DEFAULT_ROOT,
     Artifacts,
@@ -28,6 +27,7 @@ from study.artifacts import (
     write_text,
 )
 from study.catalogue import Entry
+from study.data import datasets
 from study.errors import StudyError, exit_with, tell
 from study.selection import add_options, selected
 from study.variants import OPSET, STANDARD, Variant
@@ -73,7 +73,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = arguments(words)
     variant = Variant(options.opset, options.input, options.simplify, options.int8)
     if variant.opset != OPSET:
-        from export import opsets
+        from export.portable import opsets
 
         opsets.check(variant.opset)
     artifacts = Artifacts(options.artifacts)
@@ -101,7 +101,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if not stale:
         return 2 if refused else 0
 
-    from study import images
+    from study.data import tensors as images
 
     names = dict.fromkeys(entry.dataset for entry, _ in stale)
     data = datasets.prepare(names, artifacts.data, options.data)
@@ -214,7 +214,7 @@ def export(
 def calibration_images(data: Path, dataset: str) -> "Tensor":
     """The training images that ranges of activations are found on, uint8 [N, C, H, W]."""
     from export.quantisation import CALIBRATION_IMAGES
-    from study import images
+    from study.data import tensors as images
 
     return images.load(data, train=True, dataset=dataset)[0][:CALIBRATION_IMAGES]
 

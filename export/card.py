@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from study.datasets import titled
+from study.data.datasets import titled
 from study.errors import StudyError
 from study.recipe import recorded
 from study.variants import STANDARD, Variant, variant_of

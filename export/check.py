@@ -17,7 +17,7 @@ from study.model_files import checked_size
 from study.variants import OPSET
 
 if TYPE_CHECKING:
-    from export.rules import Violation
+    from export.portable.rules import Violation
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -35,7 +35,7 @@ def main(words: Sequence[str]) -> int:
     """Check each file and tell of it; `words` are those of the command line after "check"."""
     options = arguments(words)
 
-    from export.rules import violations
+    from export.portable.rules import violations
 
     broken = refused = False
     for path in dict.fromkeys(options.files):

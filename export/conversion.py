@@ -7,8 +7,9 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from export import opsets, portable
-from export.rules import violations
+from export.portable import edits as portable
+from export.portable import opsets
+from export.portable.rules import violations
 from study.errors import StudyError
 from study.variants import OPSET, STANDARD, Variant
 
@@ -43,12 +44,12 @@ def convert(
         calibration: training images, uint8 [N, C, H, W], for one that is quantised with static ranges.
 
     Raises:
-        StudyError: the network cannot be exported, or its file would break a rule of export/rules.py.
+        StudyError: the network cannot be exported, or its file would break a rule of export/portable/rules.py.
     """
     model = _exported(network, image_shape)
     portable.bring_to_portable_form(model, weights_prefix="network.")
     if variant.simplify:
-        from export.simplification import simplify
+        from export.portable.simplification import simplify
 
         model = simplify(model)
         portable.bring_to_portable_form(model, weights_prefix="")

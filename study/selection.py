@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from study import catalogue, datasets
+from study import catalogue
 from study.catalogue import Entry
+from study.data import datasets
 
 
 def add_options(add: Callable[..., Any]) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from study import fashion_mnist
 from study.artifacts import Artifacts
-from tests.reporting import analyse, write_study
-from tests.synthetic import layers, write_run
+from study.data import fashion_mnist
+from tests.support.reporting import analyse, write_study
+from tests.support.synthetic import layers, write_run
 
 ROOT = Path(__file__).parent.parent
 # A shell that runs the tests in the background has Ctrl-C ignored, which would be so in every process they start.

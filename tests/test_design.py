@@ -38,20 +38,20 @@ def test_the_nouns_import_no_stage() -> None:
 
 
 def test_analysis_mentions_no_torch_and_onnxruntime_only_where_it_runs_what_it_reads() -> None:
-    runs = {ROOT / "analysis" / "pruning.py", ROOT / "analysis" / "weights" / "verify.py"}
+    runs = {ROOT / "analysis" / "measures" / "pruning.py", ROOT / "analysis" / "weights" / "proof" / "verify.py"}
     for file in (ROOT / "analysis").rglob("*.py"):
         assert not imports(file) & {"torch", "torchvision"}, file
         assert file in runs or "onnxruntime" not in imports(file), file
 
 
 @pytest.mark.parametrize(
-    "module", ["study.catalogue", "study.artifacts", "study.datasets", "study.selection", "study.environment"]
+    "module", ["study.catalogue", "study.artifacts", "study.data.datasets", "study.selection", "study.environment"]
 )
 def test_module_imports_no_torch(module: str) -> None:
     assert "torch" not in modules_after(f"import {module}")
 
 
-@pytest.mark.parametrize("module", ["analysis.weights.layers", "analysis.measures"])
+@pytest.mark.parametrize("module", ["analysis.weights.layers", "analysis.measures.sparsity"])
 def test_reading_weights_needs_no_engine_and_no_tables(module: str) -> None:
     assert not modules_after(f"import {module}") & {"torch", "onnxruntime", "pandas", "matplotlib", "scipy"}
 
@@ -59,7 +59,7 @@ def test_reading_weights_needs_no_engine_and_no_tables(module: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("train", "train search", "train.throughput", "export", "export check", "export conformance"),
+        *("train", "train search", "train.experiments.throughput", "export", "export check", "export conformance"),
         *("analysis", "analysis sparsity", "analysis portability"),
     ],
 )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from study import datasets, selection
+from study import selection
 from study.artifacts import Artifacts
 from study.catalogue import Entry
+from study.data import datasets
 from study.errors import StudyError, exit_with
 from train import options, runs
 
@@ -52,8 +53,9 @@ def main() -> int:
 
 def evaluate(entries: Sequence[Entry], seeds: Sequence[int], artifacts: Artifacts, named: Path | None) -> int:
     """Test error of every checkpoint, beside the one in its run.json; 1 if one differs or is not there."""
-    from study import checkpoints, evaluation, images
+    from study import checkpoints, evaluation
     from study.artifacts import read_json
+    from study.data import tensors as images
 
     found = [(e, files) for e in entries for files in artifacts.runs(e.name) if files.seed in seeds]
     if not found:

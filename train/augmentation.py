@@ -75,7 +75,7 @@ def rotate(images: Tensor, degrees: float, generator: torch.Generator) -> None:
     """Turn each of `images` (uint8 [N, C, H, W], in place) by its own angle, uniform in +-`degrees`.
 
     Bilinear, about the centre; what comes in from outside is 0. `torchvision.transforms.v2.RandomRotation` turns a
-    whole batch by one angle, so it would have to be called image by image (`python -m train.augmentation_throughput`).
+    whole batch by one angle, so it would have to be called image by image (`python -m train.experiments.augmentation`).
     """
     _, _, height, width = images.shape
     angles = (torch.rand(len(images), generator=generator) * 2 - 1) * math.radians(degrees)

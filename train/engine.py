@@ -4,13 +4,10 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
-from study.artifacts import RunFiles
-from study.catalogue import Entry
+from train.tasks import Event, Task
 
 ONE_CORE = {
     "OMP_NUM_THREADS": "1",
@@ -21,31 +18,6 @@ ONE_CORE = {
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
 """Environment of a process that trains on one core; read when it starts, before torch is imported."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run that is to be made."""
-
-    entry: Entry
-    files: RunFiles
-    data: Path
-    """The folder that the files of the entry's data set lie below."""
-    fresh: bool = False
-    """Start anew, whatever an earlier attempt has left."""
-
-    @property
-    def label(self) -> str:
-        return f"{self.entry.name} seed {self.files.seed}"
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a run has to tell: "epoch" and a row of its history, "finished" and its run.json, or "failed" and why."""
-
-    task: Task
-    kind: str
-    content: Any
 
 
 def processes(*modules: str) -> Any:

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from train.engine import Event, Task
+from train.tasks import Event, Task
 
 ALL = "all runs, epochs"
 

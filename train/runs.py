@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from study import datasets
 from study.artifacts import Artifacts
 from study.catalogue import Entry
+from study.data import datasets
 from study.errors import StudyError, one_line
 
 
@@ -29,12 +29,13 @@ def make(
     from train import engine
     from train.fitting import is_finished
     from train.progress import Display
+    from train.tasks import Event, Task
 
     data = datasets.prepare((entry.dataset for entry in entries), artifacts.data, named)
     tasks = []
     for entry in entries:
         for seed in seeds:
-            task = engine.Task(entry, artifacts.run(entry.name, seed), data, fresh)
+            task = Task(entry, artifacts.run(entry.name, seed), data, fresh)
             if not fresh and is_finished(task.files, task.entry):
                 print(f"{task.label}: finished, recipe and network have not changed: nothing to do")
             else:
@@ -44,11 +45,11 @@ def make(
 
     costs = {entry.name: cost(entry) for entry in {task.entry.name: task.entry for task in tasks}.values()}
     tasks.sort(key=lambda task: -costs[task.entry.name])  # longest first: no core is left idle at the end
-    failed: list[engine.Event] = []
+    failed: list[Event] = []
     started = time.perf_counter()
     with Display(tasks) as display:
 
-        def report(event: engine.Event) -> None:
+        def report(event: Event) -> None:
             display.show(event)
             if event.kind == "failed":
                 failed.append(event)

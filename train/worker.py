@@ -6,10 +6,10 @@ from multiprocessing.connection import Connection
 
 import torch
 
+from study.data.tensors import import_torchvision, load
 from study.errors import StudyError
-from study.images import import_torchvision, load
-from train.engine import Event, Task
 from train.fitting import DivergedError, Images, fit
+from train.tasks import Event, Task
 
 import_torchvision()  # once for all runs
 

@@ -15,8 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from analysis.weights.folding import COMPUTED, Attributes, evaluated, plain_node, sizes
-from analysis.weights.matrices import Matrix, Quantisation, linear
+from analysis.weights.constant_folding import COMPUTED, Attributes, evaluated, plain_node, sizes
+from analysis.weights.matrix import Matrix, Quantisation, linear
 from analysis.weights.tensors import Held, Opened, Source, UnreadableError, shape_of
 
 STANDARD = ("", "ai.onnx")

@@ -15,15 +15,15 @@ from pathlib import Path
 import onnx
 
 from analysis.weights import names
-from analysis.weights.bodies import Around, Body, attributes_of, initializers, opsets
+from analysis.weights.constant_folding import Attributes
 from analysis.weights.constants import Known, Literal, Scope
 from analysis.weights.files import plain
-from analysis.weights.folding import Attributes
-from analysis.weights.matrices import Matrix
-from analysis.weights.products import product
+from analysis.weights.graph import Around, Body, attributes_of, initializers, opsets
+from analysis.weights.matrix import Matrix
+from analysis.weights.node import NoLayerError, Product, Site
+from analysis.weights.operators import product
 from analysis.weights.protobuf import skeleton
 from analysis.weights.shapes import Shape, shapes
-from analysis.weights.sites import NoLayerError, Product, Site
 from analysis.weights.tensors import Opened, Stored, UnreadableError
 from study.errors import StudyError, one_line
 

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 
 from analysis.weights.constants import Constant
-from analysis.weights.matrices import Matrix, Quantisation, linear
-from analysis.weights.sites import NoLayerError, Product, Site, as_product, only, operands, stacked
+from analysis.weights.matrix import Matrix, Quantisation, linear
+from analysis.weights.node import NoLayerError, Product, Site, as_product, only, operands, stacked
 from analysis.weights.tensors import Held, Stored, UnreadableError
 
 

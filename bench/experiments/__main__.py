@@ -40,7 +40,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Run one experiment; 1 if it does not reach what docs/method.md says it should."""
     options = arguments(words)
-    from bench.options import limit_threads
+    from bench.plan import limit_threads
 
     limit_threads(2 if options.name == "closed-session" else 1)
     experiment = import_module(f"bench.experiments.{options.name.replace('-', '_')}")

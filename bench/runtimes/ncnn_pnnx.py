@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from bench.runtimes.openmp import give_threads_back
-from study import inputs as signatures
+from study import onnx_inputs as signatures
 from study.errors import StudyError
 
 HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")

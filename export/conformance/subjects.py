@@ -12,9 +12,11 @@ from torch import Tensor
 
 from export.conformance.cells import BATCHES, Subject
 from export.parity import run_onnx, run_torch
-from study import checkpoints, datasets, images
+from study import checkpoints
 from study.artifacts import Artifacts, RunFiles, current_export
 from study.catalogue import Entry
+from study.data import datasets
+from study.data import tensors as images
 from study.errors import StudyError
 from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES
 from study.selection import selected

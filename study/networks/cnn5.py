@@ -6,7 +6,7 @@ The two differ in the widths of the hidden fully-connected layers.
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
-from study.fashion_mnist import CLASSES, MEAN, STD
+from study.data.fashion_mnist import CLASSES, MEAN, STD
 
 
 class CNN5(nn.Module):

@@ -6,7 +6,7 @@ Published for Fashion-MNIST; large for the task, and by far the slowest to train
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
-from study.fashion_mnist import CLASSES, MEAN, STD
+from study.data.fashion_mnist import CLASSES, MEAN, STD
 
 
 class ConvNet7x7(nn.Module):

@@ -5,7 +5,7 @@ compute exactly max_pool2d(relu(conv2d(x))) and its gradient (first maximum wins
 work laid out so that every pass is contiguous. They serve training on a CPU only: evaluation and export go
 through the plain operators, and a test holds both to the same values.
 
-`python -m train.throughput` measures what this gives.
+`python -m train.experiments.throughput` measures what this gives.
 """
 
 from typing import Any

@@ -7,7 +7,7 @@ logits float32 [N, 10].
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
-from study.fashion_mnist import CLASSES, MEAN, STD
+from study.data.fashion_mnist import CLASSES, MEAN, STD
 from study.networks.fused import conv_relu_pool
 
 

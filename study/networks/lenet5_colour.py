@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
-from study.cifar10 import CLASSES, MEAN, STD
+from study.data.cifar10 import CLASSES, MEAN, STD
 from study.networks.lenet5 import ConvReLUPool
 
 

@@ -7,7 +7,7 @@ kernel covers the whole map, so both compute the same, and the analysis counts C
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
-from study.fashion_mnist import CLASSES, MEAN, STD
+from study.data.fashion_mnist import CLASSES, MEAN, STD
 from study.networks.lenet5 import ConvReLUPool
 
 

@@ -3,7 +3,7 @@
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
-from study.fashion_mnist import CLASSES, MEAN, STD
+from study.data.fashion_mnist import CLASSES, MEAN, STD
 
 
 class MiniVGG(nn.Module):

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-from study import catalogue, datasets
+from study import catalogue
 from study.artifacts import Artifacts, RunFiles, read_json, write_json
 from study.catalogue import Entry
+from study.data import datasets
 from study.errors import StudyError, one_line
 from study.recipe import recorded
 from study.selection import selected
@@ -59,7 +60,7 @@ def main(words: list[str]) -> int:
 
 def search(entry: Entry, options: argparse.Namespace) -> int:
     """Make the trials that are missing, write search.json, and train and test the winner."""
-    from study.images import load
+    from study.data.tensors import load
     from train.search.progress import TrialDisplay
     from train.search.record import best, record
     from train.search.space import line

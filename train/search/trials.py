@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from study.catalogue import Entry
+from study.data.tensors import load
 from study.errors import StudyError, one_line
 from study.evaluation import evaluate
-from study.images import load
 from study.recipe import Recipe
 from train.engine import ONE_CORE, processes, start
 from train.fitting import Trainer

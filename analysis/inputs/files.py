@@ -1,0 +1,187 @@
+"""Which files the report is made from, which it consists of, and whether it is up to date.
+
+Needs nothing but the standard library and `study`, so that finding out that nothing has changed takes no time.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from analysis.inputs.portability import onnx_files
+from study import catalogue
+from study.artifacts import Artifacts, RunFiles, sha256
+from study.errors import StudyError
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+PICTURES = (
+    *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
+    *("latency", "comparisons", "throughput", "accuracy"),
+)
+TABLES = ("summary", "runs", *PICTURES, "cold_starts")
+JSON = ("sparsity", "weights_histogram")
+"""Tables that are there as JSON too."""
+REPORT = (
+    *(f"{name}.csv" for name in TABLES),
+    *(f"{name}.json" for name in JSON),
+    "summary.md",
+    "summary.tex",
+    *(f"{name}{suffix}" for name in PICTURES for suffix in (".svg", ".png")),
+    "index.html",
+)
+"""Every file of a whole report."""
+SEARCHED = ("search", "importance")
+"""Tables and pictures of a report besides, where the hyper-parameters of one of its models were searched."""
+PORTABILITY = tuple(f"portability{suffix}" for suffix in (".csv", ".md", ".svg", ".png"))
+"""Files of a report besides, where the models were tried in other runtimes."""
+VARIANTS = ("variants.csv", "variants.md")
+"""Files of a report besides, where a run of it was exported in other forms too."""
+
+PACKAGES = ("jinja2", "matplotlib", "numpy", "onnx", "pandas", "tabulate")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The models asked for, the first being the baseline, and the files there are of them.
+
+    `measures` are the texts of those of sparsity. `benches` are the files of `pytest bench`, which lie anywhere; one
+    that was not asked for may be missing. `report` is the folder that the report is written into.
+    """
+
+    artifacts: Artifacts
+    models: tuple[str, ...]
+    runs: tuple[RunFiles, ...]
+    benches: tuple[Path, ...]
+    measures: tuple[str, ...]
+    study: str
+    report: Path
+
+    @property
+    def searches(self) -> tuple[Path, ...]:
+        """The records of those searches of hyper-parameters that there are, of these models."""
+        return tuple(path for path in map(self.artifacts.search, self.models) if path.is_file())
+
+    @property
+    def portability(self) -> Path:
+        """What `tox -e portability` found, if it is there."""
+        return self.artifacts.portability
+
+    @property
+    def variants(self) -> tuple[tuple[Path, ...], ...]:
+        """Of each run the files of its exports in other forms than the standard one."""
+        folders = [run.folder for run in self.runs]
+        return tuple((*sorted(f.glob("export-*.json")), *sorted(f.glob("model-*.onnx"))) for f in folders)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The files of a whole report made from these inputs."""
+        kinds = (".csv", ".svg", ".png") if self.searches else ()
+        tried = PORTABILITY if self.portability.is_file() else ()
+        exported = VARIANTS if any(self.variants) else ()
+        return (*REPORT, *(f"{name}{suffix}" for name in SEARCHED for suffix in kinds), *tried, *exported)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The models without a finished run."""
+        there = {run.model for run in self.runs}
+        return tuple(model for model in self.models if model not in there)
+
+    def files(self) -> Iterator[Path]:
+        """Every file the report is made from, whether it exists or not."""
+        for run in self.runs:
+            yield from (run.record, run.history, run.predictions, run.export, run.onnx, run.pruning)
+        yield from self.searches
+        yield from self.benches
+        for files in self.variants:
+            yield from files
+        yield self.portability
+        if self.portability.is_file():
+            yield from onnx_files(self.artifacts)  # which tell what is stale in it
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the models, the input files, this program and the packages it draws with."""
+        lines = [
+            f"study {self.study}",
+            f"models {' '.join(self.models)}",
+            f"measures {self.measures}",
+            f"python {sys.version}",
+        ]
+        lines += [f"{package} {metadata.version(package)}" for package in PACKAGES]
+        for path in self.files():
+            name = path.relative_to(self.artifacts.root) if path.is_relative_to(self.artifacts.root) else path
+            lines.append(f"{name} {sha256(path) if path.is_file() else 'missing'}")
+        lines += [f"{path.relative_to(PROJECT)} {sha256(path)}" for path in sources()]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @property
+    def mark(self) -> Path:
+        """Holds the fingerprint of the inputs that the report beside it was made from; written last."""
+        return self.report / "inputs.sha256"
+
+    def reported(self, fingerprint: str) -> bool:
+        """Whether there is a whole report made from inputs with this fingerprint."""
+        whole = all((self.report / name).is_file() for name in self.outputs)
+        return whole and self.mark.is_file() and self.mark.read_bytes().strip() == fingerprint.encode()
+
+
+def sources() -> list[Path]:
+    """The files that decide what a report looks like: this stage, and all of `study` but the networks."""
+    patterns = ("analysis/**/*.py", "analysis/**/*.html", "study/**/*.py", "study/schemas/*.json")
+    found = {path for pattern in patterns for path in PROJECT.glob(pattern)}
+    return sorted(found - set(PROJECT.glob("study/networks/*.py")))
+
+
+def models_of(artifacts: Artifacts, names: Sequence[str], study: str, dataset: str = "") -> tuple[str, ...]:
+    """The models called `names`, each once and in that order, or without names those of `study`.
+
+    They are the catalogue's, or have runs among the artifacts.
+
+    Raises:
+        StudyError: there is no such model or study.
+    """
+    of_study = catalogue.select((), study, "" if names else dataset)
+    if not names:
+        return tuple(entry.name for entry in of_study)
+    known = {entry.name for entry in catalogue.ENTRIES}
+    models = []
+    for name in names:
+        own = name not in known and artifacts.runs(name)
+        models += [name] if own else [entry.name for entry in catalogue.select([name], dataset=dataset)]
+    return tuple(dict.fromkeys(models))
+
+
+def find(
+    artifacts: Artifacts,
+    models: tuple[str, ...],
+    benches: Sequence[Path] = (),
+    measures: Sequence[str] = (),
+    study: str = catalogue.DEFAULT_STUDY,
+) -> Inputs:
+    """The finished runs of `models`, and the files of measurements: `benches`, or else the one among the artifacts.
+
+    Raises:
+        StudyError: there is no run, or no file of a name in `benches`.
+    """
+    runs = tuple(run for model in models for run in artifacts.runs(model))
+    if not runs:
+        raise StudyError(
+            f"{artifacts.root}/models holds no finished run of {', '.join(models)}; run `python -m train` and "
+            "`python -m export`"
+        )
+    report = artifacts.report if study == catalogue.DEFAULT_STUDY else artifacts.report_on(study)
+    measured = existing(benches) or (artifacts.bench,)
+    return Inputs(artifacts, models, runs, measured, tuple(measures), study, report)
+
+
+def existing(benches: Sequence[Path]) -> tuple[Path, ...]:
+    """These files of measurements, each once.
+
+    Raises:
+        StudyError: one of them is not there.
+    """
+    missing = next((path for path in benches if not path.is_file()), None)
+    if missing is not None:
+        raise StudyError(f"{missing} is missing; run `pytest bench --benchmark-json={missing}` to measure it")
+    return tuple({path.resolve(): path for path in reversed(benches)}.values())[::-1]

@@ -1,0 +1,87 @@
+"""One ONNX file, read and measured as `python -m analysis sparsity` was asked to."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.measures.layer import Facts, facts
+from analysis.measures.sparsity import Measure, Value, evaluate
+from analysis.weights.layers import Layer, Weights, read
+from analysis.weights.progress import Progress
+from analysis.weights.proof.residual import Proof
+from study.errors import StudyError, tell
+
+
+@dataclass(frozen=True)
+class Described:
+    """A layer and what was found of it; `values` are of the measures asked for, in their order."""
+
+    layer: Layer
+    values: list[Value]
+    facts: Facts | None
+    proof: Proof | None
+
+
+@dataclass(frozen=True)
+class DescribedFile:
+    """An ONNX file by the name it is called in tables, its layers and what else it has."""
+
+    model: str
+    path: Path
+    weights: Weights
+    layers: list[Described]
+
+
+def describe(
+    model: str,
+    path: Path,
+    measures: Sequence[Measure],
+    options: argparse.Namespace,
+    shapes: dict[str, tuple[int, ...]],
+) -> tuple[DescribedFile, bool]:
+    """Read the file and find out what `options` ask for; what tied layers share is looked at once.
+
+    Returns:
+        What was found, and whether `shapes` do not fit the file's inputs, which is then told on standard error.
+
+    Raises:
+        StudyError: as `analysis.weights.layers.read`.
+    """
+    weights = read(path, allow_root=options.allow_root, pointwise=options.pointwise)
+    proofs: Sequence[Proof | None] = [None] * len(weights.layers)
+    mistake = False
+    if options.verify and weights.layers:
+        from analysis.weights.proof.verify import verify
+
+        try:
+            proofs = verify(path, weights.layers, shapes)
+        except StudyError as error:
+            tell(StudyError(f"{path}: {error}"))
+            mistake = True
+    distinct = {layer.weight.key: layer for layer in reversed(weights.layers)}
+    turned = {(layer.weight.key, layer.weight.transposed): layer for layer in reversed(weights.layers)}
+    passes = sum(layer.weight.size for layer in distinct.values())
+    passes += 3 * sum(layer.weight.size for layer in turned.values()) if options.facts else 0
+    with Progress(path.name, passes) as progress:
+        values = {
+            key: evaluate(measures, progress.watched(layer.weight.blocks(), layer.name))
+            for key, layer in reversed(distinct.items())
+        }
+        other = {
+            key: facts(layer.weight, progress.watched(layer.weight.blocks(), f"{layer.name} again"))
+            for key, layer in reversed([*turned.items()] if options.facts else [])
+        }
+    layers = [
+        Described(layer, values[layer.weight.key], other.get((layer.weight.key, layer.weight.transposed)), proof)
+        for layer, proof in zip(weights.layers, proofs, strict=True)
+    ]
+    return DescribedFile(model, path, weights, layers), mistake
+
+
+def named(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Each file once, with its name, or its path where two are called alike."""
+    once = list({path.absolute(): path for path in paths}.values())
+    names = [path.name for path in once]
+    for path in once:
+        yield (path.name if names.count(path.name) == 1 else str(path)), path

@@ -1,0 +1,341 @@
+"""Sparsity measures of a layer's weights: the sixteen of Hurley & Rickard, the share of exact zeros, and PQI.
+
+    measures = parse("hoyer,pq-mean(p=0.5,q=2),gini")
+    values = evaluate(measures, [weights])
+
+Every measure is a function of the magnitudes c = |w|, N of them; larger means sparser, except for H_S and H_S', which
+are kept with the sign their source prints. All but Gini and u_theta follow from N and from sums of functions of one
+magnitude, so that one pass gives all of them. Where a measure has no meaning its value is None and the reason is given:
+never 0, 1 or NaN in place of an answer.
+
+Source, unless a measure names its own: Hurley & Rickard, Comparing Measures of Sparsity, IEEE Transactions on
+Information Theory 55(10), 2009, Table I (arXiv 0811.4706).
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.measures import ranks as order
+from analysis.measures.ranks import Floats, Undefined
+from analysis.measures.sums import TOTAL, Blocks, Scan, Term, power, scan
+from study.errors import StudyError
+
+TINY = float(np.finfo(np.float64).tiny)
+Terms = Callable[..., tuple[Term, ...]]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure with the values of its parameters.
+
+    Attributes:
+        formula: in words of the module's docstring.
+        needs: the terms whose sums it is a function of, given the parameters; None for one of the magnitudes in order.
+        value: (N, *sums, *parameters) -> float; for one in order (sorted or binned, *parameters) -> (value, bound).
+        parameters: names and values.
+        limits: what holds for the parameters, in words; `valid` says whether it does.
+        scale_free: whether w and 2 w have the same value.
+    """
+
+    name: str
+    formula: str
+    needs: Terms | None
+    value: Callable[..., Any]
+    parameters: tuple[tuple[str, float], ...] = ()
+    limits: str = ""
+    valid: Callable[..., bool] = lambda: True
+    scale_free: bool = True
+
+    def __str__(self) -> str:
+        """The name with the value of every parameter, as it is recorded: "hoyer", "pq-mean(p=1,q=2)"."""
+        values = ",".join(f"{name}={repr(value).removesuffix('.0')}" for name, value in self.parameters)
+        return f"{self.name}({values})" if values else self.name
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What has to be summed for it."""
+        return self.needs(*self.arguments) if self.needs else ()
+
+    @property
+    def arguments(self) -> tuple[float, ...]:
+        """The values of the parameters."""
+        return tuple(value for _, value in self.parameters)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A measure of some weights, or None and the `reason`; the true value is within `bound` of it, 0 where exact.
+
+    "Exact" is but for the rounding of float64, about 1e-13 of the value.
+    """
+
+    value: float | None
+    reason: str = ""
+    bound: float = 0.0
+
+    def cells(self) -> dict[str, Any]:
+        """The columns of a table: what has no value has no bound either."""
+        return {**vars(self), "bound": None if self.value is None else self.bound}
+
+
+def evaluate(measures: Sequence[Measure], blocks: Blocks, threads: int | None = None) -> list[Value]:
+    """The value of each of `measures` for the weights that `blocks` hold together.
+
+    Args:
+        measures: what to find; together they take one pass over the blocks, two if these are float64.
+        blocks: real arrays of any shape, all of one dtype; `blocks[i]` may read from a file, and from several threads.
+            A matrix in memory is `[matrix]`.
+        threads: how many (default: one a core); the values do not depend on it.
+    """
+    terms = [term for measure in measures for term in measure.terms]
+    try:
+        found = scan(blocks, terms, any(measure.needs is None for measure in measures), threads)
+    except Undefined as reason:
+        return [Value(None, str(reason)) for _ in measures]
+    return [_value(measure, found) for measure in measures]
+
+
+def of(measure: Measure, weights: NDArray[Any]) -> Value:
+    """The value of one measure for one array in memory."""
+    return evaluate([measure], [weights])[0]
+
+
+def _value(measure: Measure, found: Scan) -> Value:
+    try:
+        if measure.needs is None:
+            value, bound = measure.value(found.ordered, *measure.arguments)
+            return Value(value, "", bound)
+        value = measure.value(found.n, *(found.sums[term] for term in measure.terms), *measure.arguments)
+    except Undefined as reason:
+        return Value(None, str(reason))
+    except (OverflowError, ZeroDivisionError):
+        value = math.inf
+    return Value(value + 0.0) if math.isfinite(value) else Value(None, "out of the range of float64")
+
+
+def parse(text: str) -> list[Measure]:
+    """Measures from their names with commas between, in any case, as in "hoyer,-lp(p=0.3),gini"; "all" is every one.
+
+    A parameter that is not given has its default. What is named twice comes once.
+
+    Raises:
+        StudyError: a name, a parameter or a value that there is not.
+    """
+    found: dict[Measure, None] = {}
+    for item in re.split(r",(?![^(]*\))", text):
+        if item.strip().lower() == "all":
+            found.update(dict.fromkeys(MEASURES.values()))
+        else:
+            found[_parsed(item.strip())] = None
+    return list(found)
+
+
+def _parsed(item: str) -> Measure:
+    name, parenthesis, rest = item.partition("(")
+    measure = {known.lower(): measure for known, measure in MEASURES.items()}.get(name.strip().lower())
+    if measure is None:
+        raise StudyError(f"expected measures out of {', '.join(MEASURES)}, or all; found {item!r}")
+    values = dict(measure.parameters)
+    if parenthesis and not (values and rest.endswith(")")):
+        expected = ",".join(f"{known}=..." for known in values)
+        raise StudyError(
+            f"expected {measure.name}{f'({expected})' if values else ' without parameters'}, found {item!r}"
+        )
+    for assignment in filter(None, rest.removesuffix(")").split(",")):
+        parameter, _, number = (word.strip().lower() for word in assignment.partition("="))
+        if parameter not in values:
+            raise StudyError(f"expected {' or '.join(values)} for {measure.name}, found {assignment!r} in {item!r}")
+        try:
+            values[parameter] = float(number)
+        except ValueError:
+            raise StudyError(f"expected a number for {parameter} of {measure.name}, found {number!r}") from None
+    if not (all(map(math.isfinite, values.values())) and measure.valid(*values.values())):
+        raise StudyError(f"expected {measure.limits} for {measure.name}, found {item!r}")
+    return replace(measure, parameters=tuple(values.items()))
+
+
+def _zeros(c: Floats) -> float:
+    return float(np.count_nonzero(c == 0))
+
+
+def _at_most(c: Floats, epsilon: float) -> float:
+    return float(np.count_nonzero(c <= epsilon))
+
+
+def _tanh(c: Floats, a: float, b: float) -> float:
+    return float(np.tanh((a * c) ** b).sum())
+
+
+def _log_1_square(c: Floats) -> float:
+    return float(np.log1p(np.square(c)).sum())
+
+
+def _power_log(c: Floats, p: float) -> float:
+    """sum c^p log c^2, with 0 log 0 = 0."""
+    present = c[c > 0]
+    return 2 * float((present**p * np.log(present)).sum())
+
+
+ZEROS = Term(_zeros, scaled=False)  # next to 1e300, 1e-300 becomes zero by scaling
+SQUARES = Term(power, (2.0,))
+
+
+def _hoyer(n: int, total: float, squares: float) -> float:
+    if n == 1:
+        raise Undefined("only one weight")
+    root = math.sqrt(n)
+    return _between(0, (root - total / math.sqrt(_present(squares))) / (root - 1), 1)
+
+
+def _pq_mean(n: int, zeros: float, small: float, of_p: float, of_q: float, p: float, q: float) -> float:
+    _present(n - zeros)
+    if zeros and p < 0:
+        raise Undefined("a weight is zero, and p < 0")
+    if small != zeros:
+        raise Undefined("the magnitudes span more than the range of float64")
+    return _between(-1, -(_mean(of_p, n) ** (1 / p)) / _mean(of_q, n) ** (1 / q), 0)
+
+
+def _lp(n: int, zeros: float, total: float, p: float) -> float:
+    return -(_mean(total, 1) ** (1 / p)) if zeros < n else 0.0
+
+
+def _gaussian_entropy(n: int, zeros: float, logarithms: float) -> float:
+    if zeros:
+        raise Undefined("a weight is zero, and has no logarithm")
+    return -logarithms
+
+
+def _shannon(n: int, squares: float, with_logarithms: float) -> float:
+    """-sum s log s^2 with s = c^2 / E, E = sum c^2: as s log s = c^2 (log c^2 - log E) / E, from sums over c alone."""
+    return max(2 * (math.log(_present(squares)) - with_logarithms / squares), 0.0)
+
+
+def _present(total: float) -> float:
+    if total == 0:
+        raise Undefined("all weights are zero")
+    return total
+
+
+def _mean(total: float, n: int) -> float:
+    """total / n, where it is a normal number: below, the terms have lost digits."""
+    if not TINY <= total / n < math.inf:
+        raise Undefined("a power is out of the range of float64")
+    return total / n
+
+
+def _between(least: float, value: float, most: float) -> float:
+    """`value` without the rounding error that takes it out of its bounds."""
+    return min(max(value, least), most)
+
+
+def _raw(function: Callable[..., float], *arguments: float) -> Term:
+    return Term(function, arguments, scaled=False)
+
+
+def _pq_terms(p: float, q: float) -> tuple[Term, ...]:
+    small = ZEROS if p == 1 else Term(_at_most, (TINY,))  # what scaling has made imprecise adds nothing where p = 1
+    return ZEROS, small, Term(power, (p,)), Term(power, (q,))
+
+
+_PQ: dict[str, Any] = {
+    "needs": _pq_terms,
+    # Hoyer's ratio: Hoyer = pqi(1,2) sqrt N / (sqrt N - 1). Exact zeros allow no p < 0.
+    "parameters": (("p", 1.0), ("q", 2.0)),
+    "limits": "p <= 1 < q and p != 0",
+    "valid": lambda p, q: p <= 1 < q and p != 0,
+}
+
+_TABLE = (
+    Measure("l0", "#{c = 0}", lambda: (ZEROS,), lambda n, zeros: zeros),
+    Measure(
+        "l0_eps",
+        "#{c <= eps}",
+        lambda eps: (_raw(_at_most, eps),),
+        lambda n, small, eps: small,
+        (("eps", 1e-3),),  # about 1/20 of a Linear layer's first weights; no threshold has a meaning of its own
+        "eps > 0",
+        lambda eps: eps > 0,
+        scale_free=False,
+    ),
+    Measure("-l1", "-sum c", lambda: (_raw(power, 1.0),), lambda n, total: -total, scale_free=False),
+    Measure(
+        "-lp",
+        "-(sum c^p)^(1/p)",
+        lambda p: (ZEROS, _raw(power, p)),
+        _lp,
+        (("p", 0.5),),  # the middle between counting (0) and -l1 (1)
+        "0 < p < 1",
+        lambda p: 0 < p < 1,
+        scale_free=False,
+    ),
+    Measure("l2/l1", "sqrt(sum c^2) / sum c", lambda: (TOTAL, SQUARES), lambda n, a, b: math.sqrt(b) / _present(a)),
+    Measure(
+        "-tanh",
+        "-sum tanh((a c)^b)",
+        lambda a, b: (_raw(_tanh, a, b),),
+        lambda n, total, a, b: -total,
+        (("a", 1.0), ("b", 1.0)),  # the function without a change of scale or shape
+        "a > 0 and b > 0",
+        lambda a, b: a > 0 and b > 0,
+        scale_free=False,
+    ),
+    Measure("-log", "-sum log(1 + c^2)", lambda: (_raw(_log_1_square),), lambda n, total: -total, scale_free=False),
+    Measure(
+        "kappa4",
+        "sum c^4 / (sum c^2)^2",
+        lambda: (Term(power, (4.0,)), SQUARES),
+        lambda n, fourth, squares: fourth / _present(squares) ** 2,
+    ),
+    Measure(
+        "u_theta",
+        "1 - min_i (c_(i+ceil(theta N)-1) - c_(i)) / (c_(N) - c_(1)), ascending",
+        None,
+        order.u_theta,
+        (("theta", 0.5),),  # half of the weights
+        "0 < theta < 1",
+        lambda theta: 0 < theta < 1,
+    ),
+    Measure(
+        "-lp_-",
+        "-sum c^p over c != 0",
+        lambda p: (_raw(power, p),),
+        lambda n, total, p: -total,
+        (("p", -0.5),),  # -lp's with the other sign
+        "p < 0",
+        lambda p: p < 0,
+        scale_free=False,
+    ),
+    Measure(
+        "H_G",
+        "-sum log c^2",
+        lambda: (ZEROS, _raw(_power_log, 0.0)),
+        _gaussian_entropy,
+        scale_free=False,
+    ),
+    Measure("H_S", "-sum s log s^2, s = c^2 / sum c^2", lambda: (SQUARES, Term(_power_log, (2.0,))), _shannon),
+    Measure("H_S'", "-sum c log c^2", lambda: (_raw(_power_log, 1.0),), lambda n, total: -total, scale_free=False),
+    # Hoyer, Non-negative Matrix Factorization with Sparseness Constraints, JMLR 5 (2004), section 3.1.
+    Measure("hoyer", "(sqrt N - sum c / sqrt(sum c^2)) / (sqrt N - 1)", lambda: (TOTAL, SQUARES), _hoyer),
+    Measure("pq-mean", "-(mean c^p)^(1/p) / (mean c^q)^(1/q)", value=_pq_mean, **_PQ),
+    Measure("gini", "1 - 2 sum_k (c_(k) / sum c) (N - k + 1/2) / N, ascending", None, order.gini),
+    # What a runtime could leave out without any loss. -0.0 is zero; there is no tolerance, which would be arbitrary.
+    Measure("exact_zeros", "#{c = 0} / N", lambda: (ZEROS,), lambda n, zeros: zeros / n),
+    # Diao et al., Pruning Deep Neural Networks from a Sparsity Perspective, ICLR 2023.
+    Measure("pqi", "1 - (mean c^p)^(1/p) / (mean c^q)^(1/q)", value=lambda *of: 1 + _pq_mean(*of), **_PQ),
+)
+MEASURES = {measure.name: measure for measure in _TABLE}
+"""Every measure by its name, with the defaults of its parameters."""
+ALWAYS = tuple(parse("hoyer,gini,pqi,exact_zeros"))
+"""What is told of every layer."""
+
+
+def chosen(text: str) -> list[Measure]:
+    """`ALWAYS`, and those that `text` asks for as `parse` takes it; nothing more if it is empty. Raises as `parse`."""
+    return list(dict.fromkeys([*ALWAYS, *(parse(text) if text else ())]))

@@ -1,0 +1,160 @@
+"""The report: CSV tables, the summary for readers, pictures and one self-contained page."""
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.inputs.files import JSON, PICTURES, PORTABILITY, SEARCHED, TABLES, VARIANTS
+from analysis.inputs.portability import MAKE
+from analysis.inputs.runs import Study
+from analysis.measures.noise import references
+from analysis.measures.sparsity import ALWAYS, Measure
+from analysis.pages import summary as sentences
+from analysis.plots import histogram as histogram_plots
+from analysis.plots import latency as latency_plots
+from analysis.plots import search as search_plots
+from analysis.plots import sparsity as weight_plots
+from analysis.plots import style as plots
+from analysis.plots import training as history_plots
+from analysis.tables import columns as presentation
+from analysis.tables import exports as variants_table
+from analysis.tables import latency as latency_tables
+from analysis.tables import portability as portability_output
+from analysis.tables import search as search_tables
+from analysis.tables import summary as tables
+from analysis.tables.numbers import latex, markdown
+from study.artifacts import write_bytes, write_text
+from study.catalogue import DEFAULT_STUDY
+
+MEASURED = ("latency", "comparisons", "cold_starts")
+"""Tables of measurements that are on the page."""
+
+
+def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[Path]:
+    """Write the report, with these measures of sparsity, into `folder`, yielding each file once it is there."""
+    frames = all_tables(study, measures)
+    noise = references(measures)
+    searched = SEARCHED if study.searches else ()
+    for name in (*TABLES, *searched):
+        path = folder / f"{name}.csv"
+        write_text(path, frames[name].to_csv(index=False, lineterminator="\n"))
+        yield path
+
+    for name in JSON:
+        tables.write_as_json(folder / f"{name}.json", tables.read(folder / f"{name}.csv"))
+        yield folder / f"{name}.json"
+
+    table = presentation.summary(frames["summary"])
+    facts = sentences.facts(study, frames["summary"], frames["latency"], frames["comparisons"])
+    for suffix, text in ((".md", markdown), (".tex", latex)):
+        write_text(folder / f"summary{suffix}", text(table, [*facts, *(f"Note: {note}." for note in study.notes)]))
+        yield folder / f"summary{suffix}"
+
+    pictures = {}
+    draw: dict[str, Callable[[pd.DataFrame], Figure]] = {
+        "sparsity": lambda frame: weight_plots.sparsity(frame, study.models, noise),
+        "weights_histogram": histogram_plots.histograms,
+        "pruning": lambda frame: plots.pruning(frame, list(study.models)),
+        "convergence": plots.convergence,
+        "history": history_plots.histories,
+        **{name: getattr(latency_plots, name) for name in ("latency", "comparisons", "throughput", "accuracy")},
+        "search": search_plots.search,
+        "importance": search_plots.importance,
+    }
+    for name in (*PICTURES, *searched):
+        with plots.style():
+            content = plots.rendered(draw[name](tables.read(folder / f"{name}.csv")))
+        pictures[name] = content[".svg"]
+        for suffix, data in content.items():
+            write_bytes(folder / f"{name}{suffix}", data)
+            yield folder / f"{name}{suffix}"
+
+    for names, there in ((VARIANTS, study.variants), (PORTABILITY, study.portability)):
+        for name in () if there else names:
+            (folder / name).unlink(missing_ok=True)  # of what has become stale, or is gone
+    if study.variants:
+        yield from variants_table.write(frames["variants"], folder)
+    if study.portability:
+        yield from portability_output.write(study.portability, folder)
+        pictures["portability"] = portability_output.svg(study.portability.of(study.models))
+
+    write_text(folder / "index.html", page(study, frames, facts, pictures))
+    yield folder / "index.html"
+
+
+def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, pd.DataFrame]:
+    """Every table of the report by name."""
+    runs, latency, comparisons = tables.runs(study), latency_tables.latency(study), latency_tables.comparisons(study)
+    return {
+        "summary": tables.summary(study, runs, latency, comparisons),
+        "runs": runs,
+        "sparsity": tables.sparsity(study, measures),
+        "weights_histogram": tables.weights_histogram(study),
+        "pruning": tables.pruning(study),
+        "convergence": tables.convergence(study),
+        "history": tables.history(study.runs),
+        "latency": latency,
+        "comparisons": comparisons,
+        "throughput": latency_tables.throughput(latency),
+        "accuracy": latency_tables.accuracy(runs, latency),
+        "cold_starts": latency_tables.cold_starts(study),
+        "search": search_tables.trials(study.searches),
+        "importance": search_tables.importance(study.searches),
+        "variants": variants_table.variants(study),
+    }
+
+
+def title(study: Study) -> str:
+    """The heading of the page."""
+    subject = "Regularisation" if study.name == DEFAULT_STUDY else study.name
+    data = dict.fromkeys(run.record["dataset"]["name"] for run in study.runs)
+    return f"{subject}, accuracy, sparsity and speed on {' and '.join(data)}"
+
+
+def page(
+    study: Study,
+    frames: dict[str, pd.DataFrame],
+    facts: list[str],
+    pictures: dict[str, bytes],
+) -> str:
+    """The report as one HTML page without scripts or anything outside of it; `pictures` are SVG files by name."""
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+    )
+    with_layers = set(frames["sparsity"]["model"])
+    environments = {
+        "Trained": sentences.describe(run.record["environment"] for run in study.runs),
+        "Exported": sentences.describe(run.export["environment"] for run in study.runs),
+        "Measured": sentences.describe(study.measured.environments),
+    }
+    history = frames["history"]
+    values: dict[str, Any] = {
+        "title": title(study),
+        "validated": bool(history["validation_loss"].notna().any()),
+        "stopped_early": any(history_plots.stopped_early(run) for _, run in history.groupby(["model", "seed"])),
+        "searches": [(search["model"], search_tables.best(search)) for search in study.searches],
+        "found": list(search_tables.sentences(study.searches, study.runs)),
+        "models": study.models,
+        "notes": study.notes,
+        "facts": facts,
+        "verdicts": list(sentences.verdicts(study.baseline, frames["summary"])),
+        "speedups": list(sentences.speedups(frames["comparisons"])),
+        "without_layers": [model for model in study.models if model not in with_layers],
+        "noise": presentation.noise(frames["sparsity"]),
+        "unsparse": list(sentences.without_zeros(study, frames["sparsity"])),
+        "settings": {name: presentation.common_settings(frames[name]) for name in MEASURED},
+        "environments": {stage: phrases for stage, phrases in environments.items() if phrases},
+        "test_images": study.runs[0].wrong.size,
+        "portability": portability_output.of_page(study.portability.of(study.models)) if study.portability else None,
+        "how_to_try": MAKE,
+        "variants": variants_table.shown(frames["variants"]),
+        "variant_facts": variants_table.facts(frames["variants"]),
+        "pictures": {name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
+        **{name: getattr(presentation, name)(frames[name]) for name in ("summary", "runs", "sparsity", *MEASURED)},
+    }
+    return template.render(values) + "\n"

@@ -1,0 +1,86 @@
+"""The picture of portability.csv: a square a runtime and model, that tells without colour what came of it."""
+
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from analysis.inputs.portability import FAILED, NOT_RUN, PASSED
+
+if TYPE_CHECKING:
+    from analysis.inputs.portability import Square
+
+LOOKS: dict[str, dict[str, Any]] = {
+    PASSED: {"facecolor": "#CDEBE1", "edgecolor": "#00704F", "linewidth": 0.8},
+    FAILED: {"facecolor": "#9E3D00", "edgecolor": "black", "linewidth": 1.2},
+    NOT_RUN: {"facecolor": "white", "edgecolor": "0.72", "linewidth": 0.8, "hatch": "////"},
+}
+"""Light, dark and hatched in grey print too."""
+TEXTS: dict[str, dict[str, Any]] = {
+    PASSED: {"color": "black"},
+    FAILED: {"color": "white", "weight": "bold"},
+    NOT_RUN: {"color": "0.25", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}},
+}
+MARKS = {PASSED: "✓", FAILED: "✗ FAILED", NOT_RUN: "not run"}
+STALE: dict[str, Any] = {"facecolor": "white", "linestyle": (0, (3, 2)), "linewidth": 1.4}
+LABEL = 22
+"""Characters in a line of a label; a longer one takes two, and the rest is left out."""
+
+
+def matrix(found: "Mapping[tuple[str, str], Square]", most_columns: int) -> Figure:
+    """A row a runtime and a column a model; with more than `most_columns` models the other way round."""
+    runtimes, models = (list(dict.fromkeys(name)) for name in zip(*found, strict=True)) if found else ([], [])
+    swapped = len(models) > most_columns
+    rows, columns = (models, runtimes) if swapped else (runtimes, models)
+    broad = len(columns) <= 7
+    height = 0.34 if broad else 0.4
+    figure = Figure(figsize=(max(7.5, 2 + 0.56 * len(columns)), 1.9 + height * max(1, len(rows))), layout="constrained")
+    axis = figure.subplots()
+    axis.set(xlim=(0, max(1, len(columns))), ylim=(max(1, len(rows)), 0))
+    if not found:
+        axis.text(0.5, 0.5, "nothing has been tried", ha="center", va="center")
+    for x, column in enumerate(columns):
+        for y, row in enumerate(rows):
+            square = found.get((column, row) if swapped else (row, column))
+            verdict = square.verdict if square else NOT_RUN
+            stale = square is not None and not square.current and verdict != NOT_RUN
+            looks = {**LOOKS[verdict], **({**STALE, "edgecolor": LOOKS[verdict]["facecolor"]} if stale else {})}
+            if stale and verdict == PASSED:
+                looks["edgecolor"] = LOOKS[PASSED]["edgecolor"]
+            axis.add_patch(Rectangle((x + 0.04, y + 0.06), 0.92, 0.88, **looks))
+            face = {**TEXTS[verdict], **({"color": "black"} if stale else {})}
+            text = "\n".join(_lines(square, verdict, broad, stale))
+            axis.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=7.5 if broad else 6.5, **face)
+    axis.set_xticks([x + 0.5 for x in range(len(columns))])
+    axis.set_yticks([y + 0.5 for y in range(len(rows))])
+    heads: dict[str, Any] = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", "va": "center"}
+    axis.set_xticklabels(map(_label, columns), fontsize=8.5, parse_math=False, **heads)
+    axis.set_yticklabels(map(_label, rows), fontsize=8.5, parse_math=False)
+    axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False, pad=5)
+    axis.spines[:].set_visible(False)
+    handles = [
+        Patch(label="✓ passed, with the largest difference", **LOOKS[PASSED]),
+        Patch(label="✗ failed", **LOOKS[FAILED]),
+        Patch(label="not run", **LOOKS[NOT_RUN]),
+    ]
+    if any(not square.current for square in found.values()):
+        handles.append(Patch(label="stale: of an older ONNX file", **{**STALE, "edgecolor": "black"}))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5, handlelength=1.6)
+    return figure
+
+
+def _lines(square: "Square | None", verdict: str, broad: bool, stale: bool) -> list[str]:
+    difference = "" if square is None or square.difference is None else f"{square.difference:.1e}"
+    if verdict == NOT_RUN:
+        return [MARKS[verdict]]
+    told = [part for part in (difference, "stale" if stale else "") if part]
+    if not broad or verdict == FAILED:
+        return [MARKS[verdict] if broad else MARKS[verdict].removeprefix("✗ "), *told]
+    return [" ".join([MARKS[verdict], *told])]
+
+
+def _label(name: str) -> str:
+    lines = textwrap.wrap(name, LABEL, break_long_words=True)
+    return "\n".join(lines[:2]) + ("…" if len(lines) > 2 else "")

@@ -1,0 +1,105 @@
+"""The pictures of the results page: accuracy of every entry beside what was published for it, and what all share."""
+
+import io
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from analysis.plots.style import COLOURS, LABEL_BOX, legend_above
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "test": {"marker": "o", "color": COLOURS[0], "markerfacecolor": COLOURS[0]},
+    "validation": {"marker": "s", "color": COLOURS[2], "markerfacecolor": "white"},
+    "published test": {"marker": "D", "color": COLOURS[3], "markerfacecolor": COLOURS[3]},
+    "published validation": {"marker": "D", "color": COLOURS[3], "markerfacecolor": "white"},
+}
+RUNS: dict[str, dict[str, Any]] = {
+    "test": {"marker": "|", "markersize": 6, "markeredgewidth": 1.0},
+    "validation": {"marker": "x", "markersize": 3.5, "markeredgewidth": 0.9},
+}
+LABELS = {
+    "test": "ours, test: mean, and runs",
+    "validation": "ours, validation: mean, and runs",
+    "published test": "published, test",
+    "published validation": "published, validation",
+}
+OFFSETS = {"test": -0.13, "validation": 0.2, "published test": 0.13, "published validation": 0.2}
+"""Of a row's middle, in rows; those on the same kind of images are neighbours."""
+LOWEST = 85.0
+"""Percent: where an axis begins at the latest that has accuracies above it; what is lower stands at its edge."""
+DPI, PALETTE = 133, 64
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a small PNG with a palette, the same each time. Call within `plots.style`."""
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=DPI, metadata={"Software": None})
+    Image.open(full).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return small.getvalue()
+
+
+def accuracy(frame: pd.DataFrame) -> Figure:
+    """A panel a study and a row an entry: mean accuracy with its runs as ticks, and the published figure.
+
+    Filled is on test images, hollow on validation images. Panels of one data set have the same axis.
+    """
+    studies = list(dict.fromkeys(frame["study"]))
+    counts = [frame.loc[frame["study"] == study, "model"].nunique() for study in studies]
+    figure = Figure(figsize=(7.5, 1.1 + sum(0.42 + 0.27 * n for n in counts)), layout="constrained")
+    heights = [0.6 + n for n in counts]
+    axes = figure.subplots(len(studies), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    limits = {str(name): _limits(rows["accuracy"]) for name, rows in frame.groupby("dataset")}
+    for axis, study in zip(axes, studies, strict=True):
+        rows = frame[frame["study"] == study]
+        low = min(limits[name][0] for name in rows["dataset"])
+        axis.set_xlim(low, max(limits[name][1] for name in rows["dataset"]))
+        _panel(axis, rows, low)
+        axis.set_title(study, loc="left")
+    axes[-1].set_xlabel("accuracy, %")
+    shown = [what for what in LOOKS if what in set(frame["what"])]
+    legend_above(figure, [Line2D([], [], linestyle="", label=LABELS[what], **_face(what)) for what in shown])
+    return figure
+
+
+def _panel(axis: Axes, rows: pd.DataFrame, low: float) -> None:
+    models = list(dict.fromkeys(rows["model"]))
+    labels = []
+    for y, model in enumerate(models):
+        own = rows[rows["model"] == model]
+        short = own["budget"].dropna()
+        labels.append(model if short.empty else f"{model} ({short.iloc[0]})")
+        beyond = []
+        for what, values in own.groupby("what")["accuracy"]:
+            at, looks = y + OFFSETS[str(what)], _face(str(what))
+            inside = values[values >= low]
+            if len(values) > 1:
+                axis.plot(inside, [at] * len(inside), linestyle="", color=looks["color"], zorder=3, **RUNS[str(what)])
+            if values.mean() >= low:
+                axis.plot(values.mean(), at, linestyle="", zorder=4, **looks)
+            else:
+                axis.plot(low, at, linestyle="", zorder=4, clip_on=False, **{**looks, "marker": "<"})
+                beyond.append(f"{what} {values.mean():.1f}")
+        if beyond:
+            place: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+            axis.annotate(", ".join(beyond), (low, y), bbox=LABEL_BOX, zorder=2, **place)
+    axis.set(ylim=(len(models) - 0.5, -0.5), yticks=range(len(models)), yticklabels=labels)
+    axis.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
+    axis.grid(True, axis="x")
+    for y in range(1, len(models)):
+        axis.axhline(y - 0.5, color="0.8", linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
+
+
+def _limits(values: "pd.Series[float]") -> tuple[float, float]:
+    """Of an axis: from below the lowest value, but not from below `LOWEST`, if there are higher ones."""
+    low = max(values.min(), LOWEST) if values.max() > LOWEST else values.min()
+    room = max(0.05 * (values.max() - low), 0.2)
+    return low - room, values.max() + room
+
+
+def _face(what: str) -> dict[str, Any]:
+    return {"markersize": 5.5, "markeredgecolor": LOOKS[what]["color"], "markeredgewidth": 1.2, **LOOKS[what]}

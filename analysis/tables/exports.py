@@ -1,0 +1,252 @@
+"""The forms that a model was exported in beside each other: size, test error, latency, and where they go wrong.
+
+A form computes for the same images as the standard one, of the same weights, so that only images whose class differs
+between the two can differ in being right: no more than the d that the proof of the export has counted. With N test
+images the standard error of the difference of the test errors is then sqrt(d) / N at most (McNemar, Psychometrika 12,
+1947), and a difference is called one where it exceeds twice that, as elsewhere in this project.
+
+Latency is compared within a file of measurements and in one setting. The ratio of the medians lies between those of the
+opposite ends of their ranges, each an interval of the median widened to the medians of all loads and processes: these
+lie up to some percent apart where the interval, of that many calls, has some ten-thousandths. A form is called slower
+or faster only if all of that is on one side of 1.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.inputs.benchmarks import Record
+from analysis.inputs.portability import FAILED, NOT_RUN
+from analysis.inputs.portability import markdown as escaped
+from analysis.inputs.runs import Run, Study
+from analysis.pages.summary import DOUBTFUL
+from analysis.tables.columns import texts
+from analysis.tables.headline import WITHHELD
+from analysis.tables.latency import frame
+from analysis.tables.numbers import MISSING, TIMES, interval, markdown, number
+from study.artifacts import write_text
+from study.variants import STANDARD_NAME, variant_of
+
+COLUMNS = (
+    "model seed variant bytes test_error test_error_change test_error_noise test_error_verdict "
+    "median_seconds median_low_seconds median_high_seconds ratio ratio_low ratio_high latency_verdict "
+    "latency_valid fails_in onnx_sha256"
+)
+NONE_OF = "none of "
+SETTING = ("threads", "mode", "device", "file")
+
+
+def variants(study: Study) -> pd.DataFrame:
+    """One row a form, the standard one first, of the first run of each model that has others; seconds are of one image.
+
+    `ratio` is the time of the form over that of the standard one; `fails_in` names the runtimes that were tried and
+    compute it wrongly, or not at all; it is "none of 12" where 12 were tried, and missing where none was.
+    """
+    rows: list[Record] = []
+    for run in _first(study):
+        own = [record for record in study.variants if (record["model"], record["seed"]) == (run.model, run.seed)]
+        for record in (run.export, *own):
+            rows.append({**record, **_accuracy(record, run), **_latency(record, run, study)})
+            rows[-1] |= {"variant": _name(record), "fails_in": _fails_in(record, study)}
+    return frame(COLUMNS, rows)
+
+
+def _first(study: Study) -> Iterator[Run]:
+    """The first run of each model of those that were exported in other forms."""
+    exported = {(record["model"], record["seed"]) for record in study.variants}
+    for model in study.models:
+        yield from [run for run in study.runs if run.model == model and (run.model, run.seed) in exported][:1]
+
+
+def _name(record: Record) -> str:
+    return variant_of(record).name or STANDARD_NAME
+
+
+def _accuracy(record: Record, run: Run) -> Record:
+    """Test error, and its difference from that of the standard form with the noise of it, twice its standard error."""
+    error, standard = record["test_error_onnxruntime"], run.export["test_error_onnxruntime"]
+    if record is run.export or error is None or standard is None:
+        return {"test_error": error}
+    change, parity = error - standard, record["parity"]
+    if parity["images"] != run.wrong.size:
+        return {"test_error": error, "test_error_change": change, "test_error_verdict": "not judged"}
+    noise = 2 * math.sqrt(parity["argmax_mismatches"]) / parity["images"]
+    shown = abs(change) > noise + 1e-12
+    verdict = ("better" if change < 0 else "worse") if shown else "not distinguishable"
+    judged = {"test_error_noise": noise, "test_error_verdict": verdict}
+    return {"test_error": error, "test_error_change": change, **judged}
+
+
+def _latency(record: Record, run: Run, study: Study) -> Record:
+    """Medians with one image in ONNX Runtime, and the ratio to those of the standard form where both were measured."""
+    cases = [case for case in (*study.measured.cases, *study.measured.variants) if _counts(case)]
+    own = [case for case in cases if case["onnx_sha256"] == record["onnx_sha256"]]
+    reference = {_setting(case): case for case in cases if case["onnx_sha256"] == run.export["onnx_sha256"]}
+    both = [case for case in own if _setting(case) in reference] or own
+    alike = [case for case in both if _preference(case) == min(map(_preference, both))]  # several files: repeats
+    if not alike:
+        return {}
+    keys = ("median_seconds", "median_low_seconds", "median_high_seconds")
+    found = dict(zip(keys, _merged([tuple(case[key] for key in keys) for case in alike]), strict=True))
+    found["latency_valid"] = all(case["valid"] for case in alike) and len({case["measured_on"] for case in alike}) == 1
+    standards = [reference.get(_setting(case)) for case in alike]
+    if record is run.export or None in standards:
+        return found
+    pairs = [(case, standard) for case, standard in zip(alike, standards, strict=True) if standard is not None]
+    ratio, low, high = _merged([_ratio(case, standard) for case, standard in pairs])
+    valid = found["latency_valid"] and all(standard["valid"] for _, standard in pairs)
+    verdict = "slower" if low > 1 else "faster" if high < 1 else "not faster"
+    ends = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
+    return {**found, **ends, "latency_valid": valid, "latency_verdict": verdict if valid else WITHHELD}
+
+
+def _ratio(case: Record, standard: Record) -> tuple[float, float, float]:
+    """Of the medians, and what is possible between the ends of their ranges."""
+    (low, high), (standard_low, standard_high) = _range(case), _range(standard)
+    return case["median_seconds"] / standard["median_seconds"], low / standard_high, high / standard_low
+
+
+def _range(case: Record) -> tuple[float, float]:
+    """The interval of the median, widened to the medians of all loads and processes."""
+    medians = [*case["load_medians_seconds"], *(process["median_seconds"] for process in case["processes"])]
+    return min(case["median_low_seconds"], *medians), max(case["median_high_seconds"], *medians)
+
+
+def _counts(case: Record) -> bool:
+    return bool(case["batch"] == 1 and case["runtime"] == "onnxruntime")
+
+
+def _setting(case: Record) -> tuple[Any, ...]:
+    return tuple(case[key] for key in SETTING)
+
+
+def _preference(case: Record) -> tuple[Any, ...]:
+    return case["device"], case["threads"], case["mode"] != "native"
+
+
+def _merged(values: Iterable[tuple[float, ...]]) -> tuple[float, float, float]:
+    """The median of several values in the hull of their intervals."""
+    middles, lows, highs = zip(*values, strict=True)
+    return float(pd.Series(middles).median()), min(lows), max(highs)
+
+
+def _fails_in(record: Record, study: Study) -> str | None:
+    """The titles of the runtimes, or "none of" as many as it was tried in, or None where that is none."""
+    cells = study.portability.cells if study.portability else ()
+    tried = [cell for cell in cells if cell["onnx_sha256"] == record["onnx_sha256"] and cell["verdict"] != NOT_RUN]
+    failed = dict.fromkeys(cell["title"] for cell in tried if cell["verdict"] == FAILED)
+    return ", ".join(failed) or f"{NONE_OF}{len({cell['runtime'] for cell in tried})}" if tried else None
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """`variants` as people read it; † marks measurements that are not to be believed."""
+    standard = {row.model: row for row in _tuples(table) if row.variant == STANDARD_NAME}
+
+    def size(row: Any) -> str:
+        times = standard[row.model].bytes / row.bytes
+        return number(row.bytes / 1024, ",.1f") + (f" ({times:.1f} times smaller)" if times >= 1.05 else "")
+
+    def change(row: Any) -> str:
+        noise = "" if pd.isna(row.test_error_noise) else f" (noise {row.test_error_noise * 100:.2f})"
+        return number(row.test_error_change, "+.2f", 100) + noise
+
+    def median(row: Any) -> str:
+        doubt = "" if pd.isna(row.median_seconds) or row.latency_valid is True else " †"
+        return number(row.median_seconds, ",.1f", 1e6) + doubt
+
+    def ratio(row: Any) -> str:
+        if row.latency_verdict == WITHHELD:
+            return MISSING
+        return interval(row.ratio, row.ratio_low, row.ratio_high, ".2f")
+
+    columns: dict[str, Callable[[Any], str]] = {
+        "model": lambda row: row.model,
+        "form": lambda row: row.variant,
+        "KiB": size,
+        "test error, %": lambda row: number(row.test_error, ".2f", 100),
+        "difference, points": change,
+        "accuracy": lambda row: _or_dash(row.test_error_verdict),
+        "ONNX Runtime, µs": median,
+        f"time {TIMES} standard": ratio,
+        "speed": lambda row: _or_dash(row.latency_verdict),
+        "fails in": lambda row: _or_dash(row.fails_in),
+    }
+    return texts(table, columns)
+
+
+def _or_dash(value: Any) -> str:
+    return MISSING if pd.isna(value) else str(value)
+
+
+def facts(table: pd.DataFrame) -> list[str]:
+    """What must be said plainly below the table, a sentence each."""
+    rows = [row for row in _tuples(table) if row.variant != STANDARD_NAME]
+    if not rows:
+        return []
+    doubtful = any(row.latency_valid is False for row in _tuples(table))
+    return [*_speed(rows), *_wrong(rows), *_method(rows), *([DOUBTFUL] if doubtful else [])]
+
+
+WORDS = {
+    "slower": "Not faster but slower than the standard form, with one image in ONNX Runtime",
+    "not faster": "Not faster than the standard form, with one image in ONNX Runtime (no difference shown)",
+    "faster": "Faster than the standard form, with one image in ONNX Runtime",
+    WITHHELD: "Measured under conditions that make it invalid, so that nothing is said of the speed",
+}
+
+
+def _speed(rows: list[Any]) -> Iterator[str]:
+    for verdict, words in WORDS.items():
+        forms: dict[str, list[str]] = {}
+        for row in rows:
+            if row.latency_verdict == verdict:
+                times = "" if verdict == WITHHELD else f" {row.ratio:.2f} times its time"
+                forms.setdefault(row.variant, []).append(row.model + times)
+        if forms:
+            told = "; ".join(f"{form} ({', '.join(of)})" for form, of in forms.items())
+            yield f"{words}: {told}."
+    unmeasured = list(dict.fromkeys(row.variant for row in rows if pd.isna(row.latency_verdict)))
+    if unmeasured:
+        yield (
+            f"Latency against the standard form is not measured of all models: {', '.join(unmeasured)}; run "
+            f"`pytest bench --variants standard,{','.join(unmeasured)} --benchmark-json=FILE`."
+        )
+
+
+def _wrong(rows: list[Any]) -> Iterator[str]:
+    """Where forms go wrong, and which of them nobody knows of."""
+    for row in rows:
+        if not pd.isna(row.fails_in) and not row.fails_in.startswith(NONE_OF):
+            yield f"{row.model}, {row.variant} fails in {row.fails_in}: do not use it there."
+    untried = list(dict.fromkeys(row.variant for row in rows if pd.isna(row.fails_in)))
+    if untried:
+        yield f"Whether runtimes other than ONNX Runtime compute them rightly has not been tried: {', '.join(untried)}."
+
+
+def _method(rows: list[Any]) -> Iterator[str]:
+    yield (
+        "The difference is of the test errors in ONNX Runtime, against the standard form of the same run; its noise, "
+        "twice the standard error at most, is reckoned from the number of images whose class differs."
+    )
+    if any(not pd.isna(row.ratio) for row in rows):
+        yield (
+            "Times are medians; the ratio is of the form's to the standard form's in the same file of measurements, "
+            "with what the 95 % intervals of both, and the medians of each load of the model, leave open."
+        )
+
+
+def write(table: pd.DataFrame, folder: Path) -> Iterator[Path]:
+    """Write the table into `folder`, for programs and for people, yielding each file once it is there."""
+    write_text(folder / "variants.csv", table.to_csv(index=False, lineterminator="\n"))
+    yield folder / "variants.csv"
+    sentences = "\n".join(f"- {escaped(sentence)}" for sentence in facts(table))
+    cells = shown(table).map(escaped)
+    write_text(folder / "variants.md", markdown(cells, [sentences], ("model", "form", "accuracy", "speed", "fails in")))
+    yield folder / "variants.md"
+
+
+def _tuples(table: pd.DataFrame) -> Any:
+    return table.itertuples(index=False)

@@ -1,0 +1,129 @@
+"""What a search of hyper-parameters has found, as tables and in words: from search.json, and the runs of its winner."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.inputs.runs import Run, Training, departures
+from analysis.tables.latency import frame
+from analysis.tables.numbers import MISSING, number
+from study.recipe import recorded
+
+Search = dict[str, Any]
+"""The content of search.json."""
+
+SEARCH = "model number state own repeats validation_error best_so_far last_error epochs seconds reason"
+IMPORTANCE = "model parameter share evaluator best_share epoch trials"
+
+
+def trials(searches: Sequence[Search]) -> pd.DataFrame:
+    """One row a trial, in their order: errors on validation images are fractions, the hyper-parameters come last.
+
+    `last_error` is that of the last epoch that was made, which for a trial that was pruned is not its recipe's last.
+    """
+    values = dict.fromkeys(name for search in searches for trial in search["trials"] for name in trial["values"])
+    rows = []
+    for search in searches:
+        best = None
+        for trial in sorted(search["trials"], key=lambda trial: trial["number"]):
+            found = [error for error in (best, trial["validation_error"]) if error is not None]
+            best = min(found, default=None)
+            last = trial["validation_errors"][-1] if trial["validation_errors"] else None
+            rows.append({**trial, **trial["values"], "model": search["model"], "best_so_far": best, "last_error": last})
+    return frame(" ".join([SEARCH, *values]), rows)
+
+
+def importance(searches: Sequence[Search]) -> pd.DataFrame:
+    """One row a searched parameter, those that matter most first; none of a search with too few trials."""
+    rows = []
+    for search in searches:
+        found = search["importance"] or {"shares": {}}
+        facts = {key: value for key, value in found.items() if key != "shares"}
+        for name, share in sorted(found["shares"].items(), key=lambda item: (-item[1], item[0])):
+            rows.append({"model": search["model"], "parameter": name, "share": share, **facts})
+    return frame(IMPORTANCE, rows)
+
+
+def best(search: Search) -> pd.DataFrame:
+    """The hyper-parameters of the best trial as text, with what was searched and how much each parameter mattered."""
+    rows = []
+    shares = (search["importance"] or {"shares": {}})["shares"]
+    for name, value in _best_trial(search)["values"].items():
+        searched = [key for key in search["space"] if key == name or key.startswith(f"{name}_")]
+        rows.append(
+            {
+                "hyper-parameter": name,
+                "best": _plain(value),
+                "searched": "; ".join(_range(search["space"][key]) for key in searched) or MISSING,
+                "importance": "; ".join(number(shares.get(key), ".2f") for key in searched) or MISSING,
+            }
+        )
+    return pd.DataFrame(rows, columns=["hyper-parameter", "best", "searched", "importance"])
+
+
+def _best_trial(search: Search) -> dict[str, Any]:
+    """The trial of the lowest validation error, or one without values before there is one."""
+    chosen = search["best"] and search["best"]["number"]
+    return next((trial for trial in search["trials"] if trial["number"] == chosen), {"values": {}})
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _range(searched: dict[str, Any]) -> str:
+    if "choices" in searched:
+        return ", ".join(map(str, searched["choices"]))
+    scale = ", by its logarithm" if searched["log"] else ""
+    return f"{searched['low']:g} to {searched['high']:g}{scale}"
+
+
+def states(search: Search) -> str:
+    """How many trials there are of each kind: "17 complete, 3 pruned"."""
+    counts = Counter(trial["state"] for trial in search["trials"])
+    return ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed") if counts[state])
+
+
+def winners(search: Search, runs: Sequence[Run | Training]) -> list[Run | Training]:
+    """Those of `runs` that are of the network that was searched, and were trained by the best trial's recipe."""
+    if search["best"] is None:
+        return []
+    recipe = recorded(search["best"]["recipe"])
+    own = [run for run in runs if run.model == search["model"]]
+    own = [run for run in own if run.record["network_sha256"] == search["network_sha256"]]
+    return [run for run in own if not departures(run.record["recipe"], recipe)]
+
+
+def test_accuracy(runs: Sequence[Run | Training]) -> str:
+    """Mean test accuracy in percent, with the sample standard deviation of several runs; a dash without any."""
+    if not runs:
+        return MISSING
+    values = [100 * (1 - run.record["test_error"]) for run in runs]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def sentences(searches: Sequence[Search], runs: Sequence[Run | Training]) -> Iterator[str]:
+    """What each search has found, and what the runs of its winner are in the test."""
+    for search in searches:
+        images, made = search["images"], f"{search['model']}: {len(search['trials'])} trials ({states(search)})"
+        if search["best"] is None:
+            yield f"{made}; none of them is complete."
+            continue
+        retrained = winners(search, runs)
+        tested = "none of the finished runs was trained with it"
+        if retrained:
+            epochs, count = recorded(search["best"]["recipe"]).epochs, images["training"] + images["validation"]
+            tested = (
+                f"trained with its recipe, {epochs} epochs on all {count:,}, the test accuracy is "
+                f"{test_accuracy(retrained)} % (n = {len(retrained)})"
+            )
+        yield (
+            f"{made}. The best is number {search['best']['number']}, with a validation accuracy of "
+            f"{100 - 100 * search['best']['validation_error']:.2f} % on {images['validation']:,} training images after "
+            f"{search['trial_epochs']} epochs on the other {images['training']:,}; {tested}. It is the best of many, "
+            "and so better than it would be on other images."
+        )

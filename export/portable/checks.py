@@ -1,0 +1,297 @@
+"""What in an ONNX file breaks each rule of export/portable/rules.py, in words.
+
+A check gives nothing where its rule holds.
+
+The file may be anybody's: nothing outside it is read, and what is told of it is ASCII without control characters.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache, cached_property
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import NodeProto, TensorProto, ValueInfoProto, checker, defs, external_data_helper, helper, shape_inference
+
+from study.variants import OPSET
+
+IR_VERSION = 8
+"""The newest that every runtime tried loads; only a newer opset may need a newer one."""
+STANDARD = ("", "ai.onnx")
+"""The default domain, by both of its names."""
+REFUSED = ("Dropout", "BatchNormalization", "Identity", "Constant", "Shape", "ReduceMean")
+BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Max", "Mean", "Min", "Sum", "Where", "Expand"}
+BROADCASTING |= {"And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor"}
+BROADCASTING |= {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
+"""Operators that stretch their inputs to one shape."""
+LISTED = 5
+"""Parts of a list that are told."""
+_FOLDERS = r"(?:home|Users|root|tmp|usr|opt|var|mnt|media|srv|private|etc|workspace|content)"
+_DRIVE = r"\b[A-Za-z]:\\\w|\\\\\w+\\|file://"
+PATH = re.compile(rf"(?<![\w:/.~-])/(?:[\w.@+~-]+/)+[\w.@+~-]|{_DRIVE}")
+"""An absolute path, in a text."""
+PATH_IN_NAME = re.compile(rf"(?<![\w:/.~-])/{_FOLDERS}/[\w.@+~-]|{_DRIVE}")
+"""Likewise in a name; those that older exporters give, such as /conv1/Conv, only look like one."""
+
+Shape = list[int | str]
+"""Extents: a number, the name of one that is not constant, or "" of one that is not known."""
+
+
+class File:
+    """A parsed file and what several rules ask of it; `opset` is the one that it should be of.
+
+    Raises:
+        DecodeError: the bytes are no ONNX model, or a text in it is not UTF-8.
+    """
+
+    def __init__(self, content: bytes, opset: int) -> None:
+        self.content = content
+        self.opset = opset
+        self.model = onnx.ModelProto.FromString(content)
+        if any(isinstance(text, bytes) for text in _texts(self.model)):  # which the parser lets pass
+            raise DecodeError("a text in it is not UTF-8")
+        self.graph = self.model.graph
+        self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
+
+    @property
+    def ir_version(self) -> int:
+        """The newest that is allowed: with an opset newer than the standard one, the least that it needs."""
+        return least_ir_version(self.opset)
+
+    @cached_property
+    def inputs(self) -> list[ValueInfoProto]:
+        return [value for value in self.graph.input if value.name not in self.initializers]
+
+    @cached_property
+    def constants(self) -> set[str]:
+        """Values that are the same whatever the input is."""
+        found = {"", *self.initializers, *(tensor.values.name for tensor in self.graph.sparse_initializer)}
+        for node in self.graph.node:  # in the order in which they are computed
+            if not _has_graphs(node) and found.issuperset(node.input):
+                found.update(node.output)
+        return found
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Of all values that have one, by what the file says and onnx infers."""
+        try:
+            graph = shape_inference.infer_shapes(self.content).graph
+        except Exception:  # whatever onnx's C++ throws; the full checker tells of it
+            graph = self.graph
+        values = (*graph.value_info, *graph.input, *graph.output)
+        found = {v.name: _shape(v) for v in values if v.type.tensor_type.HasField("shape")}
+        return found | {name: list(tensor.dims) for name, tensor in self.initializers.items()}
+
+
+def least_ir_version(opset: int) -> int:
+    """The IR version of a file of this opset: 8, or the least that a newer opset needs."""
+    if opset <= OPSET:
+        return IR_VERSION
+    try:
+        return max(IR_VERSION, helper.find_min_ir_version_for([helper.make_opsetid("", opset)]))
+    except ValueError:  # an opset that onnx does not know yet
+        return IR_VERSION
+
+
+def shown(text: str, most: int = 60) -> str:
+    """A text from a file, in ASCII and without control characters, cut after so many characters."""
+    return ascii(text[:most])[1:-1] + ("..." if len(text) > most else "")
+
+
+def external_tensors(file: File) -> Iterator[str]:
+    for tensor in _tensors(file.model):
+        if external_data_helper.uses_external_data(tensor):
+            yield f"tensor '{shown(tensor.name)}' lies in another file"
+
+
+def opsets(file: File) -> Iterator[str]:
+    found = [(shown(each.domain) or "ai.onnx", each.version) for each in file.model.opset_import]
+    if found != [("ai.onnx", file.opset)]:
+        listed = ", ".join(f"{domain} {version}" for domain, version in found[:LISTED]) or "none"
+        yield f"expected opset {file.opset} of ai.onnx alone, found {listed}{', ...' if len(found) > LISTED else ''}"
+
+
+def ir_version(file: File) -> Iterator[str]:
+    if not 0 < file.model.ir_version <= file.ir_version:
+        yield f"expected IR version {file.ir_version} or lower, found {file.model.ir_version}"
+
+
+def signature(file: File) -> Iterator[str]:
+    for kind, values in (("input", file.inputs), ("output", file.graph.output)):
+        if len(values) != 1:
+            yield f"expected one {kind}, found {len(values)}"
+    batches = []
+    for value in (*file.inputs, *file.graph.output):
+        shape = _shape(value) if value.type.tensor_type.HasField("shape") else []
+        if not shape or not isinstance(shape[0], str) or not shape[0]:
+            yield f"'{shown(value.name)}' has no named batch dimension"
+        elif any(isinstance(extent, str) or extent < 1 for extent in shape[1:]):
+            yield f"'{shown(value.name)}' has a further dimension that is no positive constant"
+        batches += shape[:1]
+    if len({batch for batch in batches if isinstance(batch, str) and batch}) > 1:
+        yield f"the batch dimensions differ: {', '.join(shown(str(batch)) for batch in batches[:LISTED])}"
+
+
+def constants(file: File) -> Iterator[str]:
+    for value in file.graph.input:
+        if value.name in file.initializers:
+            yield f"initializer '{shown(value.name)}' is among the inputs"
+    for tensor in file.graph.sparse_initializer:
+        yield f"initializer '{shown(tensor.values.name)}' is sparse"
+    for function in file.model.functions:
+        yield f"function '{shown(function.name)}'"
+
+
+def operators(file: File) -> Iterator[str]:
+    own = [each.version for each in file.model.opset_import if each.domain in STANDARD]
+    opset = own[0] if own else file.opset
+    for node in file.graph.node:
+        if node.domain not in STANDARD:
+            yield f"{_named(node)} is of the domain '{shown(node.domain)}'"
+        elif node.op_type in REFUSED:
+            yield _named(node)
+        elif _has_graphs(node):
+            yield f"{_named(node)} has graphs of its own"
+        elif not _known(node.op_type, opset):
+            yield f"{_named(node)} is no operator of opset {opset}"
+
+
+def reshapes(file: File) -> Iterator[str]:
+    for node in file.graph.node:
+        if node.op_type != "Reshape" or node.domain not in STANDARD:
+            continue
+        if any(attribute.name == "allowzero" for attribute in node.attribute):
+            yield f"{_named(node)} has allowzero"
+        if node.input[:1] and node.input[0] in file.constants:
+            continue
+        if len(node.input) < 2 or node.input[1] not in file.constants:
+            yield f"{_named(node)} has a computed shape"
+            continue
+        tensor = file.initializers.get(node.input[1])
+        first = _first_number(tensor) if tensor else -1
+        if first > 0:
+            yield f"{_named(node)} has a batch of {first} fixed in its shape"
+
+
+def broadcasts(file: File) -> Iterator[str]:
+    for node in file.graph.node:
+        if node.domain not in STANDARD:
+            continue
+        if node.op_type == "Mul" and len(node.input) == 2 and node.input[0] == node.input[1]:
+            yield f"{_named(node)} has one value as both of its inputs"
+        elif node.op_type in BROADCASTING and node.output:
+            variable = [name for name in node.input if name not in file.constants]
+            output = file.shapes.get(node.output[0])
+            if output and variable and all(_grows(file.shapes.get(name), output) for name in variable):
+                inputs = " and ".join(_listed(file.shapes[name]) for name in variable[:LISTED])
+                yield f"{_named(node)} makes {_listed(output)} of {inputs}"
+
+
+def _grows(shape: Shape | None, output: Shape) -> bool:
+    """Whether a broadcast certainly makes more of a value of this shape: another axis, or a longer one."""
+    if shape is None or len(shape) > len(output):
+        return False
+    return len(shape) < len(output) or any(a == 1 and b not in (1, "") for a, b in zip(shape, output, strict=True))
+
+
+def annotations(file: File) -> Iterator[str]:
+    model, graph = file.model, file.graph
+    if model.doc_string:
+        yield "the model has a doc string"
+    for key, value in ((each.key, each.value) for each in model.metadata_props):
+        if PATH.search(key) or PATH.search(value):
+            yield f"the model's metadata '{shown(key)}' has a path"
+    for label, text in (("producer", model.producer_name), ("graph", graph.name)):
+        if PATH_IN_NAME.search(text):
+            yield f"the {label}'s name is a path"
+    annotated: list[tuple[str, Any]] = [("the graph", graph)]
+    annotated += [(_named(node), node) for node in graph.node]
+    annotated += [(f"'{shown(v.name)}'", v) for v in (*graph.input, *graph.output, *graph.value_info)]
+    annotated += [(f"tensor '{shown(tensor.name)}'", tensor) for tensor in graph.initializer]
+    annotated += [(f"function '{shown(function.name)}'", function) for function in model.functions]
+    annotated += [(_named(node), node) for function in model.functions for node in function.node]
+    for label, message in annotated:
+        if message.doc_string:
+            yield f"{label} has a doc string"
+        if message.metadata_props:
+            yield f"{label} has metadata"
+        if PATH_IN_NAME.search(message.name):
+            yield f"{label}: its name is a path"
+    for node in graph.node:
+        texts = (text for attribute in node.attribute for text in (attribute.s, *attribute.strings))
+        if any(PATH.search(text.decode(errors="replace")) for text in texts):
+            yield f"{_named(node)} has a path in an attribute"
+
+
+def full_check(file: File) -> Iterator[str]:
+    if any(external_data_helper.uses_external_data(tensor) for tensor in _tensors(file.model)):
+        return  # the checker would look for them on the disk; that they are there is R1's to tell
+    try:
+        checker.check_model(file.content, full_check=True)
+    except Exception as error:  # whatever onnx's C++ throws
+        yield shown(" ".join(str(error).split()), 200) or type(error).__name__
+
+
+def not_whole(file: File) -> Iterator[str]:
+    if not file.graph.node or not file.graph.output:
+        yield "it has no nodes or no outputs"
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Every text of the file, names and the like; bytes where it is not UTF-8."""
+    messages: list[Any] = [model]
+    while messages:
+        for field, value in messages.pop().ListFields():
+            if field.type == field.TYPE_STRING:
+                yield from [value] if isinstance(value, str | bytes) else value
+            elif field.type == field.TYPE_MESSAGE:
+                messages += [value] if hasattr(value, "ListFields") else value
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of the file, those of graphs in nodes and of functions included."""
+    bodies: list[Any] = [model.graph, *model.functions]
+    for body in bodies:  # which grows
+        if isinstance(body, onnx.GraphProto):
+            yield from body.initializer
+            yield from (part for sparse in body.sparse_initializer for part in (sparse.values, sparse.indices))
+        for attribute in (attribute for node in body.node for attribute in node.attribute):
+            yield from ([attribute.t] if attribute.HasField("t") else [])
+            yield from attribute.tensors
+            bodies += [attribute.g] * attribute.HasField("g") + [*attribute.graphs]
+
+
+def _has_graphs(node: NodeProto) -> bool:
+    return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+
+
+@cache
+def _known(op_type: str, opset: int) -> bool:
+    try:
+        return not defs.get_schema(op_type, max(1, min(opset, 2**31 - 1)), "").deprecated
+    except defs.SchemaError:
+        return False
+
+
+def _first_number(tensor: TensorProto) -> int:
+    """The first of a tensor of int64; -1 where it has none."""
+    if tensor.data_type != TensorProto.INT64:
+        return -1
+    if tensor.raw_data:
+        return int.from_bytes(tensor.raw_data[:8], "little", signed=True)
+    return tensor.int64_data[0] if tensor.int64_data else -1
+
+
+def _shape(value: ValueInfoProto) -> Shape:
+    dims = value.type.tensor_type.shape.dim
+    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in dims]
+
+
+def _listed(shape: Shape) -> str:
+    return f"[{', '.join(shown(str(extent), 20) or '?' for extent in shape[:8])}{', ...' if len(shape) > 8 else ''}]"
+
+
+def _named(node: NodeProto) -> str:
+    name = node.name or next(iter(node.output), "")
+    return f"node '{shown(name)}' ({shown(node.op_type)})"

@@ -1,0 +1,243 @@
+"""Where the files of a data set may come from: a folder, an installed Debian package, a mirror, a package fetched.
+
+Each source is a context manager that gives a reader: file name -> the uncompressed bytes. A reader gives the expected
+size and one byte more at most, so that a file too large is seen as such and a gzip bomb does no harm. What the right
+bytes are is not known here: fashion_mnist.py checks them, whatever source they are from. cifar10.py has
+one archive and uses `download` alone.
+"""
+
+import gzip
+import http.client
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+Reader = Callable[[str], bytes]
+Sizes = Mapping[str, int]
+"""The files of the data set: name -> bytes, uncompressed."""
+
+LAYOUTS = ("FashionMNIST/raw", "raw", ".")
+"""Where in a folder the files may lie; torchvision's own layout comes first."""
+
+STALL_SECONDS = 10.0
+"""How long a mirror may take to connect, or be silent, before it is given up."""
+FILE_SECONDS = 600.0
+"""How long one file may take altogether: a mirror that drips is never silent."""
+UPDATE_SECONDS = 120.0
+DOWNLOAD_SECONDS = 600.0
+
+APT_CONFIG = """\
+// State of its own: an ordinary user may then run it, and the system's lists and cache stay as they are.
+Dir::State::Lists "{folder}/lists";
+Dir::Cache "{folder}/cache";
+Acquire::Languages "none";
+Acquire::Retries "1";
+Acquire::http::Timeout "{stall:.0f}";
+Acquire::https::Timeout "{stall:.0f}";
+// Hooks of the system would clean or refresh the system's caches. Only a file can switch them off, not an option.
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"""
+
+
+class RefusedError(Exception):
+    """One file is not to be had from a source, or is not what it should be; the message names the file."""
+
+
+class UnavailableError(Exception):
+    """A whole source is of no use; the message says why."""
+
+
+@contextmanager
+def folder(path: Path, sizes: Sizes) -> Iterator[Reader]:
+    """The files, or their .gz, in `path` or below it as a data root has them.
+
+    Raises:
+        UnavailableError: there is no such folder, it cannot be read or it has none of the files.
+    """
+    if not path.is_dir():
+        raise UnavailableError("it is a file, not a folder" if path.exists() else "there is no such folder")
+    try:
+        found = {name: _find(path, name) for name in sizes}
+    except OSError as error:
+        raise UnavailableError(f"it cannot be read ({error.strerror})") from None
+    if not any(found.values()):
+        raise UnavailableError(f"it has none of the files {', '.join(sizes)}, nor a .gz of one")
+
+    def read(name: str) -> bytes:
+        file = found[name]
+        if file is None:
+            raise RefusedError(f"{name} is missing, and so is {name}.gz")
+        try:
+            with file.open("rb") as content:
+                if file.suffix == ".gz":
+                    return _gunzip(content, str(file), sizes[name])
+                return content.read(sizes[name] + 1)
+        except OSError as error:
+            raise RefusedError(f"{file} cannot be read ({error.strerror})") from None
+
+    yield read
+
+
+def _find(path: Path, name: str) -> Path | None:
+    candidates = (path / layout / file for layout in LAYOUTS for file in (name, f"{name}.gz"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _gunzip(compressed: BinaryIO, origin: str, size: int) -> bytes:
+    """The first `size` + 1 bytes of the content: all of it, its checksum compared, unless it is larger than that."""
+    try:
+        with gzip.GzipFile(fileobj=compressed) as content:
+            return content.read(size + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RefusedError(f"{origin}: expected a whole gzip file, found a broken one ({error})") from None
+
+
+@contextmanager
+def mirror(url: str, sizes: Sizes) -> Iterator[Reader]:
+    """The files' .gz below `url`, which ends in a slash; the reader shows a progress bar on a terminal.
+
+    Raises:
+        UnavailableError: by the reader, on the first file that does not arrive: the mirror is asked for nothing more.
+    """
+
+    def read(name: str) -> bytes:
+        file = f"{name}.gz"
+        try:
+            limit = sizes[name] + 2**16  # gzip never adds as much as that
+            compressed = download(url + file, limit, FILE_SECONDS)
+        except (OSError, http.client.HTTPException) as error:
+            raise UnavailableError(f"{file} does not arrive ({error})") from None
+        return _gunzip(io.BytesIO(compressed), file, sizes[name])
+
+    yield read
+
+
+def download(url: str, limit: int, seconds: float) -> bytes:
+    """What is at `url`, with a progress bar on a terminal.
+
+    Raises:
+        OSError, http.client.HTTPException: it does not arrive within `seconds`, is silent for STALL_SECONDS, or is
+            larger than `limit` bytes.
+    """
+    deadline = time.monotonic() + seconds
+    content = bytearray()
+    # S310: http is one of torchvision's own mirrors; what arrives is checked by its hash, whatever the scheme.
+    with urllib.request.urlopen(url, timeout=STALL_SECONDS) as response:  # noqa: S310
+        length = response.headers.get("Content-Length", "")
+        with _progress(url, int(length) if length.isdecimal() else None) as show:
+            while block := response.read1(2**16):  # read() would wait for a whole block, however slowly it drips in
+                content += block
+                if len(content) > limit:
+                    raise OSError(f"larger than {limit:,} bytes")
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not whole after {seconds:g} s")
+                show(len(content))
+    return bytes(content)
+
+
+@contextmanager
+def _progress(title: str, total: int | None) -> Iterator[Callable[[int], object]]:
+    """A function that shows how many bytes have arrived: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda arrived: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda arrived: bar.update(task, completed=arrived)
+
+
+@contextmanager
+def installed_package(package: str, sizes: Sizes) -> Iterator[Reader]:
+    """The folder in which an installed Debian or Ubuntu package has put the files.
+
+    Raises:
+        UnavailableError: there is no dpkg, or the package is not installed or has no such files.
+    """
+    code, listing = _run(("dpkg", "-L", package), UPDATE_SECONDS)
+    if code:
+        raise UnavailableError(f"the package {package} is not installed")
+    with folder(_folder_of(sizes, map(Path, listing.splitlines()), package), sizes) as read:
+        yield read
+
+
+@contextmanager
+def fetched_package(package: str, sizes: Sizes) -> Iterator[Reader]:
+    """The same package, fetched and unpacked in a temporary folder; needs apt-get and dpkg, and no root.
+
+    apt-get compares the package with the signed lists of the distribution.
+
+    Raises:
+        UnavailableError: there is no apt-get or dpkg, or one of them failed or took too long.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"{package}-", ignore_cleanup_errors=True) as name:
+        here = Path(name)
+        (here / "lists/partial").mkdir(parents=True)
+        (here / "cache/archives/partial").mkdir(parents=True)
+        (here / "apt.conf").write_text(APT_CONFIG.format(folder=here, stall=STALL_SECONDS))
+        apt = ("apt-get", "-q", "-c", "apt.conf")
+        # A failed update is no reason to stop: it may be that of another repository than the one needed here.
+        with _progress(f"{package} by apt-get", None):
+            _, update = _run((*apt, "update"), UPDATE_SECONDS, here)
+            code, download = _run((*apt, "download", package), DOWNLOAD_SECONDS, here)
+        archive = next(here.glob("*.deb"), None)
+        if code or archive is None:
+            raise UnavailableError(f"apt-get cannot download {package} ({_complaints(update + download)})")
+        code, unpacking = _run(("dpkg", "-x", archive.name, "unpacked"), UPDATE_SECONDS, here)
+        if code:
+            raise UnavailableError(f"dpkg cannot unpack {archive.name} ({unpacking.strip()})")
+        with folder(_folder_of(sizes, (here / "unpacked").rglob("*"), package), sizes) as read:
+            yield read
+
+
+def _folder_of(sizes: Sizes, paths: Iterable[Path], package: str) -> Path:
+    for path in paths:
+        if path.name.removesuffix(".gz") in sizes:
+            return path.parent
+    raise UnavailableError(f"the package {package} has none of the files {', '.join(sizes)}")
+
+
+def _complaints(output: str) -> str:
+    """apt-get's first and last complaint: what went wrong, and what it could not do in the end."""
+    lines = [line for line in output.splitlines() if line.startswith(("E: ", "W: Failed"))]
+    return "; ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "it does not say why"
+
+
+def _run(words: Sequence[str], seconds: float, cwd: Path | None = None) -> tuple[int, str]:
+    """The exit code of a command, and what it wrote on both streams, in English.
+
+    Raises:
+        UnavailableError: there is no such command here, or it was not done after `seconds` and has been stopped.
+    """
+    # A file, not a pipe: children of apt-get outlive it for a moment when it is stopped, and would hold a pipe open.
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        try:
+            done = subprocess.run(
+                words,
+                cwd=cwd,
+                env={**os.environ, "LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+            )
+        except OSError as error:
+            raise UnavailableError(f"{words[0]} cannot be run here ({error.strerror})") from None
+        except subprocess.TimeoutExpired:
+            raise UnavailableError(f"{words[0]} was not done after {seconds:g} s and has been stopped") from None
+        output.seek(0)
+        return done.returncode, output.read()

@@ -1,0 +1,262 @@
+"""How many weights can be cut: the cut and the search by hand, and a trained network against PyTorch."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper, numpy_helper
+
+from analysis.measures import pruning
+from analysis.measures.pruning import Images, cut, largest, measure
+from study import catalogue, checkpoints, evaluation
+from study.artifacts import Artifacts, RunFiles, read_json
+from study.data import tensors as images
+from study.errors import StudyError
+from tests.conftest import Trained
+from tests.support.synthetic import edit_json, save_graph
+
+A = np.array([[3, -1], [0.5, 2]], np.float32)
+B = np.array([[-4, 0.25]], np.float32)
+
+
+def model(path: Path, **weights: np.ndarray) -> onnx.ModelProto:
+    """A network of one Gemm (transB = 1) with a bias for each (out, in) weight."""
+    value, nodes, tensors = "image", [], []
+    for name, weight in weights.items():
+        bias = np.full(weight.shape[0], 1e-6, np.float32)
+        tensors += [numpy_helper.from_array(weight, f"{name}.weight"), numpy_helper.from_array(bias, f"{name}.bias")]
+        nodes.append(helper.make_node("Gemm", [value, f"{name}.weight", f"{name}.bias"], [f"{name}_out"], transB=1))
+        value = f"{name}_out"
+    save_graph(path / "model.onnx", nodes, tensors, value)
+    return onnx.load(path / "model.onnx")
+
+
+def stored(network: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in network.graph.initializer}
+
+
+class TestCut:
+    NAMES = ("a.weight", "b.weight")
+
+    def test_the_smallest_magnitudes_of_all_layers_together_become_zero(self, tmp_path: Path) -> None:
+        edited, threshold = cut(model(tmp_path, a=A, b=B), self.NAMES, 50)  # 3 of 6: 0.25, 0.5 and -1
+        np.testing.assert_array_equal(stored(edited)["a.weight"], [[3, 0], [0, 2]])
+        np.testing.assert_array_equal(stored(edited)["b.weight"], [[-4, 0]])
+        assert threshold == 1
+
+    def test_all_else_is_untouched(self, tmp_path: Path) -> None:
+        original = model(tmp_path, a=A, b=B)
+        before = original.SerializeToString()
+        edited, _ = cut(original, ("a.weight",), 100)
+        assert original.SerializeToString() == before
+        np.testing.assert_array_equal(stored(edited).pop("a.weight"), np.zeros((2, 2)))
+        for name in ("a.bias", "b.weight", "b.bias"):
+            assert stored(edited)[name].tobytes() == stored(original)[name].tobytes()
+        assert edited.graph.node == original.graph.node
+
+    def test_of_equal_magnitudes_the_first_are_cut(self, tmp_path: Path) -> None:
+        edited, _ = cut(model(tmp_path, a=np.array([[1, -1, 1, -1]], np.float32)), ("a.weight",), 50)
+        np.testing.assert_array_equal(stored(edited)["a.weight"], [[0, 0, 1, -1]])
+
+    @pytest.mark.parametrize(("share", "zeros"), [(16, 0), (17, 1), (33, 1), (34, 2), (99, 5), (100, 6)])
+    def test_a_share_is_rounded_down_to_whole_weights(self, tmp_path: Path, share: int, zeros: int) -> None:
+        edited, _ = cut(model(tmp_path, a=A, b=B), self.NAMES, share)
+        assert sum(int((stored(edited)[name] == 0).sum()) for name in self.NAMES) == zeros
+
+    def test_nothing_cut_is_the_same_file(self, tmp_path: Path) -> None:
+        original = model(tmp_path, a=A, b=B)
+        edited, threshold = cut(original, self.NAMES, 0)
+        assert edited.SerializeToString() == original.SerializeToString()
+        assert threshold == 0
+
+    def test_a_weight_that_is_no_initializer_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(StudyError, match=r"'c\.weight' among the initializers"):
+            cut(model(tmp_path, a=A), ("a.weight", "c.weight"), 50)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_weights_that_are_not_finite_are_refused(self, tmp_path: Path, value: float) -> None:
+        with pytest.raises(StudyError, match=r"finite.*'a\.weight'"):
+            cut(model(tmp_path, a=np.array([[1, value]], np.float32)), ("a.weight",), 50)
+
+
+class TestLargest:
+    @pytest.mark.parametrize("last", [0, 1, 4, 5, 6, 52, 99, 100])
+    def test_it_is_the_last_share_that_holds_where_none_holds_beyond(self, last: int) -> None:
+        assert largest(lambda share: share <= last) == last
+
+    def test_it_ends_at_the_first_multiple_of_5_percent_that_does_not_hold_whatever_holds_beyond(self) -> None:
+        assert largest(lambda share: share != 60) == 59
+
+    def test_below_that_it_ends_at_the_first_multiple_of_1_percent_that_does_not_hold(self) -> None:
+        assert largest(lambda share: share not in {57, 60}) == 56
+
+    def test_a_share_that_is_not_tried_is_not_seen(self) -> None:
+        assert largest(lambda share: share != 51 and share < 70) == 69
+
+    def test_no_share_is_tried_twice(self) -> None:
+        tried = []
+
+        def holds(share: int) -> bool:
+            tried.append(share)
+            return share < 100
+
+        assert largest(holds) == 99
+        assert tried == [*range(5, 101, 5), 96, 97, 98, 99]
+
+
+class TestMeasure:
+    """Ten classes, 100 weights: an image of class i has the score W[i, i] for it and 0 for the others.
+
+    With W[i, i] cut all its scores are equal, and class 0 is the answer. The other 90 weights are zero from the start.
+    """
+
+    @pytest.fixture
+    def network(self, tmp_path: Path) -> onnx.ModelProto:
+        return model(tmp_path, fc=np.diag([1, 0.25, -0.5, 0.75, 2, 3, 4, 5, 6, 7]).astype(np.float32))
+
+    @staticmethod
+    def shown(*classes: int) -> Images:
+        pixels = np.eye(10, dtype=np.float32)[list(classes)]
+        pixels[:, 2] *= -1  # as its weight is negative
+        return Images(pixels, np.array(classes, np.uint8))
+
+    def test_half_a_point_may_be_lost_but_not_more(self, network: onnx.ModelProto) -> None:
+        """Of 200 images one may be lost: class 1 has one image and the smallest weight, class 2 the next of each."""
+        found = measure(network, ["fc.weight"], self.shown(1, 2, *[3] * 198), self.shown(0, 1, 1, 4))
+        assert found["weights"] == 100
+        assert found["uncut_error"] == 0
+        assert found["cut"] == {"share": 0.91, "threshold": 0.25, "error": 1 / 200}
+        assert found["test"] == {"images": 4, "error": 2 / 4, "uncut_error": 0}
+
+    def test_where_that_image_is_not_alone_it_may_not_be_lost(self, network: onnx.ModelProto) -> None:
+        found = measure(network, ["fc.weight"], self.shown(1, 1, *[3] * 198), self.shown(0, 1))
+        assert found["cut"] == {"share": 0.9, "threshold": 0, "error": 0}
+        assert found["test"]["error"] == 0
+
+    def test_what_is_wrong_without_a_cut_is_no_loss(self, network: onnx.ModelProto) -> None:
+        images = self.shown(1, 2, *[3] * 198)
+        images.labels[100:150] = 9
+        found = measure(network, ["fc.weight"], images, self.shown(0))
+        assert found["uncut_error"] == 0.25
+        assert found["cut"] == {"share": 0.91, "threshold": 0.25, "error": 51 / 200}
+
+    def test_where_nothing_is_lost_all_of_it_can_be_cut(self, network: onnx.ModelProto) -> None:
+        found = measure(network, ["fc.weight"], self.shown(*[0] * 200), self.shown(0, 3))
+        assert found["cut"] == {"share": 1, "threshold": 7, "error": 0}
+        assert found["test"]["error"] == 0.5
+
+    def test_the_curve_has_every_share_that_was_tried_and_goes_all_the_way(self, network: onnx.ModelProto) -> None:
+        found = measure(network, ["fc.weight"], self.shown(1, 2, *[3] * 198), self.shown(0))
+        expected = sorted({*range(0, 101, 5), 91, 92})
+        assert [point["share"] for point in found["curve"]] == [share / 100 for share in expected]
+        errors = {point["share"]: point["error"] for point in found["curve"]}
+        assert (errors[0.9], errors[0.91], errors[0.92], errors[1]) == (0, 1 / 200, 2 / 200, 1)
+
+    def test_images_beyond_a_batch_count(self, network: onnx.ModelProto) -> None:
+        images = self.shown(*[3] * (pruning.BATCH + 1))
+        images.labels[-1] = 0
+        assert pruning.mistakes(network, images) == 1
+
+
+class TestTrained:
+    """The baseline and `gap`, trained for one epoch on the real images, chosen on few of them to be quick."""
+
+    FIRST = 58_000
+    """The last thirtieth of 60,000."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def measured(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Artifacts]:
+        artifacts = trained.copy(tmp_path_factory.mktemp("pruning") / "artifacts")
+        runs = [artifacts.run(name, 0) for name in ("baseline", "gap")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pruning, "SHARE", 30)
+            assert pruning.measure_missing(runs, artifacts.data) == []
+            yield artifacts
+
+    @pytest.fixture
+    def files(self, measured: Artifacts) -> RunFiles:
+        return measured.run("baseline", 0)
+
+    def test_pytorch_makes_as_many_mistakes_with_the_same_weights_cut(self, files: RunFiles, data: Path) -> None:
+        record = read_json(files.pruning, "pruning/1", "")
+        assert record["weights"] == 400 * 120 + 120 * 84 + 84 * 10
+        assert 0 < record["cut"]["share"] < 1
+        network = checkpoints.load(catalogue.entry("baseline"), files)
+        kernels = [p for name, p in network.named_parameters() if name in {f"fc{i}.weight" for i in (1, 2, 3)}]
+        train, test = images.load(data, train=True), images.load(data, train=False)
+        last = train[0][self.FIRST :], train[1][self.FIRST :]
+        assert evaluation.evaluate(network, *last).error == pytest.approx(record["uncut_error"], abs=5.1e-4)
+        assert evaluation.evaluate(network, *test).error == pytest.approx(record["test"]["uncut_error"], abs=5.1e-4)
+        with torch.no_grad():
+            for kernel in kernels:
+                kernel[kernel.abs() <= record["cut"]["threshold"]] = 0
+        zeros = sum(int((kernel == 0).sum()) for kernel in kernels)
+        assert zeros == int(record["weights"] * record["cut"]["share"])
+        assert evaluation.evaluate(network, *last).error == pytest.approx(record["cut"]["error"], abs=5.1e-4)
+        assert evaluation.evaluate(network, *test).error == pytest.approx(record["test"]["error"], abs=5.1e-4)
+
+    def test_the_loss_is_within_half_a_point_and_a_little_more_is_not(self, files: RunFiles) -> None:
+        record = read_json(files.pruning, "pruning/1", "")
+        losses = {point["share"]: point["error"] - record["uncut_error"] for point in record["curve"]}
+        share = record["cut"]["share"]
+        assert losses[share] <= 0.005 < losses[round(share + 0.01, 2)]
+
+    def test_a_model_without_fully_connected_layers_has_no_such_file(self, measured: Artifacts) -> None:
+        assert not measured.run("gap", 0).pruning.exists()
+
+    def test_what_is_current_is_not_measured_again(
+        self, files: RunFiles, measured: Artifacts, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = files.pruning.stat().st_mtime_ns
+        assert pruning.measure_missing([files, measured.run("gap", 0)], Path("nowhere")) == []
+        assert capsys.readouterr().out == ""
+        assert files.pruning.stat().st_mtime_ns == before
+
+    @pytest.mark.parametrize("change", ["another ONNX file", "another rule", "other images", "damaged"])
+    def test_what_is_of_something_else_is_not_current(self, files: RunFiles, tmp_path: Path, change: str) -> None:
+        copy = RunFiles(Path(shutil.copytree(files.folder, tmp_path / "run")), files.model, files.seed)
+        assert pruning.current(copy) is not None
+        if change == "another ONNX file":
+            copy.onnx.write_bytes(copy.onnx.read_bytes() + b"\x00")
+        elif change == "another rule":
+            edit_json(copy.pruning, loss_allowed=0.01)
+        elif change == "other images":
+            edit_json(copy.pruning, images={"part": "train", "first": 0, "count": 2_000})
+        else:
+            copy.pruning.write_bytes(copy.pruning.read_bytes()[:-10])
+        assert pruning.current(copy) is None
+
+    def test_a_stale_export_is_refused(self, files: RunFiles, tmp_path: Path) -> None:
+        copy = RunFiles(Path(shutil.copytree(files.folder, tmp_path / "run")), files.model, files.seed)
+        copy.onnx.write_bytes(copy.onnx.read_bytes() + b"\x00")
+        with pytest.raises(StudyError, match="`python -m export baseline`"):
+            pruning.measure_missing([copy], Path("nowhere"))
+
+
+class TestWithout:
+    """What is missing is told, in one sentence, and is no error."""
+
+    def note(self, trained: Trained, data: Path) -> str:
+        files = trained.artifacts.run("baseline", 0)
+        (note,) = pruning.measure_missing([files], data)
+        assert "how many weights can be cut was not measured: " in note
+        assert "\n" not in note
+        assert not files.pruning.exists()
+        return note
+
+    def test_images(self, trained: Trained, tmp_path: Path) -> None:
+        assert f"{tmp_path}/FashionMNIST/raw/train-images-idx3-ubyte is missing" in self.note(trained, tmp_path)
+
+    def test_onnxruntime(self, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        assert "it takes onnxruntime" in self.note(trained, trained.artifacts.data)
+
+    def test_weights_that_can_be_cut(self, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pruning, "fc_tensors", lambda _: ["fc9.weight"])
+        assert "'fc9.weight'" in self.note(trained, trained.artifacts.data)

@@ -1,0 +1,365 @@
+"""`python -m analysis sparsity`: what it prints of any ONNX file, and how it fails."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from analysis import sparsity
+from analysis.inputs import onnx_file
+from study.artifacts import check, read_json
+from study.errors import StudyError
+from tests.conftest import ROOT, Trained, run
+from tests.support.synthetic import save_graph, write_model
+
+HALF = np.array([[0, 1, 0, -1], [2, 0, 2, 0]], np.float32)
+"""(2, 4), half of it exactly zero."""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """fc1 (2, 4), half zero, and fc2 (3, 2), all zero."""
+    path = tmp_path / "model.onnx"
+    write_model(path, {"fc1": HALF, "fc2": np.zeros((3, 2), np.float32)})
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> str:
+    """What the command prints on standard output."""
+    assert sparsity.main(list(map(str, words))) == code
+    return capsys.readouterr().out
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def layers_of(text: str) -> dict[str, Any]:
+    (file,) = json.loads(text)["files"]
+    return {layer["layer"]: layer for layer in file["layers"]}
+
+
+class TestTable:
+    def test_it_has_a_row_a_layer_with_the_four_measures(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        text = told(capsys, model)
+        assert re.search(r"layer +out x in +type +hoyer +gini +pqi\(p=1,q=2\) +exact_zeros +found as", text)
+        hoyer = (np.sqrt(8) - 6 / np.sqrt(10)) / (np.sqrt(8) - 1)
+        assert re.search(rf"fc1 +2 x 4 +float32 +{hoyer:.4f} +[\d.]+ +[\d.]+ +0\.5000 +Gemm, transB=1", text)
+
+    def test_its_first_line_counts_layers_weights_and_zeros(
+        self, model: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert told(capsys, model).startswith(
+            f"{model}: 2 fully-connected layers with 14 weights, 71.4 % of them exactly zero\n"
+        )
+
+    def test_what_is_undefined_is_a_dash_and_its_reason_is_below(
+        self, model: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = told(capsys, model)
+        assert re.search(r"fc2 +3 x 2 +float32 +- +- +- +1\.0000", text)
+        assert "fc2: hoyer, gini, pqi(p=1,q=2) undefined: all weights are zero." in text
+
+    def test_a_layer_of_noise_is_told_as_such(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        random = np.random.default_rng(0)
+        write_model(tmp_path / "m.onnx", {"first": random.uniform(-1, 1, (60, 50)), "second": np.eye(60)})
+        text = told(capsys, tmp_path / "m.onnx")
+        assert "Not distinguishable from uniform noise, which is how torch.nn.Linear begins: first.\n" in text
+
+    def test_what_is_no_layer_is_named_with_the_reason(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_model(tmp_path / "gap.onnx", {})
+        text = told(capsys, tmp_path / "gap.onnx")
+        assert text == (
+            f"{tmp_path}/gap.onnx: no fully-connected layer\n\n"
+            "skipped 1 Conv (Conv#0): a convolution over a map of unknown size\n"
+        )
+
+    def test_facts_have_a_column_a_layer(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        text = told(capsys, model, "--facts")
+        assert re.search(r"fact +fc1 +fc2\n", text)
+        assert re.search(r"dead_rows +0 +3\n", text)
+        assert re.search(r"two_of_four +1 +-\n", text)
+
+    def test_weights_that_two_layers_share_are_counted_once(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        nodes = [
+            helper.make_node("Gemm", ["image", "w"], ["x"], name="/first/Gemm", transB=1),
+            helper.make_node("Gemm", ["x", "w"], ["y"], name="/second/Gemm", transB=1),
+        ]
+        save_graph(tmp_path / "tied.onnx", nodes, [numpy_helper.from_array(np.eye(3, dtype=np.float32), "w")])
+        text = told(capsys, tmp_path / "tied.onnx")
+        assert "2 fully-connected layers with 9 weights, tied ones counted once, 66.7 % of them exactly zero" in text
+        assert "second has the same weights as first." in text
+
+    def test_several_files_have_a_table_each_and_the_same_one_has_one(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_model(tmp_path / "other.onnx", {"fc": HALF})
+        text = told(capsys, model, tmp_path / "other.onnx", model)
+        assert text.count(f"{model}: 2 fully-connected layers") == 1
+        assert f"\n\n{tmp_path}/other.onnx: 1 fully-connected layer with 8 weights" in f"\n{text}"
+
+    def test_of_many_names_the_first_are_told_and_how_many_more(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        random = np.random.default_rng(0)
+        write_model(tmp_path / "deep.onnx", {f"fc{i}": random.uniform(-1, 1, (30, 30)) for i in range(9)})
+        assert "begins: fc0, fc1, fc2, fc3, fc4, fc5 and 3 more.\n" in told(capsys, tmp_path / "deep.onnx")
+
+    def test_counts_are_whole_and_what_is_not_exact_has_its_bound(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        weight = 1 + np.random.default_rng(0).random((1100, 1000), np.float32) / 128
+        write_model(tmp_path / "m.onnx", {"close": weight, "sparse": np.zeros((12, 1100))})
+        text = told(capsys, tmp_path / "m.onnx", "--measure", "l0,u_theta")
+        assert "13,200" in text
+        assert "0.5000 ± 0.5" in text
+
+    def test_noise_is_told_once_for_each_number_of_weights_and_not_of_few(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        square = np.eye(20, dtype=np.float32)
+        write_model(tmp_path / "m.onnx", {"a": np.ones((40, 20)), "b": square, "c": square, "d": np.ones((2, 2))})
+        text = told(capsys, tmp_path / "m.onnx")
+        table = text[text.index("Noise of as many weights") :]
+        assert [line.split()[0] for line in table.splitlines()[4:] if "±" in line] == ["400", "800"]
+
+
+class TestCsv:
+    def test_the_columns_are_those_of_the_report_and_verified(
+        self, model: Path, capsys: pytest.CaptureFixture[str], reported: tuple[Path, str, str]
+    ) -> None:
+        text = told(capsys, model, "--format", "csv")
+        report = (reported[0] / "report" / "sparsity.csv").read_text().splitlines()[0]
+        assert text.splitlines()[0] == f"{report},verified"
+
+    def test_a_row_is_a_layer_and_measure(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        found = rows(told(capsys, model, "--format", "csv", "--measure", "l0"))
+        assert [row["measure"] for row in found] == 2 * ["hoyer", "gini", "pqi(p=1,q=2)", "exact_zeros", "l0"]
+        zeros = found[3]
+        assert zeros["model"] == "model.onnx"
+        assert (zeros["layer"], zeros["out_features"], zeros["in_features"]) == ("fc1", "2", "4")
+        assert (zeros["seed"], zeros["value"], zeros["reason"], zeros["verified"]) == ("", "0.5", "", "")
+
+    def test_what_is_undefined_is_empty_with_its_reason(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        gini = rows(told(capsys, model, "--format", "csv"))[5]
+        assert (gini["layer"], gini["value"], gini["reason"]) == ("fc2", "", "all weights are zero")
+
+    def test_facts_are_rows_too(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        found = rows(told(capsys, model, "--format", "csv", "--facts"))
+        assert [r["value"] for r in found if (r["layer"], r["measure"]) == ("fc2", "dead_columns")] == ["2"]
+
+    def test_files_of_the_same_name_are_told_apart_by_their_paths(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_model(tmp_path / "other" / "model.onnx", {"fc": HALF})
+        found = rows(told(capsys, model, tmp_path / "other" / "model.onnx", "--format", "csv"))
+        assert {row["model"] for row in found} == {str(model), str(tmp_path / "other" / "model.onnx")}
+
+
+class TestJson:
+    @pytest.mark.parametrize("words", [(), ("--facts", "--verify", "--measure", "all", "--shape", "image=2,4")])
+    def test_it_is_what_its_schema_says(
+        self, model: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+    ) -> None:
+        check(json.loads(told(capsys, model, "--format", "json", *words)), "sparsity/1", "standard output", "mend it")
+
+    def test_a_measure_has_its_parameters_and_what_noise_would_have(
+        self, model: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        layer = layers_of(told(capsys, model, "--format", "json", "--measure", "-lp(p=0.3)"))["fc1"]
+        by_name = {measure["name"]: measure for measure in layer["measures"]}
+        assert by_name["-lp"]["parameters"] == {"p": 0.3}
+        assert by_name["-lp"]["measure"] == "-lp(p=0.3)"
+        assert by_name["-lp"]["value"] == pytest.approx(-((2 + 2 * 2**0.3) ** (1 / 0.3)))
+        assert by_name["gini"]["noise"] == {}  # of 8 weights nothing is said
+
+    def test_a_value_like_noise_says_so(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write_model(tmp_path / "m.onnx", {"fc": np.random.default_rng(0).normal(size=(40, 50))})
+        layer = layers_of(told(capsys, tmp_path / "m.onnx", "--format", "json"))["fc"]
+        by_name = {measure["name"]: measure for measure in layer["measures"]}
+        assert by_name["gini"]["noise"]["uniform"]["value"] == pytest.approx(1 / 3)
+        assert by_name["gini"]["noise"]["normal"]["deviation"] > 0
+        assert by_name["gini"]["not_distinguishable_from"] == ["normal"]
+        assert by_name["exact_zeros"]["not_distinguishable_from"] == []
+
+    def test_a_layer_says_where_it_is_and_how_it_was_found(
+        self, model: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        layer = layers_of(told(capsys, model, "--format", "json"))["fc1"]
+        expected = {"node": "Gemm#0", "tensor": "fc1.weight", "form": "Gemm, transB=1", "role": "fc"}
+        assert expected.items() <= layer.items()
+        assert (layer["out_features"], layer["in_features"], layer["dtype"], layer["tied_to"]) == (
+            2,
+            4,
+            "float32",
+            None,
+        )
+
+    def test_what_is_no_number_is_null_so_that_it_is_json_to_everybody(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_model(tmp_path / "m.onnx", {"fc": np.array([[np.nan, 1], [np.inf, 2]], np.float32)})
+        text = told(capsys, tmp_path / "m.onnx", "--format", "json", "--facts", "--measure", "all")
+        assert "NaN" not in text
+        assert "Infinity" not in text
+        layer = layers_of(text)["fc"]
+        assert {measure["value"] for measure in layer["measures"]} == {None}
+        assert {measure["reason"] for measure in layer["measures"]} == {"a weight is not finite"}
+        assert (layer["facts"]["nan"], layer["facts"]["infinite"]) == (1, 1)
+
+
+class TestVerify:
+    def test_the_matrices_of_a_trained_model_are_proved(
+        self, trained: Trained, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        found = rows(told(capsys, trained.artifacts.run("baseline", 0).onnx, "--verify", "--format", "csv"))
+        assert {(row["layer"], row["verified"]) for row in found} == {("fc1", "yes"), ("fc2", "yes"), ("fc3", "yes")}
+
+    def test_a_matrix_that_is_turned_ends_with_code_1(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_model(tmp_path / "m.onnx", {"fc": np.arange(16, dtype=np.float32).reshape(4, 4)})
+        from analysis.weights import matrix as matrices
+
+        load = matrices.Matrix.load
+        monkeypatch.setattr(matrices.Matrix, "load", lambda matrix: load(matrix).T)
+        text = told(capsys, tmp_path / "m.onnx", "--verify", "--shape", "image=2,4", code=1)
+        assert re.search(r"fc: WRONG: y is not x W\^T", text)
+
+
+class TestPictures:
+    def test_bars_and_histograms_are_drawn_from_the_tables_beside_them(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        told(capsys, model, "--pictures", tmp_path / "pictures", "--measure", "kappa4")
+        names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+        expected = [f"{n}.{s}" for n in ("sparsity", "weights_histogram") for s in ("csv", "json", "png", "svg")]
+        assert names == sorted(expected)
+        bins = rows((tmp_path / "pictures" / "weights_histogram.csv").read_text())
+        assert sum(int(row["count"]) for row in bins if row["layer"] == "fc1") == 8
+        same = read_json(tmp_path / "pictures" / "weights_histogram.json", "table/1", "draw it")["rows"]
+        assert [(row["layer"], row["count"]) for row in same] == [(row["layer"], int(row["count"])) for row in bins]
+        assert [row["count"] for row in bins if row["layer"] == "fc1" and row["low"] == row["high"] == "0.0"] == ["4"]
+        bars = rows((tmp_path / "pictures" / "sparsity.csv").read_text())
+        assert "kappa4" in {row["measure"] for row in bars}
+        assert "kappa4" in (tmp_path / "pictures" / "sparsity.svg").read_text()
+
+    def test_every_file_written_is_named(self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert sparsity.main([str(model), "--pictures", str(tmp_path / "p")]) == 0
+        assert capsys.readouterr().err.count("wrote ") == 8
+
+
+class TestMistakes:
+    def test_a_bad_file_is_one_line_and_the_others_are_told_of(self, model: Path, tmp_path: Path) -> None:
+        (tmp_path / "bad.onnx").write_bytes(b"no model\n")
+        done = run("analysis", "sparsity", tmp_path / "bad.onnx", model)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {tmp_path}/bad.onnx: expected an ONNX model")
+        assert done.stderr.count("\n") == 1
+        assert "fc1" in done.stdout
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            (("--measure", "hoyr"), "hoyer"),
+            (("--measure", "-lp(p=2)"), "0 < p < 1"),
+            (("--shape", "image"), "name=1,3,224,224"),
+        ],
+    )
+    def test_a_wrong_word_is_one_line_that_says_what_is_right(
+        self, model: Path, words: tuple[str, ...], expected: str
+    ) -> None:
+        done = run("analysis", "sparsity", model, *words)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert expected in done.stderr
+
+    def test_a_shape_of_no_input_is_a_mistake_and_the_layers_are_told_of(
+        self, model: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert sparsity.main([str(model), "--verify", "--shape", "image=2,4", "--shape", "nowhere=1"]) == 2
+        shown = capsys.readouterr()
+        assert "nowhere" in shown.err
+        assert "fc1" in shown.out
+
+    @pytest.mark.parametrize("words", [("--shape", "image=2,4"), ("--allow-root", "nowhere")])
+    def test_a_word_that_would_do_nothing_is_refused(self, model: Path, words: tuple[str, ...]) -> None:
+        with pytest.raises(StudyError, match=words[0]):
+            sparsity.main([str(model), *words])
+
+    def test_pictures_that_cannot_be_written_leave_the_table(self, model: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        done = run("analysis", "sparsity", model, "--pictures", tmp_path / "file")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "fc1" in done.stdout
+
+    @pytest.mark.parametrize("form", ["table", "csv", "json"])
+    def test_what_was_read_before_an_interruption_is_told(
+        self,
+        model: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        form: str,
+    ) -> None:
+        second = model.with_name("second.onnx")
+        second.write_bytes(model.read_bytes())
+        describe = onnx_file.describe
+
+        def interrupted(name: str, path: Path, *rest: Any) -> Any:
+            if path == second:
+                raise KeyboardInterrupt
+            return describe(name, path, *rest)
+
+        monkeypatch.setattr(onnx_file, "describe", interrupted)
+        assert sparsity.main([str(model), str(second), "--format", form]) == 130
+        shown = capsys.readouterr()
+        assert "fc1" in shown.out
+        assert shown.err == "interrupted: the files that were read are told of\n"
+
+    def test_a_reader_who_leaves_early_changes_neither_the_exit_code_nor_the_pictures(
+        self, model: Path, tmp_path: Path
+    ) -> None:
+        command = [sys.executable, "-u", "-m", "analysis", "sparsity"]
+        words = [tmp_path / "nowhere.onnx", model, "--measure", "all", "--pictures", tmp_path / "pictures"]
+        with subprocess.Popen(
+            [*command, *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout
+            process.stdout.close()
+            assert process.wait(60) == 2
+        assert (tmp_path / "pictures" / "sparsity.png").is_file()
+
+    def test_the_missing_file_is_named(self, tmp_path: Path) -> None:
+        done = run("analysis", "sparsity", tmp_path / "nowhere.onnx")
+        assert done.returncode == 2
+        assert f"{tmp_path}/nowhere.onnx cannot be read" in done.stderr
+
+    def test_an_onnx_that_is_unsafe_is_refused(
+        self, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(onnx, "__version__", "1.20.1")
+        assert sparsity.main([str(model)]) == 2
+        assert "expected onnx 1.21 or newer, found the unsafe 1.20.1" in capsys.readouterr().err
+
+
+def test_without_verify_no_engine_is_loaded_nor_what_draws_and_tabulates(model: Path) -> None:
+    script = (
+        "import sys; from analysis import sparsity; sparsity.main([sys.argv[1], '--format', 'csv']); "
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, model], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"torch", "onnxruntime", "pandas", "matplotlib", "scipy"} & set(done.stderr.split())
+    assert "onnx" in done.stderr.split()

@@ -1,0 +1,186 @@
+"""Models whose weights are in files of their own: read from beside the model, and from nowhere that nobody allowed."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from analysis.weights.layers import Weights, read
+from study.errors import StudyError
+from tests.support.confined import Confined
+from tests.support.hostile import external, matmul, model, refused
+
+STORED = np.array([[1, 2], [3, 4]], np.float32)
+"""(in, out): what the files beside the models hold."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the model is; what is outside is in the folder above."""
+    (tmp_path / "outside.data").write_bytes(STORED.tobytes())
+    inside = tmp_path / "models"
+    inside.mkdir()
+    return inside
+
+
+def beside(path: Path, *tensors: TensorProto, allow_root: Path | None = None) -> Weights:
+    """What is read of a product with each of these tensors."""
+    path.write_bytes(model([matmul(each.name, y=f"y{i}") for i, each in enumerate(tensors)], tensors))
+    return read(path, allow_root=allow_root)
+
+
+@pytest.mark.parametrize("location", ["../outside.data", "a/../../outside.data", "./../outside.data"])
+def test_weights_outside_the_folder_of_the_model_are_refused(folder: Path, location: str) -> None:
+    assert "in the folder of the model" in refused(folder / "m.onnx", model([matmul()], [external(location)]))
+
+
+def test_an_absolute_path_is_refused_even_into_the_folder(folder: Path) -> None:
+    (folder / "w.data").write_bytes(STORED.tobytes())
+    assert "beside the model" in refused(folder / "m.onnx", model([matmul()], [external(str(folder / "w.data"))]))
+
+
+@pytest.mark.parametrize("location", ["", "w\0.data", "\0", "x" * 5000, "x/" * 2000])
+def test_a_location_that_is_no_path_is_refused(folder: Path, location: str) -> None:
+    refused(folder / "m.onnx", model([matmul()], [external(location)]))
+
+
+def test_a_location_with_a_line_feed_is_told_in_one_line(folder: Path) -> None:
+    assert "missing" in refused(folder / "m.onnx", model([matmul()], [external("a\nb\x1b[2J")]))
+
+
+def test_missing_weights_are_named(folder: Path) -> None:
+    message = refused(folder / "m.onnx", model([matmul()], [external("m.onnx.data")]))
+    assert str(folder / "m.onnx.data") in message
+
+
+def test_weights_beside_the_model_and_below_are_read(folder: Path) -> None:
+    (folder / "below").mkdir()
+    for name in ("w.data", "below/w.data"):
+        (folder / name).write_bytes(STORED.tobytes())
+        (layer,) = beside(folder / "m.onnx", external(name)).layers
+        np.testing.assert_array_equal(layer.weight.load(), STORED.T)
+
+
+def test_symbolic_links_are_refused_and_the_remedy_is_named(folder: Path) -> None:
+    (folder / "w.data").symlink_to("../outside.data")
+    assert "--allow-root" in refused(folder / "m.onnx", model([matmul()], [external("w.data")]))
+
+
+def test_a_link_to_a_file_in_the_same_folder_is_refused_too(folder: Path) -> None:
+    (folder / "real.data").write_bytes(STORED.tobytes())
+    (folder / "w.data").symlink_to("real.data")
+    assert "link" in refused(folder / "m.onnx", model([matmul()], [external("w.data")]))
+
+
+def test_a_link_on_the_way_is_refused(folder: Path) -> None:
+    (folder / "way").symlink_to("..")
+    refused(folder / "m.onnx", model([matmul()], [external("way/outside.data")]))
+
+
+def test_links_in_a_circle_are_refused(folder: Path) -> None:
+    (folder / "a").symlink_to("b")
+    (folder / "b").symlink_to("a")
+    refused(folder / "m.onnx", model([matmul()], [external("a")]))
+    refused(folder / "m.onnx", model([matmul()], [external("a")]), allow_root=folder.parent)
+
+
+def test_a_hard_link_is_refused(folder: Path) -> None:
+    (folder / "w.data").hardlink_to(folder.parent / "outside.data")
+    assert "hard link" in refused(folder / "m.onnx", model([matmul()], [external("w.data")]))
+
+
+def test_what_is_no_plain_file_is_refused_without_waiting_for_it(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "directory").mkdir()
+    with Confined() as confined:
+        for location in ("pipe", "directory", ".", "/dev/zero", "/dev/stdin"):
+            (folder / "m.onnx").write_bytes(model([matmul()], [external(location)]))
+            outcome = confined.read(folder / "m.onnx", seconds=10)
+            assert (outcome.kind, outcome.fault) == ("refused", "")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/dev/tty"])
+def test_a_device_is_no_model(path: str) -> None:
+    with pytest.raises(StudyError):
+        read(Path(path))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """As Hugging Face keeps a model: the files of a revision are links to blobs called by their hashes."""
+    (tmp_path / "blobs").mkdir()
+    revision = tmp_path / "snapshots" / "1a2b"
+    revision.mkdir(parents=True)
+    (tmp_path / "blobs" / "sha1").write_bytes(model([matmul()], [external("model.onnx_data")]))
+    (tmp_path / "blobs" / "sha2").write_bytes(STORED.tobytes())
+    (revision / "model.onnx").symlink_to("../../blobs/sha1")
+    (revision / "model.onnx_data").symlink_to("../../blobs/sha2")
+    return revision
+
+
+def test_a_cache_of_links_is_read_below_the_folder_that_the_user_allows(cache: Path) -> None:
+    with pytest.raises(StudyError, match="--allow-root"):
+        read(cache / "model.onnx")
+    (layer,) = read(cache / "model.onnx", allow_root=cache.parent.parent).layers
+    np.testing.assert_array_equal(layer.weight.load(), STORED.T)
+
+
+def test_what_lies_outside_the_allowed_folder_is_refused(cache: Path) -> None:
+    with pytest.raises(StudyError, match="expected weights below"):
+        read(cache / "model.onnx", allow_root=cache)
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"),
+    [
+        (-1, 16),
+        (1, 16),
+        (0, 15),
+        (0, 17),
+        (0, -16),
+        (2**63, 16),
+        (2**70, 16),
+        (0, 2**40),
+        ("nought", 16),
+        (0, "1e3"),
+        ("9" * 5000, 16),
+        ("0x0", 16),
+    ],
+)
+def test_a_wrong_place_in_the_file_is_refused(folder: Path, offset: int | str, length: int | str) -> None:
+    (folder / "w.data").write_bytes(STORED.tobytes())
+    refused(folder / "m.onnx", model([matmul()], [external("w.data", length, offset)]))
+
+
+def test_without_offset_and_length_the_numbers_begin_at_the_beginning(folder: Path) -> None:
+    (folder / "w.data").write_bytes(STORED.tobytes() * 2)
+    (layer,) = beside(folder / "m.onnx", external("w.data", None, None)).layers
+    np.testing.assert_array_equal(layer.weight.load(), STORED.T)
+
+
+def test_a_file_that_is_too_short_is_refused(folder: Path) -> None:
+    (folder / "w.data").write_bytes(STORED.tobytes()[:-1])
+    refused(folder / "m.onnx", model([matmul()], [external("w.data")]))
+
+
+def test_a_file_that_changes_or_goes_away_while_it_is_read_ends_in_one_line(folder: Path) -> None:
+    (folder / "w.data").write_bytes(STORED.tobytes())
+    (layer,) = beside(folder / "m.onnx", external("w.data")).layers
+    (folder / "w.data").write_bytes(STORED.tobytes()[:8])
+    with pytest.raises(StudyError, match="changed"):
+        layer.weight.load()
+    (folder / "w.data").unlink()
+    with pytest.raises(StudyError, match="cannot be read"):
+        layer.weight.blocks()[0]
+
+
+def test_tensors_that_lie_over_each_other_are_refused(folder: Path) -> None:
+    """A hundred layers of the whole of a file each would take a hundred times as long as the file to read."""
+    (folder / "w.data").write_bytes(b"\0" * 500)
+    tensors = [external("w.data", 400, i, [10, 10]) for i in range(100)]
+    for index, each in enumerate(tensors):
+        each.name = f"w{index}"
+    with pytest.raises(StudyError, match="40000 bytes of weights"):
+        beside(folder / "m.onnx", *tensors)

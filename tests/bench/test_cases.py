@@ -1,0 +1,244 @@
+"""The cases of a benchmark: which there are, what each is given, and what is refused before it is timed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx.parser
+import pytest
+from numpy.typing import NDArray
+
+from bench.cases import MODES, Case, expected, find_cases, find_pairs, opened, parity
+from bench.models import Model, from_catalogue, from_file
+from bench.runtimes.onnx_runtime import ONNXRuntime
+from study import catalogue
+from study.artifacts import RunFiles, read_json
+from study.errors import StudyError
+from tests.conftest import Trained
+
+HEADER = '<ir_version: 8, opset_import: ["" : 18]>'
+LINEAR = "g (float[N, 3] x) => (float[N, 2] y) <float[3, 2] w = {1, 2, 3, 4, 5, 6}> { y = MatMul(x, w) }"
+FIXED = LINEAR.replace("N", "4")
+LOGARITHM = "g (float[N, 3] x) => (float[N, 3] y) { z = Neg(x) y = Log(z) }"
+
+
+def write(path: Path, graph: str) -> Model:
+    """The model of an ONNX file in ONNX's own text."""
+    path.write_bytes(onnx.parser.parse_model(HEADER + graph).SerializeToString())
+    return from_file(path, {})
+
+
+def imagined(name: str) -> Model:
+    """A model of the catalogue that nobody has trained: for what opens no file."""
+    return Model(name, Path("m.onnx"), "0" * 64, catalogue.entry(name), RunFiles(Path("seed0"), name, 0))
+
+
+@pytest.fixture(scope="module")
+def gap(trained: Trained) -> Model:
+    return from_catalogue(trained.artifacts, catalogue.entry("gap"))
+
+
+@pytest.fixture(scope="module")
+def first_images(data: Path) -> NDArray[np.float32]:
+    """The first 1,024 test images, from the bytes of the file: 16 of a header, then 28 x 28 of each image."""
+    content = (data / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte").read_bytes()
+    images = np.frombuffer(content, np.uint8, 1024 * 784, 16).reshape(1024, 1, 28, 28)
+    return (images.astype(np.float64) / 255).astype(np.float32)
+
+
+class Reversed(ONNXRuntime):
+    """Gives the outputs of every item in the opposite order."""
+
+    def run(self, inputs: Any) -> Any:
+        return [output[:, ::-1] for output in super().run(inputs)]
+
+
+class SlightlyOff(ONNXRuntime):
+    """Its largest output is wrong by 2e-5 of itself: too much for the catalogue, little for a user's file."""
+
+    factor = 1 + 2e-5
+
+    def run(self, inputs: Any) -> Any:
+        return [output * np.float32(self.factor) for output in super().run(inputs)]
+
+
+class MuchOff(SlightlyOff):
+    """Wrong by 2 thousandths."""
+
+    factor = 1.002
+
+
+class OtherThreads(ONNXRuntime):
+    """Has one thread more than it was told."""
+
+    closed = 0
+
+    def settings(self) -> dict[str, Any]:
+        found = super().settings()
+        return found | {"threads": found["threads"] + 1}
+
+    def close(self) -> None:
+        type(self).closed += 1
+        super().close()
+
+
+HERE = "tests.bench.test_cases"
+
+
+def compared(case: Case) -> dict[str, Any] | None:
+    """The case's parity, as the bench asks for it."""
+    pool = case.model.pool(case.batch)
+    wanted = expected(case, pool)
+    with opened(case, pool) as engine, engine.runtime.context():
+        return parity(engine, wanted)
+
+
+# ---- which cases there are
+
+
+def test_cases_are_all_combinations_and_their_ids_say_all() -> None:
+    models = [imagined("baseline"), imagined("gap")]
+    found = find_cases(models, ["torch", "onnxruntime", "openvino"], [1, 32], [1, 2], "numpy")
+    ids = {
+        f"{model}-{runtime}-batch{batch}-threads{threads}-numpy-cpu"
+        for model, runtime, batch, threads in product(
+            ["baseline", "gap"], ["torch", "onnxruntime", "openvino"], [1, 32], [1, 2]
+        )
+    }
+    assert len(found) == 24
+    assert {str(case) for case in found} == ids
+    assert {case.against for case in found if case.runtime == "torch"} == {"onnxruntime"}
+    assert {case.against for case in found if case.runtime != "torch"} == {"torch"}
+
+
+def test_a_case_says_in_every_record_where_it_was_made() -> None:
+    case = Case(imagined("gap"), "torch", 32, 2, "numpy", "cuda")
+    assert str(case) == "gap-torch-batch32-threads2-numpy-cuda"
+    assert case.place() == {
+        **{"model": "gap", "seed": 0, "onnx_sha256": "0" * 64, "runtime": "torch"},
+        **{"batch": 32, "threads": 2, "mode": "numpy", "device": "cuda"},
+    }
+
+
+def test_a_file_is_measured_by_the_engines_that_take_one_and_at_its_own_batch(tmp_path: Path) -> None:
+    models = [write(tmp_path / "free.onnx", LINEAR), write(tmp_path / "fixed.onnx", FIXED)]
+    found = find_cases(models, ["torch", "torch-compile", "openvino", "onnxruntime"], [1, 3], [1])
+    assert [(case.model.name, case.runtime, case.batch, case.against) for case in found] == [
+        ("free", "openvino", 1, "onnxruntime"),
+        ("free", "onnxruntime", 1, "openvino"),
+        ("free", "openvino", 3, "onnxruntime"),
+        ("free", "onnxruntime", 3, "openvino"),
+        ("fixed", "openvino", 4, "onnxruntime"),
+        ("fixed", "onnxruntime", 4, "openvino"),
+    ]
+    assert {case.place()["seed"] for case in found} == {None}
+
+
+def test_a_runtime_alone_on_a_file_is_compared_with_none(tmp_path: Path) -> None:
+    (case,) = find_cases([write(tmp_path / "free.onnx", LINEAR)], ["onnxruntime"], [2], [1])
+    assert case.against is None
+    assert compared(case) is None
+
+
+def test_a_file_that_none_of_the_runtimes_takes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"free\.onnx: none of torch, torch-compile runs an ONNX file; try"):
+        find_cases([write(tmp_path / "free.onnx", LINEAR)], ["torch", "torch-compile"], [1], [1])
+
+
+def test_a_device_that_a_runtime_does_not_know_is_refused() -> None:
+    with pytest.raises(StudyError, match="--device cuda: openvino runs on cpu; leave it out"):
+        find_cases([imagined("gap")], ["torch", "openvino"], [1], [1], device="cuda")
+
+
+def test_torch_is_paired_with_each_of_the_others_where_all_else_is_alike() -> None:
+    models = [imagined("baseline"), imagined("gap")]
+    pairs = find_pairs(find_cases(models, ["openvino", "torch", "onnxruntime"], [1, 32], [1, 2]))
+    assert len({(str(reference), str(runtime)) for reference, runtime in pairs}) == len(pairs) == 2 * 2 * 2 * 2
+    for reference, runtime in pairs:
+        assert reference.runtime == "torch"
+        assert runtime.runtime in ("openvino", "onnxruntime")
+        assert {**reference.place(), "runtime": ""} == {**runtime.place(), "runtime": ""}
+
+
+def test_without_torch_the_first_runtime_is_the_reference_and_one_alone_has_no_pair() -> None:
+    cases = find_cases([imagined("gap")], ["openvino", "onnxruntime", "torch-compile"], [1], [1])
+    found = [(reference.runtime, runtime.runtime) for reference, runtime in find_pairs(cases)]
+    assert found == [("openvino", "onnxruntime"), ("openvino", "torch-compile")]
+    assert find_pairs(cases[:1]) == []
+
+
+# ---- what a case is given
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_images_are_gone_through_in_their_order_again_and_again(
+    gap: Model, first_images: NDArray[np.float32], mode: str
+) -> None:
+    case = Case(gap, "torch", 32, mode=mode)
+    with opened(case, gap.pool(32)) as engine:
+        given = [next(engine.inputs) for _ in range(33)]
+    arrays: Sequence[Any] = [np.asarray(*each.values()) if mode == "numpy" else each.numpy() for each in given]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+    assert all(array.flags.c_contiguous for array in arrays)
+    np.testing.assert_array_equal(np.concatenate(arrays[:32]), first_images)
+    np.testing.assert_array_equal(arrays[32], first_images[:32])
+    assert (first_images.min(), first_images.max()) == (0, 1)
+
+
+def test_the_last_batch_is_filled_up_from_the_beginning(gap: Model, first_images: NDArray[np.float32]) -> None:
+    pool = gap.pool(7)  # 1024 = 146 * 7 + 2
+    assert len(pool) == 147
+    np.testing.assert_array_equal(pool[-1]["image"], first_images[[1022, 1023, 0, 1, 2, 3, 4]])
+
+
+# ---- what is refused before it is timed
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_engine_that_agrees_with_torch_is_compared_on_all_images(gap: Model, mode: str) -> None:
+    found = compared(Case(gap, "onnxruntime", 32, mode=mode, against="torch"))
+    assert found is not None
+    assert (found["images"], found["argmax_mismatches"], found["against"]) == (1024, 0, "torch")
+    assert 0 < found["max_abs_difference"] <= 1e-5
+
+
+@pytest.mark.parametrize("runtime", ["Reversed", "SlightlyOff"])
+def test_what_computes_something_else_on_a_model_of_the_catalogue_is_refused(gap: Model, runtime: str) -> None:
+    place = f"gap-{HERE}:{runtime}-batch32-threads1-native-cpu"
+    with pytest.raises(StudyError, match=f"^{place}: outputs differ from torch's by .*; expected at most 1e-05$"):
+        compared(Case(gap, f"{HERE}:{runtime}", 32, against="torch"))
+
+
+def test_on_a_users_file_a_thousandth_of_the_largest_output_is_the_limit(tmp_path: Path) -> None:
+    case = Case(write(tmp_path / "free.onnx", LINEAR), f"{HERE}:SlightlyOff", 2, against="onnxruntime")
+    found = compared(case)
+    assert found is not None
+    assert (found["images"], found["against"]) == (16, "onnxruntime")  # eight inputs of two
+    assert 0 < found["max_abs_difference"] < 1e-3
+    for other in ("MuchOff", "Reversed"):
+        with pytest.raises(StudyError, match=r"^free-.*: outputs differ from onnxruntime's"):
+            compared(replace(case, runtime=f"{HERE}:{other}"))
+
+
+def test_outputs_that_are_not_numbers_show_no_agreement(tmp_path: Path) -> None:
+    model = write(tmp_path / "log.onnx", LOGARITHM)
+    with pytest.raises(StudyError, match="outputs differ from openvino's by inf"):
+        compared(Case(model, "onnxruntime", 2, against="openvino"))
+
+
+def test_an_engine_with_other_threads_than_asked_for_is_refused_and_closed(gap: Model) -> None:
+    with (
+        pytest.raises(StudyError, match=r"asked for 1 threads, tests\.test_cases:OtherThreads says it has 2"),
+        opened(Case(gap, f"{HERE}:OtherThreads", 32), gap.pool(32)),
+    ):
+        pytest.fail("it was opened")
+    assert OtherThreads.closed == 1
+
+
+def test_the_facts_of_a_model_are_those_of_its_run(gap: Model, trained: Trained) -> None:
+    run = trained.artifacts.run("gap", 0)
+    assert gap.parameters == read_json(run.record, "run/1", "")["parameters"]
+    assert (gap.seed, gap.onnx_sha256) == (0, read_json(run.export, "export/1", "")["onnx_sha256"])

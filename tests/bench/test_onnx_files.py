@@ -1,0 +1,264 @@
+"""What is read from ONNX files made by hand, from the study's own, and from files that are none."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.onnx_files import Facts, read
+from study import checkpoints
+from study.catalogue import entry
+from study.errors import StudyError
+from study.onnx_inputs import Input, Shapes
+from tests.conftest import Trained
+
+F32 = TensorProto.FLOAT
+OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1), helper.make_opsetid("com.microsoft", 1)]
+
+
+def node(kind: str, inputs: str, outputs: str = "y", **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
+
+
+def value(name: str, shape: Any, dtype: int = F32) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+def ones(name: str, *shape: int, dtype: Any = np.float32) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.ones(shape, dtype), name)
+
+
+def model(nodes: list[onnx.NodeProto], inputs: list[Any], tensors: list[Any] = [], **more: Any) -> onnx.ModelProto:  # noqa: B006
+    graph = helper.make_graph(nodes, "g", inputs, [value("y", None)], tensors)
+    return helper.make_model(graph, opset_imports=OPSETS, ir_version=8, **more)
+
+
+def save(path: Path, made: onnx.ModelProto) -> Path:
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def macs(tmp_path: Path, made: onnx.ModelProto, shapes: Shapes | None = None) -> int | None:
+    return read(save(tmp_path / "model.onnx", made), shapes).macs
+
+
+LINEAR = model([node("MatMul", "x w")], [value("x", ["N", 4])], [ones("w", 4, 3)])
+
+
+def test_inputs_are_those_without_an_initializer_and_dimensions_have_a_number_a_name_or_neither(tmp_path: Path) -> None:
+    inputs = [value("x", ["N", 4, None, -1]), value("w", [4]), value("ids", [2], TensorProto.INT64), value("s", [])]
+    facts = read(save(tmp_path / "m.onnx", model([node("Mul", "x w")], inputs, [ones("w", 4)])))
+    assert facts.inputs == (
+        Input("x", np.dtype(np.float32), ("N", 4, None, None)),
+        Input("ids", np.dtype(np.int64), (2,)),
+        Input("s", np.dtype(np.float32), ()),
+    )
+    assert (facts.outputs, facts.parameters) == (("y",), 4)
+
+
+def test_an_input_without_any_shape_has_the_rank_that_the_user_gives_it(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", model([node("MatMul", "x w")], [value("x", None)], [ones("w", 4, 3)]))
+    facts = read(path, {"x": (2, 5, 4)})
+    assert facts.inputs[0].shape == (None, None, None)
+    assert facts.macs == 5 * 4 * 3
+    with pytest.raises(StudyError, match=r"'x' has no shape: give it with --shape x="):
+        read(path)
+
+
+def test_parameters_are_floating_point_initializers_and_constants_wherever_they_are(tmp_path: Path) -> None:
+    branch = helper.make_graph([node("Add", "x b", "z")], "branch", [], [value("z", None)], [ones("b", 4)])
+    nodes = [node("Constant", "", "c", value=ones("", 4)), node("Mul", "x c", "p"), node("Gather", "p i", "q")]
+    nodes.append(node("If", "flag", "y", then_branch=branch, else_branch=branch))
+    tensors = [ones("i", 4, dtype=np.int64), ones("h", 7, dtype=np.float16)]
+    flag = value("flag", [], TensorProto.BOOL)
+    facts = read(save(tmp_path / "m.onnx", model(nodes, [value("x", [4, 4]), flag], tensors)))
+    assert (facts.parameters, facts.macs) == (4 + 7 + 2 * 4, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_subnormal_weights_lie_between_zero_and_the_smallest_normal_number(tmp_path: Path, dtype: Any) -> None:
+    tiny, least = np.finfo(dtype).tiny, np.finfo(dtype).smallest_subnormal
+    weights = np.array([0, -0.0, least, -least, tiny - least, tiny, -tiny, 1, np.inf, np.nan], dtype)
+    made = model([node("Identity", "x")], [value("x", [1])], [numpy_helper.from_array(weights, "w")])
+    torch.set_flush_denormal(True)  # in which arithmetic takes a subnormal number for zero
+    try:
+        assert read(save(tmp_path / "m.onnx", made)).subnormal_weights == 3
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def external(path: Path, location: str = "w.bin") -> onnx.ModelProto:
+    """LINEAR with its 48 bytes of weights in a file of 50 bytes, which may be somewhere else."""
+    (path / "w.bin").write_bytes(bytes(48) + b"xx")
+    made = onnx.ModelProto()
+    made.CopyFrom(LINEAR)
+    onnx.external_data_helper.set_external_data(made.graph.initializer[0], location, 0, 48)
+    made.graph.initializer[0].ClearField("raw_data")
+    return made
+
+
+def test_weights_in_another_file_count_and_so_does_that_file(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", external(tmp_path))
+    facts = read(path)
+    assert (facts.parameters, facts.macs, facts.bytes) == (12, 12, path.stat().st_size + 50)
+
+
+@pytest.mark.parametrize("location", ["../w.bin", "/etc/passwd", "link", "missing", "", "."])
+def test_weights_outside_the_folder_are_not_opened(tmp_path: Path, location: str) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "link").symlink_to(tmp_path / "w.bin")
+    path = save(tmp_path / "inside" / "m.onnx", external(tmp_path, location))
+    with pytest.raises(StudyError) as error:
+        read(path)
+    assert f"{path}: expected weights in plain files of its own folder" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+X4 = [value("x", ["N", 4, 9, 9])]
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (model([node("Conv", "x w", group=2, strides=[2, 2])], X4, [ones("w", 6, 2, 3, 3)]), 6 * 4 * 4 * 2 * 9),
+        (model([node("ConvTranspose", "x w", strides=[2, 2])], X4, [ones("w", 4, 5, 3, 3)]), 4 * 81 * 5 * 9),
+        (model([node("FusedConv", "x w b z", domain="com.microsoft", activation="Relu")],
+               [*X4, value("z", ["N", 6, 7, 7])], [ones("w", 6, 4, 3, 3), ones("b", 6)]), 6 * 49 * 4 * 9),
+        (LINEAR, 4 * 3),
+        (model([node("Gemm", "x w b", transB=1)], [value("x", ["N", 4])], [ones("w", 3, 4), ones("b", 3)]), 4 * 3),
+        (model([node("Gemm", "w x", transA=1, transB=1)], [value("x", ["N", 4])], [ones("w", 4, 3)]), 4 * 3),
+        (model([node("MatMul", "x z")], [value("x", ["N", 2, 5, 4]), value("z", ["N", 1, 4, 3])]), 2 * 5 * 4 * 3),
+        (model([node("MatMul", "x w")], [value("x", ["N", 4])], [ones("w", 4)]), 4),
+        (model([node("MatMulInteger", "x w", "u"), node("Cast", "u", to=F32)],
+               [value("x", ["N", 4], TensorProto.UINT8)], [ones("w", 4, 3, dtype=np.uint8)]), 4 * 3),
+        (model([node("FusedMatMul", "x w", domain="com.microsoft", alpha=2.0)], [value("x", ["N", 4])],
+               [ones("w", 4, 3)]), 4 * 3),
+        (model([node("Shape", "x", "s"), node("Slice", "s zero two", "t"), node("Concat", "t rest", "u", axis=0),
+                node("Reshape", "x u", "v"), node("MatMul", "v w")], X4,
+               [numpy_helper.from_array(np.array(n, np.int64), k) for k, n in
+                {"zero": [0], "two": [2], "rest": [-1]}.items()] + [ones("w", 81, 30)]), 4 * 81 * 30),
+        (model([node("MatMul", "x w")], [value("x", [8, 4])], [ones("w", 4, 3)]), 4 * 3),
+        (model([node("MatMul", "x t")], [value("x", ["N", 4]), value("t", [4, 3])]), 4 * 3),
+        (model([node("Add", "x z", "u"), node("MatMul", "u w")], [value("x", [8, 4]), value("z", [1, 4])],
+               [ones("w", 4, 3)]), None),
+        (model([node("MatMul", "v w", "u"), node("MatMul", "x u")], [value("x", ["N", 4])],
+               [ones("v", 4, 4), ones("w", 4, 3)]), None),
+        (model([node("FusedMatMul", "x w", domain="com.microsoft", transB=1)], [value("x", ["N", 4])],
+               [ones("w", 3, 4)]), None),
+        (model([node("Einsum", "x w", equation="ij,jk->ik")], [value("x", ["N", 4])], [ones("w", 4, 3)]), None),
+        (model([node("Mystery", "x", domain="own")], [value("x", ["N", 4])]), None),
+        (model([node("Mystery", "x")], [value("x", ["N", 4])]), None),
+        (model([node("NonZero", "x", "u"), node("Cast", "u", "v", to=F32), node("MatMul", "w v")],
+               [value("x", ["N", 4])], [ones("w", 3, 2)]), None),
+    ],
+)  # fmt: skip
+def test_multiply_accumulates_of_one_item(tmp_path: Path, made: onnx.ModelProto, expected: int | None) -> None:
+    assert macs(tmp_path, made) == expected
+
+
+def test_what_the_file_claims_of_a_shape_in_between_is_not_believed(tmp_path: Path) -> None:
+    made = model([node("Relu", "x", "u"), node("MatMul", "u w")], [value("x", ["N", 4])], [ones("w", 4, 3)])
+    made.graph.value_info.append(value("u", [77, 4]))
+    made.graph.output[0].CopyFrom(value("y", [77, 3]))
+    assert macs(tmp_path, made) == 4 * 3
+
+
+def test_other_dimensions_are_those_that_the_user_gives(tmp_path: Path) -> None:
+    made = model([node("Conv", "x w")], [value("x", ["N", 3, "h", "w"])], [ones("w", 5, 3, 3, 3)])
+    assert macs(tmp_path, made) is None
+    assert macs(tmp_path, made, {"x": (2, 3, 10, 12)}) == 5 * 8 * 10 * 27
+
+
+def test_a_product_in_a_branch_or_a_function_is_not_guessed(tmp_path: Path) -> None:
+    branch = helper.make_graph([node("MatMul", "x w", "z")], "branch", [], [value("z", None)])
+    choice = node("If", "flag", "y", then_branch=branch, else_branch=branch)
+    inputs = [value("x", ["N", 4]), value("flag", [], TensorProto.BOOL)]
+    assert macs(tmp_path, model([choice], inputs, [ones("w", 4, 3)])) is None
+
+    def calling(body: onnx.NodeProto) -> onnx.ModelProto:
+        function = helper.make_function("own", "F", ["a", "b"], ["c"], [body], OPSETS)
+        nodes = [node("F", "x w", "u", domain="own"), node("MatMul", "x w")]
+        return model(nodes, inputs[:1], [ones("w", 4, 4)], functions=[function])
+
+    assert macs(tmp_path, calling(node("MatMul", "a b", "c"))) is None
+    assert macs(tmp_path, calling(node("F", "a b", "c", domain="own"))) is None  # which calls itself
+    assert macs(tmp_path, calling(node("Add", "a b", "c"))) == 16
+
+
+def test_the_studys_networks_as_torch_counts_them(trained: Trained) -> None:
+    """LeNet-5 by hand: 28*28*6*25 + 10*10*16*150 + 400*120 + 120*84 + 84*10."""
+    for name in ("baseline", "gap"):
+        files = trained.artifacts.run(name, 0)
+        network = checkpoints.load(entry(name), files)
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, 1, 28, 28))
+        facts = read(files.onnx)
+        assert facts.macs == counter.get_total_flops() / 2
+        assert facts.parameters >= sum(weight.numel() for weight in network.parameters())
+    assert read(trained.artifacts.run("baseline", 0).onnx).macs == 117_600 + 240_000 + 48_000 + 10_080 + 840
+
+
+def sequence() -> onnx.ValueInfoProto:
+    return helper.make_tensor_sequence_value_info("x", F32, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "found 0"),
+        (b"{'ir_version': 8}", "malformed"),
+        (np.random.default_rng(0).bytes(1000), "malformed"),
+        (LINEAR.SerializeToString()[:60], "malformed"),
+        (LINEAR.SerializeToString()[:-10], "malformed|without"),
+        (model([node("Identity", "w")], [], [ones("w", 4)]).SerializeToString(), "found one without"),
+        (model([node("Identity", "x")], [sequence()]).SerializeToString(), "'x' is: sequence"),
+        (model([node("Identity", "x")], [value("x", [1], TensorProto.STRING)]).SerializeToString(), "strings"),
+        (model([node("Identity", "x")], [value("x", [1])] * 2).SerializeToString(), "names of their own"),
+        (model([node("Identity", "x")], [value("x\n", [1])]).SerializeToString(), "printable"),
+    ],
+)
+def test_what_is_no_model_is_told_in_one_line(tmp_path: Path, content: bytes, found: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=found) as error:
+        read(path)
+    assert str(error.value).startswith(f"{path}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_a_folder_a_pipe_and_one_too_large(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**31 + 1)  # without taking the space
+    for name, found in {
+        "missing": "No such file",
+        ".": "a folder",
+        "pipe": "no plain file",
+        "large": "2147483649",
+    }.items():
+        with pytest.raises(StudyError, match=found):
+            read(tmp_path / name)
+
+
+@pytest.mark.filterwarnings("ignore:Ignoring unknown external data")
+def test_any_bytes_end_in_facts_or_in_a_study_error(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    path = tmp_path / "model.onnx"
+    sound = [LINEAR, external(tmp_path), model([node("Conv", "x w", group=2)], X4, [ones("w", 6, 2, 3, 3)])]
+    outcomes: set[type] = set()
+    for index in range(600):
+        content = bytearray(sound[index % 3].SerializeToString())
+        for _ in range(random.integers(1, 4)):
+            content[random.integers(len(content))] = random.integers(256)
+        path.write_bytes(content)
+        try:
+            outcomes.add(type(read(path)))
+        except StudyError as error:
+            outcomes.add(type(error))
+    assert outcomes == {Facts, StudyError}

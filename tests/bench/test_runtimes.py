@@ -1,0 +1,315 @@
+"""The engines: that each computes the same, uses the threads and precision it is told, and gives its threads back."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bench import runtimes
+from bench.cases import MODES, Case, opened
+from bench.models import Model, from_catalogue
+from bench.runtimes import RUNTIMES, Setting, find
+from study import catalogue, checkpoints
+from study.errors import StudyError
+from tests.conftest import ROOT, Trained
+
+BATCH = 7
+ALL = ("torch", "torch-compile", "onnxruntime", "openvino", "opencv", "tract", "ncnn", "reference")
+
+
+@pytest.fixture(autouse=True)
+def _torch_threads_given_back() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def gap(trained: Trained) -> Model:
+    return from_catalogue(trained.artifacts, catalogue.entry("gap"))
+
+
+@pytest.fixture(scope="module")
+def by_torch(gap: Model) -> NDArray[Any]:
+    """Probabilities of the first two batches by the trained network itself, without the bench."""
+    assert gap.entry is not None
+    assert gap.run is not None
+    images = np.concatenate([given["image"] for given in gap.pool(BATCH)[:2]])
+    with torch.no_grad():
+        found: NDArray[Any] = checkpoints.load(gap.entry, gap.run)(torch.from_numpy(images)).softmax(1).numpy()
+    return found
+
+
+def test_these_are_all_that_there_are() -> None:
+    assert tuple(RUNTIMES) == ALL
+    assert runtimes.DEFAULT == ("torch", "onnxruntime")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("runtime", ALL)
+def test_every_runtime_gives_the_probabilities_that_torch_gives(
+    gap: Model, by_torch: NDArray[Any], runtime: str, mode: str
+) -> None:
+    pool = gap.pool(BATCH)[:2]
+    with opened(Case(gap, runtime, BATCH, mode=mode), pool) as engine, engine.runtime.context():
+        found = np.concatenate([probabilities for (probabilities,) in engine.outputs()])
+        once = engine.once()
+        if mode == "numpy":
+            assert [type(array) for array in once] == [np.ndarray]
+    assert found.shape == (2 * BATCH, 10)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(found, by_torch, rtol=0, atol=1e-5)
+    assert by_torch.std() > 0.01, "the images are told apart"
+
+
+EXPECTED: dict[str, dict[str, Any]] = {
+    "torch": {"device": "cpu", "subnormals_flushed": False},
+    "torch-compile": {"device": "cpu", "subnormals_flushed": False},
+    "onnxruntime": {
+        **{"device": "cpu", "provider": "CPUExecutionProvider", "interop_threads": 1},
+        **{"spinning": False, "subnormals_flushed": False},
+    },
+    "openvino": {"device": "cpu", "streams": 1, "precision": "f32"},
+    "opencv": {"device": "cpu"},
+    "tract": {"device": "cpu"},
+    "ncnn": {"device": "cpu", "half_precision": False, "images_at_once": 1},
+    "reference": {"device": "cpu", "arithmetic": "numpy"},
+}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "threads"), [(name, count) for name in ALL for count in (1, 2) if (name, count) != ("tract", 2)]
+)
+def test_the_settings_are_read_back(gap: Model, runtime: str, threads: int) -> None:
+    loaded = find(runtime)(gap, Setting(threads))
+    try:
+        found = loaded.settings()
+    finally:
+        loaded.close()
+    assert found["threads"] == threads
+    assert found.items() >= EXPECTED[runtime].items()
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_tract_has_one_thread(gap: Model) -> None:
+    with pytest.raises(StudyError, match=r"^tract has one thread, not 2; measure it with --threads 1$"):
+        find("tract")(gap, Setting(2))
+
+
+def test_numpy_has_its_threads_back_after_the_reference_runtime(gap: Model) -> None:
+    from threadpoolctl import ThreadpoolController
+
+    before = ThreadpoolController().info()
+    find("reference")(gap, Setting(1)).close()
+    assert ThreadpoolController().info() == before
+
+
+def test_ncnn_leaves_nothing_of_its_conversion(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    beside = sorted(gap.onnx.parent.iterdir())
+    find("ncnn")(gap, Setting(1)).close()
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(gap.onnx.parent.iterdir()) == beside
+
+
+def test_ncnn_names_the_converter_that_it_needs(gap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(StudyError, match=r"^ncnn reads what pnnx converts; run `pip install pnnx`$"):
+        find("ncnn")(gap, Setting(1))
+
+
+def test_torch_says_so_when_it_takes_subnormal_numbers_for_zero(gap: Model) -> None:
+    loaded = find("torch")(gap, Setting(1))
+    if not torch.set_flush_denormal(True):
+        assert loaded.settings()["subnormals_flushed"] is False
+        return
+    try:
+        assert loaded.settings()["subnormals_flushed"] is True
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_torch_is_in_evaluation_and_inference_mode(gap: Model) -> None:
+    with opened(Case(gap, "torch", BATCH), gap.pool(BATCH)) as engine, engine.runtime.context():
+        found = engine.once()
+        assert found.is_inference()
+        assert (found.requires_grad, found.grad_fn) == (False, None)
+        modules: Any = engine.runtime
+        assert not any(module.training for module in modules.network.modules())
+
+
+def test_arrays_that_onnx_runtime_would_copy_in_every_call_are_refused(gap: Model) -> None:
+    loaded = find("onnxruntime")(gap, Setting(1))
+    with pytest.raises(ValueError, match="not contiguous"):
+        loaded.to_native({"image": np.zeros((28, 28, 1, 7), np.float32).T})
+    loaded.close()
+
+
+# ---- threads, counted by the kernel, each engine in a process of its own
+
+COUNT = """
+import json, os, sys
+from pathlib import Path
+from bench.plan import limit_threads
+limit_threads(2)
+from bench.models import from_catalogue
+from bench.runtimes import Setting, find
+from study.artifacts import Artifacts
+from study.catalogue import entry
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+def products():
+    import torch
+    x = torch.ones(1000, 1000)
+    return x @ x
+
+model, name = from_catalogue(Artifacts(Path(sys.argv[1])), entry("gap")), sys.argv[2]
+given = model.pool(256)[0]
+find(name)(model, Setting(1)).close()  # whatever the engine starts once, and keeps
+found = []
+for count in 1, 2, 3, 2:
+    before = threads()
+    loaded = find(name)(model, Setting(count))
+    with loaded.context():
+        native = loaded.to_native(given)
+        for _ in range(3):
+            loaded.run(native)
+            if name == "torch":
+                products()
+    during = threads()
+    del native
+    loaded.close()
+    found.append((count, during - before, threads() - before))
+print(json.dumps(found))
+"""
+
+
+def count_threads(trained: Trained, runtime: str) -> list[list[int]]:
+    """For one, two, three and two threads: how many more there are while the engine is loaded, and once it is closed.
+
+    numpy's own threads are none: they would be counted, or not, as they please.
+    """
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", COUNT, str(trained.artifacts.root), runtime]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found: list[list[int]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists a process's threads")
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch", "opencv", "ncnn"])
+def test_n_threads_are_the_callers_and_n_less_one_more_which_are_gone_once_closed(
+    trained: Trained, runtime: str
+) -> None:
+    # what is gone cannot be in the way of the engine that is measured next
+    assert count_threads(trained, runtime) == [[1, 0, 0], [2, 1, 0], [3, 2, 0], [2, 1, 0]]
+
+
+# ---- names, and runtimes of the user's own
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "tensorrt",
+            "no runtime is called 'tensorrt'; there are: torch, torch-compile, onnxruntime, openvino, opencv, ",
+        ),
+        ("", "no runtime is called ''"),
+        ("nowhere.engine:Mine", "nowhere.engine:Mine cannot be imported: No module named 'nowhere'$"),
+        ("bench.runtimes:Mine", "bench.runtimes:Mine cannot be imported: module 'bench.runtimes' has no attribute"),
+        ("a-b:Mine", "the runtime a-b:Mine cannot be imported: "),
+        (
+            "tests.bench.test_runtimes:Half",
+            "Half has no settings, to_native, to_numpy, context, close; see bench/runtimes/",
+        ),
+    ],
+)
+def test_a_runtime_that_is_none_is_told_in_one_line(name: str, message: str) -> None:
+    with pytest.raises(StudyError, match=message) as error:
+        find(name)
+    assert "\n" not in str(error.value)
+
+
+class Half:
+    """A part of a runtime."""
+
+    devices = ("cpu",)
+    needs_checkpoint = False
+
+    def run(self, inputs: Any) -> Any:
+        return inputs
+
+
+@pytest.mark.parametrize(
+    ("runtime", "module", "package"),
+    [
+        ("openvino", "openvino", "openvino"),
+        ("opencv", "cv2", "opencv-python-headless"),
+        ("tract", "tract", "tract"),
+        ("ncnn", "ncnn", "ncnn"),
+        ("reference", "threadpoolctl", "threadpoolctl"),
+    ],
+)
+def test_an_engine_that_is_not_installed_names_its_package(
+    monkeypatch: pytest.MonkeyPatch, runtime: str, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+    monkeypatch.delitem(sys.modules, RUNTIMES[runtime].partition(":")[0], raising=False)
+    message = rf"^the runtime {runtime} cannot be imported: .*; run `pip install {package}`$"
+    with pytest.raises(StudyError, match=message):
+        find(runtime)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "opencv", "tract", "reference"])
+def test_a_file_that_an_engine_does_not_load_is_told_in_one_line(tmp_path: Path, runtime: str) -> None:
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(StudyError, match=rf"^{path}: .* does not load it: ") as error:
+        find(runtime)(Model("bad", path, ""), Setting(1))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "torch-compile"])
+def test_torch_runs_no_file_of_the_users(tmp_path: Path, runtime: str) -> None:
+    with pytest.raises(StudyError, match="torch runs models of the catalogue, not ONNX files"):
+        find(runtime)(Model("m", tmp_path / "m.onnx", ""), Setting(1))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "message"),
+    [("torch", "torch finds no GPU here"), ("onnxruntime", "this onnxruntime has no CUDAExecutionProvider")],
+)
+def test_a_gpu_that_is_not_there_is_told_in_one_line(
+    gap: Model, runtime: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(StudyError, match=f"^--device cuda: {message}"):
+        find(runtime)(gap, Setting(1, "cuda"))
+
+
+def test_the_runtime_that_the_readme_shows_works(
+    gap: Model, by_torch: NDArray[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, section = (ROOT / "README.md").read_text().split("A runtime of your own is a class")
+    (tmp_path / "my_runtime.py").write_text(section.split("```python\n")[1].split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = gap.pool(BATCH)[:2]
+    with opened(Case(gap, "my_runtime:Unoptimised", BATCH), pool) as engine, engine.runtime.context():
+        found = np.concatenate([probabilities for (probabilities,) in engine.outputs()])
+    np.testing.assert_allclose(found, by_torch, rtol=0, atol=1e-5)

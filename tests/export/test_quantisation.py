@@ -1,0 +1,247 @@
+"""The quantised form: its operators, its bytes, what it says of itself, and what the bench makes of it."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from bench.cases import Case, expected, find_cases, opened, parity
+from bench.models import Model, from_catalogue
+from export.parity import run_onnx
+from export.portable.rules import violations
+from export.quantisation import CALIBRATION_IMAGES, quantise
+from study import catalogue
+from study.artifacts import Artifacts, read_json, sha256, write_json
+from study.data import tensors as images
+from study.errors import StudyError
+from study.variants import Variant
+from tests.conftest import ROOT, Trained
+
+METHODS = ("static", "dynamic")
+
+
+@pytest.fixture(scope="module")
+def calibration(data: Path) -> Tensor:
+    return images.load(data, train=True)[0][:CALIBRATION_IMAGES]
+
+
+@pytest.fixture(scope="module")
+def floats(trained: Trained) -> ModelProto:
+    return onnx.load(trained.artifacts.run("baseline", 0).onnx)
+
+
+@pytest.fixture(scope="module")
+def quantised(floats: ModelProto, calibration: Tensor) -> dict[str, ModelProto]:
+    return {"static": quantise(floats, calibration, "static"), "dynamic": quantise(floats, None, "dynamic")}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_has_only_operators_of_the_standard_and_no_newer_versions(
+    quantised: dict[str, ModelProto], method: str
+) -> None:
+    model = quantised[method]
+    assert violations(model.SerializeToString()) == []
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
+    assert model.ir_version == 8
+    assert {node.domain for node in model.graph.node} == {""}
+    assert not [i for i in model.graph.initializer if i.data_location == TensorProto.EXTERNAL]
+
+
+def test_the_products_are_in_integers_and_the_softmax_is_not(quantised: dict[str, ModelProto]) -> None:
+    operators = {method: [node.op_type for node in model.graph.node] for method, model in quantised.items()}
+    assert (operators["dynamic"].count("ConvInteger"), operators["dynamic"].count("MatMulInteger")) == (2, 3)
+    assert not {"Conv", "Gemm", "MatMul"} & set(operators["dynamic"])
+    assert operators["static"][-1] == operators["dynamic"][-1] == "Softmax"
+    dequantised = {n.output[0] for n in quantised["static"].graph.node if n.op_type == "DequantizeLinear"}
+    products = [n for n in quantised["static"].graph.node if n.op_type in ("Conv", "Gemm")]
+    assert len(products) == 5
+    assert all(set(node.input) <= dequantised for node in products)
+
+
+def test_weights_have_seven_bits_and_a_scale_a_channel(quantised: dict[str, ModelProto], floats: ModelProto) -> None:
+    stored = {i.name: numpy_helper.to_array(i) for i in quantised["static"].graph.initializer}
+    given = {i.name: numpy_helper.to_array(i) for i in floats.graph.initializer}
+    weight, scale = stored["conv2.weight_quantized"], stored["conv2.weight_scale"]
+    assert weight.dtype == np.int8
+    assert scale.shape == (16,)
+    assert np.abs(weight.astype(int)).max() == 64
+    np.testing.assert_allclose(scale, np.abs(given["conv2.weight"]).max((1, 2, 3)) / 64, rtol=1e-6)
+    np.testing.assert_allclose(weight * scale.reshape(-1, 1, 1, 1), given["conv2.weight"], atol=scale.max() / 2 + 1e-7)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_computes_nearly_the_same_and_is_a_third_as_large(
+    quantised: dict[str, ModelProto], floats: ModelProto, data: Path, method: str
+) -> None:
+    pictures, labels = images.load(data, train=False)
+    pictures, labels = pictures[:2000], labels[:2000]
+    exact = run_onnx(floats.SerializeToString(), pictures).argmax(1)
+    found = run_onnx(quantised[method].SerializeToString(), pictures).argmax(1)
+    assert 0 < (found != exact).sum() < 60, "of 2,000"
+    assert abs((found != labels.numpy()).mean() - (exact != labels.numpy()).mean()) < 0.01
+    assert quantised[method].ByteSize() < floats.ByteSize() / 3
+
+
+def test_only_the_dynamic_form_depends_on_the_other_images_of_a_batch(
+    quantised: dict[str, ModelProto], data: Path
+) -> None:
+    pictures, _ = images.load(data, train=False)
+    for method, depends in (("static", False), ("dynamic", True)):
+        model = quantised[method].SerializeToString()
+        together, alone = run_onnx(model, pictures[:16]), [run_onnx(model, pictures[i : i + 1]) for i in range(16)]
+        assert (np.abs(together - np.concatenate(alone)).max() > 1e-4) == depends
+
+
+def test_it_says_what_it_was_made_from_and_how(quantised: dict[str, ModelProto], floats: ModelProto) -> None:
+    of_floats = {p.key: p.value for p in floats.metadata_props}
+    for model in quantised.values():
+        told = {p.key: p.value for p in model.metadata_props}
+        assert told.items() > of_floats.items()
+        assert told.keys() - of_floats.keys() == {"int8"}
+        assert model.producer_name == floats.producer_name
+    told = {method: {p.key: p.value for p in model.metadata_props} for method, model in quantised.items()}
+    assert told["static"]["int8"].endswith("calibrated on the first 512 training images")
+    assert told["dynamic"]["int8"].startswith("dynamic")
+
+
+AGAIN = """
+import hashlib, sys, onnx, torch
+from export.quantisation import quantise
+model, images = onnx.load(sys.argv[1]), torch.load(sys.argv[2])
+for method in "static", "dynamic":
+    print(hashlib.sha256(quantise(model, images, method).SerializeToString(deterministic=True)).hexdigest())
+"""
+
+
+def test_two_processes_make_the_same_bytes_and_say_nothing(
+    trained: Trained, calibration: Tensor, tmp_path: Path
+) -> None:
+    torch.save(calibration[:64].clone(), tmp_path / "images.pt")
+    (tmp_path / "temporary").mkdir()
+    command = [sys.executable, "-c", AGAIN, str(trained.artifacts.run("gap", 0).onnx), str(tmp_path / "images.pt")]
+    said = set()
+    for seed in "1", "2":
+        own = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed, "TMPDIR": str(tmp_path / "temporary")}
+        done = subprocess.run(command, env={**os.environ, **own}, cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        said.add(done.stdout)
+    assert len(said) == 1
+    assert len(said.pop().split()) == 2
+    left = [path.name for path in (tmp_path / "temporary").iterdir()]
+    assert set(left) <= {".ses"}, "which ONNX Runtime writes when it is imported"
+
+
+def test_the_model_and_the_logging_of_the_caller_are_left_as_they_were(floats: ModelProto) -> None:
+    before, handlers = floats.SerializeToString(), logging.root.handlers[:]
+    quantise(floats, None, "dynamic")
+    assert floats.SerializeToString() == before
+    assert logging.root.handlers == handlers
+
+
+def test_a_model_without_products_is_refused() -> None:
+    shape: list[str | int | None] = ["batch", 4]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("image", "probabilities")]
+    node = helper.make_node("Softmax", ["image"], ["probabilities"])
+    model = helper.make_model(
+        helper.make_graph([node], "g", value[:1], value[1:]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=8,
+    )
+    with pytest.raises(StudyError, match="expected a model with Conv, Gemm, MatMul to quantise, found none"):
+        quantise(model, None, "dynamic")
+
+
+# ---- in the bench
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Trained, quantised: dict[str, ModelProto], tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """The trained models with two more forms of the baseline: quantised, and one that takes raw images."""
+    artifacts = trained.copy(tmp_path_factory.mktemp("quantised") / "artifacts")
+    standard = artifacts.run("baseline", 0)
+    record = read_json(standard.export, "export/1", "")
+    for variant, model in ((Variant(int8="static"), quantised["static"]), (Variant(input="uint8"), raw(standard.onnx))):
+        files = standard.of(variant)
+        files.onnx.write_bytes(model.SerializeToString())
+        write_json(files.export, {**record, "onnx_sha256": sha256(files.onnx), "variant": variant.record()})
+    return artifacts
+
+
+def raw(path: Path) -> ModelProto:
+    """The model at `path` with its input in 0..255."""
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    first = next(node for node in model.graph.node if "image" in node.input)
+    first.input[list(first.input).index("image")] = "scaled"
+    cast = helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT)
+    divide = helper.make_node("Div", ["float", "largest"], ["scaled"])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "largest"))
+    for node in (divide, cast):
+        model.graph.node.insert(0, node)
+    return model
+
+
+def of(artifacts: Artifacts, variant: str) -> Model:
+    return from_catalogue(artifacts, catalogue.entry("baseline"), variant)
+
+
+def test_a_variant_is_a_model_of_its_own_without_torch(exported: Artifacts) -> None:
+    models = [of(exported, name) for name in ("standard", "int8-static", "uint8")]
+    assert [model.name for model in models] == ["baseline", "baseline-int8-static", "baseline-uint8"]
+    assert models[1].onnx_sha256 == sha256(models[1].onnx)
+    cases = find_cases(models, ["torch", "onnxruntime", "openvino"], [7], [1])
+    assert [(case.model.name, case.runtime, case.against) for case in cases] == [
+        ("baseline", "torch", "onnxruntime"),
+        ("baseline", "onnxruntime", "torch"),
+        ("baseline", "openvino", "torch"),
+        ("baseline-int8-static", "onnxruntime", None),
+        ("baseline-int8-static", "openvino", "onnxruntime"),
+        ("baseline-uint8", "onnxruntime", None),
+        ("baseline-uint8", "openvino", "onnxruntime"),
+    ]
+
+
+def test_what_takes_raw_images_is_given_them(exported: Artifacts) -> None:
+    scaled, pictures = of(exported, "standard").pool(7)[3]["image"], of(exported, "uint8").pool(7)[3]["image"]
+    assert pictures.dtype == np.uint8
+    np.testing.assert_allclose(pictures / 255, scaled, atol=1e-6)
+
+
+def test_a_variant_that_was_not_exported_is_told(exported: Artifacts) -> None:
+    with pytest.raises(StudyError, match="not been exported as 'opset17', only as: standard, int8-static, uint8; see"):
+        of(exported, "opset17")
+
+
+def test_a_record_that_is_spoilt_does_not_keep_the_standard_form_from_being_measured(
+    trained: Trained, tmp_path: Path
+) -> None:
+    artifacts = trained.copy(tmp_path / "artifacts")
+    artifacts.run("baseline", 0).of(Variant(opset=17)).export.write_text("{")
+    assert of(artifacts, "standard").name == "baseline"
+    with pytest.raises(StudyError, match=r"export-opset17\.json cannot be read"):
+        of(artifacts, "opset17")
+
+
+def test_in_integers_a_few_classes_may_differ_and_not_more(
+    exported: Artifacts, floats: ModelProto, tmp_path: Path
+) -> None:
+    model = of(exported, "int8-static")
+    pool = model.pool(64)[:4]
+    case = Case(model, "openvino", 64, against="onnxruntime")
+    outputs = expected(case, pool)
+    assert outputs is not None
+    with opened(case, pool) as engine, engine.runtime.context():
+        found = parity(engine, outputs)
+        assert found is not None
+        assert (found["images"], found["against"]) == (256, "onnxruntime")
+        outputs[0][0][:3] = np.roll(outputs[0][0][:3], 1, axis=1)
+        with pytest.raises(StudyError, match=r"and in 3 classes of 256 images; expected at most 5e-02$"):
+            parity(engine, outputs)

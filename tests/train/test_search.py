@@ -1,0 +1,396 @@
+"""The search of hyper-parameters: its space, its trials, and its processes, which share, die and go on."""
+
+import math
+import multiprocessing
+import os
+import signal
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from optuna.trial import FrozenTrial, TrialState
+
+from study import catalogue
+from study.artifacts import Artifacts, read_json
+from study.catalogue import Entry
+from study.data import datasets
+from study.errors import StudyError
+from study.evaluation import Evaluation
+from study.recipe import Recipe
+from tests.conftest import ROOT
+from tests.support.synthetic import layers, write_run
+from train.search import command, progress, trials
+from train.search import record as search_record
+from train.search import space as search_space
+from train.search.storage import TRIALS, Search, Storage
+from train.search.trials import Told
+
+LITTLE = Entry("little", catalogue.LENET5, Recipe(epochs=2, batch_size=128, unshifted=1))
+
+
+@pytest.fixture(scope="module")
+def few(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the first 1,500 training images and 200 test images."""
+    real, folder = data / "FashionMNIST" / "raw", tmp_path_factory.mktemp("few")
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 1500), ("t10k", 200)):
+        pixels = (real / f"{part}-images-idx3-ubyte").read_bytes()[16 : 16 + count * 784]
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, count, 28, 28) + pixels)
+        labels = (real / f"{part}-labels-idx1-ubyte").read_bytes()[8 : 8 + count]
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels)
+    return folder
+
+
+def searched(folder: Path, data: Path = Path(), entry: Entry = LITTLE, epochs: int = 1, trials: int = 3) -> Search:
+    return Search(entry, data, folder / "optuna.db", epochs, trials, training=1000, validation=500)
+
+
+def states(storage: Storage) -> list[str]:
+    return [trial.state.name for trial in storage.trials()]
+
+
+# ---- the space
+
+
+@pytest.mark.parametrize("name", ["baseline", "tuned", "cnn5"])
+def test_every_trial_is_a_recipe_that_can_be_pasted_into_the_catalogue(name: str) -> None:
+    entry = catalogue.entry(name)
+    space = search_space.space(entry)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    for _ in range(50):
+        trial = study.ask()
+        search_space.suggest(trial, space)
+        recipe = search_space.recipe(entry, trial.params)
+        lowest, highest = (0.01, 0.3) if recipe.optimiser == "sgd" else (3e-4, 1e-2)
+        assert lowest <= recipe.learning_rate <= highest
+        assert (recipe.epochs, recipe.momentum, recipe.validation) == (entry.recipe.epochs, 0.9, 0)
+        assert eval(search_space.line(recipe), {"Recipe": Recipe}) == recipe  # noqa: S307
+        assert trials.trial_entry(searched(Path(), entry=entry), recipe).recipe.epochs == 1
+
+
+def test_what_has_no_effect_is_not_searched() -> None:
+    spaces = {name: set(search_space.space(catalogue.entry(name))) for name in ("baseline", "tuned", "cnn5")}
+    assert spaces["tuned"] - spaces["baseline"] == {"dropout"}  # LeNet-5 has no such layer
+    assert spaces["tuned"] - spaces["cnn5"] == {"warmup"}  # a constant rate
+
+
+def test_a_recipe_outside_the_space_is_taken_for_the_nearest_point_of_it() -> None:
+    entry = replace(LITTLE, recipe=Recipe(optimiser="adam", learning_rate=0.1, batch_size=100, shift=4))
+    nearest = search_space.nearest(entry, search_space.space(entry))
+    assert (nearest["optimiser"], nearest["learning_rate_adam"], nearest["batch_size"]) == ("adamw", 0.01, 128)
+    assert (nearest["shift"], nearest["l2"], nearest["warmup"]) == (2, 1e-6, 0.2)
+    assert "learning_rate_sgd" not in nearest
+
+
+def test_a_trial_of_fewer_epochs_has_as_large_a_part_without_shifts() -> None:
+    entry = replace(LITTLE, recipe=Recipe(epochs=30, unshifted=6))
+    recipe = trials.trial_entry(searched(Path(), entry=entry, epochs=10), entry.recipe).recipe
+    assert (recipe.epochs, recipe.unshifted) == (10, 2)
+
+
+# ---- trials
+
+
+class Made:
+    """Stands in for networks: the validation error of each trial, epoch by epoch."""
+
+    def __init__(self, *errors: list[float]) -> None:
+        self.errors = iter(errors)
+        self.recipes: list[Recipe] = []
+
+    def trainer(self, entry: Entry, *_: Any, seed: int) -> "Made":
+        self.recipes.append(entry.recipe)
+        self.current = iter(next(self.errors))
+        return self
+
+    network = None
+
+    def epoch(self, _: int) -> tuple[float, float]:
+        self.error = next(self.current)
+        return self.error, 0.0
+
+    def evaluate(self, *_: Any) -> Evaluation:
+        return Evaluation(self.error, 1.0, [])
+
+    def make(self, search: Search, monkeypatch: pytest.MonkeyPatch) -> tuple[Storage, list[Told]]:
+        monkeypatch.setattr(trials, "Trainer", self.trainer)
+        monkeypatch.setattr(trials, "evaluate", self.evaluate)
+        told: list[Told] = []
+        storage = Storage(search)
+        trials.run(storage, (torch.zeros(1500, 1), torch.arange(1500) % 10), told.append)
+        return storage, told
+
+
+def test_the_first_trial_is_the_recipe_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Recipe(epochs=9, optimiser="adam", learning_rate=0.5, batch_size=10, l1=0.1, unshifted=0)  # no point of it
+    made = Made([0.3], [0.4])
+    storage, _ = made.make(searched(tmp_path, entry=replace(LITTLE, recipe=own), trials=2), monkeypatch)
+    assert made.recipes[0] == replace(own, epochs=1)
+    assert made.recipes[1].optimiser != "adam"
+    best = search_record.best(storage.trials())
+    assert best is not None
+    assert storage.recipe(best) == own
+
+
+@pytest.mark.parametrize("patience", [0, 3])
+def test_a_search_goes_on_once_its_winner_is_in_the_catalogue(tmp_path: Path, patience: int) -> None:
+    """Other values of what is searched change nothing of it, not even the first trial."""
+    entry = replace(LITTLE, recipe=replace(LITTLE.recipe, patience=patience, validation=500 if patience else 0))
+    Storage(searched(tmp_path, entry=entry))
+    winner = replace(LITTLE.recipe, optimiser="adamw", learning_rate=1e-3, batch_size=64, l2=1e-4, flip=False)
+    storage = Storage(searched(tmp_path, entry=replace(LITTLE, recipe=winner)))
+    first = storage.begin()
+    assert first is not None
+    assert storage.recipe(first) == LITTLE.recipe
+    with pytest.raises(StudyError, match=r"of another search: recipe.momentum expected 0.5, found 0.9; --fresh"):
+        Storage(searched(tmp_path, entry=replace(LITTLE, recipe=replace(winner, momentum=0.5))))
+
+
+def test_a_trial_that_always_kills_its_process_is_given_up(tmp_path: Path) -> None:
+    search = searched(tmp_path, trials=1)
+    script = (
+        "import os, sys; from pathlib import Path; from tests.train.test_search import searched; "
+        "from train.search.storage import Storage; "
+        "Storage(searched(Path(sys.argv[1]), trials=1)).begin(); os._exit(9)"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=False)
+    storage = Storage(search)
+    assert storage.begin() is None, "enough are finished"
+    assert states(storage) == ["FAIL", "FAIL", "PRUNED"]
+    reasons = [trial["reason"] for trial in search_record.record(storage, (0,))["trials"]]
+    assert reasons == [*2 * ["its process ended"], "its process ended, as 2 before that did the same trial"]
+
+
+def test_trained_runs_are_not_replaced_by_a_winner(tmp_path: Path) -> None:
+    """But for those of an earlier session of the same search."""
+    artifacts = Artifacts(tmp_path)
+    write_run(artifacts, "baseline", 0, layers(0))
+    with pytest.raises(StudyError, match="seed0 has a run by another recipe, which the winner's would replace"):
+        command.main(["baseline", "--trials", "1", "--artifacts", str(tmp_path)])
+
+
+def test_bad_and_diverging_trials_end_early_and_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = searched(tmp_path, epochs=4, trials=5)
+    usual = [0.9, 0.3, 0.2, 0.1]
+    Made(*5 * [usual]).make(search, monkeypatch)
+    worse, wild, good = [0.8, 0.4, 0.4, 0.4], [0.5, math.nan], [0.9, 0.3, 0.2, 0.05]
+    storage, told = Made(worse, wild, good).make(replace(search, trials=8), monkeypatch)  # goes on where it was
+
+    assert states(storage) == [*5 * ["COMPLETE"], "PRUNED", "PRUNED", "COMPLETE"]
+    ends = [event.content for event in told if event.kind == "ended"]
+    assert ends == [
+        (0.4, "not among the better half after epoch 2"),  # not after the first, although 0.8 < 0.9 there
+        (0.5, "diverged: loss nan in epoch 2"),
+        (0.05, None),
+    ]
+    record = search_record.record(storage, (0,))
+    assert record["best"]["number"] == 7
+    assert record["best"]["validation_error"] == 0.05 == min(t["validation_error"] or 1 for t in record["trials"])
+    assert [t["epochs"] for t in record["trials"]] == [4, 4, 4, 4, 4, 2, 1, 4]
+    assert record["importance"] is None
+
+
+def test_importance_finds_the_parameter_that_matters_among_pruned_trials_too() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    space = search_space.space(LITTLE)
+    for number in range(60):
+        trial = study.ask()
+        search_space.suggest(trial, space)
+        if number != 7:  # which diverged in its first epoch
+            trial.report(trial.params["rotation"], 2)
+        state = TrialState.PRUNED if number % 3 else TrialState.COMPLETE
+        study.tell(trial, 0.5 if state is TrialState.COMPLETE else None, state=state)
+    found = search_record.importance(study.get_trials(), epoch=2)
+    assert found is not None
+    assert max(found["shares"], key=found["shares"].__getitem__) == "rotation"
+    assert sum(found["shares"].values()) == pytest.approx(1)
+    assert (found["trials"], found["epoch"]) == (59, 2)
+    assert search_record.importance(study.get_trials()[:20], epoch=2) is None  # 19 without the seventh
+
+
+def test_a_search_from_before_a_field_of_recipe_goes_on_with_its_default(tmp_path: Path) -> None:
+    storage = Storage(searched(tmp_path, tmp_path))
+    older = storage.made_with()
+    assert older["recipe"].pop("initialisation") == "own"
+    storage.study.set_user_attr("made_with", older)
+    Storage(searched(tmp_path, tmp_path))
+    he = replace(LITTLE, recipe=replace(LITTLE.recipe, initialisation="he"))
+    with pytest.raises(StudyError, match=r"recipe\.initialisation expected 'he', found None|another search"):
+        Storage(replace(searched(tmp_path, tmp_path), entry=he))
+
+
+# ---- processes
+
+
+def test_an_interrupted_search_goes_on_and_a_killed_worker_is_replaced(few: Path, tmp_path: Path) -> None:
+    blind = tmp_path / "FashionMNIST" / "raw"
+    blind.mkdir(parents=True)
+    for file in (few / "FashionMNIST" / "raw").iterdir():  # the test images are there in name only: no trial reads them
+        (blind / file.name).write_bytes(b"" if file.name.startswith("t10k") else file.read_bytes())
+    storage = Storage(searched(tmp_path, tmp_path, trials=5))
+
+    def interrupt(told: Told) -> None:
+        if told.kind == "ended":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trials.side_by_side(storage, 2, interrupt)
+    assert not multiprocessing.active_children()
+    assert 1 <= storage.finished() < 5
+    assert "RUNNING" not in states(storage)
+
+    kinds: list[str] = []
+
+    def kill(told: Told) -> None:
+        if told.kind == "begun" and "begun" not in kinds:
+            os.kill(next(p.pid or 0 for p in multiprocessing.active_children()), signal.SIGKILL)
+        kinds.append(told.kind)
+
+    trials.side_by_side(storage, 2, kill)
+    assert storage.finished() == 5
+    assert kinds.count("died") == 1
+    assert not {"RUNNING", "WAITING"} & set(states(storage))
+    again = {trial.user_attrs["repeats"]: trial for trial in storage.trials() if "repeats" in trial.user_attrs}
+    failed = [trial for trial in storage.trials() if trial.state is TrialState.FAIL]
+    assert sorted(again) == [trial.number for trial in failed]
+    for trial in failed:
+        assert trial.params.items() <= again[trial.number].params.items()  # it may have died before it had chosen all
+    record = search_record.record(storage, (0,))
+    assert {t["reason"] for t in record["trials"] if t["state"] == "failed"} <= {"its process ended"}
+
+
+SHARING = """
+import sys
+from pathlib import Path
+import torch
+from train.search import trials
+from train.search.storage import Search, Storage
+from study.catalogue import LENET5, Entry
+from study.recipe import Recipe
+folder = Path(sys.argv[1])
+images = torch.zeros(1500, 1, 28, 28, dtype=torch.uint8), torch.arange(1500) % 10
+tell = lambda told: print(told.kind, told.number, flush=True)
+little = Entry("little", LENET5, Recipe(epochs=2, batch_size=128, unshifted=1))
+trials.run(Storage(Search(little, folder, folder / "optuna.db", 1, 4, 1000, 500)), images, tell)
+"""
+
+
+def test_processes_share_a_storage_and_one_does_the_trials_of_another_that_was_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SHARING, str(tmp_path)]
+    options: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **options) as killed, subprocess.Popen(command, **options) as other:
+        assert killed.stdout is not None
+        _, number = killed.stdout.readline().split()
+        killed.kill()
+        try:
+            rest, _ = other.communicate(timeout=120)
+        finally:
+            other.kill()
+    assert other.returncode == 0
+    storage = Storage(searched(tmp_path, trials=4))
+    assert storage.finished() == 4
+    lost = storage.trials()[int(number)]
+    if lost.state is TrialState.FAIL:  # and not, just before it was killed, complete
+        (repeated,) = [t for t in storage.trials() if t.user_attrs.get("repeats") == lost.number]
+        assert f"ended {repeated.number}" in rest
+
+
+def test_a_storage_is_not_thrown_away_under_a_running_trial(tmp_path: Path) -> None:
+    Storage(searched(tmp_path))
+    script = "import sys; from pathlib import Path; from train.search.locks import Locks\n"
+    script += f"locks = Locks(Path(sys.argv[1])); locks.take({TRIALS} + 7); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(tmp_path / "search.lock")]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(StudyError, match="another process makes trials"):
+            Storage(searched(tmp_path), fresh=True)
+    assert len(Storage(searched(tmp_path, epochs=3), fresh=True).trials()) == 1
+
+
+def test_another_search_or_no_storage_at_all_is_refused(tmp_path: Path) -> None:
+    Storage(searched(tmp_path))
+    with pytest.raises(StudyError, match=r"of another search: trial_epochs expected 2, found 1; --fresh"):
+        Storage(searched(tmp_path, epochs=2))
+    gap = replace(LITTLE, network=catalogue.LENET5_GAP, dataset="cifar10")
+    with pytest.raises(StudyError, match=r'dataset expected "cifar10", found "fashion-mnist"; network expected '):
+        Storage(searched(tmp_path, entry=gap))
+    (tmp_path / "optuna.db").write_text("no database, and long enough to be read as the header of one" * 20)
+    with pytest.raises(StudyError, match=r"optuna.db cannot be read .*not a database.*--fresh"):
+        Storage(searched(tmp_path))
+
+
+# ---- the command
+
+
+def test_the_command_searches_goes_on_and_trains_the_winner_once(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(datasets, "prepare", lambda *_: few)
+    monkeypatch.setattr(catalogue, "ENTRIES", (LITTLE,))
+    artifacts = Artifacts(tmp_path)
+    words = ["little", "--epochs", "1", "--seeds", "0,1", "--workers", "2", "--artifacts", str(tmp_path), "--trials"]
+
+    class Interrupted(progress.TrialDisplay):
+        def show(self, told: Told) -> None:
+            super().show(told)
+            if told.kind == "ended":
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(progress, "TrialDisplay", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            command.main([*words, "2"])
+    assert read_json(artifacts.search("little"), "search/1", "")["finished"] in {1, 2}
+    assert not artifacts.runs("little")
+
+    assert command.main([*words, "2"]) == 0
+    record = read_json(artifacts.search("little"), "search/1", "")
+    assert record["finished"] == 2
+    assert record["images"] == {"training": 1001, "validation": 499}  # a third of each class, rounded
+    complete = [trial for trial in record["trials"] if trial["state"] == "complete"]
+    assert record["best"]["validation_error"] == min(trial["validation_error"] for trial in complete)
+    runs = artifacts.runs("little")
+    assert [run.seed for run in runs] == [0, 1] == record["seeds"]
+    for run in runs:
+        made = read_json(run.record, "run/1", "")
+        assert made["recipe"] == record["best"]["recipe"]
+        assert (made["epochs"], made["validation_error"]) == (2, None)
+    before = [run.checkpoint.stat().st_mtime_ns for run in runs]
+    capsys.readouterr()
+
+    assert command.main([*words, "2"]) == 0
+    said = capsys.readouterr().out
+    assert "little: 2 trials are finished, of 2 wanted: nothing to search" in said
+    assert "little seed 1: finished, recipe and network have not changed: nothing to do" in said
+    assert f"validation error of the best trial {100 * record['best']['validation_error']:.2f} %" in said
+    assert [run.checkpoint.stat().st_mtime_ns for run in runs] == before
+
+    assert command.main([*words, "3"]) == 0
+    assert read_json(artifacts.search("little"), "search/1", "")["finished"] == 3
+
+
+def test_without_optuna_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(StudyError, match=r"the search needs Optuna .*pip install -c constraints.txt optuna"):
+        command.main(["baseline", "--trials", "3"])
+
+
+def test_the_best_is_the_first_of_the_lowest_errors_and_never_a_pruned_trial() -> None:
+    def ended(number: int, state: TrialState, value: float) -> FrozenTrial:
+        trial = optuna.trial.create_trial(state=state, value=value)
+        trial.number = number
+        return trial
+
+    pruned = ended(0, TrialState.PRUNED, 0.1)
+    first, second = (ended(number, TrialState.COMPLETE, 0.2) for number in (1, 2))
+    assert search_record.best([pruned, second, first]) is first
+    assert search_record.best([pruned]) is None
