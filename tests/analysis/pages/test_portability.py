@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,87 +19,19 @@ from analysis.plots import portability as portability_plots
 from analysis.tables import portability as portability_output
 from analysis.tables.portability import cells, facts, matrix, page, squares
 from analysis.tables.summary import read
-from study.artifacts import Artifacts, sha256, write_json
+from study.artifacts import Artifacts, write_json
 from study.errors import StudyError
+from tests.support.portability import UNTRIED, cell, record, runtime, write_portability
 from tests.support.reporting import PROJECT, rows, study_of
-from tests.support.synthetic import ENVIRONMENT, layers, write_run
+from tests.support.synthetic import layers, write_run
 from tests.test_design import modules_after
 
 HOSTILE = "x|y <img src=x onerror=alert(1)> **b** [a](http://e) `c` $m$ \u202edaeh\n<!-- end of matrix -->"
-UNTRIED: dict[str, Any] = dict.fromkeys(
-    ("shape", "finite", "row_sum_error", "max_abs_difference", "argmax_mismatches", "seconds")
-)
-
-
-def runtime(name: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "title": f"{name.title()} 1.2",
-        "version": "1.2",
-        "largest_difference": 1e-5,
-        "because": None,
-        "reason": None,
-        **changes,
-    }
-
-
-def cell(artifacts: Artifacts, name: str, model: str, batch: int, **changes: Any) -> dict[str, Any]:
-    """A cell that passed with a difference of 1e-7 times the batch, of the ONNX file of seed 0 if there is one."""
-    file = artifacts.run("baseline", 0).onnx
-    return {
-        "runtime": name,
-        "model": model,
-        "seed": 0,
-        "onnx_sha256": sha256(file),
-        "batch": batch,
-        "verdict": "passed",
-        "shape": [256, 10],
-        "finite": True,
-        "row_sum_error": 1e-7,
-        "max_abs_difference": batch * 1e-7,
-        "argmax_mismatches": 0,
-        "allowed": 1e-5,
-        "seconds": 0.25,
-        "reason": None,
-        **changes,
-    }
-
-
-def record(runtimes: Sequence[dict[str, Any]], cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "schema": "portability/1",
-        "environment": ENVIRONMENT,
-        "images": 256,
-        "batches": [1, 7],
-        "runtimes": list(runtimes),
-        "cells": list(cells),
-    }
 
 
 @pytest.fixture
 def found(artifacts: Artifacts) -> Portability:
-    """Two models in three runtimes: ort passes, tract fails with one of them in one batch, and web was not run."""
-    wrong = {"verdict": "failed", "max_abs_difference": 0.031, "argmax_mismatches": 12, "reason": "0.031 off."}
-    absent = {"verdict": "not run", **UNTRIED}
-    write_json(
-        artifacts.root / "portability.json",
-        record(
-            [
-                runtime("ort"),
-                runtime("tract", largest_difference=1e-3, because="it rounds otherwise"),
-                runtime("web", title="Web <b>", version=None, reason="no <browser>"),
-            ],
-            [
-                *(cell(artifacts, "ort", "baseline", batch) for batch in (1, 7)),
-                *(cell(artifacts, "ort", "gap", batch, allowed=2e-5) for batch in (1, 7)),
-                *(cell(artifacts, "tract", "baseline", batch, allowed=1e-3) for batch in (7, 1)),
-                cell(artifacts, "tract", "gap", 1, allowed=1e-3),
-                cell(artifacts, "tract", "gap", 7, allowed=1e-3, **wrong),
-                *(cell(artifacts, "web", model, batch, **absent) for model in ("baseline", "gap") for batch in (1, 7)),
-            ],
-        ),
-    )
-    return read_portability(artifacts)
+    return write_portability(artifacts)
 
 
 def of(verdict: str, **changes: Any) -> Square:

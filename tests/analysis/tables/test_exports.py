@@ -13,43 +13,10 @@ from analysis.inputs.runs import Study, read_study
 from analysis.pages import report
 from analysis.tables.exports import facts, shown, variants, write
 from analysis.tables.numbers import MISSING, TIMES
-from study.artifacts import Artifacts, read_json, sha256, write_json
-from study.variants import Variant
+from study.artifacts import Artifacts, sha256
+from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
 from tests.support.reporting import rows, study_of
-from tests.support.synthetic import ENVIRONMENT, IMAGES, case, edit_json, layers, write_bench, write_run
-
-STATIC, DYNAMIC, OLDER = Variant(int8="static"), Variant(int8="dynamic"), Variant(opset=17)
-
-
-def write_variant(
-    artifacts: Artifacts,
-    variant: Variant,
-    mismatches: int,
-    test_error: float | None,
-    *,
-    model: str = "baseline",
-    seed: int = 0,
-    **changes: Any,
-) -> str:
-    """Export a run in another form, with so many images of another class; gives the SHA-256 of its file."""
-    files = artifacts.run(model, seed).of(variant)
-    files.onnx.write_bytes(f"{model} {seed} {variant.name}".encode() * 10)
-    standard = read_json(artifacts.run(model, seed).export, "export/1", "")
-    parity = {"images": IMAGES, "max_abs_difference": 0.05, "argmax_mismatches": mismatches}
-    write_json(
-        files.export,
-        {
-            **{**standard, "onnx_sha256": sha256(files.onnx), "bytes": files.onnx.stat().st_size, "parity": parity},
-            **{"test_error_onnxruntime": test_error, "variant": variant.record(), **changes},
-        },
-    )
-    return sha256(files.onnx)
-
-
-def of_variant(artifacts: Artifacts, digest: str, seconds: float, **changes: Any) -> dict[str, Any]:
-    """A case with one image in ONNX Runtime, of the ONNX file with this sum."""
-    record = case(artifacts, "baseline", "onnxruntime", 1, seconds)
-    return {**record, "model": "baseline-int8-static", "onnx_sha256": digest, **changes}
+from tests.support.synthetic import ENVIRONMENT, case, edit_json, layers, write_bench, write_run
 
 
 def table(study: Study) -> list[dict[str, Any]]:

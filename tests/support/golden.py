@@ -1,0 +1,127 @@
+"""The pages made from fixed, made-up artifacts; tests/golden/ holds each of them whole.
+
+    python -m tests.support.golden      write tests/golden/ anew; then read the difference, line by line
+
+A test compares them, so that every sentence is guarded once, and a change of one is seen as what it is.
+"""
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+from analysis import sparsity
+from analysis.inputs.entries import read_field
+from analysis.inputs.files import PICTURES, SEARCHED, find
+from analysis.inputs.runs import read_study
+from analysis.measures.sparsity import ALWAYS
+from analysis.pages import report
+from analysis.pages import results as results_page
+from analysis.pages import summary as sentences
+from analysis.tables import columns, exports, numbers
+from analysis.tables import portability as portability_page
+from analysis.tables import results as results_tables
+from study.artifacts import Artifacts, read_json, write_json
+from tests.support.entries import write_entries
+from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
+from tests.support.portability import write_portability
+from tests.support.reporting import write_study
+from tests.support.synthetic import (
+    case,
+    comparison,
+    edit_json,
+    layers,
+    save_graph,
+    search_record,
+    write_bench,
+    write_model,
+    write_run,
+)
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+NAMES = ("summary.md", "index.html", "exports.md", "portability.md", "results.md", "sparsity.txt")
+
+
+def pages(folder: Path) -> dict[str, str]:
+    """Every page by its name; `folder`, which the artifacts lie in, is not in them."""
+    made = {
+        **report_pages(Artifacts(folder / "study")),
+        "results.md": results(Artifacts(folder / "entries")),
+        "sparsity.txt": sparsity_table(folder),
+    }
+    return {name: made[name].replace(f"{folder}/", "") for name in NAMES}
+
+
+def report_pages(artifacts: Artifacts) -> dict[str, str]:
+    """The pages of a report on a study with a search, variants and other runtimes; pictures are left empty."""
+    write_study(artifacts)
+    static = write_variant(artifacts, STATIC, 100, 0.101)
+    write_variant(artifacts, DYNAMIC, 3, None)
+    older = write_variant(artifacts, OLDER, 0, 0.08)
+    bench = [case(artifacts, "baseline", "onnxruntime", 1, 20e-6), of_variant(artifacts, static, 30e-6)]
+    slow = write_bench(artifacts, [*bench, of_variant(artifacts, older, 20e-6)], name="bench-variants.json")
+    write_portability(artifacts)
+    failed = {"onnx_sha256": static, "model": "baseline-int8-static"}
+    with_static = artifacts.root / "portability.json"
+    content = read_json(with_static, "portability/1", "")
+    edit_json(with_static, cells=[*content["cells"], {**content["cells"][7], **failed, "allowed": 0.05}])
+    write_json(artifacts.search("gap"), search_record("gap"))
+    study = read_study(find(artifacts, ("baseline", "l1-1e-3", "gap", "l2-1e-4"), (artifacts.bench, slow)))
+    frames = report.all_tables(study, ALWAYS)
+    facts = sentences.facts(study, frames["summary"], frames["latency"], frames["comparisons"])
+    notes = [f"Note: {note}." for note in study.notes]
+    list(exports.write(frames["variants"], artifacts.report))
+    assert study.portability is not None
+    pictures = dict.fromkeys((*PICTURES, *SEARCHED, "portability"), b"")
+    return {
+        "summary.md": numbers.markdown(columns.summary(frames["summary"]), [*facts, *notes]),
+        "index.html": report.page(study, frames, facts, pictures),
+        "exports.md": (artifacts.report / "variants.md").read_text(encoding="utf-8"),
+        "portability.md": portability_page.page(study.portability, "portability.png"),
+    }
+
+
+def results(artifacts: Artifacts) -> str:
+    """The results page of entries with one that was searched, a run left out, one not exported, and measurements."""
+    write_entries(artifacts)
+    search = search_record("tuned")
+    write_json(artifacts.search("tuned"), search)
+    write_run(artifacts, "tuned", 0, layers(0), test_error=0.085, recipe=search["best"]["recipe"], epochs=12)
+    write_run(artifacts, "lenet5-plain", 1, layers(1), epochs=60, recipe=search["best"]["recipe"])
+    artifacts.run("mini-vgg", 0).export.unlink()
+    cases = [
+        case(artifacts, "cnn5", "torch", 1, 200e-6),
+        case(artifacts, "cnn5", "onnxruntime", 1, 40e-6),
+        case(artifacts, "baseline", "onnxruntime", 1, 20e-6, valid=False, reasons=["hot"]),
+    ]
+    pairs = [comparison(artifacts, "cnn5", 1, 5.0, 4.9, 5.1)]
+    field = read_field(artifacts, [write_bench(artifacts, cases, pairs, name="bench-field-1.json")])
+    return results_page.page(field, results_tables.all_tables(field), "results")
+
+
+def sparsity_table(folder: Path) -> str:
+    """What the command prints of layers that are like noise, zero, tied, not finite, and of a model without any."""
+    random = np.random.default_rng(0)
+    weights = {f"fc{i}": random.uniform(-1, 1, (30, 30)).astype(np.float32) for i in range(1, 9)}
+    weights["fc2"][0, 0] = np.nan
+    write_model(folder / "model.onnx", weights | {"zero": np.zeros((3, 30), np.float32)})
+    nodes = [
+        helper.make_node("Gemm", ["image", "w"], ["x"], name="/first/Gemm", transB=1),
+        helper.make_node("Gemm", ["x", "w"], ["y"], name="/second/Gemm", transB=1),
+    ]
+    save_graph(folder / "tied.onnx", nodes, [numpy_helper.from_array(np.eye(20, dtype=np.float32), "w")])
+    write_model(folder / "gap.onnx", {})
+    files = [str(folder / name) for name in ("model.onnx", "tied.onnx", "gap.onnx")]
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        assert sparsity.main([*files, "--facts", "--measure", "l0"]) == 0
+    return output.getvalue()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, text in pages(Path(temporary)).items():
+            (GOLDEN / name).write_text(text, encoding="utf-8")
+            print(f"wrote {GOLDEN / name}")
