@@ -35,8 +35,8 @@ def main(words: Sequence[str] | None = None) -> int:
     artifacts = Artifacts(options.artifacts)
     found = read_portability(artifacts)
 
+    from analysis.pages.portability import page, write
     from analysis.pages.publish import publish_portability
-    from analysis.tables.portability import page, write
 
     for path in write(found, artifacts.report):
         print(f"wrote {path}")

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from analysis.inputs.benchmarks import Measurements, machine, read_measurements
-from analysis.inputs.runs import Training, departures, read_search, read_training, read_variants
-from analysis.tables.search import Search
+from analysis.inputs.runs import Search, Training, departures, read_search, read_training, read_variants
 from analysis.weights.layers import Layer, read
 from study import catalogue
 from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, current_export, sha256

@@ -78,12 +78,6 @@ def plain(text: str) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
-def markdown(text: str) -> str:
-    """`text` as Markdown that shows just these characters, in one line, also in a cell of a table."""
-    entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
-    return "".join(entities.get(c, f"\\{c}" if c in "\\`*_[]~$" else c) for c in " ".join(text.split()))
-
-
 @dataclass(frozen=True)
 class Square:
     """A runtime and a model in the matrix: what all batches and seeds come to."""

@@ -26,6 +26,8 @@ from study.errors import StudyError
 from study.recipe import Recipe, recorded
 from study.variants import STANDARD
 
+Search = dict[str, Any]
+"""The content of search.json."""
 PREDICTION = re.compile("[0-9]{1,9},[0-9]{1,9}")
 
 

@@ -14,7 +14,11 @@ from analysis.inputs.portability import MAKE
 from analysis.inputs.runs import Study
 from analysis.measures.noise import references
 from analysis.measures.sparsity import ALWAYS, Measure
+from analysis.pages import exports as exports_page
+from analysis.pages import portability as portability_page
+from analysis.pages import search as search_page
 from analysis.pages import summary as sentences
+from analysis.pages.markup import latex, markdown
 from analysis.plots import histogram as histogram_plots
 from analysis.plots import latency as latency_plots
 from analysis.plots import search as search_plots
@@ -24,10 +28,8 @@ from analysis.plots import training as history_plots
 from analysis.tables import columns as presentation
 from analysis.tables import exports as variants_table
 from analysis.tables import latency as latency_tables
-from analysis.tables import portability as portability_output
 from analysis.tables import search as search_tables
 from analysis.tables import summary as tables
-from analysis.tables.numbers import latex, markdown
 from study.artifacts import write_bytes, write_text
 from study.catalogue import DEFAULT_STUDY
 
@@ -78,10 +80,10 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         for name in () if there else names:
             (folder / name).unlink(missing_ok=True)  # of what has become stale, or is gone
     if study.variants:
-        yield from variants_table.write(frames["variants"], folder)
+        yield from exports_page.write(frames["variants"], folder)
     if study.portability:
-        yield from portability_output.write(study.portability, folder)
-        pictures["portability"] = portability_output.svg(study.portability.of(study.models))
+        yield from portability_page.write(study.portability, folder)
+        pictures["portability"] = portability_page.svg(study.portability.of(study.models))
 
     write_text(folder / "index.html", page(study, frames, facts, pictures))
     yield folder / "index.html"
@@ -138,7 +140,7 @@ def page(
         "validated": bool(history["validation_loss"].notna().any()),
         "stopped_early": any(history_plots.stopped_early(run) for _, run in history.groupby(["model", "seed"])),
         "searches": [(search["model"], search_tables.best(search)) for search in study.searches],
-        "found": list(search_tables.sentences(study.searches, study.runs)),
+        "found": list(search_page.sentences(study.searches, study.runs)),
         "models": study.models,
         "notes": study.notes,
         "facts": facts,
@@ -150,10 +152,10 @@ def page(
         "settings": {name: presentation.common_settings(frames[name]) for name in MEASURED},
         "environments": {stage: phrases for stage, phrases in environments.items() if phrases},
         "test_images": study.runs[0].wrong.size,
-        "portability": portability_output.of_page(study.portability.of(study.models)) if study.portability else None,
+        "portability": portability_page.of_page(study.portability.of(study.models)) if study.portability else None,
         "how_to_try": MAKE,
         "variants": variants_table.shown(frames["variants"]),
-        "variant_facts": variants_table.facts(frames["variants"]),
+        "variant_facts": exports_page.facts(frames["variants"]),
         "pictures": {name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
         **{name: getattr(presentation, name)(frames[name]) for name in ("summary", "runs", "sparsity", *MEASURED)},
     }

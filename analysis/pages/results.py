@@ -8,9 +8,11 @@ from analysis.inputs.benchmarks import machine
 from analysis.inputs.entries import Field
 from analysis.pages import parameter_counts as circulating
 from analysis.pages import results_text as field_text
+from analysis.pages import search as search_page
 from analysis.pages import summary as sentences
+from analysis.pages.markup import markdown
 from analysis.tables import search as search_tables
-from analysis.tables.numbers import TIMES, markdown
+from analysis.tables.numbers import TIMES
 from study.catalogue import DEFAULT_STUDY, FASHION_MNIST
 
 LEFT = ("model", "recipe", "budget", f"layers (out {TIMES} in)", "hyper-parameter", "best", "searched")
@@ -66,7 +68,7 @@ def _sections(field: Field, frames: dict[str, pd.DataFrame], folder: str) -> Ite
     yield "## Search of hyper-parameters"
     if field.searches:
         runs = [run for standing in field.standings for run in standing.runs]
-        yield _list(search_tables.sentences(field.searches, runs))
+        yield _list(search_page.sentences(field.searches, runs))
         for search in field.searches:
             if search["best"]:
                 yield f"The best trial of {search['model']}:"

@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.inputs.entries import Field, Standing, measure
+from analysis.inputs.runs import Search
 from analysis.pages import parameter_counts as circulating
 from analysis.pages import summary as sentences
 from analysis.tables import latency as latency_tables
 from analysis.tables.columns import LATENCY, texts
 from analysis.tables.numbers import MISSING, TIMES, number
 from analysis.tables.results import UNLIKE
-from analysis.tables.search import Search
 from study.catalogue import DEFAULT_SEEDS
 
 Columns = dict[str, Callable[[Any], str]]

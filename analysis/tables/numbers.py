@@ -1,6 +1,5 @@
-"""Numbers as people read them, and tables of text as Markdown and LaTeX."""
+"""Numbers as people read them: units, true minus signs, intervals, runtimes by name."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,28 +12,6 @@ RUNTIMES = {
     **{"opencv": "OpenCV", "reference": "onnx.reference"},
 }
 """Runtimes as they call themselves."""
-
-TEXT = ("model", "verdict")
-"""Columns that are aligned as text."""
-
-LATEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "±": r"$\pm$",
-    TIMES: r"$\times$",
-    "µ": r"$\mu$",
-    MINUS: r"$-$",
-    "†": r"$\dagger$",
-    MISSING: "--",
-    "®": r"\textregistered{}",
-    "™": r"\texttrademark{}",
-}
 
 
 def number(value: Any, form: str, scale: float = 1, unit: str = "") -> str:
@@ -58,29 +35,3 @@ def runtime(name: str, device: str = "cpu") -> str:
 
 def threads(n: int) -> str:
     return f"{n} thread{'' if n == 1 else 's'}"
-
-
-def markdown(table: pd.DataFrame, sentences: Sequence[str], left: Sequence[str] = TEXT) -> str:
-    """A Markdown table with the sentences below it; the columns `left` are aligned as text, the others as numbers."""
-    cells = table.map(lambda text: text.replace("|", "\\|"))
-    align = ["left" if column in left else "right" for column in table]
-    grid = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
-    return "\n\n".join([grid, *sentences]) + "\n"
-
-
-def latex(table: pd.DataFrame, sentences: Sequence[str]) -> str:
-    r"""A LaTeX `table` with the sentences below it; the document needs booktabs and graphicx."""
-    escaped = table.rename(columns=escape).map(escape)
-    align = "".join("l" if column in TEXT else "r" for column in table)
-    tabular = escaped.to_latex(index=False, escape=False, column_format=align).strip()
-    notes = "\\\\\n".join(escape(sentence) for sentence in sentences)
-    return (
-        "% \\usepackage{booktabs,graphicx}\n"
-        "\\begin{table}[htbp]\n\\centering\n\\resizebox{\\linewidth}{!}{%\n"
-        f"{tabular}%\n}}\n\n\\smallskip\n\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright\n{notes}}}\n\\end{{table}}\n"
-    )
-
-
-def escape(text: str) -> str:
-    """`text` as LaTeX that sets just these characters."""
-    return "".join(LATEX.get(character, character) for character in text)

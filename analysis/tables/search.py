@@ -1,19 +1,13 @@
-"""What a search of hyper-parameters has found, as tables and in words: from search.json, and the runs of its winner."""
+"""What a search of hyper-parameters has found, as tables: from search.json."""
 
-import statistics
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.inputs.runs import Run, Training, departures
+from analysis.inputs.runs import Search
 from analysis.tables.latency import frame
 from analysis.tables.numbers import MISSING, number
-from study.recipe import recorded
-
-Search = dict[str, Any]
-"""The content of search.json."""
 
 SEARCH = "model number state own repeats validation_error best_so_far last_error epochs seconds reason"
 IMPORTANCE = "model parameter share evaluator best_share epoch trials"
@@ -79,51 +73,3 @@ def _range(searched: dict[str, Any]) -> str:
         return ", ".join(map(str, searched["choices"]))
     scale = ", by its logarithm" if searched["log"] else ""
     return f"{searched['low']:g} to {searched['high']:g}{scale}"
-
-
-def states(search: Search) -> str:
-    """How many trials there are of each kind: "17 complete, 3 pruned"."""
-    counts = Counter(trial["state"] for trial in search["trials"])
-    return ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed") if counts[state])
-
-
-def winners(search: Search, runs: Sequence[Run | Training]) -> list[Run | Training]:
-    """Those of `runs` that are of the network that was searched, and were trained by the best trial's recipe."""
-    if search["best"] is None:
-        return []
-    recipe = recorded(search["best"]["recipe"])
-    own = [run for run in runs if run.model == search["model"]]
-    own = [run for run in own if run.record["network_sha256"] == search["network_sha256"]]
-    return [run for run in own if not departures(run.record["recipe"], recipe)]
-
-
-def test_accuracy(runs: Sequence[Run | Training]) -> str:
-    """Mean test accuracy in percent, with the sample standard deviation of several runs; a dash without any."""
-    if not runs:
-        return MISSING
-    values = [100 * (1 - run.record["test_error"]) for run in runs]
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{spread}"
-
-
-def sentences(searches: Sequence[Search], runs: Sequence[Run | Training]) -> Iterator[str]:
-    """What each search has found, and what the runs of its winner are in the test."""
-    for search in searches:
-        images, made = search["images"], f"{search['model']}: {len(search['trials'])} trials ({states(search)})"
-        if search["best"] is None:
-            yield f"{made}; none of them is complete."
-            continue
-        retrained = winners(search, runs)
-        tested = "none of the finished runs was trained with it"
-        if retrained:
-            epochs, count = recorded(search["best"]["recipe"]).epochs, images["training"] + images["validation"]
-            tested = (
-                f"trained with its recipe, {epochs} epochs on all {count:,}, the test accuracy is "
-                f"{test_accuracy(retrained)} % (n = {len(retrained)})"
-            )
-        yield (
-            f"{made}. The best is number {search['best']['number']}, with a validation accuracy of "
-            f"{100 - 100 * search['best']['validation_error']:.2f} % on {images['validation']:,} training images after "
-            f"{search['trial_epochs']} epochs on the other {images['training']:,}; {tested}. It is the best of many, "
-            "and so better than it would be on other images."
-        )

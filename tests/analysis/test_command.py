@@ -13,10 +13,11 @@ import pytest
 
 from analysis.inputs.files import REPORT, find
 from analysis.inputs.runs import read_study
+from analysis.pages.markup import escape
 from analysis.pages.report import all_tables
 from analysis.tables import columns as presentation
 from analysis.tables import summary as tables
-from analysis.tables.numbers import TIMES, escape
+from analysis.tables.numbers import TIMES
 from study.artifacts import Artifacts, read_json
 from tests.support.reporting import L1_ERRORS, analyse, command, row, rows, write_study
 from tests.support.synthetic import layers, write_bench, write_run

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.inputs.files import REPORT, Inputs, find, models_of
 from analysis.inputs.runs import read_study
+from analysis.pages import search as search_page
 from analysis.plots import search as search_plots
 from analysis.tables import search as search_tables
 from analysis.tables.summary import read
@@ -149,9 +150,7 @@ class TestSearch:
     def test_a_search_without_a_complete_trial_has_no_best_one(self) -> None:
         trials = search_record("baseline")["trials"][3:]
         search = search_record("baseline", best=None, importance=None, trials=trials)
-        assert list(search_tables.sentences([search], [])) == [
-            "baseline: 1 trials (1 failed); none of them is complete."
-        ]
+        assert list(search_page.sentences([search], [])) == ["baseline: 1 trials (1 failed); none of them is complete."]
         assert search_tables.best(search).empty
         (text,) = search_plots.importance(search_tables.importance([search])).texts
         assert text.get_text() == "too few trials to tell which parameters matter"

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from analysis.__main__ import main
 from analysis.inputs.files import PORTABILITY, find
 from analysis.inputs.portability import Portability, Square, read_portability
+from analysis.pages import portability as portability_page
+from analysis.pages.portability import facts, page
 from analysis.pages.publish import between, publish_portability
 from analysis.pages.report import write
 from analysis.plots import portability as portability_plots
-from analysis.tables import portability as portability_output
-from analysis.tables.portability import cells, facts, matrix, page, squares
+from analysis.tables.portability import cells, matrix, squares
 from analysis.tables.summary import read
 from study.artifacts import Artifacts, write_json
 from study.errors import StudyError
@@ -133,7 +134,7 @@ class TestCommand:
     ) -> None:
         assert main(["portability", "--artifacts", str(artifacts.root)]) == 0
         assert capsys.readouterr().out.splitlines() == [f"wrote {artifacts.report / name}" for name in PORTABILITY]
-        for path in portability_output.write(found, tmp_path / "again"):
+        for path in portability_page.write(found, tmp_path / "again"):
             assert path.read_bytes() == (artifacts.report / path.name).read_bytes()
         table = rows(artifacts.root, "portability.csv")
         assert len(table) == 12
@@ -180,7 +181,7 @@ class TestCommand:
 
     def test_without_a_cell_there_are_still_pages_and_pictures(self, artifacts: Artifacts, tmp_path: Path) -> None:
         write_json(artifacts.root / "portability.json", record([runtime("web", reason="no browser")], []))
-        list(portability_output.write(read_portability(artifacts), tmp_path))
+        list(portability_page.write(read_portability(artifacts), tmp_path))
         text = (tmp_path / "portability.md").read_text()
         assert "Nothing has been tried." in text
         assert "no browser" in text
@@ -193,7 +194,7 @@ class TestCommand:
         )
         (artifacts.root / "portability.json").write_text(json.dumps(content))
         hostile = read_portability(artifacts)
-        list(portability_output.write(hostile, tmp_path))
+        list(portability_page.write(hostile, tmp_path))
         text = (tmp_path / "portability.md").read_text(encoding="utf-8")
         head, _, row = text.splitlines()[:3]
         assert head.count("|") == row.count("|") == 4

@@ -11,7 +11,8 @@ from analysis.inputs.files import VARIANTS, find
 from analysis.inputs.portability import Portability
 from analysis.inputs.runs import Study, read_study
 from analysis.pages import report
-from analysis.tables.exports import facts, shown, variants, write
+from analysis.pages.exports import facts, write
+from analysis.tables.exports import shown, variants
 from analysis.tables.numbers import MISSING, TIMES
 from study.artifacts import Artifacts, sha256
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
