@@ -17,10 +17,18 @@ from numpy.typing import NDArray
 from onnx import checker, defs, external_data_helper, helper, numpy_helper, shape_inference
 
 from study.errors import StudyError, one_line
-from study.model_files import checked_size
-from study.onnx_inputs import Dimensions, Input, Shapes, dimensions, resolve, signature
+from study.onnx_graph import (
+    STANDARD,
+    Dimensions,
+    attribute_tensors,
+    bodies,
+    checked_size,
+    dimensions,
+    has_subgraph,
+    initializers,
+)
+from study.onnx_inputs import Input, Shapes, resolve, signature
 
-STANDARD = ("", "ai.onnx")
 SMALL = 1024
 """Constants of at most so many elements may be shapes, and are kept for shape inference; larger ones are dropped."""
 COUNTED = {
@@ -33,7 +41,6 @@ NOT_COUNTED |= {"LinearAttention", "LSTM", "RNN", "STFT"}
 """Standard operators that contain products of their own; a file with one of them has no number."""
 FUSED = ("FusedConv", "FusedGemm", "FusedMatMul")
 """com.microsoft's, which do something cheap to the product that they are named after."""
-Body = onnx.GraphProto | onnx.FunctionProto
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def _read(path: Path, shapes: Shapes) -> Facts:
     outputs = tuple(value.name for value in model.graph.output)
     sizes = {path.resolve(): size}
     parameters = subnormal = 0
-    for tensor in [tensor for body in _bodies(model) for tensor in _constants(body)]:
+    for tensor in list(_constants(model)):
         if external_data_helper.uses_external_data(tensor):
             file = path.parent / external_data_helper.ExternalDataInfo(tensor).location
             external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
@@ -106,24 +113,11 @@ def _read(path: Path, shapes: Shapes) -> Facts:
     return Facts(inputs, outputs, sum(sizes.values()), parameters, subnormal, _macs(model, inputs, shapes))
 
 
-def _bodies(model: onnx.ModelProto) -> Iterator[Body]:
-    """The graph, the functions, and the graphs inside their nodes; the first is the graph."""
-    bodies: list[Body] = [model.graph, *model.functions]
-    for body in bodies:  # which grows
-        yield body
-        for attribute in (attribute for node in body.node for attribute in node.attribute):
-            bodies += [attribute.g] * attribute.HasField("g") + [*attribute.graphs]
-
-
-def _constants(body: Body) -> Iterator[onnx.TensorProto]:
-    if isinstance(body, onnx.GraphProto):
-        yield from body.initializer
-        yield from (tensor.values for tensor in body.sparse_initializer)
-    for attribute in (attribute for node in body.node if node.op_type == "Constant" for attribute in node.attribute):
-        if attribute.HasField("t"):
-            yield attribute.t
-        elif attribute.HasField("sparse_tensor"):
-            yield attribute.sparse_tensor.values
+def _constants(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """The initializers and the tensors of Constant nodes, wherever in the file."""
+    for body in bodies(model):
+        yield from initializers(body)
+        yield from attribute_tensors(node for node in body.node if node.op_type == "Constant")
 
 
 def _subnormal(array: NDArray[Any]) -> int:
@@ -143,7 +137,7 @@ def _macs(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> in
     products = _products(model, inputs)
     if products is None or not isinstance(batch, int) or batch < 1:
         return None
-    for body in _bodies(model):
+    for body in bodies(model):
         del body.value_info[:]
         for value in body.output if isinstance(body, onnx.GraphProto) else ():
             if value.type.HasField("tensor_type"):
@@ -156,7 +150,7 @@ def _macs(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> in
         graph = shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception:  # whatever onnx's C++ throws at a graph that it cannot follow
         return None
-    known = {value.name: dimensions(value) for value in (*graph.input, *graph.value_info, *graph.output)}
+    known = {value.name: dimensions(value.type) for value in (*graph.input, *graph.value_info, *graph.output)}
     known |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     counts = [_count(node, known) for node in products]
     total = sum(count for count in counts if count is not None)
@@ -170,9 +164,9 @@ def _products(model: onnx.ModelProto, inputs: Sequence[Input]) -> list[onnx.Node
         return None
     products: list[onnx.NodeProto] = []
     changing = {each.name for each in inputs}
-    for index, body in enumerate(_bodies(model)):
+    for index, body in enumerate(bodies(model)):
         for node in body.node:
-            changes = not changing.isdisjoint(node.input) or any(a.HasField("g") for a in node.attribute)
+            changes = not changing.isdisjoint(node.input) or has_subgraph(node)
             if changes:
                 changing.update(node.output)
             name = _standard(node)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.errors import StudyError, tell
-from study.model_files import checked_size
+from study.onnx_graph import checked_size
 from study.variants import OPSET
 
 if TYPE_CHECKING:

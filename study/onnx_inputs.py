@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from study.errors import StudyError
+from study.onnx_graph import Dimensions, dimensions
 
-Dimensions = tuple[int | str | None, ...]
 Shapes = Mapping[str, tuple[int, ...]]
 """The user's shapes by the input's name."""
 
@@ -51,7 +51,7 @@ def signature(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
         if kind != "tensor_type" or tensor.elem_type == onnx.TensorProto.STRING:
             found = "a tensor of strings" if kind == "tensor_type" else str(kind).removesuffix("_type")
             raise StudyError(f"expected inputs that are tensors of numbers, input {value.name!r} is: {found}")
-        shape = dimensions(value)
+        shape = dimensions(value.type)
         if shape is None and value.name not in shapes:
             raise StudyError(f"input {value.name!r} has no shape: give it with --shape {value.name}=1,3,224,224")
         if shape is None:
@@ -63,16 +63,6 @@ def signature(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
     if not inputs:
         raise StudyError("expected a model with inputs, found one without")
     return tuple(inputs.values())
-
-
-def dimensions(value: onnx.ValueInfoProto) -> Dimensions | None:
-    """A tensor's shape as far as it is said; negative numbers are an older way to say nothing."""
-    if not value.type.tensor_type.HasField("shape"):
-        return None
-    return tuple(
-        size.dim_value if size.HasField("dim_value") and size.dim_value >= 0 else size.dim_param or None
-        for size in value.type.tensor_type.shape.dim
-    )
 
 
 def parse_shapes(words: Sequence[str]) -> dict[str, tuple[int, ...]]:

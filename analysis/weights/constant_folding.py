@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 from analysis.weights.shapes import bounded, outputs
 from analysis.weights.tensors import Opened, UnreadableError
 from study.errors import one_line
+from study.onnx_graph import dimensions
 
 Attributes = Mapping[str, onnx.AttributeProto]
 
@@ -128,10 +129,9 @@ def plain_node(node: onnx.NodeProto, attributes: Attributes, opened: Opened) -> 
 
 
 def _shape(found: onnx.TypeProto) -> tuple[int, ...] | None:
-    """Of a tensor of numbers; None if it is not known, or wrong."""
-    sizes = found.tensor_type.shape.dim
-    if not found.tensor_type.HasField("shape") or any(size.dim_value < 0 for size in sizes):
+    """The whole shape of a tensor of numbers; None if it is not known, or wrong."""
+    shape = dimensions(found)
+    if shape is None or found.tensor_type.elem_type in NO_NUMBERS:
         return None
-    if not all(size.HasField("dim_value") for size in sizes) or found.tensor_type.elem_type in NO_NUMBERS:
-        return None
-    return tuple(size.dim_value for size in sizes)
+    known = tuple(size for size in shape if isinstance(size, int))
+    return known if len(known) == len(shape) else None

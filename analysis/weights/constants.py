@@ -18,12 +18,9 @@ from onnx import helper
 from analysis.weights.constant_folding import COMPUTED, Attributes, evaluated, plain_node, sizes
 from analysis.weights.matrix import Matrix, Quantisation, linear
 from analysis.weights.tensors import Held, Opened, Source, UnreadableError, shape_of
+from study.onnx_graph import STANDARD, has_subgraph
 
-STANDARD = ("", "ai.onnx")
 RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-
-GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-"""Types of attributes that hold a body, which may use anything around it."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ class Scope:
             return
         inputs = [self.known(name) if name else None for name in node.input]
         computed = any(name and known is None for name, known in zip(node.input, inputs, strict=True))
-        if computed or not node.input or any(attribute.type in GRAPHS for attribute in node.attribute):
+        if computed or not node.input or has_subgraph(node):
             self.values.update(dict.fromkeys(node.output))  # whatever a body around this one calls so
             return
         opaque = next((each for each in inputs if isinstance(each, Opaque)), None)

@@ -1,14 +1,12 @@
-"""What the parts of a model hold: nodes with who makes and who takes their values, attributes, initializers, opsets."""
+"""The nodes of one body of a model: which produces a value, which consume it, and the values of their attributes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import onnx
 
 from analysis.weights.constant_folding import Attributes
-from analysis.weights.constants import STANDARD
-
-Body = onnx.GraphProto | onnx.FunctionProto
+from study.onnx_graph import Body
 
 
 class Around:
@@ -43,12 +41,3 @@ def attributes_of(node: onnx.NodeProto, call: Attributes) -> Attributes:
         elif attribute.ref_attr_name in call:
             found[attribute.name] = call[attribute.ref_attr_name]
     return found
-
-
-def initializers(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto | onnx.SparseTensorProto]]:
-    yield from ((tensor.name, tensor) for tensor in graph.initializer)
-    yield from ((tensor.values.name, tensor) for tensor in graph.sparse_initializer)
-
-
-def opsets(imports: Sequence[onnx.OperatorSetIdProto]) -> dict[str, int]:
-    return {("" if each.domain in STANDARD else each.domain): each.version for each in imports}

@@ -18,7 +18,7 @@ from analysis.weights import names
 from analysis.weights.constant_folding import Attributes
 from analysis.weights.constants import Known, Literal, Scope
 from analysis.weights.files import plain
-from analysis.weights.graph import Around, Body, attributes_of, initializers, opsets
+from analysis.weights.graph import Around, attributes_of
 from analysis.weights.matrix import Matrix
 from analysis.weights.node import NoLayerError, Product, Site
 from analysis.weights.operators import product
@@ -26,6 +26,7 @@ from analysis.weights.protobuf import skeleton
 from analysis.weights.shapes import Shape, shapes
 from analysis.weights.tensors import Opened, Stored, UnreadableError
 from study.errors import StudyError, one_line
+from study.onnx_graph import Body, opsets, subgraphs
 
 OLDEST_ONNX = (1, 21)
 """Those before follow paths out of a model's folder: CVE-2022-25882, 2024-27318, 2024-5187, 2026-27489, 2026-34445."""
@@ -148,7 +149,8 @@ class _Walk:
         if isinstance(body, onnx.GraphProto):
             if scope.outer is not None:
                 scope.values.update(dict.fromkeys(value.name for value in body.input))
-            for name, tensor in initializers(body):
+            for tensor in (*body.initializer, *body.sparse_initializer):
+                name = tensor.name if isinstance(tensor, onnx.TensorProto) else tensor.values.name
                 if isinstance(scope.values.get(name), Literal):
                     raise ValueError(f"two initializers called {name!r}")
                 scope.values[name] = Literal(tensor, (scope.key, name))
@@ -167,7 +169,7 @@ class _Walk:
                 self.call(function, node, attributes, scope, nodes, here)
                 continue
             for name, attribute in attributes.items():
-                for graph in [attribute.g] * attribute.HasField("g") + [*attribute.graphs]:
+                for graph in subgraphs(attribute):
                     inner = Scope(self.opened, scope.opsets, (scope.key, index, name), scope)
                     self.body(graph, inner, nodes, here, name, call)
             site = Site(node, attributes, scope, around.consumers, around.producer, shape_of, self.pointwise)

@@ -7,9 +7,10 @@ functions that call themselves, and copies a shape of a million axes from node t
 from collections.abc import Mapping
 
 import onnx
-from onnx import AttributeProto, defs, helper, shape_inference
+from onnx import defs, helper, shape_inference
 
 from study.errors import one_line
+from study.onnx_graph import STANDARD, dimensions, has_subgraph
 
 MOST_AXES = 8
 """Of a value that anything is inferred from."""
@@ -17,7 +18,6 @@ MOST_VALUES = 64
 """Of a constant whose values are looked at, such as the shape that a Reshape gives."""
 MOST_INFERRED = 20_000
 """Nodes, of which each takes some 50 microseconds."""
-GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 Shape = tuple[int | None, ...]
 
@@ -32,7 +32,7 @@ def shapes(graph: onnx.GraphProto, version: int) -> Mapping[str, Shape]:
     for node in graph.node[:MOST_INFERRED]:
         if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
             _note(next(iter(node.output), ""), node.attribute[0].t, types, small)
-        elif node.domain in ("", "ai.onnx"):
+        elif node.domain in STANDARD:
             inferred = _inferred(node, types, small, version)
             types.update({name: _filled(kind, types.get(name)) for name, kind in inferred.items()})
     return {name: _sizes(kind) for name, kind in types.items()}
@@ -43,9 +43,8 @@ def bounded(node: onnx.NodeProto) -> bool:
 
     Of all integers that attributes and inputs of standard operators can hold, this is the only one that takes memory.
     """
-    return all(
-        attribute.type not in GRAPHS and (attribute.name != "num_outputs" or attribute.i <= len(node.output))
-        for attribute in node.attribute
+    return not has_subgraph(node) and all(
+        attribute.name != "num_outputs" or attribute.i <= len(node.output) for attribute in node.attribute
     )
 
 
@@ -110,4 +109,4 @@ def _sized(kind: onnx.TypeProto) -> bool:
 
 
 def _sizes(kind: onnx.TypeProto) -> Shape:
-    return tuple(size.dim_value if size.HasField("dim_value") else None for size in kind.tensor_type.shape.dim)
+    return tuple(size if isinstance(size, int) else None for size in dimensions(kind) or ())

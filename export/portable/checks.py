@@ -14,12 +14,12 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import NodeProto, TensorProto, ValueInfoProto, checker, defs, external_data_helper, helper, shape_inference
 
+from study.onnx_graph import STANDARD, Dimensions, attribute_tensors, bodies, dimensions, has_subgraph, initializers
+from study.onnx_graph import opsets as versions
 from study.variants import OPSET
 
 IR_VERSION = 8
 """The newest that every runtime tried loads; only a newer opset may need a newer one."""
-STANDARD = ("", "ai.onnx")
-"""The default domain, by both of its names."""
 REFUSED = ("Dropout", "BatchNormalization", "Identity", "Constant", "Shape", "ReduceMean")
 BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Max", "Mean", "Min", "Sum", "Where", "Expand"}
 BROADCASTING |= {"And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor"}
@@ -33,9 +33,6 @@ PATH = re.compile(rf"(?<![\w:/.~-])/(?:[\w.@+~-]+/)+[\w.@+~-]|{_DRIVE}")
 """An absolute path, in a text."""
 PATH_IN_NAME = re.compile(rf"(?<![\w:/.~-])/{_FOLDERS}/[\w.@+~-]|{_DRIVE}")
 """Likewise in a name; those that older exporters give, such as /conv1/Conv, only look like one."""
-
-Shape = list[int | str]
-"""Extents: a number, the name of one that is not constant, or "" of one that is not known."""
 
 
 class File:
@@ -68,20 +65,20 @@ class File:
         """Values that are the same whatever the input is."""
         found = {"", *self.initializers, *(tensor.values.name for tensor in self.graph.sparse_initializer)}
         for node in self.graph.node:  # in the order in which they are computed
-            if not _has_graphs(node) and found.issuperset(node.input):
+            if not has_subgraph(node) and found.issuperset(node.input):
                 found.update(node.output)
         return found
 
     @cached_property
-    def shapes(self) -> dict[str, Shape]:
+    def shapes(self) -> dict[str, Dimensions]:
         """Of all values that have one, by what the file says and onnx infers."""
         try:
             graph = shape_inference.infer_shapes(self.content).graph
         except Exception:  # whatever onnx's C++ throws; the full checker tells of it
             graph = self.graph
         values = (*graph.value_info, *graph.input, *graph.output)
-        found = {v.name: _shape(v) for v in values if v.type.tensor_type.HasField("shape")}
-        return found | {name: list(tensor.dims) for name, tensor in self.initializers.items()}
+        found = {value.name: shape for value in values if (shape := dimensions(value.type)) is not None}
+        return found | {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
 
 
 def least_ir_version(opset: int) -> int:
@@ -121,16 +118,16 @@ def signature(file: File) -> Iterator[str]:
     for kind, values in (("input", file.inputs), ("output", file.graph.output)):
         if len(values) != 1:
             yield f"expected one {kind}, found {len(values)}"
-    batches = []
+    batches: list[int | str | None] = []
     for value in (*file.inputs, *file.graph.output):
-        shape = _shape(value) if value.type.tensor_type.HasField("shape") else []
-        if not shape or not isinstance(shape[0], str) or not shape[0]:
+        shape = dimensions(value.type) or ()
+        if not shape or not isinstance(shape[0], str):
             yield f"'{shown(value.name)}' has no named batch dimension"
-        elif any(isinstance(extent, str) or extent < 1 for extent in shape[1:]):
+        elif any(not isinstance(extent, int) or extent < 1 for extent in shape[1:]):
             yield f"'{shown(value.name)}' has a further dimension that is no positive constant"
         batches += shape[:1]
-    if len({batch for batch in batches if isinstance(batch, str) and batch}) > 1:
-        yield f"the batch dimensions differ: {', '.join(shown(str(batch)) for batch in batches[:LISTED])}"
+    if len({batch for batch in batches if isinstance(batch, str)}) > 1:
+        yield f"the batch dimensions differ: {', '.join(shown(str(batch or '')) for batch in batches[:LISTED])}"
 
 
 def constants(file: File) -> Iterator[str]:
@@ -144,14 +141,13 @@ def constants(file: File) -> Iterator[str]:
 
 
 def operators(file: File) -> Iterator[str]:
-    own = [each.version for each in file.model.opset_import if each.domain in STANDARD]
-    opset = own[0] if own else file.opset
+    opset = versions(file.model.opset_import).get("", file.opset)
     for node in file.graph.node:
         if node.domain not in STANDARD:
             yield f"{_named(node)} is of the domain '{shown(node.domain)}'"
         elif node.op_type in REFUSED:
             yield _named(node)
-        elif _has_graphs(node):
+        elif has_subgraph(node):
             yield f"{_named(node)} has graphs of its own"
         elif not _known(node.op_type, opset):
             yield f"{_named(node)} is no operator of opset {opset}"
@@ -188,11 +184,11 @@ def broadcasts(file: File) -> Iterator[str]:
                 yield f"{_named(node)} makes {_listed(output)} of {inputs}"
 
 
-def _grows(shape: Shape | None, output: Shape) -> bool:
+def _grows(shape: Dimensions | None, output: Dimensions) -> bool:
     """Whether a broadcast certainly makes more of a value of this shape: another axis, or a longer one."""
     if shape is None or len(shape) > len(output):
         return False
-    return len(shape) < len(output) or any(a == 1 and b not in (1, "") for a, b in zip(shape, output, strict=True))
+    return len(shape) < len(output) or any(a == 1 and b not in (1, None) for a, b in zip(shape, output, strict=True))
 
 
 def annotations(file: File) -> Iterator[str]:
@@ -251,19 +247,9 @@ def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
 
 def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
     """Every tensor of the file, those of graphs in nodes and of functions included."""
-    bodies: list[Any] = [model.graph, *model.functions]
-    for body in bodies:  # which grows
-        if isinstance(body, onnx.GraphProto):
-            yield from body.initializer
-            yield from (part for sparse in body.sparse_initializer for part in (sparse.values, sparse.indices))
-        for attribute in (attribute for node in body.node for attribute in node.attribute):
-            yield from ([attribute.t] if attribute.HasField("t") else [])
-            yield from attribute.tensors
-            bodies += [attribute.g] * attribute.HasField("g") + [*attribute.graphs]
-
-
-def _has_graphs(node: NodeProto) -> bool:
-    return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+    for body in bodies(model):
+        yield from initializers(body)
+        yield from attribute_tensors(body.node)
 
 
 @cache
@@ -283,13 +269,9 @@ def _first_number(tensor: TensorProto) -> int:
     return tensor.int64_data[0] if tensor.int64_data else -1
 
 
-def _shape(value: ValueInfoProto) -> Shape:
-    dims = value.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in dims]
-
-
-def _listed(shape: Shape) -> str:
-    return f"[{', '.join(shown(str(extent), 20) or '?' for extent in shape[:8])}{', ...' if len(shape) > 8 else ''}]"
+def _listed(shape: Dimensions) -> str:
+    extents = ("?" if extent is None else shown(str(extent), 20) for extent in shape[:8])
+    return f"[{', '.join(extents)}{', ...' if len(shape) > 8 else ''}]"
 
 
 def _named(node: NodeProto) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
+from study.onnx_graph import dimensions
+
 
 def bring_to_portable_form(model: ModelProto, weights_prefix: str) -> None:
     """Apply all edits to `model` in place."""
@@ -63,7 +65,8 @@ def _use_global_average_pool(graph: GraphProto) -> None:
 
 def _shapes(graph: GraphProto) -> dict[str, list[int]]:
     """The shapes the exporter has noted, by value; 0 stands for an extent that is not constant."""
-    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.input)}
+    values = (*graph.value_info, *graph.input)
+    return {v.name: [n if isinstance(n, int) else 0 for n in dimensions(v.type) or ()] for v in values}
 
 
 def _integer_constants(graph: GraphProto) -> dict[str, list[int]]:

@@ -11,9 +11,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from analysis.weights.layers import Layer
+from study.onnx_graph import Body, opsets
 
 Attributes = dict[str, onnx.AttributeProto]
-Body = onnx.GraphProto | onnx.FunctionProto
 
 CONTRIB = "com.microsoft"
 MARK = "_verified_weight_"
@@ -153,9 +153,8 @@ def _own_function(model: onnx.ModelProto, call: onnx.NodeProto) -> onnx.Function
 
 
 def _import(body: onnx.ModelProto | onnx.FunctionProto, model: onnx.ModelProto) -> None:
-    known = {"" if each.domain == "ai.onnx" else each.domain for each in body.opset_import}
-    standard = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
-    for domain, version in (("", standard[0] if standard else 13), (CONTRIB, 1)):
+    known = opsets(body.opset_import)
+    for domain, version in (("", opsets(model.opset_import).get("", 13)), (CONTRIB, 1)):
         if domain not in known:
             body.opset_import.append(helper.make_opsetid(domain, version))
 

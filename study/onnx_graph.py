@@ -1,0 +1,88 @@
+"""Walk an ONNX model: its graphs and functions, the tensors stored in them, shapes and opsets.
+
+A file may come from anywhere, so `checked_size` looks at it before anything in it is read.
+"""
+
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import onnx
+from onnx import AttributeProto
+
+from study.errors import StudyError
+
+STANDARD = ("", "ai.onnx")
+"""The default domain, by both of its names."""
+MAX_FILE_BYTES = 2 * 2**30
+"""The most one protobuf message can hold; a larger file cannot be a model."""
+
+Body = onnx.GraphProto | onnx.FunctionProto
+Dimensions = tuple[int | str | None, ...]
+"""A shape: a number, the name of a dimension that is not fixed, or None for one with neither."""
+
+
+def checked_size(path: Path) -> int:
+    """The bytes of a file that may be a model.
+
+    Raises:
+        StudyError: it is no plain file, empty or larger than any model can be; the message does not name it.
+        OSError: it is missing, or cannot be asked.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise StudyError(f"expected an ONNX file, found {'a folder' if path.is_dir() else 'no plain file'}")
+    if not 0 < status.st_size <= MAX_FILE_BYTES:
+        raise StudyError(f"expected an ONNX file of 1 to {MAX_FILE_BYTES} bytes, found {status.st_size}")
+    return status.st_size
+
+
+def bodies(model: onnx.ModelProto) -> Iterator[Body]:
+    """The main graph first, then the functions, then the graphs inside nodes of any of them."""
+    waiting: list[Body] = [model.graph, *model.functions]
+    for body in waiting:  # which grows
+        yield body
+        waiting += (graph for node in body.node for attribute in node.attribute for graph in subgraphs(attribute))
+
+
+def subgraphs(attribute: AttributeProto) -> list[onnx.GraphProto]:
+    """The graphs that an attribute holds, whatever type it declares."""
+    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+
+
+def has_subgraph(node: onnx.NodeProto) -> bool:
+    """Whether the node holds a graph, or names one of the function around it: such a node may use any value there."""
+    kinds = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+    return any(attribute.type in kinds or subgraphs(attribute) for attribute in node.attribute)
+
+
+def initializers(body: Body) -> Iterator[onnx.TensorProto]:
+    """The tensors stored in a graph, of a sparse one its values and their indices; a function has none."""
+    if isinstance(body, onnx.GraphProto):
+        yield from body.initializer
+        for sparse in body.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+
+
+def attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    """The tensors in the attributes of these nodes, but not in the graphs there; of a sparse one likewise both."""
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from ([attribute.t] if attribute.HasField("t") else [])
+        yield from attribute.tensors
+        for sparse in [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []:
+            yield from (sparse.values, sparse.indices)
+
+
+def dimensions(kind: onnx.TypeProto) -> Dimensions | None:
+    """A tensor's shape as far as the file declares it; older files leave a dimension open by a negative number."""
+    if not kind.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        size.dim_value if size.HasField("dim_value") and size.dim_value >= 0 else size.dim_param or None
+        for size in kind.tensor_type.shape.dim
+    )
+
+
+def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    """The version of each domain; the standard one is called ""."""
+    return {("" if each.domain in STANDARD else each.domain): each.version for each in imports}
