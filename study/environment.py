@@ -1,10 +1,12 @@
-"""Which machine, versions and commit a result was made with, and what decides how fast that machine is."""
+"""The machine, package versions and commit behind a result: read from the system, and described in words."""
 
+import contextlib
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ PACKAGES = (
     "pytest-benchmark",
 )
 ROOT = Path("/")
-"""Where /proc and /sys are; the tests lay out their own."""
+"""Contains /proc and /sys."""
 THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_DYNAMIC", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_PLACES"),
     *("GOMP_SPINCOUNT", "GOMP_CPU_AFFINITY", "KMP_BLOCKTIME", "KMP_AFFINITY"),
@@ -29,11 +31,44 @@ THREAD_VARIABLES = (
     *("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"),
     *("MALLOC_ARENA_MAX", "MALLOC_CONF", "LD_PRELOAD"),
 )
-"""Variables by which a user changes the threads, instructions or memory allocator of the engines."""
+"""Variables that change the threads, instructions or memory allocator of the engines."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """An environment in words; as a string, all of it."""
+
+    machine: str
+    """Such as "AMD EPYC, 2 cores, 24 GiB"."""
+    setup: str
+    """Frequency governor and turbo where they are known, and the operating system."""
+    versions: str
+    """Of Python and the packages."""
+    commit: str
+
+    def __str__(self) -> str:
+        return f"{self.machine}, {self.setup}, {self.versions}; {self.commit}"
+
+
+def describe(environment: Mapping[str, Any]) -> Description:
+    """The `environment` of a JSON file in words."""
+    quota = environment.get("quota_cores")
+    share = "" if quota is None else f" (quota {quota:g})"
+    turbo = {True: "turbo on", False: "turbo off", None: ""}[environment.get("turbo")]
+    governor = f"governor {environment['governor']}" if environment.get("governor") else ""
+    packages = (f"{name} {version}" for name, version in environment["packages"].items())
+    dirty = " with uncommitted changes" if environment["dirty"] else ""
+    return Description(
+        machine=f"{environment['cpu']}, {environment['cores']} cores{share}, "
+        f"{environment['memory_bytes'] / 2**30:.0f} GiB",
+        setup=", ".join(filter(None, (governor, turbo, environment["system"]))),
+        versions=", ".join((f"Python {environment['python']}", *packages)),
+        commit=f"commit {environment['commit'][:12]}{dirty}" if environment["commit"] else "no commit known",
+    )
 
 
 def environment() -> dict[str, Any]:
-    """The machine, the versions of the packages at hand and the commit of this repository."""
+    """The machine, the versions of the installed packages and the commit of this repository."""
     return {
         "cpu": cpu_name(),
         "cores": cores(),
@@ -53,18 +88,18 @@ def cores() -> int:
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """How many threads of this process can run at once: `cores()`, or fewer where a container's quota allows less."""
+    """How many threads of this process can run at once: `cores()`, or fewer under a container's quota."""
     quota = quota_cores(root)
     return cores() if quota is None else min(cores(), math.ceil(quota))
 
 
 def machine(root: Path = ROOT) -> dict[str, Any]:
-    """What decides how fast this process can be; a key is null, or empty, where the system does not tell.
+    """The settings that decide how fast this process can run; null or empty where the system does not report one.
 
     Returns:
-        `cpu_flags`: the processor's instruction sets and features, sorted. `affinity`: numbers of the cores that this
-        process may run on. `quota_cores`: processor time it may use, in cores. `governor`: frequency governor of these
-        cores. `turbo`: whether they may exceed their nominal frequency. `thread_variables`: those that are set.
+        `cpu_flags`: the processor's features, sorted. `affinity`: numbers of the cores that this process may run on.
+        `quota_cores`: processor time it may use, in cores. `governor`: frequency governor of these cores. `turbo`:
+        whether they may exceed their nominal frequency. `thread_variables`: those of THREAD_VARIABLES that are set.
     """
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return {
@@ -87,7 +122,7 @@ def cpu_flags(root: Path = ROOT) -> list[str]:
 
 
 def quota_cores(root: Path = ROOT) -> float | None:
-    """Processor time over wall time that this process's control groups allow it, or None where nothing limits it.
+    """CPU quota of this process's control groups, in cores; None if unlimited.
 
     A group may use no more than its parents, so the smallest quota counts (Linux: admin-guide/cgroup-v2.rst, `cpu.max`;
     scheduler/sched-bwc.rst, `cpu.cfs_quota_us`, for version 1).
@@ -103,20 +138,20 @@ def quota_cores(root: Path = ROOT) -> float | None:
 
 
 def _cpu_groups(root: Path) -> Iterator[Path]:
-    """Folders of this process's control groups with a say on processor time, each followed by its parents."""
+    """Folders of this process's control groups that limit processor time, each followed by its parents."""
     mounts: dict[str, list[str]] = {}
     for line in (_read(root / "proc/self/mountinfo") or "").splitlines():
         left, _, right = line.partition(" - ")
         kind, options = right.split()[0], right.split()[-1].split(",")
         if kind == "cgroup2" or (kind == "cgroup" and "cpu" in options):
-            mounts.setdefault(kind, left.split()[3:5])  # which group is seen there, and where
+            mounts.setdefault(kind, left.split()[3:5])  # the group, and its mount point
     for line in (_read(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, group = line.split(":", 2)
         kind = "cgroup" if "cpu" in controllers.split(",") else "cgroup2"
         if kind not in mounts or (kind == "cgroup2" and controllers):
             continue
-        top, seen_at = mounts[kind]
-        mounted = root / seen_at.lstrip("/")
+        top, mount_point = mounts[kind]
+        mounted = root / mount_point.lstrip("/")
         folder = mounted / Path(group).relative_to(top) if Path(group).is_relative_to(top) else mounted
         yield folder
         while folder != mounted:
@@ -125,10 +160,10 @@ def _cpu_groups(root: Path) -> Iterator[Path]:
 
 
 def governor(root: Path, allowed: list[int] | None) -> str | None:
-    """Frequency governor of the `allowed` cores (None: of core 0); with commas between them where they differ."""
+    """Frequency governor of the `allowed` cores (None: of core 0); comma-separated if they differ."""
     folder = root / "sys/devices/system/cpu"
-    found = {_read(folder / f"cpu{core}/cpufreq/scaling_governor") for core in allowed or [0]} - {None}
-    return ", ".join(sorted(str(name) for name in found)) or None
+    names = {_read(folder / f"cpu{core}/cpufreq/scaling_governor") for core in allowed or [0]} - {None}
+    return ", ".join(sorted(str(name) for name in names)) or None
 
 
 def turbo(root: Path = ROOT) -> bool | None:
@@ -149,7 +184,7 @@ def _read(file: Path) -> str | None:
 
 
 def cpu_name() -> str:
-    """The processor's model name, or the architecture where the system does not tell."""
+    """The processor's model name, or the architecture if the system does not report one."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -160,18 +195,16 @@ def cpu_name() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that results depend on; those not installed are left out."""
-    found = {}
+    """Versions of the installed packages among PACKAGES."""
+    installed = {}
     for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed[package] = metadata.version(package)
+    return installed
 
 
 def commit() -> dict[str, Any]:
-    """`commit` and `dirty` of the repository this file lies in; both null outside of git."""
+    """`commit` and `dirty` of this file's repository; both null outside git."""
     root = Path(__file__).resolve().parent.parent
 
     def git(*words: str) -> str:

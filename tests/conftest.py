@@ -1,5 +1,7 @@
-"""What the tests share: the real data set, and a machine on which nothing else is to be had."""
+"""Shared fixtures: the real data set, trained and exported models, a report, and a machine without data sources."""
 
+import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -19,22 +21,25 @@ from tests.support.reporting import analyse, write_study
 from tests.support.synthetic import layers, write_run
 
 ROOT = Path(__file__).parent.parent
-# A shell that runs the tests in the background has Ctrl-C ignored, which would be so in every process they start.
+# A shell that runs the tests in the background ignores Ctrl-C, and every process they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# pytest-xdist marks its workers in the environment; the commands under test must not inherit that (pytest bench stops).
+for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+    os.environ.pop(_name, None)
 Serve = Callable[[dict[str, bytes]], str]
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The real Fashion-MNIST, laid out as torchvision reads it; fetched by the first session, and kept."""
+    """The real Fashion-MNIST, laid out as torchvision reads it; fetched in the first session, then kept."""
     return fashion_mnist.prepare(ROOT / "artifacts" / "data")
 
 
 @pytest.fixture
 def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path) -> Path:
-    """No mirrors, no commands, no folder named by the user; gives the folder where a test may put a command.
+    """A machine without mirrors, commands or STUDY_DATA; returns the folder in which a test may put a command.
 
-    It comes after `data`, which may need all of them.
+    Depends on `data`, because preparing that may need all of them.
     """
     monkeypatch.setattr(fashion_mnist, "MIRRORS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -46,7 +51,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path) ->
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start a mirror on this machine that has the given files (for an empty one it is silent); gives its URL."""
+    """Start a local mirror with the given files (it stays silent for an empty one); returns its URL."""
     servers = []
     end = threading.Event()
 
@@ -79,6 +84,23 @@ def serve() -> Iterator[Serve]:
         server.server_close()
 
 
+def once_a_session(
+    request: pytest.FixtureRequest, factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
+) -> Path:
+    """A folder called `name` that `make` fills, once for all workers of pytest-xdist."""
+    shared = factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        shared = shared.parent  # a worker's own base is a folder in the session's
+    folder, made = shared / name, shared / f"{name}.made"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
 @dataclass(frozen=True)
 class Trained:
     """Two models of the catalogue, trained for one epoch on the real images and exported, by the real commands."""
@@ -99,20 +121,26 @@ def run(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    root = tmp_path_factory.mktemp("trained") / "artifacts"
-    root.mkdir()
-    (root / "data").symlink_to(data)
-    made = run("train", "baseline", "gap", "--seeds", "0", "--epochs", "1", "--artifacts", root)
-    assert made.returncode == 0, made.stderr
-    exported = run("export", "baseline", "gap", "--artifacts", root)
-    assert exported.returncode == 0, exported.stderr
-    return Trained(Artifacts(root), made.stdout + exported.stdout)
+def trained(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """`baseline` and `gap`, once a session; a test that changes a file works on a copy."""
+
+    def make(folder: Path) -> None:
+        root = folder / "artifacts"
+        root.mkdir()
+        (root / "data").symlink_to(data)
+        training = run("train", "baseline", "gap", "--seeds", "0", "--epochs", "1", "--artifacts", root)
+        assert training.returncode == 0, training.stderr
+        export = run("export", "baseline", "gap", "--artifacts", root)
+        assert export.returncode == 0, export.stderr
+        (folder / "log.txt").write_text(training.stdout + export.stdout)
+
+    folder = once_a_session(request, tmp_path_factory, "trained", make)
+    return Trained(Artifacts(folder / "artifacts"), (folder / "log.txt").read_text())
 
 
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """An artifacts folder with its report, and what the command said."""
+    """An artifacts folder with its report, and the command's output."""
     root = tmp_path_factory.mktemp("artifacts")
     write_study(Artifacts(root))
     return (root, *analyse(root))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from study import environment
-from study.environment import machine, quota_cores, usable_cores
+from study.environment import describe, machine, quota_cores, usable_cores
 
 CPU = "sys/devices/system/cpu"
 V1 = (
@@ -155,3 +155,18 @@ def test_the_machine_at_hand_can_be_asked() -> None:
     assert found["affinity"] is None or len(found["affinity"]) == environment.cores()
     if sys.platform == "linux" and platform.machine() == "x86_64":
         assert "sse2" in found["cpu_flags"]
+
+
+def test_an_environment_in_words() -> None:
+    made = {
+        **{"cpu": "X1", "cores": 4, "memory_bytes": 8 * 2**30, "system": "Linux-6", "python": "3.11.7"},
+        **{"packages": {"torch": "2.13.0", "onnx": "1.23"}, "commit": "0123456789abcdef", "dirty": True},
+    }
+    versions = "Python 3.11.7, torch 2.13.0, onnx 1.23"
+    assert str(describe(made)) == (
+        f"X1, 4 cores, 8 GiB, Linux-6, {versions}; commit 0123456789ab with uncommitted changes"
+    )
+    measured = describe({**made, "governor": "performance", "turbo": False, "quota_cores": 1.5, "commit": None})
+    assert measured.machine == "X1, 4 cores (quota 1.5), 8 GiB"
+    assert measured.setup == "governor performance, turbo off, Linux-6"
+    assert (measured.versions, measured.commit) == (versions, "no commit known")
