@@ -18,11 +18,11 @@ from analysis.inputs.entries import read_field
 from analysis.inputs.files import PICTURES, SEARCHED, find
 from analysis.inputs.runs import read_study
 from analysis.measures.sparsity import ALWAYS
-from analysis.pages import report
+from analysis.pages import exports, markup, report
+from analysis.pages import portability as portability_page
 from analysis.pages import results as results_page
 from analysis.pages import summary as sentences
-from analysis.tables import columns, exports, numbers
-from analysis.tables import portability as portability_page
+from analysis.tables import columns
 from analysis.tables import results as results_tables
 from study.artifacts import Artifacts, read_json, write_json
 from tests.support.entries import write_entries
@@ -77,7 +77,7 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
     assert study.portability is not None
     pictures = dict.fromkeys((*PICTURES, *SEARCHED, "portability"), b"")
     return {
-        "summary.md": numbers.markdown(columns.summary(frames["summary"]), [*facts, *notes]),
+        "summary.md": markup.markdown(columns.summary(frames["summary"]), [*facts, *notes]),
         "index.html": report.page(study, frames, facts, pictures),
         "exports.md": (artifacts.report / "variants.md").read_text(encoding="utf-8"),
         "portability.md": portability_page.page(study.portability, "portability.png"),
