@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from study.artifacts import RunFiles, read_json, sha256
-from study.catalogue import Entry
+from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.networks import build
 

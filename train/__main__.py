@@ -8,8 +8,8 @@ from pathlib import Path
 
 from study import selection
 from study.artifacts import Artifacts
-from study.catalogue import Entry
 from study.data import datasets
+from study.entry import Entry
 from study.errors import StudyError, exit_with
 from train import options, runs
 
@@ -42,7 +42,7 @@ def main() -> int:
     if asked.list:
         from train.listing import lines
 
-        print("\n".join(lines()))
+        print("\n".join(lines(selection.known(asked))))
         return 0
     if asked.evaluate:
         return evaluate(entries, asked.seeds, artifacts, asked.data)

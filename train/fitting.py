@@ -18,8 +18,8 @@ import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
 from study.artifacts import HISTORY, PREDICTIONS, RunFiles, read_json, sha256, write_bytes, write_csv, write_json
-from study.catalogue import Entry
 from study.data import datasets
+from study.entry import Entry
 from study.environment import environment
 from study.errors import StudyError
 from study.evaluation import evaluate

@@ -1,9 +1,11 @@
 """What `python -m train --list` prints: every model with its data set, network, parameters and recipe."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from study import catalogue
+from study.catalogue import DEFAULT_STUDY, STUDIES
+from study.entry import Entry
 from study.recipe import Recipe
 
 ALWAYS = ("epochs", "batch_size", "optimiser", "learning_rate", "schedule")
@@ -13,12 +15,12 @@ PACKAGE = "study.networks."
 """Left out before a network's name."""
 
 
-def lines() -> list[str]:
-    """A table of the catalogue, then a line for each study."""
+def lines(catalogue: Sequence[Entry]) -> list[str]:
+    """A table of the catalogue, then one line a study."""
     from study.networks import build, parameters
 
     rows = [("model", "data set", "network", "parameters", "recipe")]
-    for entry in catalogue.ENTRIES:
+    for entry in catalogue:
         network = entry.network.removeprefix(PACKAGE)
         rows.append((entry.name, entry.dataset, network, f"{parameters(build(entry)):,}", in_words(entry.recipe)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -26,8 +28,8 @@ def lines() -> list[str]:
         f"{name:{widths[0]}}  {dataset:{widths[1]}}  {network:{widths[2]}}  {count:>{widths[3]}}  {recipe}"
         for name, dataset, network, count, recipe in rows
     ]
-    for name, models in catalogue.STUDIES.items():
-        default = " (default)" if name == catalogue.DEFAULT_STUDY else ""
+    for name, models in STUDIES.items():
+        default = " (default)" if name == DEFAULT_STUDY else ""
         table.append(f"study {name}{default}: {', '.join(models)}")
     return table
 

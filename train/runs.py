@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.artifacts import Artifacts
-from study.catalogue import Entry
 from study.data import datasets
+from study.entry import Entry
 from study.errors import StudyError, one_line
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from study.artifacts import RunFiles
-from study.catalogue import Entry
+from study.entry import Entry
 
 
 @dataclass(frozen=True)

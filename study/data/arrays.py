@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from study.catalogue import FASHION_MNIST
 from study.data import cifar10, fashion_mnist
 from study.data.datasets import find
 from study.data.sources import RefusedError
+from study.entry import FASHION_MNIST
 from study.errors import StudyError
 
 Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]

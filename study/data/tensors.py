@@ -7,8 +7,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from study.catalogue import FASHION_MNIST
 from study.data.datasets import find
+from study.entry import FASHION_MNIST
 
 
 def load(data: Path, train: bool, dataset: str = FASHION_MNIST) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.artifacts import sha256
-from study.catalogue import Entry
+from study.entry import Entry
 from study.errors import StudyError, one_line
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pytest
 
 from study import catalogue
 from study.artifacts import Artifacts, read_bench, read_json
+from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
 from study.selection import add_options, selected
@@ -75,30 +76,31 @@ def test_the_list_has_it_too(my_models: Path) -> None:
     assert len(columns) == 1, "no name is too long for its column"
 
 
+IMPORTS = "from study.catalogue import Entry\nfrom study.recipe import Recipe\n"
 WRONG = {
     "missing": ("mine.py", None, "expected a Python file with ENTRIES, found no such file"),
     "no module": ("my-models.py", "", "expected a name that can be imported, such as my_models.py"),
     "no entries": ("mine.py", "", r"expected ENTRIES = \(Entry\("),
     "no tuple": (
         "mine.py",
-        "from study.catalogue import *\nENTRIES = (Entry('mine', 'mine:M', Recipe()))",
+        f"{IMPORTS}ENTRIES = (Entry('mine', 'mine:M', Recipe()))",
         r"expected ENTRIES = \(Entry\(",
     ),
     "syntax": ("mine.py", "ENTRIES = (\n", r"cannot be imported \(SyntaxError: '\(' was never closed"),
     "no recipe": ("mine.py", "from study.recipe import Recipe\nRecipe(epochs=0)", r"\(ValueError: epochs: expected a "),
     "twice": (
         "mine.py",
-        "from study.catalogue import *\nENTRIES = [Entry('gap', 'mine:M', Recipe())]",
+        f"{IMPORTS}ENTRIES = [Entry('gap', 'mine:M', Recipe())]",
         "two models are called 'gap'; rename one",
     ),
     "no name": (
         "mine.py",
-        "from study.catalogue import *\nENTRIES = [Entry('../gap', 'mine:M', Recipe())]",
+        f"{IMPORTS}ENTRIES = [Entry('../gap', 'mine:M', Recipe())]",
         r"'\.\./gap' is no name for a model",
     ),
-    "taken": ("json.py", "ENTRIES = ()", "a module called json is there already; give the file another name"),
-    "taken by Python": ("sys.py", "ENTRIES = ()", "a module called sys is there already"),
-    "taken here": ("train.py", "ENTRIES = ()", "a module called train is there already"),
+    "taken": ("json.py", "ENTRIES = ()", "a module called json exists already; give the file another name"),
+    "taken by Python": ("sys.py", "ENTRIES = ()", "a module called sys exists already"),
+    "taken here": ("train.py", "ENTRIES = ()", "a module called train exists already"),
 }
 
 
@@ -122,7 +124,7 @@ NETWORKS = {
         "def forward(self, x): return x.reshape(-1, 3072)[:, :10]",
         r"cannot be trained on the images of Fashion-MNIST, float32 \['N', 1, 28, 28\] \(RuntimeError: ",
     ),
-    "no class but an object": ("study.catalogue:CIFAR10", "", r"cannot be|fails"),
+    "no class but an object": ("study.entries:CIFAR10", "", r"cannot be|fails"),
     "nothing to train": (
         "mine:M",
         "def forward(self, x): return x.flatten(1)[:, :10]",
@@ -150,7 +152,7 @@ def test_a_wrong_network_is_told_in_one_line_before_anything_is_trained(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     with pytest.raises(StudyError, match=f"^mine: .*{message}") as error:
-        cost(catalogue.Entry("mine", network, Recipe()))
+        cost(Entry("mine", network, Recipe()))
     assert "\n" not in str(error.value)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
 

@@ -12,7 +12,8 @@ import torch
 
 from study import catalogue
 from study.artifacts import Artifacts, read_json
-from study.catalogue import Entry
+from study.entries import LENET5
+from study.entry import Entry
 from study.recipe import Recipe
 from tests.conftest import ROOT, Trained, run
 from train import engine
@@ -43,7 +44,7 @@ def test_interrupted_from_the_terminal(data: Path, tmp_path: Path) -> None:
 
 def test_fresh_starts_anew(data: Path, tmp_path: Path) -> None:
     files = Artifacts(tmp_path).run("baseline", 0)
-    entry = Entry("baseline", catalogue.LENET5, Recipe(epochs=1))
+    entry = Entry("baseline", LENET5, Recipe(epochs=1))
     events: list[Event] = []
     for fresh in (False, True):
         files.folder.mkdir(parents=True, exist_ok=True)
@@ -79,8 +80,8 @@ def test_killed_and_continued_on_other_workers_gives_the_same_bytes(data: Path, 
 
 def test_a_diverging_run_fails_alone(data: Path, tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
-    good = Entry("baseline", catalogue.LENET5, Recipe(epochs=1))
-    bad = Entry("wild", catalogue.LENET5, Recipe(epochs=1, learning_rate=1e6))
+    good = Entry("baseline", LENET5, Recipe(epochs=1))
+    bad = Entry("wild", LENET5, Recipe(epochs=1, learning_rate=1e6))
     tasks = [Task(entry, artifacts.run(entry.name, 0), data) for entry in (bad, good)]
     events: list[Event] = []
     engine.run(tasks, 2, events.append)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from study import catalogue, checkpoints
 from study.artifacts import SCHEMAS, Artifacts, read_json, sha256, write_json
-from study.catalogue import Entry
 from study.data import tensors as images
+from study.entries import LENET5
+from study.entry import Entry
 from study.evaluation import evaluate
 from study.networks import build, source_sha256
 from study.networks.lenet5 import LeNet5
@@ -350,7 +351,7 @@ def test_a_constant_rate_is_constant(few: Images) -> None:
 
 def test_he_draws_kernels_of_variance_two_over_fan_in_and_leaves_no_bias(few: Images) -> None:
     own, he = (
-        Trainer(Entry("m", catalogue.LENET5, replace(PLAIN, initialisation=kind)), *few.train, seed=0).network
+        Trainer(Entry("m", LENET5, replace(PLAIN, initialisation=kind)), *few.train, seed=0).network
         for kind in ("own", "he")
     )
     for name, fan_in in (("fc1", 400), ("fc2", 120)):

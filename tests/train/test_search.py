@@ -18,8 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study import catalogue
 from study.artifacts import Artifacts, read_json
-from study.catalogue import Entry
 from study.data import datasets
+from study.entries import LENET5, LENET5_GAP
+from study.entry import Entry
 from study.errors import StudyError
 from study.evaluation import Evaluation
 from study.recipe import Recipe
@@ -31,7 +32,12 @@ from train.search import space as search_space
 from train.search.storage import TRIALS, Search, Storage
 from train.search.trials import Told
 
-LITTLE = Entry("little", catalogue.LENET5, Recipe(epochs=2, batch_size=128, unshifted=1))
+LITTLE = Entry("little", LENET5, Recipe(epochs=2, batch_size=128, unshifted=1))
+LITTLES = f"""
+from study.catalogue import Entry
+from study.recipe import Recipe
+ENTRIES = [Entry("little", {LENET5!r}, Recipe(epochs=2, batch_size=128, unshifted=1))]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +279,8 @@ from pathlib import Path
 import torch
 from train.search import trials
 from train.search.storage import Search, Storage
-from study.catalogue import LENET5, Entry
+from study.entries import LENET5
+from study.entry import Entry
 from study.recipe import Recipe
 folder = Path(sys.argv[1])
 images = torch.zeros(1500, 1, 28, 28, dtype=torch.uint8), torch.arange(1500) % 10
@@ -320,7 +327,7 @@ def test_another_search_or_no_storage_at_all_is_refused(tmp_path: Path) -> None:
     Storage(searched(tmp_path))
     with pytest.raises(StudyError, match=r"of another search: trial_epochs expected 2, found 1; --fresh"):
         Storage(searched(tmp_path, epochs=2))
-    gap = replace(LITTLE, network=catalogue.LENET5_GAP, dataset="cifar10")
+    gap = replace(LITTLE, network=LENET5_GAP, dataset="cifar10")
     with pytest.raises(StudyError, match=r'dataset expected "cifar10", found "fashion-mnist"; network expected '):
         Storage(searched(tmp_path, entry=gap))
     (tmp_path / "optuna.db").write_text("no database, and long enough to be read as the header of one" * 20)
@@ -335,9 +342,23 @@ def test_the_command_searches_goes_on_and_trains_the_winner_once(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(datasets, "prepare", lambda *_: few)
-    monkeypatch.setattr(catalogue, "ENTRIES", (LITTLE,))
+    file = tmp_path / "searched_models.py"
+    file.write_text(LITTLES)
     artifacts = Artifacts(tmp_path)
-    words = ["little", "--epochs", "1", "--seeds", "0,1", "--workers", "2", "--artifacts", str(tmp_path), "--trials"]
+    words = [
+        "little",
+        "--catalogue",
+        str(file),
+        "--epochs",
+        "1",
+        "--seeds",
+        "0,1",
+        "--workers",
+        "2",
+        "--artifacts",
+        str(tmp_path),
+        "--trials",
+    ]
 
     class Interrupted(progress.TrialDisplay):
         def show(self, told: Told) -> None:

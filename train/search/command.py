@@ -11,8 +11,8 @@ from statistics import mean
 
 from study import catalogue
 from study.artifacts import Artifacts, RunFiles, read_json, write_json
-from study.catalogue import Entry
 from study.data import datasets
+from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.recipe import recorded
 from study.selection import selected

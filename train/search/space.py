@@ -9,7 +9,7 @@ from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import nn
 
-from study.catalogue import Entry
+from study.entry import Entry
 from study.networks import build
 from study.recipe import Recipe
 

@@ -19,7 +19,7 @@ import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.trial import FrozenTrial, TrialState
 
-from study.catalogue import Entry
+from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.networks import source_sha256
 from study.recipe import Recipe, recorded

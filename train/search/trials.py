@@ -15,8 +15,8 @@ import sqlalchemy
 import torch
 from torch import Tensor
 
-from study.catalogue import Entry
 from study.data.tensors import load
+from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.evaluation import evaluate
 from study.recipe import Recipe

@@ -186,7 +186,7 @@ class TestRemarks:
     def test_sources_and_decisions_are_told_once(self, page: Page) -> None:
         text = page.section("cnn5")
         assert text.count("\n- Published figures: a study of batch sizes.") == 1
-        assert text.count("\n- cnn5: how many images were kept for validation was not published: 6,000") == 1
+        assert text.count("\n- cnn5: the publication does not say how many images it validated on; here 6,000") == 1
         assert text.count("\n- ") == 2, "and nothing else, where all runs are alike"
 
     def test_a_run_by_another_recipe_is_left_out(self, field: Artifacts) -> None:
