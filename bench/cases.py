@@ -1,4 +1,4 @@
-"""A case: a model in an engine at a batch size, with so many threads, in a mode, on a device."""
+"""A case: one model in one engine at a batch size, with a number of threads, in a mode, on a device."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +17,12 @@ from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES, Parity, compare
 
 MODES = ("native", "numpy")
 FOREIGN_DIFFERENCE = 1e-3
-"""The largest difference between two engines on a user's model, as a share of its largest output."""
+"""Largest accepted difference between two engines on a user's model, as a share of its largest output."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the benchmark."""
+    """One measurement of the benchmark."""
 
     model: Model
     runtime: str
@@ -31,7 +31,7 @@ class Case:
     mode: str = "native"
     device: str = "cpu"
     against: str | None = None
-    """The runtime whose outputs it is compared with before it is timed; none if there is no other."""
+    """The runtime whose outputs the case is compared with before it is timed; None if there is no other."""
 
     def __str__(self) -> str:
         return f"{self.model.name}-{self.runtime}-batch{self.batch}-threads{self.threads}-{self.mode}-{self.device}"
@@ -52,22 +52,22 @@ class Case:
 
 @dataclass(frozen=True)
 class Engine:
-    """A case with its model loaded; to be called within `runtime.context()`."""
+    """A case with its model loaded; call it within `runtime.context()`."""
 
     case: Case
     runtime: Runtime
     pool: Sequence[Inputs]
     call: Callable[[Any], Any]
-    """What is timed."""
+    """The callable that is timed."""
     inputs: Iterator[Any]
-    """Those of the pool, again and again, as the mode has them."""
+    """Endless iterator over the pool, in the types of the mode."""
 
     def once(self) -> Any:
         """One call, untimed."""
         return self.call(next(self.inputs))
 
     def outputs(self) -> list[list[NDArray[Any]]]:
-        """What it computes for each of the pool: the model's outputs in their order."""
+        """For each element of the pool, the outputs of the model in their order."""
         found = []
         try:
             for given in self.pool:
@@ -76,24 +76,24 @@ class Engine:
                 found.append([np.array(array) for array in arrays])
         except StudyError:
             raise
-        except Exception as error:  # whatever an engine has against these inputs
+        except Exception as error:  # engines raise exceptions of any type
             raise StudyError(f"{self.case} does not run: {one_line(error, 300)}") from None
         return found
 
 
 @contextmanager
 def opened(case: Case, pool: Sequence[Inputs]) -> Iterator[Engine]:
-    """Load the case's model into its engine, for as long as the context lasts.
+    """Load the model of a case into its engine; close it at the end of the block.
 
     Raises:
-        StudyError: it does not load, or the engine says that it has another number of threads than it should.
+        StudyError: the model does not load, or the engine reports another number of threads than requested.
     """
     runtime = find(case.runtime)(case.model, Setting(case.threads, case.device))
     try:
         settings = runtime.settings()
         if settings.get("threads") != case.threads:
             raise StudyError(
-                f"{case}: asked for {case.threads} threads, {case.runtime} says it has {settings.get('threads')}"
+                f"{case}: expected {case.threads} threads, {case.runtime} reports {settings.get('threads')}"
             )
         if case.mode == "native":
             yield Engine(case, runtime, pool, runtime.run, cycle([runtime.to_native(given) for given in pool]))
@@ -108,9 +108,9 @@ def opened(case: Case, pool: Sequence[Inputs]) -> Iterator[Engine]:
 
 
 def expected(case: Case, pool: Sequence[Inputs]) -> list[list[NDArray[Any]]] | None:
-    """What the runtime that the case is compared with computes for the pool, on one thread; None without one.
+    """The outputs of `case.against` for the pool, on one thread; None if there is no such runtime.
 
-    To be asked for before the case itself is opened: two engines with more than one thread must not meet.
+    Call it before the case itself is opened: two engines with several threads each would slow each other down.
     """
     if case.against is None:
         return None
@@ -119,12 +119,12 @@ def expected(case: Case, pool: Sequence[Inputs]) -> list[list[NDArray[Any]]] | N
 
 
 def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[str, Any] | None:
-    """Compare the very callable that will be timed, at its batch size, with another engine on the whole pool.
+    """Compare the callable that will be timed, at its batch size, with another engine on the whole pool.
 
     Raises:
-        StudyError: the engine does not run, or they differ, so its latency would be that of something else: for a model
-            of the catalogue by more than its entry allows or in a class, or in 8-bit integers by a few steps or in
-            more than a hundredth of the classes; for a user's by more than a thousandth of its largest output.
+        StudyError: the engine does not run, or the outputs differ. The limit for a model of the catalogue is that of
+            its entry, and no class may differ; for 8-bit integers it is a few steps and one class in a hundred; for a
+            model of the user it is a thousandth of its largest output.
     """
     case, found = engine.case, engine.outputs()
     if expected is None:
@@ -146,7 +146,7 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[st
     mismatches = 0.0 if case.model.run else 1.0
     if case.model.run and case.model.run.variant.int8:
         limit, mismatches = INT8_DIFFERENCE, INT8_MISMATCHES
-    finite = math.isfinite(result.max_abs_difference)  # not where a limit is, which a user's NaN would make NaN
+    finite = math.isfinite(result.max_abs_difference)  # a NaN in the outputs makes the limit NaN too
     if not (finite and result.holds(limit, mismatches)):
         raise StudyError(
             f"{case}: outputs differ from {case.against}'s by {result.max_abs_difference:.1e} and in "
@@ -156,7 +156,7 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[st
 
 
 def _rows(outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    """The outputs of one call side by side, float32: a row an item if each output has one an item, else one row."""
+    """The outputs of one call side by side, float32 [items, values]; one row unless all outputs have a row an item."""
     items = len(outputs[0]) if outputs[0].ndim else 1
     if not all(output.ndim and len(output) == items for output in outputs):
         items = 1
@@ -173,10 +173,10 @@ def find_cases(
     mode: str = "native",
     device: str = "cpu",
 ) -> list[Case]:
-    """All combinations that there are.
+    """All valid combinations.
 
     Raises:
-        StudyError: a runtime does not run there, or none can run the model.
+        StudyError: a runtime does not support the device, or none can run the model.
     """
     classes = {name: find(name) for name in runtimes}
     for name, found in classes.items():
@@ -203,13 +203,13 @@ def find_cases(
 def _against(model: Model, runtime: str, able: Sequence[str]) -> str | None:
     if model.trained:
         return "onnxruntime" if runtime == "torch" else "torch"
-    if model.run:  # its test error was found in ONNX Runtime
+    if model.run:  # ONNX Runtime measured its test error
         return None if runtime == "onnxruntime" else "onnxruntime"
     return next((name for name in able if name != runtime), None)
 
 
 def find_pairs(cases: Sequence[Case]) -> list[tuple[Case, Case]]:
-    """Of the cases alike in all but the runtime, torch (or else the first) with each of the others."""
+    """Pairs of cases that differ only in the runtime: torch (or else the first) with each of the others."""
     groups: dict[tuple[Any, ...], list[Case]] = {}
     for case in cases:
         key = (case.model.name, case.model.onnx, case.batch, case.threads, case.mode, case.device)

@@ -1,7 +1,7 @@
-"""What the first inference costs: time and memory of import, load and first call, each in a process of its own.
+"""The cost of the first inference: time and memory of import, load and first call, in fresh processes.
 
-`measure` starts the processes; each runs this module, which does the three steps and prints what they took. numpy and
-the project's own modules are loaded before the clock starts, and the files are in the system's cache.
+`measure` starts the processes; each runs this module, which does the three steps and prints their time and memory.
+numpy and the project's own modules are imported before the clock starts, and the files are in the page cache.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpy as np
 
 from bench import runtimes
 from bench.cases import Case
-from bench.interference import as_record, neighbours, watch
+from bench.interference import as_record, external_disturbances, monitor
 from bench.models import Model
 from study.artifacts import RunFiles
 from study.catalogue import Entry
@@ -33,26 +33,26 @@ from study.recipe import Recipe
 
 PROJECT = Path(__file__).resolve().parent.parent
 LATER_CALLS = 20
-"""After the first, for the memory that grows only then."""
+"""Number of calls after the first, during which some engines still allocate."""
 STEPS = ("import", "load", "first_call", "total")
 MEMORY = ("import", "load", "run", "peak")
 
 
 def measure(case: Case, processes: int, quick: bool) -> dict[str, Any]:
-    """The record of the case's cold start in so many fresh processes.
+    """The record of the cold start of a case, from this number of fresh processes.
 
     Raises:
-        StudyError: a process ended with an error; the message has its last line.
+        StudyError: a process failed; the message ends with its last line of output.
     """
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "inputs.npz"
         np.savez(given, allow_pickle=False, **case.model.pool(case.batch)[0])
-        with watch() as watched:
+        with monitor() as monitored:
             found = [_in_fresh_process(case, given) for _ in range(processes)]
-    reasons = neighbours(watched.observed)
+    reasons = external_disturbances(monitored.interference)
     if quick:
-        reasons.insert(0, f"a quick run: {processes} process is for a smoke test; leave out --quick")
-    doubts = {"machine": as_record(watched.observed), "quick": quick, "valid": not reasons, "reasons": reasons}
+        reasons.insert(0, f"a quick run: {processes} process is only a smoke test; leave out --quick")
+    doubts = {"machine": as_record(monitored.interference), "quick": quick, "valid": not reasons, "reasons": reasons}
     record = {**case.place(), "processes": processes, **doubts}
     del record["mode"]
     for step in STEPS:
@@ -75,7 +75,7 @@ def _in_fresh_process(case: Case, given: Path) -> dict[str, float]:
         words += ["--run", str(case.model.run.folder.resolve())]
     command = [sys.executable, "-m", "bench.cold_start", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), *sys.path])}
-    environment["OPENBLAS_NUM_THREADS"] = "1"  # its threads spin for a while after numpy has been imported
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # otherwise its threads spin for a while after numpy is imported
     done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -85,7 +85,7 @@ def _in_fresh_process(case: Case, given: Path) -> dict[str, float]:
 
 
 def main(words: list[str] | None = None) -> int:
-    """One cold start; prints a JSON object of seconds and bytes."""
+    """Measure one cold start and print a JSON object of seconds and bytes."""
     options = _arguments(words)
     with np.load(options.inputs) as file:
         inputs = {name: file[name] for name in file.files}
@@ -96,7 +96,7 @@ def main(words: list[str] | None = None) -> int:
     module = runtimes.RUNTIMES.get(options.runtime, options.runtime).partition(":")[0]
 
     seconds: list[float] = []
-    _forget_peak()
+    _reset_peak()
     peaks = [_peak_bytes()]
 
     def timed(step: Callable[[], Any]) -> Any:
@@ -127,7 +127,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--onnx", required=True, type=Path)
     parser.add_argument("--inputs", required=True, type=Path)
     parser.add_argument("--model")
-    parser.add_argument("--network")  # for models of the user's own, of which the catalogue here does not know
+    parser.add_argument("--network")  # a model of the user is not in the catalogue of this process
     parser.add_argument("--run", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -135,18 +135,18 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
 
 
 def _peak_bytes() -> int:
-    """The most memory this process has had resident, bytes."""
+    """Peak resident memory of this process, bytes."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):  # ru_maxrss would begin with what the parent had when it forked
+            if line.startswith("VmHWM:"):  # ru_maxrss starts at the resident memory of the parent when it forked
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _forget_peak() -> None:
-    """Begin the peak at what is resident now, where the system can (proc(5), clear_refs)."""
+def _reset_peak() -> None:
+    """Reset the peak to the present resident memory, where the system can (proc(5), clear_refs)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -1,6 +1,7 @@
-"""What else the machine did while something was measured, and how fast it was: a disturbed number is not believed.
+"""Detect interference (other processes, steal time, frequency changes, preemption) during a measurement.
 
-`with watch() as watched:` around what is measured, then `disturbances(watched.observed, threads=1)` says why not.
+Measure within `with monitor() as monitored:`; `disturbances(monitored.interference, threads=1)` then gives the reasons
+why the measurement is not valid. `time_calibration_loop` measures how fast the machine itself is.
 """
 
 import os
@@ -18,22 +19,24 @@ import numpy as np
 PROC_STAT = Path("/proc/stat")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 SHORTEST = 0.5
-"""Seconds below which /proc/stat, which counts in 10 ms, is too coarse, and a few switches are many a second."""
+"""Seconds. In less, /proc/stat, which counts in steps of 10 ms, is too coarse, and a few switches are a high rate."""
 SHORTEST_FOR_CLOCKS = 0.1
-"""Seconds below which the time it takes to read the clocks is too much of what they disagree by."""
+"""Seconds. In less, the time to read the clocks is too large a part of their disagreement."""
 
 MOST_LOAD = 1.5
-"""One-minute load average, where nothing finer is told: more than the bench itself and half a process."""
+"""One-minute load average, used only where /proc/stat is missing: the bench itself and half a process."""
 MOST_OTHER_CORES = 0.15
-"""Well over what an idle system's own services use, well under one process that computes."""
+"""Cores used by other processes: well above an idle system's services, well below one busy process."""
 MOST_STEAL = 0.01
-"""Share of the cores' time that a virtual machine's host may give to others: more is another guest at work."""
+"""Share of CPU time that the host of a virtual machine gives to other guests."""
 MOST_SWITCHES = 20
-"""A second and thread. Linux 6.18 on two cores: 0 to 12 when quiet, 22 to 50 with a busy process, 130 on its core."""
+"""Involuntary context switches per second and thread. Linux 6.18 on two cores: 0 to 12 when idle, 22 to 50 beside a
+busy process, 130 on the same core."""
 FEWEST_CORES_USED, MOST_CORES_USED = 0.9, 1.1
-"""Per thread: with less, threads waited for a core or for each other; with more, others ran that nobody asked for."""
+"""Cores used per thread. Below the range, threads waited for a core or for each other; above it, unrequested threads
+ran."""
 MOST_CLOCK_DISAGREEMENT = 0.001
-"""Twice the 0.05 % by which Linux may slew a clock (adjtimex(2)): more is a clock that was set, or that is wrong."""
+"""Twice the 0.05 % by which Linux may slew a clock (adjtimex(2)): beyond it a clock was set, or is wrong."""
 
 _MATRIX = np.sin(np.arange(48 * 48, dtype=np.float32)).reshape(48, 48)
 
@@ -53,29 +56,30 @@ class Snapshot:
     """Clocks and counters at one moment."""
 
     seconds: float
-    """Of the performance counter, by which everything here is timed."""
+    """Reading of the performance counter, which times everything here."""
     other_clocks: tuple[float, ...]
-    """Seconds of the clocks that should go as fast: the hardware's own, where the system shows it, and the date's."""
+    """Readings, in seconds, of clocks that should run equally fast: the raw hardware clock, if there is one, and the
+    system time."""
     process_seconds: float
-    """Processor time of this process, all its threads."""
+    """CPU time of this process, all its threads."""
     involuntary_switches: int
     load: float | None
     ticks: Ticks | None
     children_seconds: float = 0.0
-    """Processor time of the processes that this one started and that have ended."""
+    """CPU time of child processes that have ended."""
 
 
 @dataclass(frozen=True)
-class Observed:
-    """What happened between two snapshots; None where the system does not tell, or not so fine."""
+class Interference:
+    """Activity between two snapshots; None where the system does not report it, or not finely enough."""
 
     wall_seconds: float
     cores_used: float
-    """Processor time of this process over wall time."""
+    """CPU time of this process over wall time."""
     other_cores: float | None
-    """Processor time of everything else on the machine over wall time."""
+    """CPU time of everything else on the machine over wall time."""
     steal_share: float | None
-    """Share of the cores' time that a virtual machine's host gave to others."""
+    """Share of CPU time that the host of a virtual machine gave to other guests."""
     involuntary_switches_per_second: float
     load_before: float | None
     load_after: float | None
@@ -83,20 +87,20 @@ class Observed:
     """Largest of |interval by the performance counter / interval by another clock - 1|."""
 
 
-class Watch:
-    """What `watch` gives."""
+class Monitored:
+    """The result of `monitor`."""
 
-    observed: Observed
-    """There as soon as the block has ended."""
+    interference: Interference
+    """Set when the block ends."""
 
 
 @contextmanager
-def watch() -> Iterator[Watch]:
-    """Observe the machine while the block runs, by one look before it and one after it."""
-    watched = Watch()
+def monitor() -> Iterator[Monitored]:
+    """Record the activity of the machine during the block, from one snapshot before it and one after it."""
+    monitored = Monitored()
     before = snapshot()
-    yield watched
-    watched.observed = observe(before, snapshot())
+    yield monitored
+    monitored.interference = interference(before, snapshot())
 
 
 def snapshot() -> Snapshot:
@@ -115,7 +119,7 @@ def snapshot() -> Snapshot:
 
 
 def _clocks() -> tuple[float, ...]:
-    """All clocks at one moment: of several readings the shortest, in which the process was not interrupted."""
+    """All clocks at one moment: the shortest of several readings, so that none was interrupted."""
     raw = getattr(time, "CLOCK_MONOTONIC_RAW", None)
     readings = []
     for _ in range(5):
@@ -126,9 +130,9 @@ def _clocks() -> tuple[float, ...]:
 
 
 def parse_stat(text: str) -> Ticks | None:
-    """The counts in /proc/stat, or None where `text` has none.
+    """The counts in the text of /proc/stat, or None if it has none.
 
-    Time of guests is left out: the kernel counts it in `user` and `nice` too.
+    Guest time is left out, because the kernel includes it in `user` and `nice`.
     """
     lines = [line.split() for line in text.splitlines() if line.startswith("cpu")]
     if len(lines) < 2:  # the sum, then each core
@@ -137,14 +141,14 @@ def parse_stat(text: str) -> Ticks | None:
     return Ticks(user + nice + system + irq + softirq, idle + iowait, rest[0] if rest else None, len(lines) - 1)
 
 
-def observe(before: Snapshot, after: Snapshot) -> Observed:
-    """What happened between the snapshots."""
+def interference(before: Snapshot, after: Snapshot) -> Interference:
+    """The activity between two snapshots."""
     wall = after.seconds - before.seconds
     process = after.process_seconds - before.process_seconds
     children = after.children_seconds - before.children_seconds
     other_cores = steal_share = clock_disagreement = None
     first, last = before.ticks, after.ticks
-    # A sandbox may show a file in which nothing ever counts up.
+    # In some sandboxes /proc/stat exists, but its counters never change.
     if first and last and wall >= SHORTEST and last.busy + last.idle > first.busy + first.idle:
         other_cores = max(0.0, (last.busy - first.busy) / TICKS_PER_SECOND - process - children) / wall
         if first.steal is not None and last.steal is not None:
@@ -152,7 +156,7 @@ def observe(before: Snapshot, after: Snapshot) -> Observed:
     if wall >= SHORTEST_FOR_CLOCKS:
         others = [b - a for a, b in zip(before.other_clocks, after.other_clocks, strict=True)]
         clock_disagreement = max(abs(other / wall - 1) for other in others)
-    return Observed(
+    return Interference(
         wall_seconds=wall,
         cores_used=process / wall,
         other_cores=other_cores,
@@ -164,44 +168,44 @@ def observe(before: Snapshot, after: Snapshot) -> Observed:
     )
 
 
-def as_record(observed: Observed) -> dict[str, Any]:
+def as_record(seen: Interference) -> dict[str, Any]:
     """The object `machine` of a case in bench.json; `cores_used` has its own place there."""
-    return {key: value for key, value in asdict(observed).items() if key not in {"wall_seconds", "cores_used"}}
+    return {key: value for key, value in asdict(seen).items() if key not in {"wall_seconds", "cores_used"}}
 
 
-def disturbances(observed: Observed, threads: int) -> list[str]:
-    """Why what this process measured meanwhile on `threads` threads should not be believed; none if it may."""
-    used, switches = observed.cores_used, observed.involuntary_switches_per_second
+def disturbances(seen: Interference, threads: int) -> list[str]:
+    """Reasons why a measurement by this process on `threads` threads is not valid; empty if it is."""
+    used, switches = seen.cores_used, seen.involuntary_switches_per_second
     reasons = []
-    if threads == 1 and used < FEWEST_CORES_USED:  # more threads wait for each other as a rule
-        reasons.append(f"{used:.2f} cores used by {threads} threads: stop what else runs on this machine")
+    if threads == 1 and used < FEWEST_CORES_USED:  # several threads usually wait for each other
+        reasons.append(f"{used:.2f} cores used by {threads} threads: stop other programs on this machine")
     if used > MOST_CORES_USED * threads:
-        reasons.append(f"{used:.2f} cores used by {threads} threads: stop what else runs in this process")
-    if switches > MOST_SWITCHES * threads and observed.wall_seconds >= SHORTEST:
-        reasons.append(f"the kernel took the core away {switches:.0f} times a second: stop what else runs here")
-    return reasons + neighbours(observed)
+        reasons.append(f"{used:.2f} cores used by {threads} threads: stop other threads of this process")
+    if switches > MOST_SWITCHES * threads and seen.wall_seconds >= SHORTEST:
+        reasons.append(f"the kernel preempted the process {switches:.0f} times a second: stop other programs")
+    return reasons + external_disturbances(seen)
 
 
-def neighbours(observed: Observed) -> list[str]:
-    """The same for whatever was measured, by this process or by those it started."""
-    other, steal, clocks = observed.other_cores or 0.0, observed.steal_share or 0.0, observed.clock_disagreement or 0.0
+def external_disturbances(seen: Interference) -> list[str]:
+    """Reasons outside this process and its children why a measurement is not valid."""
+    other, steal, clocks = seen.other_cores or 0.0, seen.steal_share or 0.0, seen.clock_disagreement or 0.0
     reasons = []
-    if observed.other_cores is None and observed.wall_seconds >= SHORTEST and (observed.load_before or 0) > MOST_LOAD:
-        reasons.append(f"{observed.load_before:.1f} processes wanted to run just before: wait until they have ended")
+    if seen.other_cores is None and seen.wall_seconds >= SHORTEST and (seen.load_before or 0) > MOST_LOAD:
+        reasons.append(f"the load average was {seen.load_before:.1f} just before: wait until other programs have ended")
     if other > MOST_OTHER_CORES:
-        reasons.append(f"other processes used {other:.2f} cores meanwhile: stop them, or measure on a quiet machine")
+        reasons.append(f"other processes used {other:.2f} cores: stop them, or measure on an idle machine")
     if steal > MOST_STEAL:
-        reasons.append(f"the host gave {steal:.1%} of the cores' time to other machines: measure when it is quiet")
+        reasons.append(f"the host gave {steal:.1%} of the CPU time to other virtual machines: measure when it is idle")
     if clocks > MOST_CLOCK_DISAGREEMENT:
-        reasons.append(f"the clocks disagree by {clocks:.2%}: measure again, and if they still do, stop what sets them")
+        reasons.append(f"the clocks disagree by {clocks:.2%}: measure again, and stop the program that adjusts them")
     return reasons
 
 
-def yardstick() -> float:
-    """Seconds of a turn of fixed work that has nothing to do with the engines: how fast this machine is just now.
+def time_calibration_loop() -> float:
+    """How fast this machine is now: seconds of one turn of fixed work that does not depend on the engines.
 
-    Mostly numpy, on one thread (OpenBLAS uses more only for products above 64 x 64 x 64), a fifth Python, which is less
-    steady. Median of 15 turns of about a millisecond after 3: of 600 such on a quiet machine 99 % lay within 1 %.
+    Mostly numpy, on one thread (OpenBLAS uses more only for products above 64 x 64 x 64), and a fifth Python, which
+    varies more. Median of 15 turns of about 1 ms after 3 more: 99 % of 600 results on an idle machine were within 1 %.
     """
     return statistics.median([_turn() for _ in range(18)][3:])
 
@@ -212,5 +216,5 @@ def _turn() -> float:
         np.matmul(_MATRIX, _MATRIX)
     x = 1
     for _ in range(6_000):
-        x = (x + 7) & 127  # small numbers are never allocated, which would take now more and now less
+        x = (x + 7) & 127  # Python caches small integers; allocating others would take a varying time
     return time.perf_counter() - begin

@@ -1,7 +1,7 @@
-"""The journal beside the JSON: each record as soon as it is there, so that a session cut short loses nothing.
+"""The journal beside the JSON: every record is written at once, so that an interrupted session loses nothing.
 
-A JSON object a line (study/schemas/journal.json), each written and synchronised at once. `study.artifacts.read_bench`
-reads it like the JSON; a last line that was cut off does not count.
+One JSON object a line, each synchronised to disk. `study.artifacts.read_bench` reads a journal like the JSON, without a
+last line that is incomplete.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Journal:
-    """Appends to the file at `path`, which begins anew."""
+    """Appends to the file at `path`, after emptying it."""
 
     def __init__(self, path: Path, session: dict[str, Any]) -> None:
         self.path = path
@@ -19,7 +19,7 @@ class Journal:
         self.write("session", session)
 
     def write(self, kind: str, record: dict[str, Any]) -> None:
-        """Append one record; it is on the disk when this returns."""
+        """Append one record; it is on disk when this returns."""
         line = json.dumps({"schema": "journal/1", "kind": kind, "record": record}, allow_nan=False) + "\n"
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)

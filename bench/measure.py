@@ -1,4 +1,4 @@
-"""The two measurements: one case, and two cases paired."""
+"""The two measurements: the latency of one case, and a paired comparison of two."""
 
 import gc
 import statistics
@@ -10,26 +10,26 @@ from typing import Any
 import numpy as np
 
 from bench.cases import Case, Engine, expected, opened, parity
-from bench.interference import watch, yardstick
+from bench.interference import monitor, time_calibration_loop
 from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
 from bench.records import case_record, comparison_record
-from bench.sampling import Effort, WarmUp, garbage_collector_held, warm_up
+from bench.sampling import Budget, WarmUp, garbage_collector_held, warm_up
 
 TimeCalls = Callable[[Iterator[tuple[Callable[[Any], Any], Any]], int], list[float]]
-"""Makes so many calls, each the next pair of what to call and what to give it, and gives the seconds of each."""
+"""Time a number of calls, each the next pair of callable and argument; returns the seconds of each."""
 QUICK_ROUNDS = 3
 BALLASTS, BALLAST_BYTES = 32, 100_000
 
 
-def latency(case: Case, effort: Effort, overhead_seconds: float | None, time_calls: TimeCalls) -> dict[str, Any]:
+def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_calls: TimeCalls) -> dict[str, Any]:
     """The record of one case.
 
-    The model is loaded several times and each time makes its share of the calls, because how fast an engine is depends
-    on where in memory it has come to lie.
+    The model is loaded several times and the calls are divided among the loads, because the speed of an engine depends
+    on its place in memory.
 
     Raises:
-        StudyError: the engine does not load, has other threads than asked for, or computes something else.
+        StudyError: the engine does not load, uses another number of threads, or its outputs are wrong.
     """
     pool = case.model.pool(case.batch)
     wanted = expected(case, pool)
@@ -37,14 +37,14 @@ def latency(case: Case, effort: Effort, overhead_seconds: float | None, time_cal
         with opened(case, pool) as engine, engine.runtime.context():
             compared = parity(engine, wanted)
             warm_ups = [warm_up(engine.once)]
-        calls = effort.samples(warm_ups[0].call_seconds)
+        calls = budget.samples(warm_ups[0].call_seconds)
         settings: list[dict[str, Any]] = []
-        before = yardstick()
-        with watch() as watched, closing(_over_loads(case, pool, effort.loads, calls, warm_ups, settings)) as given:
+        before = time_calibration_loop()
+        with monitor() as monitored, closing(_over_loads(case, pool, budget.loads, calls, warm_ups, settings)) as given:
             samples = time_calls(given, calls)
-        pace = statistics.mean((before, yardstick()))
+        pace = statistics.mean((before, time_calibration_loop()))
     return case_record(
-        case, pool, samples, effort, warm_ups, settings, compared, watched.observed, pace, overhead_seconds
+        case, pool, samples, budget, warm_ups, settings, compared, monitored.interference, pace, overhead_seconds
     )
 
 
@@ -56,7 +56,7 @@ def _over_loads(
     warm_ups: list[WarmUp],
     settings: list[dict[str, Any]],
 ) -> Generator[tuple[Callable[[Any], Any], Any], None, None]:
-    """What to call and what to give it, `calls` times; each load is warmed up first, and read back afterwards."""
+    """Callable and argument of each of `calls` calls; each load is warmed up first, its settings read back last."""
     generator = np.random.default_rng()
     for share in np.array_split(np.arange(calls), loads):  # as case_record splits the samples
         with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
@@ -64,24 +64,24 @@ def _over_loads(
             try:
                 for _ in share:
                     yield engine.call, next(engine.inputs)
-            finally:  # the last load is left at its last call
+            finally:  # the generator of the last load is closed after its last call
                 settings.append(engine.runtime.settings())
 
 
 def comparison(
-    reference: Case, runtime: Case, effort: Effort, seed: int, overhead_seconds: float | None = None
+    reference: Case, runtime: Case, budget: Budget, seed: int, overhead_seconds: float | None = None
 ) -> dict[str, Any]:
-    """The record of one paired comparison, once the runtime is found to compute what the reference computes.
+    """The record of one paired comparison; the outputs of the two engines are compared first.
 
-    With one thread all engines of a round are loaded at once. With more, an engine is loaded for each of its parts
-    alone, because the idle threads of one would be in the way of the other.
+    With one thread all engines of a round are loaded at once. With more, each part loads its engine alone, because the
+    idle threads of one engine slow the other down.
 
     Raises:
         StudyError: as `latency`.
     """
     pool = runtime.model.pool(runtime.batch)
     cases = (reference, reference, runtime, runtime)
-    rounds = QUICK_ROUNDS if effort.quick else FEWEST_ROUNDS
+    rounds = QUICK_ROUNDS if budget.quick else FEWEST_ROUNDS
     with garbage_collector_held():
         warm_ups, settings = [], {}
         wanted = None
@@ -102,7 +102,7 @@ def comparison(
                 return
             with ExitStack() as stack:
                 turns = {}
-                gc.collect()  # what earlier rounds left, where an engine leaves anything
+                gc.collect()  # some engines leave cyclic garbage from earlier rounds
                 for i in map(int, generator.permutation(len(cases))):
                     stack.enter_context(elsewhere(generator))
                     engine = stack.enter_context(opened(cases[i], pool))
@@ -110,18 +110,18 @@ def comparison(
                     turns[i] = _stays(engine)
                 yield [turns[i] for i in range(len(cases))]
 
-        with watch() as watched:
-            found = compare(load, speeds, effort.comparison_seconds, seed, rounds)
+        with monitor() as monitored:
+            found = compare(load, speeds, budget.comparison_seconds, seed, rounds)
     return comparison_record(
-        reference, runtime, found, effort, warm_ups, settings, watched.observed, seed, overhead_seconds
+        reference, runtime, found, budget, warm_ups, settings, monitored.interference, seed, overhead_seconds
     )
 
 
 @contextmanager
 def elsewhere(generator: np.random.Generator) -> Iterator[None]:
-    """Hold memory in blocks of random sizes, so that what is loaded meanwhile lies elsewhere than the last time.
+    """Hold memory in blocks of random sizes, so that each load gets another place in memory.
 
-    Otherwise it is given the place that was freed just now, and is as fast or slow there each time (Curtsinger &
+    Otherwise a load reuses the memory that was just freed, and is as fast or slow there each time (Curtsinger &
     Berger, Stabilizer: Statistically Sound Performance Evaluation, ASPLOS 2013).
     """
     held = [bytearray(int(size)) for size in generator.integers(1, BALLAST_BYTES, BALLASTS)]
@@ -130,7 +130,7 @@ def elsewhere(generator: np.random.Generator) -> Iterator[None]:
 
 
 def warm_again(engine: Engine, call_seconds: float) -> None:
-    """Some calls for an engine that is not the first of its kind in this process: as many as a part has."""
+    """Warm up an engine that this process has loaded before: as many calls as in a part."""
     with engine.runtime.context():
         for _ in range(calls_in_part(call_seconds)):
             engine.once()

@@ -1,4 +1,4 @@
-"""What is measured: a trained model of the catalogue, or any ONNX file of the user's."""
+"""The models that are measured: trained models of the catalogue, or any ONNX file of the user."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from bench.onnx_files import Facts
 
 Inputs = Mapping[str, NDArray[Any]]
-"""What one call is given: an array for each input of the model, by its name."""
+"""The argument of one call: an array for each input of the model, by its name."""
 
 IMAGES = 1024
-"""So many test images are gone through in turn, the same ones in the same order in every engine."""
+"""Number of test images in the pool; every engine gets the same ones in the same order."""
 GENERATED = 8
-"""So many different inputs are generated for a user's model."""
+"""Number of inputs that are generated for a user's model."""
 INPUT_SEED = 0
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model to be measured. `entry` and `run` are what PyTorch needs; a user's ONNX file has neither."""
+    """A model to be measured. PyTorch needs `entry` and `run`; a user's ONNX file has neither."""
 
     name: str
     onnx: Path
@@ -37,16 +37,16 @@ class Model:
     entry: Entry | None = None
     run: RunFiles | None = None
     data: Path | None = None
-    """The folder that the files of the entry's data set lie below."""
+    """The folder of all data sets."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Of the inputs of a user's file, as far as the user said."""
+    """Shapes that the user gave for inputs of the file."""
 
     @cached_property
     def facts(self) -> "Facts":
-        """What the ONNX file says of itself. The library onnx is loaded only here, for cold starts have no part in it.
+        """Inputs, sizes and counts of the ONNX file. The library onnx is imported only here, not in cold starts.
 
         Raises:
-            StudyError: it is missing, or not an ONNX model with tensors as inputs.
+            StudyError: the file is missing, or not an ONNX model with tensors as inputs.
         """
         from bench.onnx_files import read
 
@@ -58,23 +58,23 @@ class Model:
 
     @property
     def trained(self) -> bool:
-        """Whether the checkpoint computes the same from the same input, so that torch can be measured beside it."""
+        """Whether the checkpoint computes the same from the same input, so that torch is comparable."""
         variant = self.run.variant if self.run else None
         return variant is not None and variant.int8 is None and variant.input == STANDARD.input
 
     @property
     def parameters(self) -> int:
-        """Trainable numbers as run.json has them; for a user's file all numbers in its floating-point constants."""
+        """Trainable parameters from run.json; for a user's file, the elements of its floating-point constants."""
         if self.run is None:
             return self.facts.parameters
         count: int = read_json(self.run.record, "run/1", "")["parameters"]
         return count
 
     def batch_sizes(self, wanted: Sequence[int]) -> list[int]:
-        """Those of `wanted` that the model takes; the one it has where that is fixed.
+        """The batch sizes of `wanted` that the model accepts; its own if the batch size is fixed.
 
         Raises:
-            StudyError: the signature leaves a size open.
+            StudyError: the signature leaves another dimension open.
         """
         from study import onnx_inputs as inputs
 
@@ -82,18 +82,18 @@ class Model:
             return list(wanted)
         sizes = inputs.batch_sizes(self.facts.inputs, self.shapes, wanted)
         for size in sizes:
-            inputs.concrete(self.facts.inputs, self.shapes, size)  # which is told now, before anything is measured
+            inputs.concrete(self.facts.inputs, self.shapes, size)  # fails before anything is measured
         return sizes
 
     def pool(self, batch: int) -> list[dict[str, NDArray[Any]]]:
         """Different inputs of this batch size, C-contiguous, the same in every engine and session.
 
-        For a model of the catalogue they are the first test images in their order, [batch, C, H, W], float32 in 0..1
-        or, if it takes those, the raw ones in uint8; the last batch is filled up from the beginning. For a user's file
-        they are drawn from its signature.
+        For a model of the catalogue these are the first test images in their order, [batch, C, H, W], float32 in 0..1,
+        or raw in uint8 if the model takes uint8; the last batch is completed from the beginning. For a user's file they
+        are random, of the shapes and types of its signature.
 
         Raises:
-            StudyError: the signature leaves a size open.
+            StudyError: the signature leaves a dimension open.
         """
         from study import onnx_inputs as inputs
 
@@ -107,13 +107,13 @@ class Model:
 
 
 def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_NAME) -> Model:
-    """The model of the catalogue by its first finished run: latency does not depend on the seed.
+    """A model of the catalogue, from its first finished run: latency does not depend on the seed.
 
     Args:
-        variant: the name of what it was exported as; unless "standard", it is part of the model's name.
+        variant: the name of an export; unless it is "standard", it is part of the model's name.
 
     Raises:
-        StudyError: it has no finished run, was not exported so, or its ONNX file is missing or stale.
+        StudyError: there is no finished run or no such export, or its ONNX file is missing or stale.
     """
     runs = artifacts.runs(entry.name)
     if not runs:
@@ -125,7 +125,7 @@ def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_N
 
 
 def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
-    """Any ONNX file, called by its name without the suffix.
+    """Any ONNX file, named after the file without its suffix.
 
     Raises:
         StudyError: the file is missing or is not an ONNX model with tensors as inputs.
@@ -135,7 +135,7 @@ def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
             f"--onnx {path}: expected an ONNX file, found {'a folder' if path.is_dir() else 'nothing there'}"
         )
     model = Model(path.stem, path.resolve(), sha256(path), shapes=shapes)
-    model.facts  # noqa: B018  # read now, so that a bad file is told before anything is measured
+    model.facts  # noqa: B018  # read now, so that a bad file fails before anything is measured
     return model
 
 

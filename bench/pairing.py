@@ -1,14 +1,14 @@
 """Which of two engines is faster, and by how much: paired, interleaved, with a control of each against itself.
 
-A machine's speed drifts within minutes by more than engines often differ, so the two take turns in blocks of some tens
-of milliseconds. And an engine is not always as fast as itself: where its weights come to lie in memory makes one or two
-per cent from one load to the next. So it goes in rounds: for each, both engines are loaded anew, each twice. A block
-has one part of each of the four, in random order; a part is a few calls, its value their median. Within a block
+The speed of a machine drifts within minutes by more than engines often differ, so the two take turns in blocks of some
+tens of milliseconds. The speed of one engine changes by 1 or 2 % from load to load, with the place of its weights in
+memory. So there are rounds: each loads both engines again, each twice. A block has one part of each of the four loads,
+in random order; a part is a few calls, its value their median. Within a block
 
-    ratio    sqrt(a1 * a2) / sqrt(b1 * b2)        of the reference's time over the runtime's
-    control  a1 / a2 and b1 / b2                  of each engine against itself, which would be 1 on a perfect machine
+    ratio    sqrt(a1 * a2) / sqrt(b1 * b2)        time of the reference over time of the runtime
+    control  a1 / a2 and b1 / b2                  each engine against itself: 1 on a perfect machine
 
-and over the blocks of all rounds: the median, and its interval from a bootstrap that draws whole rounds.
+The result is the median over the blocks of all rounds, with an interval from a bootstrap that draws whole rounds.
 """
 
 import math
@@ -30,15 +30,15 @@ ROUND_SECONDS = 0.03
 FEWEST_ROUNDS = 20
 RESAMPLES = 4000
 CONFIDENCE = 0.99
-"""Of the bootstrap, for an interval that holds the truth in at least 95 of 100 sessions. Rounds of one process are not
-quite independent: at 0.95 the interval of torch against itself held 1 in 37 of 40 repetitions."""
+"""Level of the bootstrap, for an interval that contains the true ratio in at least 95 of 100 sessions. Rounds of one
+process are not quite independent: at 0.95 the interval of torch against itself contained 1 in 37 of 40 repetitions."""
 
 Timed = tuple[Callable[[Any], object], Iterator[Any]]
-"""A call and what it is given in turn."""
+"""A callable and the sequence of its arguments."""
 Turn = Callable[[], AbstractContextManager[Timed]]
-"""Gives what is to be timed, for as long as it is the engine's turn."""
+"""Opens an engine for one part; gives the callable to be timed and its arguments."""
 Turns = Callable[[np.random.Generator], AbstractContextManager[Sequence[Turn]]]
-"""Loads the reference twice and the runtime twice, at random places, and gives their turns while a round lasts."""
+"""Loads the reference twice and the runtime twice, at random places in memory; gives their turns for one round."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two engines, paired. `ratio` is of the reference's time over the runtime's: above 1 the runtime is faster."""
+    """Two engines, paired. `ratio` is the time of the reference over that of the runtime: above 1, the runtime is
+    faster."""
 
     ratio: Interval
     reference: Interval
@@ -67,11 +68,11 @@ class Comparison:
     rounds: int
     blocks: int
     calls: int
-    """Timed, of both engines together."""
+    """Number of timed calls of both engines together."""
 
     @property
     def noise_floor(self) -> float:
-        """The farthest that a control's interval reaches from 1: a smaller effect is not told from noise."""
+        """Largest distance of a control's interval from 1: smaller effects are not distinguished from noise."""
         return max(self.reference.reach, self.runtime.reach)
 
     def as_record(self) -> dict[str, Any]:
@@ -95,10 +96,10 @@ def verdict(ratio: Interval, floor: float) -> str:
 def compare(
     load: Turns, call_seconds: tuple[float, float], seconds: float, seed: int, fewest_rounds: int = FEWEST_ROUNDS
 ) -> Comparison:
-    """Let the two take turns for so many seconds, and for at least so many rounds.
+    """Time the two in turns for `seconds`, but for at least `fewest_rounds`.
 
     Args:
-        call_seconds: about how long a call of the reference and one of the runtime take.
+        call_seconds: approximate latency of the reference and of the runtime.
         seed: of the order within blocks, of the places in memory and of the bootstrap.
     """
     order, placement, bootstrap = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3))
@@ -116,12 +117,12 @@ def compare(
 
 
 def calls_in_part(call_seconds: float) -> int:
-    """How many calls make up a part."""
+    """Number of calls in a part."""
     return max(FEWEST_CALLS, math.ceil(PART_SECONDS / call_seconds))
 
 
 def block(turns: Sequence[Turn], calls: Sequence[int], generator: np.random.Generator) -> list[float]:
-    """One part of each, in random order; seconds, in the order of `turns`."""
+    """Time one part of each turn, in random order; seconds, in the order of `turns`."""
     found = [0.0] * len(turns)
     for i in generator.permutation(len(turns)):
         with turns[i]() as (call, inputs):
@@ -130,7 +131,7 @@ def block(turns: Sequence[Turn], calls: Sequence[int], generator: np.random.Gene
 
 
 def part(call: Callable[[Any], object], inputs: Iterator[Any], calls: int) -> float:
-    """The median duration of so many calls, in seconds."""
+    """The median duration of `calls` calls, in seconds."""
     clock = time.perf_counter
     durations = []
     for _ in range(calls):
@@ -143,10 +144,10 @@ def part(call: Callable[[Any], object], inputs: Iterator[Any], calls: int) -> fl
 
 
 def evaluate(rounds: Sequence[NDArray[np.float64]], calls: int, generator: np.random.Generator) -> Comparison:
-    """The comparison from a list of rounds, each seconds [blocks, 4]: two parts of the reference, two of the runtime.
+    """The comparison from the seconds of each round, [blocks, 4]: two parts of the reference, two of the runtime.
 
     Args:
-        calls: in one block.
+        calls: number in one block.
     """
     logs = [np.log(seconds).T for seconds in rounds]
     ratio = interval([(a1 + a2 - b1 - b2) / 2 for a1, a2, b1, b2 in logs], generator)
@@ -157,11 +158,11 @@ def evaluate(rounds: Sequence[NDArray[np.float64]], calls: int, generator: np.ra
 
 
 def interval(rounds: Sequence[NDArray[np.float64]], generator: np.random.Generator) -> Interval:
-    """The median of ratios, given as logarithms by round, and its interval.
+    """The median ratio and its interval, from the logarithms of the ratios of each round.
 
-    Bootstrap of whole rounds, as blocks of one round are alike; percentile method with Hesterberg's expansion, without
-    which the intervals from few rounds would be too narrow (What Teachers Should Know About the Bootstrap,
-    arXiv 1411.5279, section 5.3).
+    The bootstrap draws whole rounds, because the blocks of one round are alike. Percentile method with Hesterberg's
+    expansion, without which the intervals from few rounds would be too narrow (What Teachers Should Know About the
+    Bootstrap, arXiv 1411.5279, section 5.3).
     """
     n = len(rounds)
     chosen = generator.integers(0, n, (RESAMPLES, n))
@@ -172,5 +173,5 @@ def interval(rounds: Sequence[NDArray[np.float64]], generator: np.random.Generat
 
 
 def between(values: Sequence[float]) -> float | None:
-    """The largest over the smallest of several processes' values, less 1; None for a single process."""
+    """Relative spread of the values of several processes: largest over smallest, less 1; None for one process."""
     return max(values) / min(values) - 1 if len(values) > 1 else None

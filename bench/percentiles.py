@@ -1,4 +1,4 @@
-"""Percentiles of latencies, with intervals that assume nothing about their distribution."""
+"""Percentiles of latencies, with distribution-free intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ import numpy as np
 from scipy.stats import binom
 
 FEWEST_SAMPLES: dict[float, int] = {50: 6, 90: 64, 95: 130, 99: 662, 99.9: 6636}
-"""Samples below which a percentile is not told. For the tail: MLPerf's early-stopping rule. For the median: the fewest
-of which the extremes are an interval of 95 % (2 * 0.5**6 < 0.05)."""
+"""Minimum sample count for each reported percentile. For the tail: MLPerf's early-stopping rule. For the median: the
+smallest sample whose extremes are a 95 % interval (2 * 0.5**6 < 0.05)."""
 NAMES = {50: "median", 90: "p90", 95: "p95", 99: "p99", 99.9: "p999"}
-"""What the records call them."""
+"""Names of the percentiles in the records."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Percentile:
 
 
 def percentile(samples: Sequence[float], percent: float) -> Percentile | None:
-    """The `percent`-th percentile of `samples`, or None where they are too few for it.
+    """The `percent`-th percentile of `samples`, or None if there are too few of them.
 
     The interval runs from the l-th to the u-th smallest sample, where at most 2.5 % of the binomial distribution
-    B(n, percent / 100) lie below l and at most 2.5 % at u or above (David & Nagaraja, Order Statistics, 7.1).
+    B(n, percent / 100) lies below l and at most 2.5 % at u or above (David & Nagaraja, Order Statistics, 7.1).
     """
     n = len(samples)
     if n < FEWEST_SAMPLES[percent]:

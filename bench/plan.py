@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bench import models
 from bench.cases import find_cases, find_pairs, opened
 from bench.percentiles import FEWEST_SAMPLES
-from bench.sampling import Effort
+from bench.sampling import Budget
 from bench.session import Session, surroundings
 from study.artifacts import Artifacts
 from study.data import datasets
@@ -29,17 +29,17 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     _refuse(option)
     threads = _threads(option.threads)
     limit_threads(max(threads))
-    effort = Effort(
+    budget = Budget(
         option.seconds,
         _percentiles(option.percentiles),
         cold_starts=option.cold_starts,
-        loads=1 if option.quick else Effort.loads,
+        loads=1 if option.quick else Budget.loads,
         quick=option.quick,
     )
-    if not 0 < effort.seconds < math.inf or option.processes < 1:
+    if not 0 < budget.seconds < math.inf or option.processes < 1:
         raise StudyError("expected --seconds above 0 and --processes from 1")
-    if effort.cold_starts != 0 and effort.cold_starts < (1 if effort.quick else FEWEST_COLD_STARTS):
-        raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {effort.cold_starts}")
+    if budget.cold_starts != 0 and budget.cold_starts < (1 if budget.quick else FEWEST_COLD_STARTS):
+        raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {budget.cold_starts}")
     cases = find_cases(
         _models(option),
         list(dict.fromkeys(option.runtimes.split(","))),
@@ -54,12 +54,12 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     for case in {case.runtime: case for case in cases if case.device != "cpu"}.values():
         with opened(case, []):  # a GPU that is not there is told before anything is measured
             pass
-    starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if effort.cold_starts else {}
+    starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if budget.cold_starts else {}
     return Session(
         cases,
         find_pairs(cases),
         list(reversed(starting.values())),
-        effort,
+        budget,
         option.processes,
         words,
         surroundings(cases),

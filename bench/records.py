@@ -1,4 +1,4 @@
-"""What is written down of a measurement, and whether it may be believed. The keys are described in docs/formats.md."""
+"""The records of a measurement, and the reasons why it is not valid. docs/formats.md describes the keys."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from bench.cases import Case
-from bench.interference import Observed, as_record, disturbances
+from bench.interference import Interference, as_record, disturbances
 from bench.models import INPUT_SEED, Inputs
 from bench.pairing import Comparison, verdict
 from bench.percentiles import NAMES, percentile
-from bench.sampling import Effort, WarmUp
+from bench.sampling import Budget, WarmUp
 from study import onnx_inputs as inputs
 
 MOST_OVERHEAD = 0.05
-"""Of the median: what the harness itself costs."""
+"""Harness overhead, as a share of the median."""
 MOST_DRIFT = 0.05
-"""Between the first and the last third of the samples, if it is no accident."""
+"""Change of the median from the first to the last third of the samples; only a significant change counts."""
 MOST_SPREAD = 0.25
 """Interquartile range over median."""
 
@@ -27,15 +27,19 @@ def case_record(
     case: Case,
     pool: Sequence[Inputs],
     samples: Sequence[float],
-    effort: Effort,
+    budget: Budget,
     warm_ups: Sequence[WarmUp],
     settings: Sequence[dict[str, Any]],
     parity: dict[str, Any] | None,
-    observed: Observed,
+    observed: Interference,
     yardstick_seconds: float,
     overhead_seconds: float | None,
 ) -> dict[str, Any]:
-    """The `extra_info` of a case from its samples in seconds, in the order of time, load after load."""
+    """The `extra_info` of a case.
+
+    Args:
+        samples: seconds of each call, in order, load after load.
+    """
     facts = case.model.facts
     loads = np.array_split(np.asarray(samples), len(settings))
     times: dict[str, float | None] = {}
@@ -46,7 +50,7 @@ def case_record(
         times[f"{name}_high_seconds"] = found.high if found else None
     median = statistics.median(samples)
     threads = next((s["threads"] for s in settings if s["threads"] != case.threads), case.threads)
-    reasons = case_doubts(case, samples, effort, warm_ups, threads, overhead_seconds)
+    reasons = case_reasons(case, samples, budget, warm_ups, threads, overhead_seconds)
     reasons += disturbances(observed, case.threads)
     return {
         **case.place(),
@@ -79,61 +83,57 @@ def case_record(
             | {"valid": not reasons}
         ],
         "between_spread": None,
-        "quick": effort.quick,
+        "quick": budget.quick,
         "valid": not reasons,
         "reasons": reasons,
     }
 
 
-def case_doubts(
+def case_reasons(
     case: Case,
     samples: Sequence[float],
-    effort: Effort,
+    budget: Budget,
     warm_ups: Sequence[WarmUp],
     threads: int,
     overhead_seconds: float | None,
 ) -> list[str]:
-    """Why a case should not be believed, in words, each with what to do; none if it may."""
+    """Reasons why a case is not valid, each with a remedy; empty if it is."""
     median = statistics.median(samples)
     moved, by_accident = drift(samples)
     spread_out = spread(samples)
     reasons = []
-    if effort.quick:
-        reasons.append(f"a quick run: {len(samples)} samples are for a smoke test; leave out --quick")
-    elif any(percentile(samples, percent) is None for percent in effort.percentiles):
-        reasons.append(f"too few samples: {len(samples)} do not tell p{max(effort.percentiles):g}; measure longer")
+    if budget.quick:
+        reasons.append(f"a quick run: {len(samples)} samples are only a smoke test; leave out --quick")
+    elif any(percentile(samples, percent) is None for percent in budget.percentiles):
+        reasons.append(f"too few samples: {len(samples)} do not give p{max(budget.percentiles):g}; measure longer")
     if not all(warm_up.stable for warm_up in warm_ups):
         seconds = max(warm_up.seconds for warm_up in warm_ups)
         reasons.append(f"latency was still changing after {seconds:.1f} s of warm-up: let the machine rest")
     if threads != case.threads:
-        reasons.append(f"{threads} threads read back instead of {case.threads}: keep others from setting them")
+        reasons.append(f"{threads} threads read back instead of {case.threads}: keep other code from setting them")
     if abs(moved) > MOST_DRIFT and not by_accident:
-        reasons.append(f"latency drifted by {moved:+.1%} meanwhile: let the machine rest, and measure again")
+        reasons.append(f"latency drifted by {moved:+.1%}: let the machine rest, then measure again")
     if spread_out > MOST_SPREAD:
-        reasons.append(
-            f"the middle half of the samples spreads over {spread_out:.0%} of the median: stop what else runs"
-        )
-    return reasons + model_doubts(case, median, overhead_seconds)
+        reasons.append(f"the interquartile range is {spread_out:.0%} of the median: stop other programs")
+    return reasons + model_reasons(case, median, overhead_seconds)
 
 
-def model_doubts(case: Case, call_seconds: float, overhead_seconds: float | None) -> list[str]:
-    """What a model or an engine brings with it: calls too short for the harness, weights that are subnormal."""
+def model_reasons(case: Case, call_seconds: float, overhead_seconds: float | None) -> list[str]:
+    """Reasons that come from the model or the engine: calls too short for the harness, subnormal weights."""
     reasons = []
     if overhead_seconds is not None and overhead_seconds > MOST_OVERHEAD * call_seconds:
         share = overhead_seconds / call_seconds
-        reasons.append(f"the harness itself takes {share:.1%} of the median: measure a larger batch")
+        reasons.append(f"the harness overhead is {share:.1%} of the median: measure a larger batch")
     if case.model.facts.subnormal_weights:
-        reasons.append(
-            f"{case.model.facts.subnormal_weights} weights are subnormal numbers, with which processors are up to 100 "
-            "times as slow: set them to 0"
-        )
+        count = case.model.facts.subnormal_weights
+        reasons.append(f"{count} weights are subnormal, which slows some processors down 100-fold: set them to 0")
     return reasons
 
 
 def drift(samples: Sequence[float]) -> tuple[float, bool]:
-    """The median of the last third over that of the first, less 1, and whether it may well be an accident.
+    """Change of the median from the first to the last third, as a share, and whether it may be chance.
 
-    An accident is what the Mann-Whitney test of the two thirds finds at 0.1 %.
+    It may be chance unless the Mann-Whitney test of the two thirds rejects equality at 0.1 %.
     """
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
@@ -151,20 +151,20 @@ def comparison_record(
     reference: Case,
     runtime: Case,
     found: Comparison,
-    effort: Effort,
+    budget: Budget,
     warm_ups: Sequence[WarmUp],
     settings: dict[str, Any],
-    observed: Observed,
+    observed: Interference,
     seed: int,
     overhead_seconds: float | None,
 ) -> dict[str, Any]:
-    """The record of a paired comparison; `settings` are the engines' own words, by their role."""
+    """The record of a paired comparison; `settings` are those that the engines report, by role."""
     reasons = []
-    if effort.quick:
-        reasons.append(f"a quick run: {found.rounds} rounds are for a smoke test; leave out --quick")
+    if budget.quick:
+        reasons.append(f"a quick run: {found.rounds} rounds are only a smoke test; leave out --quick")
     if not all(warm_up.stable for warm_up in warm_ups):
         reasons.append("latency was still changing after the warm-up: let the machine rest")
-    reasons += model_doubts(runtime, min(one.call_seconds for one in warm_ups), overhead_seconds)
+    reasons += model_reasons(runtime, min(one.call_seconds for one in warm_ups), overhead_seconds)
     reasons += disturbances(observed, runtime.threads)
     own = found.as_record()
     return {
@@ -178,7 +178,7 @@ def comparison_record(
         "verdict": "withheld" if reasons else verdict(found.ratio, found.noise_floor),
         "cores_used": observed.cores_used,
         "machine": as_record(observed),
-        "quick": effort.quick,
+        "quick": budget.quick,
         "valid": not reasons,
         "reasons": reasons,
     }

@@ -1,4 +1,4 @@
-"""How many calls are made, and in which state of the process."""
+"""The number of calls, the warm-up before them and the state of the garbage collector."""
 
 import gc
 import statistics
@@ -12,29 +12,29 @@ from bench.percentiles import FEWEST_SAMPLES
 BLOCK_SECONDS = 0.02
 BLOCK_CALLS = 5
 STABLE, STABLE_BLOCKS = 0.03, 3
-"""So many blocks in a row whose medians lie within this share of each other end the warm-up."""
+"""The warm-up ends after this many consecutive blocks with medians within this share of each other."""
 WARM_UP_SECONDS = 5.0
 MOST_SAMPLES = 10_000
 QUICK_SAMPLES = 70
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much is measured."""
+class Budget:
+    """How long and how often to measure."""
 
     seconds: float = 2.0
-    """For the calls of one case, if they are then enough for the percentiles."""
+    """Time for the calls of one case; the percentiles may require more."""
     percentiles: tuple[float, ...] = (50, 90, 95, 99)
-    """Those that must be told; p99.9 takes 6,636 calls a case."""
+    """Percentiles that each case must report; p99.9 takes 6,636 calls a case."""
     loads: int = 5
-    """So many times the model of a case is loaded; its calls are shared out among them."""
+    """Number of times that the model of a case is loaded; its calls are divided among the loads."""
     cold_starts: int = 5
-    """Fresh processes for each model and runtime."""
+    """Number of fresh processes for each model and runtime."""
     quick: bool = False
-    """Just enough to see that everything is in place."""
+    """A smoke test: few calls, and results that are not valid."""
 
     def samples(self, call_seconds: float) -> int:
-        """How many calls to time: as many as fit into the time, enough for the percentiles, few enough to store."""
+        """Number of calls to time: what fits into `seconds`, but enough for the percentiles and few enough to store."""
         if self.quick:
             return QUICK_SAMPLES
         fewest = max(FEWEST_SAMPLES[percent] for percent in self.percentiles)
@@ -42,13 +42,13 @@ class Effort:
 
     @property
     def comparison_seconds(self) -> float:
-        """For a paired comparison, in which four parts share a block."""
+        """Time for a paired comparison, whose blocks have four parts."""
         return 0 if self.quick else 2 * self.seconds
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """What was done before the clock started."""
+    """The warm-up of one load."""
 
     calls: int
     seconds: float
@@ -62,8 +62,8 @@ def warm_up(
     limit_seconds: float = WARM_UP_SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> WarmUp:
-    """Call until the latency no longer changes: first calls of each batch size compile and allocate."""
-    call()  # alone: torch.compile takes half a minute for it, which is not to use up the limit
+    """Call until the latency is stable: the first calls at each batch size compile and allocate."""
+    call()  # outside the limit: torch.compile takes half a minute for it
     started = clock()
     medians: list[float] = []
     calls = 1
@@ -83,7 +83,7 @@ def warm_up(
 
 @contextmanager
 def garbage_collector_held() -> Iterator[None]:
-    """Collect, then keep the collector from running: outliers of 3 to 200 times the median (dynamo PR 12177)."""
+    """Collect, then disable the collector, which causes outliers of 3 to 200 times the median (dynamo PR 12177)."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()

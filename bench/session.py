@@ -13,7 +13,7 @@ from typing import Any
 from bench.cases import Case
 from bench.journal import Journal
 from bench.pairing import Interval, between, verdict
-from bench.sampling import Effort
+from bench.sampling import Budget
 from study.artifacts import read_bench, sha256
 from study.data import datasets
 from study.environment import environment, machine
@@ -33,7 +33,7 @@ class Session:
     """Reference and runtime."""
     starting: list[Case]
     """Those whose cold start is measured."""
-    effort: Effort
+    budget: Budget
     processes: int
     words: Sequence[str]
     """Of the command line, for the further processes."""

@@ -33,20 +33,20 @@ def test_latency(benchmark: Any, case: Case, session: Session) -> None:
         samples: list[float] = benchmark.stats.stats.data
         return samples
 
-    record = measure.latency(case, session.effort, session.overhead_seconds, time_calls)
+    record = measure.latency(case, session.budget, session.overhead_seconds, time_calls)
     benchmark.extra_info.update(record)
     session.keep("case", str(case), record)
 
 
 def test_comparison(pair: tuple[Case, Case], session: Session, request: pytest.FixtureRequest) -> None:
     seed = secrets.randbits(32)
-    record = measure.comparison(*pair, session.effort, seed, session.overhead_seconds)
+    record = measure.comparison(*pair, session.budget, seed, session.overhead_seconds)
     session.keep("comparison", request.node.callspec.id, record)
 
 
 def test_cold_start(starting: Case, session: Session) -> None:
-    processes = 1 if session.effort.quick else session.effort.cold_starts
-    session.keep("cold_start", str(starting), cold_start.measure(starting, processes, session.effort.quick))
+    processes = 1 if session.budget.quick else session.budget.cold_starts
+    session.keep("cold_start", str(starting), cold_start.measure(starting, processes, session.budget.quick))
 
 
 def test_again(process: int, session: Session, request: pytest.FixtureRequest) -> None:

@@ -1,6 +1,6 @@
-"""The bench's median against a bare `perf_counter_ns` loop around `session.run`, in turns, on the same images.
+"""The median of the bench against a bare `perf_counter_ns` loop around `session.run`, in turns, on the same images.
 
-A second bare loop shows one image again and again: what it is faster by is what a warm cache makes of an input.
+A second bare loop repeats one image: the difference is the effect of an input that is already in the cache.
 """
 
 import time
@@ -21,7 +21,7 @@ WARM_UP = 2_000
 
 
 def bare_median(run: Callable[..., Any], pool: Sequence[dict[str, Any]]) -> float:
-    """Seconds of a call, as somebody would time it who has never seen this project."""
+    """Median seconds of a call in the simplest possible loop."""
     for inputs in islice(cycle(pool), WARM_UP):
         run(None, inputs)
     durations = []
@@ -34,7 +34,7 @@ def bare_median(run: Callable[..., Any], pool: Sequence[dict[str, Any]]) -> floa
 
 
 def onnxruntime_call(options: Namespace) -> tuple[Callable[..., Any], list[dict[str, Any]]]:
-    """`session.run` of a new session with one thread, and the inputs that the bench gives it."""
+    """`session.run` of a new session with one thread, and the inputs that the bench uses."""
     case = case_of(options)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1

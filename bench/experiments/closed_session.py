@@ -1,7 +1,7 @@
-"""torch on two threads, with and without a closed ONNX Runtime session behind it, each in fresh processes in turns.
+"""torch on two threads, after a closed ONNX Runtime session and without one, in fresh processes in turns.
 
-Idle threads of one engine that spin make the other up to 50 times as slow (onnxruntime issue 13808). Here a closed
-session should make no difference.
+Idle threads of one engine that spin-wait slow the other down up to 50-fold (onnxruntime issue 13808). A closed session
+should make no difference.
 """
 
 import multiprocessing
@@ -21,11 +21,11 @@ THREADS = 2
 CALLS = 5_000
 
 
-def torch_median(options: Namespace, behind: bool) -> float:
-    """Seconds of a call in torch, in a process in which an ONNX Runtime session was used and closed, or was not."""
+def torch_median(options: Namespace, after_a_session: bool) -> float:
+    """Median seconds of a call in torch, optionally after an ONNX Runtime session was used and closed."""
     case = case_of(options, THREADS)
     pool = case.model.pool(case.batch)
-    if behind:
+    if after_a_session:
         with opened(replace(case, runtime="onnxruntime"), pool) as engine, engine.runtime.context():
             warm_up(engine.once)
     with opened(replace(case, runtime="torch"), pool) as engine, engine.runtime.context(), garbage_collector_held():
@@ -41,9 +41,9 @@ def run(options: Namespace) -> bool:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as processes:
         for n in range(repetitions):
-            found = {b: processes.submit(torch_median, options, b).result() for b in (n % 2 == 0, n % 2 == 1)}
-            ratios.append(found[True] / found[False])
-            print(f"{n + 1:3}  with {found[True] * 1e6:.1f} µs, without {found[False] * 1e6:.1f} µs", flush=True)
+            medians = {b: processes.submit(torch_median, options, b).result() for b in (n % 2 == 0, n % 2 == 1)}
+            ratios.append(medians[True] / medians[False])
+            print(f"{n + 1:3}  with {medians[True] * 1e6:.1f} µs, without {medians[False] * 1e6:.1f} µs", flush=True)
     both = interval(list(np.log(ratios).reshape(-1, 1)), np.random.default_rng(0))
     print(f"with over without: {both.ratio:.4f} ({both.low:.4f} to {both.high:.4f}); expected within {WITHIN:.0%}")
     return abs(both.ratio - 1) <= WITHIN

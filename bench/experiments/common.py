@@ -1,4 +1,4 @@
-"""What the experiments share: the options' case, sessions of `pytest bench`, how results are printed."""
+"""Shared by the experiments: the case, sessions of `pytest bench`, formatting of results."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import models
 from bench.cases import Case
-from bench.sampling import Effort
+from bench.sampling import Budget
 from study import catalogue
 from study.artifacts import Artifacts, read_bench
 from study.environment import cpu_name, versions
@@ -22,15 +22,15 @@ def case_of(options: Namespace, threads: int = 1) -> Case:
     return Case(model, options.runtime, options.batch, threads)
 
 
-def effort_of(options: Namespace) -> Effort:
-    return Effort(seconds=options.seconds)
+def budget_of(options: Namespace) -> Budget:
+    return Budget(seconds=options.seconds)
 
 
 def session(options: Namespace, runtimes: str) -> dict[str, Any]:
-    """What a `pytest bench` of its own measures of the options' model in `runtimes`, without cold starts.
+    """Measure the model in `runtimes` with a separate `pytest bench`, without cold starts.
 
     Raises:
-        StudyError: it ended with an error.
+        StudyError: the session failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bench.json"
@@ -38,7 +38,7 @@ def session(options: Namespace, runtimes: str) -> dict[str, Any]:
         words += ["--seconds", str(options.seconds), "--artifacts", str(options.artifacts), f"--benchmark-json={file}"]
         done = subprocess.run([sys.executable, "-m", "pytest", "bench", *words], capture_output=True, text=True)
         if done.returncode:
-            raise StudyError(f"`pytest bench` ended with exit code {done.returncode}:\n{done.stdout[-2000:]}")
+            raise StudyError(f"`pytest bench` failed with exit code {done.returncode}:\n{done.stdout[-2000:]}")
         return read_bench(file, "")
 
 
@@ -52,11 +52,11 @@ def interval(record: dict[str, Any]) -> str:
 
 
 def width(record: dict[str, Any]) -> float:
-    """Of the 95 % interval, as a share of the ratio."""
+    """Width of the 95 % interval, as a share of the ratio."""
     share: float = (record["high"] - record["low"]) / record["ratio"]
     return share
 
 
-def said(record: dict[str, Any]) -> str:
-    """The verdict, and why it is withheld."""
+def verdict(record: dict[str, Any]) -> str:
+    """The verdict, and the reasons if it is withheld."""
     return f"{record['verdict']} {'; '.join(record['reasons'])}".strip()

@@ -1,13 +1,13 @@
-"""The ratio of torch to the runtime in separate invocations of `pytest bench`: how far do they lie apart?
+"""The ratio of torch to the runtime in separate invocations of `pytest bench`: how much does it vary?
 
-And does `bench compare` of each two of them call anything slower or faster, where nothing is?
+And does `bench compare` of any two of them report a difference, although there is none?
 """
 
 from argparse import Namespace
 from itertools import combinations
 
 from bench.compare import compare
-from bench.experiments.common import interval, made_with, said, session, width
+from bench.experiments.common import interval, made_with, session, verdict, width
 from bench.pairing import between
 
 SPREAD, SHOWN, WIDTH = 0.03, 0.05, 0.02
@@ -22,12 +22,12 @@ def run(options: Namespace) -> bool:
         sessions.append(session(options, f"torch,{options.runtime}"))
         (record,) = sessions[-1]["comparisons"]
         ratios.append(record["ratio"])
-        print(f"{n + 1:3}  {interval(record)}: {said(record)}", flush=True)
+        print(f"{n + 1:3}  {interval(record)}: {verdict(record)}", flush=True)
     spread = between(ratios) or 0.0
     print(f"largest over smallest ratio, less 1: {spread:.2%}; expected at most {SPREAD:.0%}")
     changes = [change for old, new in combinations(sessions, 2) for change in compare(old, new).cases]
     shown = sum(change.verdict in ("slower", "faster") for change in changes)
-    print(f"`bench compare` of each two: {shown} of {len(changes)} cases called slower or faster; expected at most 5 %")
-    widths = [width(found["comparisons"][0]) for found in sessions]
+    print(f"`bench compare` of each pair: {shown} of {len(changes)} cases slower or faster; expected at most 5 %")
+    widths = [width(one["comparisons"][0]) for one in sessions]
     print(f"width of the interval: {min(widths):.2%} to {max(widths):.2%}; expected at most {WIDTH:.0%}")
     return spread <= SPREAD and max(widths) <= WIDTH and shown <= SHOWN * len(changes)

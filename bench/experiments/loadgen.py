@@ -1,9 +1,8 @@
 """The bench's p50 and p90 against those of MLPerf LoadGen, SingleStream, same model, settings and inputs, in turns.
 
-LoadGen's own cost, one to two microseconds a query when called from Python, is measured the same way with a system
-under test that does nothing, and subtracted. What cannot be subtracted is what LoadGen's work between two queries does
-to the processor's caches; so the call alone is timed within LoadGen's queries too. All of it once with one image and
-once with the bench's pool of them.
+The overhead of LoadGen, 1 to 2 microseconds a query when called from Python, is measured with a system under test that
+does nothing, and subtracted. The effect of LoadGen's work on the processor's caches cannot be subtracted, so the call
+alone is also timed within LoadGen's queries. Everything runs once with one image and once with the bench's pool.
 """
 
 import re
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from bench import measure
 from bench.experiments.bare_loop import onnxruntime_call
-from bench.experiments.common import case_of, effort_of, made_with
+from bench.experiments.common import budget_of, case_of, made_with
 from bench.models import Model
 from bench.sampling import garbage_collector_held
 from study.errors import StudyError
@@ -35,14 +34,14 @@ SUMMARY = re.compile(r"^(50|90)\.00 percentile latency \(ns\) *: *(\d+)$", re.MU
 
 
 class OneImage(Model):
-    """A model that is shown one batch of images again and again."""
+    """A model whose pool is one batch of images."""
 
     def pool(self, batch: int) -> list[dict[str, NDArray[Any]]]:
         return super().pool(batch)[:1]
 
 
 def single_stream(infer: Callable[[Any], Any], pool: Sequence[Any]) -> dict[int, float]:
-    """Seconds of p50 and p90 that LoadGen finds for `infer`, given those of the pool in turn."""
+    """Seconds of p50 and p90 that LoadGen reports for `infer` on the pool in turn."""
     try:
         import mlperf_loadgen as lg
     except ImportError:
@@ -85,7 +84,7 @@ def time_calls(given: Iterator[tuple[Callable[[Any], Any], Any]], calls: int) ->
 
 
 def timed_within(infer: Callable[[Any], Any], pool: Sequence[Any]) -> dict[int, float]:
-    """Seconds of p50 and p90 of the call alone, while LoadGen sends the queries."""
+    """Seconds of p50 and p90 of the call alone, timed within LoadGen's queries."""
     durations: list[float] = []
 
     def timed(inputs: Any) -> None:
@@ -106,20 +105,20 @@ def run(options: Namespace) -> bool:
     reached = True
     for shown in (one, model):
         own = replace(case, model=shown)
-        found: dict[str, list[dict[int, float]]] = {"ours": [], "LoadGen": [], "null": [], "within": []}
+        seconds: dict[str, list[dict[int, float]]] = {"ours": [], "LoadGen": [], "null": [], "within": []}
         for _ in range(repetitions):
             call = partial(onnxruntime_call(options)[0], None)
             pool = shown.pool(options.batch)
-            record = measure.latency(own, effort_of(options), None, time_calls)
-            found["ours"].append({percent: record[f"{name}_seconds"] for percent, name in PERCENTILES.items()})
-            found["LoadGen"].append(single_stream(call, pool))
-            found["null"].append(single_stream(lambda _: None, pool))
-            found["within"].append(timed_within(call, pool))
+            record = measure.latency(own, budget_of(options), None, time_calls)
+            seconds["ours"].append({percent: record[f"{name}_seconds"] for percent, name in PERCENTILES.items()})
+            seconds["LoadGen"].append(single_stream(call, pool))
+            seconds["null"].append(single_stream(lambda _: None, pool))
+            seconds["within"].append(timed_within(call, pool))
         for percent in PERCENTILES:
-            times = {name: median(turn[percent] for turn in turns) for name, turns in found.items()}
+            times = {name: median(turn[percent] for turn in turns) for name, turns in seconds.items()}
             ratio = times["ours"] / (times["LoadGen"] - times["null"])
-            told = ", ".join(f"{name} {seconds * 1e6:.2f} µs" for name, seconds in times.items())
-            print(f"{len(pool)} inputs, p{percent}: {told}; ours over LoadGen less null {ratio:.4f}", flush=True)
+            listed = ", ".join(f"{name} {value * 1e6:.2f} µs" for name, value in times.items())
+            print(f"{len(pool)} inputs, p{percent}: {listed}; ours over LoadGen less null {ratio:.4f}", flush=True)
             reached &= abs(ratio - 1) <= WITHIN
     print(f"expected within {WITHIN:.0%}; 'within' is the call alone, timed between LoadGen's queries")
     return reached

@@ -1,4 +1,4 @@
-"""One core kept busy by another process: every record should say so, and the ratio stay or be withheld."""
+"""Another process keeps one core busy: every record should report it, and the ratio should stay or be withheld."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.experiments.common import interval, made_with, said, session
+from bench.experiments.common import interval, made_with, session, verdict
 
 STAYS = 0.05
 
@@ -30,13 +30,13 @@ def run(options: Namespace) -> bool:
     for n in range(repetitions):
         (quiet,) = session(options, f"torch,{options.runtime}")["comparisons"]
         with busy():
-            found = session(options, f"torch,{options.runtime}")
-        (disturbed,) = found["comparisons"]
-        records = [disturbed, *found["cases"]]
-        tell = sum(any("other processes" in reason for reason in record["reasons"]) for record in records)
+            busy_session = session(options, f"torch,{options.runtime}")
+        (disturbed,) = busy_session["comparisons"]
+        records = [disturbed, *busy_session["cases"]]
+        reported = sum(any("other processes" in reason for reason in record["reasons"]) for record in records)
         moved = disturbed["ratio"] / quiet["ratio"] - 1
-        print(f"{n + 1:3}  quiet {interval(quiet)}: {said(quiet)}")
-        print(f"     busy  {interval(disturbed)}, so it moved by {moved:+.2%}: {said(disturbed)}")
-        print(f"     {tell} of {len(records)} records tell of other processes", flush=True)
-        reached &= tell == len(records) and (abs(moved) <= STAYS or disturbed["verdict"] == "withheld")
+        print(f"{n + 1:3}  quiet {interval(quiet)}: {verdict(quiet)}")
+        print(f"     busy  {interval(disturbed)}, so it moved by {moved:+.2%}: {verdict(disturbed)}")
+        print(f"     {reported} of {len(records)} records report other processes", flush=True)
+        reached &= reported == len(records) and (abs(moved) <= STAYS or disturbed["verdict"] == "withheld")
     return reached

@@ -1,4 +1,4 @@
-"""An engine that does 3 % more work than the same engine without: the slowdown should be shown, never the reverse."""
+"""An engine with 3 % more work against the same engine without: it should be shown to be slower, never faster."""
 
 import time
 from argparse import Namespace
@@ -8,20 +8,20 @@ from typing import Any
 
 from bench import measure
 from bench.cases import opened
-from bench.experiments.common import case_of, effort_of, interval, made_with, said
+from bench.experiments.common import budget_of, case_of, interval, made_with, verdict
 from bench.runtimes import Runtime, find
 from bench.sampling import warm_up
 
 PLANTED = 0.03
-FOUND = 0.95
+SHOWN = 0.95
 
 Plain: type[Runtime]
 Slow: type[Runtime]
-"""The options' runtime without and with the extra work, both wrapped alike; `run` makes them."""
+"""The runtime without and with the extra work, both wrapped alike; `run` creates them."""
 
 
 def wrapped(runtime: type[Runtime], extra_seconds: float) -> type[Runtime]:
-    """`runtime`, which after each inference keeps the processor busy for so long."""
+    """`runtime` with `extra_seconds` of busy waiting after each inference."""
 
     class Wrapped(runtime):  # type: ignore[valid-type, misc]
         def run(self, inputs: Any) -> Any:
@@ -44,11 +44,11 @@ def run(options: Namespace) -> bool:
     print(f"{case}, {PLANTED:.0%} planted, {repetitions} repetitions; {made_with()}")
     verdicts, slowdowns = [], []
     for n in range(repetitions):
-        record = measure.comparison(plain, slow, effort_of(options), seed=n)
+        record = measure.comparison(plain, slow, budget_of(options), seed=n)
         verdicts.append(record["verdict"])
         slowdowns.append(1 / record["ratio"] - 1)
-        print(f"{n + 1:3}  {interval(record)}: {said(record)}", flush=True)
-    found = verdicts.count("slower") / repetitions
-    print(f"slower is shown in {found:.1%}, faster in {verdicts.count('faster')} of {repetitions}")
+        print(f"{n + 1:3}  {interval(record)}: {verdict(record)}", flush=True)
+    shown = verdicts.count("slower") / repetitions
+    print(f"slower is shown in {shown:.1%}, faster in {verdicts.count('faster')} of {repetitions}")
     print(f"slowdown: median {median(slowdowns):.2%}, {min(slowdowns):.2%} to {max(slowdowns):.2%}")
-    return found >= FOUND and "faster" not in verdicts
+    return shown >= SHOWN and "faster" not in verdicts

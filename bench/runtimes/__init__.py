@@ -1,8 +1,8 @@
 """The engines whose latency is measured, each a class with the same few methods.
 
-A runtime of the user's own is a class like those here, named on the command line as `package.module:Class`. It is told
-the model, the number of threads and the device when it is made, and loads then. What is timed is `run` alone in mode
-`native`, and in mode `numpy` the way from numpy arrays to numpy arrays: `to_native`, `run`, `to_numpy`.
+A runtime of your own is a class like those here, named on the command line as `package.module:Class`. Its constructor
+gets the model, the number of threads and the device, and loads the model. Mode `native` times `run` alone; mode `numpy`
+times `to_native`, `run` and `to_numpy` together, from numpy arrays to numpy arrays.
 """
 
 import pkgutil
@@ -28,19 +28,19 @@ RUNTIMES = {
     "reference": "bench.runtimes.reference:Reference",
 }
 PACKAGES = {"cv2": "opencv-python-headless"}
-"""Those that are not called as the module in them is."""
+"""Packages whose name differs from that of their module."""
 DEFAULT = ("torch", "onnxruntime")
 DEVICES = ("cpu", "cuda")
 PARTS = ("devices", "needs_checkpoint", "run", "settings", "to_native", "to_numpy", "context", "close")
-"""What every runtime has, also one that is not derived from `Runtime`."""
+"""The attributes that every runtime must have, whether or not it derives from `Runtime`."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a model is to be run."""
+    """How to run a model."""
 
     threads: int
-    """That one operator may use; there is one operator at a time."""
+    """Intra-op threads; operators run one at a time."""
     device: str = "cpu"
 
 
@@ -48,47 +48,47 @@ class Runtime(ABC):
     """A model in an engine, ready to be called."""
 
     devices: Sequence[str] = ("cpu",)
-    """Of DEVICES, those it knows to use."""
+    """The members of DEVICES that it supports."""
     needs_checkpoint = False
-    """Whether it runs a model of the catalogue from its checkpoint, and so no ONNX file of the user's."""
+    """Whether it runs checkpoints of the catalogue's models, and so no ONNX files of the user."""
 
     @abstractmethod
     def __init__(self, model: Model, setting: Setting) -> None:
         """Load `model.onnx`, or the checkpoint of `model.run`, and set the threads.
 
         Raises:
-            StudyError: it cannot be loaded so; the message says why and what to do.
+            StudyError: the model cannot be loaded; the message gives the cause and a remedy.
         """
 
     @abstractmethod
     def run(self, inputs: Any) -> Any:
-        """One inference, native inputs to native outputs; when it returns, the outputs are there."""
+        """One inference, from native inputs to native outputs, which are complete when it returns."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What the engine itself says it uses: at least `threads`; strings, numbers and booleans."""
+        """Settings that the engine reports: at least `threads`; strings, numbers and booleans."""
 
     def to_native(self, inputs: Inputs) -> Any:
-        """C-contiguous arrays by the names of the model's inputs to what `run` takes, on the device."""
+        """Convert C-contiguous arrays, by the names of the model's inputs, to the argument of `run`, on the device."""
         return inputs
 
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
-        """What `run` gives to arrays, in the order of the model's outputs."""
+        """Convert the result of `run` to arrays, in the order of the model's outputs."""
         return list(outputs)
 
     def context(self) -> AbstractContextManager[Any]:
-        """Entered around the calls, again and again, and never timed."""
+        """A context around the calls; it is entered repeatedly, outside the timing."""
         return nullcontext()
 
-    def close(self) -> None:  # noqa: B027  # most have nothing to give back but memory
-        """Give back what it holds, its threads above all; `run` is not called any more."""
+    def close(self) -> None:  # noqa: B027  # most engines hold nothing but memory
+        """Release all resources, above all threads; `run` is not called again."""
 
 
 def find(name: str) -> type[Runtime]:
     """The runtime called `name` in RUNTIMES, or the class at the import path `package.module:Class`.
 
     Raises:
-        StudyError: there is none; the message lists those there are.
+        StudyError: there is no such runtime, or it cannot be imported; the message gives the remedy.
     """
     path = RUNTIMES.get(name, name)
     if ":" not in path:

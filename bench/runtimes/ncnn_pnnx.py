@@ -1,4 +1,4 @@
-"""ncnn, with pnnx to convert, where they are installed (`pip install ncnn pnnx`)."""
+"""ncnn, with pnnx as converter, if they are installed (`pip install ncnn pnnx`)."""
 
 import importlib.util
 import os
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
-from bench.runtimes.openmp import give_threads_back
+from bench.runtimes.openmp import end_threads
 from study import onnx_inputs as signatures
 from study.errors import StudyError
 
@@ -21,9 +21,9 @@ HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf1
 
 
 class NCNN(Runtime):
-    """The ONNX file as pnnx converts it when it is loaded, in float32.
+    """The ONNX file in float32; pnnx converts it when it is loaded.
 
-    ncnn has no batch: a call computes image after image, and takes as many times as long as there are images.
+    ncnn has no batch dimension: a call computes image after image, so its time is proportional to the batch size.
     """
 
     def __init__(self, model: Model, setting: Setting) -> None:
@@ -34,11 +34,11 @@ class NCNN(Runtime):
         with tempfile.TemporaryDirectory() as folder:
             converted = _convert(model, Path(folder))
             if self.net.load_param(f"{converted}.param") or self.net.load_model(f"{converted}.bin"):
-                raise StudyError(f"{model.onnx}: ncnn does not load what pnnx makes of it")
+                raise StudyError(f"{model.onnx}: ncnn does not load the files that pnnx converted")
 
     def to_native(self, inputs: Inputs) -> Any:
         (images,) = inputs.values()
-        return [ncnn.Mat(image).clone() for image in images]  # the array's own memory would not do: it is not counted
+        return [ncnn.Mat(image).clone() for image in images]  # a Mat does not keep the memory of its array alive
 
     def run(self, inputs: Any) -> Any:
         found = []
@@ -57,24 +57,24 @@ class NCNN(Runtime):
 
     def close(self) -> None:
         self.net.clear()
-        give_threads_back()
+        end_threads()
 
 
 def _convert(model: Model, folder: Path) -> Path:
-    """Where in `folder` pnnx has written the model for ncnn, without the suffixes .param and .bin."""
+    """Convert the model in `folder`; returns the path of the result without its suffixes .param and .bin."""
     package = importlib.util.find_spec("pnnx")  # importing it would import torch
     if package is None or package.origin is None:
-        raise StudyError("ncnn reads what pnnx converts; run `pip install pnnx`")
+        raise StudyError("ncnn needs the converter pnnx; run `pip install pnnx`")
     taken = model.facts.inputs
     if len(taken) != 1 or taken[0].dtype != np.float32:
         raise StudyError(f"{model.onnx}: ncnn takes one float32 input, found {', '.join(map(str, taken))}")
     (shape,) = signatures.concrete(taken, model.shapes, 1).values()
-    (folder / "model.onnx").write_bytes(model.onnx.read_bytes())  # it writes beside the file that it reads
+    (folder / "model.onnx").write_bytes(model.onnx.read_bytes())  # pnnx writes beside the file that it reads
     shown = f"inputshape=[{','.join(map(str, shape))}]f32"
     command = [str(Path(package.origin).with_name("pnnx")), "model.onnx", shown, "fp16=0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace")
     if done.returncode or not (folder / "model.ncnn.bin").is_file():
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise StudyError(f"{model.onnx}: pnnx ends with exit code {done.returncode}: {said[:300]}")
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise StudyError(f"{model.onnx}: pnnx failed with exit code {done.returncode}: {reason[:300]}")
     return folder / "model.ncnn"

@@ -16,7 +16,7 @@ SPINNING, DENORMAL = "session.intra_op.allow_spinning", "session.set_denormal_as
 
 
 class ONNXRuntime(Runtime):
-    """The ONNX file; threads that wait do not spin, for they would take the cores of whatever is measured next."""
+    """The ONNX file; waiting threads do not spin, because they would occupy the cores of the next measurement."""
 
     devices = ("cpu", "cuda")
 
@@ -33,7 +33,7 @@ class ONNXRuntime(Runtime):
             self.session = onnxruntime.InferenceSession(
                 model.onnx, options, providers=[(provider, PROVIDER_OPTIONS[setting.device])]
             )
-        except Exception as error:  # onnxruntime has an exception for each of its codes, without a common one
+        except Exception as error:  # onnxruntime's exceptions, one for each of its codes, have no common base
             raise StudyError(f"{model.onnx}: ONNX Runtime does not load it: {one_line(error, 300)}") from None
         if self.session.get_providers()[0] != provider:
             raise StudyError(f"--device {setting.device}: {provider} does not start here; measure with --device cpu")

@@ -1,4 +1,4 @@
-"""OpenCV's DNN module, where it is installed (`pip install opencv-python-headless`)."""
+"""OpenCV's DNN module, if it is installed (`pip install opencv-python-headless`)."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from study.errors import StudyError, one_line
 
 
 class OpenCV(Runtime):
-    """The ONNX file in OpenCV's own CPU backend; the number of threads is one for the whole process."""
+    """The ONNX file in OpenCV's own CPU backend, whose number of threads is global to the process."""
 
     def __init__(self, model: Model, setting: Setting) -> None:
         cv2.setNumThreads(setting.threads)
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot load, it raises as well
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it also raises what it logs
         try:
             self.net = cv2.dnn.readNetFromONNX(str(model.onnx))
         except cv2.error as error:
@@ -36,4 +36,4 @@ class OpenCV(Runtime):
 
     def close(self) -> None:
         del self.net
-        cv2.setNumThreads(1)  # which ends the others
+        cv2.setNumThreads(1)  # ends the other threads

@@ -1,4 +1,4 @@
-"""OpenVINO, where it is installed (`pip install openvino`)."""
+"""OpenVINO, if it is installed (`pip install openvino`)."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from study.errors import StudyError, one_line
 
 
 class OpenVINO(Runtime):
-    """The ONNX file in OpenVINO's CPU plugin, in float32: it would take bfloat16 where the processor can."""
+    """The ONNX file in OpenVINO's CPU plugin, in float32: by default it uses bfloat16 if the processor supports it."""
 
     def __init__(self, model: Model, setting: Setting) -> None:
         core = openvino.Core()

@@ -1,14 +1,14 @@
-"""The threads of OpenMP, which keeps those of its pool until it is told to pause."""
+"""End the threads of OpenMP, which keeps its pool until `omp_pause_resource_all` is called."""
 
 import ctypes
 from pathlib import Path
 
 OMP_PAUSE_HARD = 2
-"""omp_pause_hard of the OpenMP 5.0 specification, section 3.2.44: give back all resources, threads included."""
+"""omp_pause_hard of the OpenMP 5.0 specification, section 3.2.44: release all resources, threads included."""
 
 
-def give_threads_back() -> None:
-    """End the threads of every OpenMP library in this process, where the system tells which there are."""
+def end_threads() -> None:
+    """End the threads of every OpenMP library in this process; does nothing on systems without /proc."""
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:

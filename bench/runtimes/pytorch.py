@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
-from bench.runtimes.openmp import give_threads_back
+from bench.runtimes.openmp import end_threads
 from study import checkpoints
 from study.errors import StudyError, one_line
 
 
 class Torch(Runtime):
-    """The checkpoint in eager PyTorch, in evaluation and inference mode, with the softmax that the ONNX file has."""
+    """The checkpoint in eager PyTorch, in evaluation and inference mode, with a softmax like the ONNX file's."""
 
     devices = ("cpu", "cuda")
     needs_checkpoint = True
@@ -33,7 +33,7 @@ class Torch(Runtime):
         self.device = torch.device(setting.device)
         self.network = checkpoints.load(model.entry, model.run).to(self.device)
         if any(module.training for module in self.network.modules()):
-            raise StudyError(f"{model.entry.network} does not go into evaluation mode: its latency would be training's")
+            raise StudyError(f"{model.entry.network} stays in training mode: its latency would be that of training")
         self.probabilities: Callable[[Tensor], Any] = nn.Sequential(self.network, nn.Softmax(dim=1))
 
     def to_native(self, inputs: Inputs) -> Tensor:
@@ -63,7 +63,7 @@ class Torch(Runtime):
 
     def close(self) -> None:
         torch.set_num_threads(1)
-        give_threads_back()
+        end_threads()
 
 
 class TorchCompile(Torch):
@@ -82,4 +82,4 @@ class TorchCompile(Torch):
 
     def close(self) -> None:
         super().close()
-        torch.compiler.reset()  # it keeps a few compiled graphs for each function and refuses to make more
+        torch.compiler.reset()  # torch keeps a few compiled graphs for each function and refuses to make more

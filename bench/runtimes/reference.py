@@ -1,4 +1,4 @@
-"""The reference implementation of the ONNX operators, in numpy: what an operator is meant to compute, not fast."""
+"""The reference implementation of the ONNX operators, in numpy: it defines their results and is slow."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from study.errors import StudyError, one_line
 
 
 class Reference(Runtime):
-    """The ONNX file in onnx.reference. Its only threads are those of the library that numpy multiplies matrices with.
+    """The ONNX file in onnx.reference, whose only threads are those of numpy's BLAS library.
 
-    They are started when numpy is imported and kept; that library is told how many of them it may use.
+    They start when numpy is imported and never end; the constructor limits how many of them BLAS uses.
     """
 
     def __init__(self, model: Model, setting: Setting) -> None:
@@ -31,7 +31,7 @@ class Reference(Runtime):
         return self.evaluator.run(None, dict(inputs))
 
     def settings(self) -> dict[str, Any]:
-        """Threads: the most that a library for matrices says it uses; 1 where there is none that tells."""
+        """`threads` is the largest number that a BLAS library reports, or 1 if none does."""
         found = [library["num_threads"] for library in self.libraries.info()]
         return {"threads": max(found, default=1), "device": "cpu", "arithmetic": "numpy"}
 

@@ -1,4 +1,4 @@
-"""tract, where it is installed (`pip install tract`)."""
+"""tract, if it is installed (`pip install tract`)."""
 
 from typing import Any
 
@@ -11,18 +11,19 @@ from study.errors import StudyError, one_line
 
 
 class Tract(Runtime):
-    """The ONNX file in tract, which runs in the thread that calls it and has no setting for more."""
+    """The ONNX file in tract, which runs in the calling thread and cannot use more."""
 
     def __init__(self, model: Model, setting: Setting) -> None:
         if setting.threads != 1:
-            raise StudyError(f"tract has one thread, not {setting.threads}; measure it with --threads 1")
+            raise StudyError(f"tract runs on one thread, not {setting.threads}; measure it with --threads 1")
         try:
             loaded = tract.onnx().load(model.onnx)
             names = [loaded.input_name(position) for position in range(loaded.input_count())]
             self.runnable = loaded.into_model().into_runnable()
-        except tract.TractError as error:  # the rest of its message is a backtrace
-            told = tract.TractError(str(error).partition("\n\nStack backtrace")[0])
-            raise StudyError(f"{model.onnx}: tract does not load it: {one_line(told, 300)}") from None
+        except tract.TractError as error:
+            without_backtrace = tract.TractError(str(error).partition("\n\nStack backtrace")[0])
+            reason = one_line(without_backtrace, 300)
+            raise StudyError(f"{model.onnx}: tract does not load it: {reason}") from None
         self.names = names
 
     def to_native(self, inputs: Inputs) -> Any:

@@ -84,10 +84,10 @@ def test_what_was_measured_quickly_is_not_believed(quick: Quick) -> None:
     for case in quick.record["cases"]:
         assert case["quick"]
         assert not case["valid"]
-        assert case["reasons"][0] == "a quick run: 70 samples are for a smoke test; leave out --quick"
+        assert case["reasons"][0] == "a quick run: 70 samples are only a smoke test; leave out --quick"
     for each in quick.record["comparisons"]:
         assert (each["quick"], each["valid"], each["verdict"]) == (True, False, "withheld")
-        assert each["reasons"][0] == "a quick run: 3 rounds are for a smoke test; leave out --quick"
+        assert each["reasons"][0] == "a quick run: 3 rounds are only a smoke test; leave out --quick"
     assert all(each["quick"] for each in quick.record["cold_starts"])
     assert quick.output.count(": withheld\n") == 4
 

@@ -16,8 +16,8 @@ import pytest
 from bench import measure, models
 from bench.cases import Case
 from bench.pairing import Comparison, Interval
-from bench.records import case_doubts, case_record, comparison_record, drift
-from bench.sampling import Effort, WarmUp
+from bench.records import case_reasons, case_record, comparison_record, drift
+from bench.sampling import Budget, WarmUp
 from study.artifacts import check
 from tests.bench.test_interference import QUIET
 from tests.support.synthetic import BENCH_ENVIRONMENT, write_model
@@ -84,9 +84,9 @@ def test_whether_a_drift_is_an_accident_is_a_matter_of_ranks() -> None:
 # ---- doubts
 
 
-def reasons(case: Case, samples: Sequence[float] = STEADY, effort: Effort | None = None, **changes: Any) -> list[str]:
+def reasons(case: Case, samples: Sequence[float] = STEADY, budget: Budget | None = None, **changes: Any) -> list[str]:
     given: Record = {"warm_ups": [WARM, WARM], "threads": 1, "overhead_seconds": 1e-7, **changes}
-    return case_doubts(case, samples, effort or Effort(), **given)
+    return case_reasons(case, samples, budget or Budget(), **given)
 
 
 def over(*values: float) -> list[float]:
@@ -105,21 +105,21 @@ RESTLESS = replace(WARM, stable=False, seconds=5.04)
     ("changes", "enough", "reason"),
     [
         pytest.param(
-            {"effort": Effort(quick=True), "samples": [1e-3] * 70},
+            {"budget": Budget(quick=True), "samples": [1e-3] * 70},
             {"samples": [1e-3] * 662},
-            "a quick run: 70 samples are for a smoke test; leave out --quick",
+            "a quick run: 70 samples are only a smoke test; leave out --quick",
             id="quick",
         ),
         pytest.param(
             {"samples": [1e-3] * 661},
             {"samples": [1e-3] * 662},
-            "too few samples: 661 do not tell p99; measure longer",
+            "too few samples: 661 do not give p99; measure longer",
             id="too few samples",
         ),
         pytest.param(
-            {"effort": Effort(percentiles=(99.9, 50)), "samples": [1e-3] * 6635},
-            {"effort": Effort(percentiles=(99.9, 50)), "samples": [1e-3] * 6636},
-            "too few samples: 6635 do not tell p99.9; measure longer",
+            {"budget": Budget(percentiles=(99.9, 50)), "samples": [1e-3] * 6635},
+            {"budget": Budget(percentiles=(99.9, 50)), "samples": [1e-3] * 6636},
+            "too few samples: 6635 do not give p99.9; measure longer",
             id="too few for the percentile that is asked for",
         ),
         pytest.param(
@@ -131,31 +131,31 @@ RESTLESS = replace(WARM, stable=False, seconds=5.04)
         pytest.param(
             {"threads": 2},
             {"threads": 1},
-            "2 threads read back instead of 1: keep others from setting them",
+            "2 threads read back instead of 1: keep other code from setting them",
             id="threads",
         ),
         pytest.param(
             {"samples": half_and_half(1e-3, 1.06e-3)},
             {"samples": half_and_half(1e-3, 1.04e-3)},
-            "latency drifted by +6.0% meanwhile: let the machine rest, and measure again",
+            "latency drifted by +6.0%: let the machine rest, then measure again",
             id="slower and slower",
         ),
         pytest.param(
             {"samples": half_and_half(1e-3, 0.94e-3)},
             {"samples": half_and_half(1e-3, 0.96e-3)},
-            "latency drifted by -6.0% meanwhile: let the machine rest, and measure again",
+            "latency drifted by -6.0%: let the machine rest, then measure again",
             id="faster and faster",
         ),
         pytest.param(
             {"samples": over(0.85e-3, 0.85e-3, 1e-3, 1e-3, 1.15e-3, 1.15e-3)},
             {"samples": over(0.9e-3, 0.9e-3, 1e-3, 1e-3, 1.1e-3, 1.1e-3)},
-            "the middle half of the samples spreads over 30% of the median: stop what else runs",
+            "the interquartile range is 30% of the median: stop other programs",
             id="spread",
         ),
         pytest.param(
             {"overhead_seconds": 60e-6},
             {"overhead_seconds": 49e-6},
-            "the harness itself takes 6.0% of the median: measure a larger batch",
+            "the harness overhead is 6.0% of the median: measure a larger batch",
             id="overhead",
         ),
     ],
@@ -180,12 +180,12 @@ def test_a_drift_that_may_be_an_accident_is_no_doubt(case: Case) -> None:
 
 def test_subnormal_weights_are_a_doubt(tmp_path: Path) -> None:
     found = reasons(of_weights(tmp_path, [[1e-40, 0, 3, -1e-39], [1, 2, 3, 1e-37]]))
-    slow = "2 weights are subnormal numbers, with which processors are up to 100 times as slow: set them to 0"
+    slow = "2 weights are subnormal, which slows some processors down 100-fold: set them to 0"
     assert found == [slow]
 
 
 def test_all_doubts_are_told(case: Case) -> None:
-    quick = Effort(quick=True)
+    quick = Budget(quick=True)
     found = reasons(case, half_and_half(1e-3, 2e-3), quick, warm_ups=[RESTLESS], threads=2, overhead_seconds=1)
     assert [reason.split()[0] for reason in found] == ["a", "latency", "2", "latency", "the", "the"]
 
@@ -195,7 +195,7 @@ def test_all_doubts_are_told(case: Case) -> None:
 
 def record_of(case: Case, samples: Sequence[float] = STEADY, **changes: Any) -> Record:
     given: Record = {
-        **{"pool": case.model.pool(1), "samples": samples, "effort": Effort(), "warm_ups": [WARM] * 6},
+        **{"pool": case.model.pool(1), "samples": samples, "budget": Budget(), "warm_ups": [WARM] * 6},
         **{"settings": [{"threads": 1, "n": n} for n in range(5)], "parity": PARITY, "observed": QUIET},
         **{"yardstick_seconds": 2e-4, "overhead_seconds": 1e-7},
         **changes,
@@ -248,8 +248,8 @@ def test_each_load_has_the_median_of_its_own_calls(calls: int, case: Case, monke
     monkeypatch.setattr(measure, "opened", load)
     monkeypatch.setattr(measure, "parity", lambda engine, expected: None)
     monkeypatch.setattr(measure, "warm_up", lambda once: replace(WARM, call_seconds=2 / calls))
-    effort = Effort(percentiles=(50,))
-    record = measure.latency(case, effort, None, lambda given, n: [call(x) for call, x in islice(given, n)])
+    budget = Budget(percentiles=(50,))
+    record = measure.latency(case, budget, None, lambda given, n: [call(x) for call, x in islice(given, n)])
     assert record["samples"] == calls
     assert record["load_medians_seconds"] == [1, 2, 3, 4, 5]
     assert record["settings"]["load"] == 5
@@ -260,7 +260,7 @@ def test_one_load_with_other_threads_is_enough_to_doubt(case: Case) -> None:
     settings = [{"threads": 1}, {"threads": 3}, {"threads": 1}]
     record = record_of(case, settings=settings)
     assert record["threads_read_back"] == 3
-    assert record["reasons"] == ["3 threads read back instead of 1: keep others from setting them"]
+    assert record["reasons"] == ["3 threads read back instead of 1: keep other code from setting them"]
     assert not record["valid"]
 
 
@@ -273,7 +273,7 @@ def test_a_disturbed_machine_is_a_doubt(case: Case) -> None:
 
 
 def test_a_quick_case_is_marked(case: Case) -> None:
-    record = record_of(case, [1e-3] * 70, effort=Effort(quick=True))
+    record = record_of(case, [1e-3] * 70, budget=Budget(quick=True))
     assert (record["quick"], record["valid"]) == (True, False)
     assert record["p90_seconds"] == 1e-3
     assert record["p95_seconds"] is None
@@ -293,7 +293,7 @@ FOUND = Comparison(
 
 
 def compared(case: Case, **changes: Any) -> Record:
-    given: Record = {"found": FOUND, "effort": Effort(), "warm_ups": [WARM, WARM], "observed": QUIET, "seed": 7}
+    given: Record = {"found": FOUND, "budget": Budget(), "warm_ups": [WARM, WARM], "observed": QUIET, "seed": 7}
     given |= {"settings": {"reference": {"threads": 1}, "runtime": {"threads": 1}}, "overhead_seconds": None}
     return comparison_record(replace(case, runtime="torch"), case, **{**given, **changes})
 
@@ -323,12 +323,12 @@ def test_its_verdict(ratio: Interval, said: str, case: Case) -> None:
     ("changes", "reason"),
     [
         (
-            {"effort": Effort(quick=True), "found": replace(FOUND, rounds=3)},
-            "a quick run: 3 rounds are for a smoke test; leave out --quick",
+            {"budget": Budget(quick=True), "found": replace(FOUND, rounds=3)},
+            "a quick run: 3 rounds are only a smoke test; leave out --quick",
         ),
         ({"warm_ups": [WARM, RESTLESS]}, "latency was still changing after the warm-up: let the machine rest"),
-        ({"observed": replace(QUIET, steal_share=0.125)}, "the host gave 12.5% of the cores' time to other machines"),
-        ({"overhead_seconds": 60e-6}, "the harness itself takes 6.0% of the median"),
+        ({"observed": replace(QUIET, steal_share=0.125)}, "the host gave 12.5% of the CPU time to other virtual machines"),
+        ({"overhead_seconds": 60e-6}, "the harness overhead is 6.0% of the median"),
     ],
 )
 def test_a_doubtful_comparison_withholds_its_verdict(changes: Record, reason: str, case: Case) -> None:

@@ -101,7 +101,7 @@ def test_the_settings_are_read_back(gap: Model, runtime: str, threads: int) -> N
 
 
 def test_tract_has_one_thread(gap: Model) -> None:
-    with pytest.raises(StudyError, match=r"^tract has one thread, not 2; measure it with --threads 1$"):
+    with pytest.raises(StudyError, match=r"^tract runs on one thread, not 2; measure it with --threads 1$"):
         find("tract")(gap, Setting(2))
 
 
@@ -123,7 +123,7 @@ def test_ncnn_leaves_nothing_of_its_conversion(gap: Model, tmp_path: Path, monke
 
 def test_ncnn_names_the_converter_that_it_needs(gap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(StudyError, match=r"^ncnn reads what pnnx converts; run `pip install pnnx`$"):
+    with pytest.raises(StudyError, match=r"^ncnn needs the converter pnnx; run `pip install pnnx`$"):
         find("ncnn")(gap, Setting(1))
 
 

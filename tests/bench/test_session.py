@@ -9,7 +9,7 @@ import pytest
 
 from bench import plan as options
 from bench.plan import _numbers, _percentiles, _threads, limit_threads
-from bench.sampling import Effort
+from bench.sampling import Budget
 from bench.session import Session, said, summary
 from study.artifacts import Artifacts, check, read_bench
 from study.errors import StudyError
@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 def of_processes(cases: Sequence[Sequence[Record]] = (), comparisons: Sequence[Sequence[Record]] = ()) -> Session:
     """A session that has measured the first of `comparisons`; what others measured is in the rest of either."""
-    found = Session([], [], [], Effort(), 1, (), dict(BENCH_ENVIRONMENT))
+    found = Session([], [], [], Budget(), 1, (), dict(BENCH_ENVIRONMENT))
     found.comparisons = list(comparisons[0]) if comparisons else []
     others = max(len(cases), len(comparisons)) - 1
     found.others = [
@@ -166,7 +166,7 @@ def test_what_is_kept_is_in_the_journal_too(artifacts: Artifacts) -> None:
 
 def test_a_journal_is_of_one_process_however_many_were_asked_for(artifacts: Artifacts) -> None:
     """The further ones are read only when each has ended, and only the JSON has them."""
-    found = Session([], [], [], Effort(), 3, (), dict(BENCH_ENVIRONMENT))
+    found = Session([], [], [], Budget(), 3, (), dict(BENCH_ENVIRONMENT))
     found.begin_journal(artifacts.root / "bench.json")
     assert found.path is not None
     assert read_bench(found.path, "")["processes"] == 1
@@ -182,7 +182,7 @@ def test_a_session_without_a_file_has_no_journal(tmp_path: Path, monkeypatch: py
 
 
 def test_a_further_process_that_fails_is_told_with_what_it_printed(tmp_path: Path) -> None:
-    found = Session([], [], [], Effort(), 2, ["bench", "--models", "gpa"], {})
+    found = Session([], [], [], Budget(), 2, ["bench", "--models", "gpa"], {})
     with pytest.raises(StudyError, match=r"(?s)^process 2 ended with exit code 2:.*no model is called 'gpa'"):
         found.measure_again(2, ROOT)
     assert found.others == []
