@@ -231,7 +231,7 @@ def test_outputs_that_are_not_numbers_show_no_agreement(tmp_path: Path) -> None:
 
 def test_an_engine_with_other_threads_than_asked_for_is_refused_and_closed(gap: Model) -> None:
     with (
-        pytest.raises(StudyError, match=r"expected 1 threads, tests\.test_cases:OtherThreads reports 2"),
+        pytest.raises(StudyError, match=r"expected 1 threads, tests\.bench\.test_cases:OtherThreads reports 2"),
         opened(Case(gap, f"{HERE}:OtherThreads", 32), gap.pool(32)),
     ):
         pytest.fail("it was opened")

@@ -327,7 +327,7 @@ def test_its_verdict(ratio: Interval, said: str, case: Case) -> None:
             "a quick run: 3 rounds are only a smoke test; leave out --quick",
         ),
         ({"warm_ups": [WARM, RESTLESS]}, "latency was still changing after the warm-up: let the machine rest"),
-        ({"observed": replace(QUIET, steal_share=0.125)}, "the host gave 12.5% of the CPU time to other virtual machines"),
+        ({"observed": replace(QUIET, steal_share=0.125)}, "the host gave 12.5% of the CPU time to other"),
         ({"overhead_seconds": 60e-6}, "the harness overhead is 6.0% of the median"),
     ],
 )
