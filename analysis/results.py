@@ -73,7 +73,8 @@ def write(field: "Field", output: Path) -> Iterator[Path]:
     from analysis.plots import training as history_plots
     from analysis.tables import results as field_tables
     from analysis.tables import search as search_tables
-    from analysis.tables import summary as tables
+    from analysis.tables.columns import read
+    from analysis.tables.training import history as histories_of
     from study.artifacts import write_bytes, write_text
     from study.catalogue import DEFAULT_STUDY
 
@@ -90,7 +91,7 @@ def write(field: "Field", output: Path) -> Iterator[Path]:
         path = table(name, frame, form)
         yield path
         with plots.style():
-            write_bytes(path.with_suffix(".png"), field_plots.png(draw(tables.read(path))))
+            write_bytes(path.with_suffix(".png"), field_plots.png(draw(read(path))))
         yield path.with_suffix(".png")
 
     frames = field_tables.all_tables(field)
@@ -99,7 +100,7 @@ def write(field: "Field", output: Path) -> Iterator[Path]:
     yield from drawn("accuracy", field_tables.accuracy(field), field_plots.accuracy)
     for study, standings in field.studies().items():
         if study != DEFAULT_STUDY:  # whose histories are in its report
-            history = tables.history(run for standing in standings for run in standing.runs)
+            history = histories_of(run for standing in standings for run in standing.runs)
             yield from drawn(f"history-{study}", history, partial(history_plots.histories, shared=True), "%.4g")
     if field.searches:
         yield from drawn("search", search_tables.trials(field.searches), search_plots.search)

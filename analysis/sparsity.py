@@ -127,7 +127,8 @@ def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder
     from analysis.plots import histogram as histogram_plots
     from analysis.plots import sparsity as weight_plots
     from analysis.plots import style as plots
-    from analysis.tables import summary as tables
+    from analysis.tables.columns import read, write_as_json
+    from analysis.tables.sparsity import HISTOGRAM, histogram_rows
     from study.artifacts import write_bytes, write_csv
 
     names = {str(measure) for measure in measures}
@@ -136,13 +137,13 @@ def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder
     models = [file.model for file in files]
     for name, columns, content, picture in (
         ("sparsity", COLUMNS, bars, partial(weight_plots.sparsity, models=models, references=references(measures))),
-        ("weights_histogram", tables.HISTOGRAM, tables.histogram_rows(layers), histogram_plots.histograms),
+        ("weights_histogram", [column.key for column in HISTOGRAM], histogram_rows(layers), histogram_plots.histograms),
     ):
         table = folder / f"{name}.csv"
         write_csv(table, columns, content)
         yield table
-        frame = tables.read(table)
-        tables.write_as_json(table.with_suffix(".json"), frame)
+        frame = read(table)
+        write_as_json(table.with_suffix(".json"), frame)
         yield table.with_suffix(".json")
         with plots.style():
             drawn = plots.rendered(picture(frame))

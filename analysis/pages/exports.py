@@ -77,5 +77,7 @@ def write(table: pd.DataFrame, folder: Path) -> Iterator[Path]:
     yield folder / "variants.csv"
     sentences = "\n".join(f"- {shown_as_is(sentence)}" for sentence in facts(table))
     cells = shown(table).map(shown_as_is)
-    write_text(folder / "variants.md", markdown(cells, [sentences], ("model", "form", "accuracy", "speed", "fails in")))
+    write_text(
+        folder / "variants.md", markdown(cells, [sentences], ("model", "variant", "accuracy", "speed", "fails in"))
+    )
     yield folder / "variants.md"

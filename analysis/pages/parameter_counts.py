@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 
 LENET5 = "study.networks.lenet5_variants:LeNet5Plain"
 MINI_VGG = "study.networks.mini_vgg:MiniVGG"
-FIXED = {"study.networks.lenet5_1998:LeNet5Of1998": 10 * 84}
-"""Numbers of a network that are never trained though its arithmetic has them like weights: the codes of the classes."""
 
 
 def conv(maps: int, kernels: int, size: int) -> int:

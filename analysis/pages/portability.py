@@ -12,8 +12,8 @@ from analysis.pages.markup import markdown, shown_as_is
 from analysis.plots import portability as portability_plots
 from analysis.plots import style as plots
 from analysis.plots.results import png
+from analysis.tables.columns import read
 from analysis.tables.portability import MOST_COLUMNS, cells, matrix, squares
-from analysis.tables.summary import read
 from study.artifacts import write_bytes, write_text
 from study.variants import Variant
 

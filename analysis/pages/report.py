@@ -25,16 +25,23 @@ from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
 from analysis.plots import style as plots
 from analysis.plots import training as history_plots
-from analysis.tables import columns as presentation
 from analysis.tables import exports as variants_table
 from analysis.tables import latency as latency_tables
 from analysis.tables import search as search_tables
-from analysis.tables import summary as tables
+from analysis.tables import sparsity as sparsity_tables
+from analysis.tables import summary as summary_tables
+from analysis.tables import training as training_tables
+from analysis.tables.columns import common_settings, read, text, write_as_json
 from study.artifacts import write_bytes, write_text
 from study.catalogue import DEFAULT_STUDY
 
-MEASURED = ("latency", "comparisons", "cold_starts")
-"""Tables of measurements that are on the page."""
+MEASURED = {
+    "latency": latency_tables.LATENCY,
+    "comparisons": latency_tables.COMPARISONS,
+    "cold_starts": latency_tables.COLD_STARTS,
+}
+SHOWN = {"summary": summary_tables.SUMMARY, "runs": training_tables.RUNS, **MEASURED}
+"""The columns of tables that are on the page."""
 
 
 def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[Path]:
@@ -48,13 +55,13 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         yield path
 
     for name in JSON:
-        tables.write_as_json(folder / f"{name}.json", tables.read(folder / f"{name}.csv"))
+        write_as_json(folder / f"{name}.json", read(folder / f"{name}.csv"))
         yield folder / f"{name}.json"
 
-    table = presentation.summary(frames["summary"])
+    table = text(summary_tables.SUMMARY, frames["summary"])
     facts = sentences.facts(study, frames["summary"], frames["latency"], frames["comparisons"])
-    for suffix, text in ((".md", markdown), (".tex", latex)):
-        write_text(folder / f"summary{suffix}", text(table, [*facts, *(f"Note: {note}." for note in study.notes)]))
+    for suffix, markup in ((".md", markdown), (".tex", latex)):
+        write_text(folder / f"summary{suffix}", markup(table, [*facts, *(f"Note: {note}." for note in study.notes)]))
         yield folder / f"summary{suffix}"
 
     pictures = {}
@@ -70,7 +77,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
     }
     for name in (*PICTURES, *searched):
         with plots.style():
-            content = plots.rendered(draw[name](tables.read(folder / f"{name}.csv")))
+            content = plots.rendered(draw[name](read(folder / f"{name}.csv")))
         pictures[name] = content[".svg"]
         for suffix, data in content.items():
             write_bytes(folder / f"{name}{suffix}", data)
@@ -91,15 +98,19 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
 
 def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, pd.DataFrame]:
     """Every table of the report by name."""
-    runs, latency, comparisons = tables.runs(study), latency_tables.latency(study), latency_tables.comparisons(study)
+    runs, latency, comparisons = (
+        training_tables.runs(study),
+        latency_tables.latency(study),
+        latency_tables.comparisons(study),
+    )
     return {
-        "summary": tables.summary(study, runs, latency, comparisons),
+        "summary": summary_tables.summary(study, runs, latency, comparisons),
         "runs": runs,
-        "sparsity": tables.sparsity(study, measures),
-        "weights_histogram": tables.weights_histogram(study),
-        "pruning": tables.pruning(study),
-        "convergence": tables.convergence(study),
-        "history": tables.history(study.runs),
+        "sparsity": sparsity_tables.sparsity(study, measures),
+        "weights_histogram": sparsity_tables.weights_histogram(study),
+        "pruning": sparsity_tables.pruning(study),
+        "convergence": training_tables.convergence(study),
+        "history": training_tables.history(study.runs),
         "latency": latency,
         "comparisons": comparisons,
         "throughput": latency_tables.throughput(latency),
@@ -147,9 +158,9 @@ def page(
         "verdicts": list(sentences.verdicts(study.baseline, frames["summary"])),
         "speedups": list(sentences.speedups(frames["comparisons"])),
         "without_layers": [model for model in study.models if model not in with_layers],
-        "noise": presentation.noise(frames["sparsity"]),
+        "noise": sparsity_tables.noise(frames["sparsity"]),
         "unsparse": list(sentences.without_zeros(study, frames["sparsity"])),
-        "settings": {name: presentation.common_settings(frames[name]) for name in MEASURED},
+        "settings": {name: common_settings(columns, frames[name]) for name, columns in MEASURED.items()},
         "environments": {stage: phrases for stage, phrases in environments.items() if phrases},
         "test_images": study.runs[0].wrong.size,
         "portability": portability_page.of_page(study.portability.of(study.models)) if study.portability else None,
@@ -157,6 +168,7 @@ def page(
         "variants": variants_table.shown(frames["variants"]),
         "variant_facts": exports_page.facts(frames["variants"]),
         "pictures": {name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
-        **{name: getattr(presentation, name)(frames[name]) for name in ("summary", "runs", "sparsity", *MEASURED)},
+        "sparsity": sparsity_tables.by_layer(frames["sparsity"]),
+        **{name: text(columns, frames[name]) for name, columns in SHOWN.items()},
     }
     return template.render(values) + "\n"

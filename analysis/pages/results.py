@@ -11,7 +11,9 @@ from analysis.pages import results_text as field_text
 from analysis.pages import search as search_page
 from analysis.pages import summary as sentences
 from analysis.pages.markup import markdown
+from analysis.tables import results as results_tables
 from analysis.tables import search as search_tables
+from analysis.tables.columns import text
 from analysis.tables.numbers import TIMES
 from study.catalogue import DEFAULT_STUDY, FASHION_MNIST
 
@@ -44,13 +46,13 @@ def _sections(field: Field, frames: dict[str, pd.DataFrame], folder: str) -> Ite
         datasets = dict.fromkeys(standing.entry.dataset for standing in standings)
         if list(datasets) != [FASHION_MNIST]:
             yield f"Data set: {', '.join(datasets)}."
-        yield _table(field_text.accuracies(results[results["study"] == study]), field_text.remarks(standings))
+        yield _table(text(results_tables.ACCURACIES, results[results["study"] == study]), field_text.remarks(standings))
         if study != DEFAULT_STUDY:
             yield f"![Training histories of {study}]({folder}/history-{study}.png)"
 
     yield "## Size and latency"
     yield _table(
-        field_text.sizes(results, networks),
+        results_tables.sizes(results, networks),
         [*field_text.unmeasured(field, results)],
     )
     yield from field_text.latency_facts(field, results)
@@ -60,7 +62,7 @@ def _sections(field: Field, frames: dict[str, pd.DataFrame], folder: str) -> Ite
     if batches.empty:
         yield "No two entries that differ in their batch size alone have runs."
     else:
-        yield _table(field_text.batches(batches), field_text.batch_remarks(batches))
+        yield _table(text(results_tables.BATCHES, batches), field_text.batch_remarks(batches))
         yield field_text.times()
         if batches["seconds_published"].notna().any():
             yield "Published seconds are on the publication's machine."
@@ -83,7 +85,7 @@ def _sections(field: Field, frames: dict[str, pd.DataFrame], folder: str) -> Ite
     if frames["sparsity"].empty:
         yield "No exported entry has a fully-connected layer."
     else:
-        yield _table(field_text.sparsity(frames["sparsity"]), [])
+        yield _table(results_tables.by_entry(frames["sparsity"]), [])
         yield (
             "Hoyer is 0 where all weights are of one magnitude and 1 where one alone is not zero. Near zero is the "
             "share of weights of at most 1 % of their layer's root mean square; both shares are over the weights of "

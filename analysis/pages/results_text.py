@@ -1,122 +1,16 @@
-"""The results page in words: tables as people read them, and the sentences around them."""
+"""The results page in words: the sentences around its tables."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from analysis.inputs.entries import Field, Standing, measure
 from analysis.inputs.runs import Search
-from analysis.pages import parameter_counts as circulating
 from analysis.pages import summary as sentences
 from analysis.tables import latency as latency_tables
-from analysis.tables.columns import LATENCY, texts
-from analysis.tables.numbers import MISSING, TIMES, number
+from analysis.tables.numbers import number
 from analysis.tables.results import UNLIKE
 from study.catalogue import DEFAULT_SEEDS
-
-Columns = dict[str, Callable[[Any], str]]
-KB = 1e-3
-
-
-def spread(mean: Any, deviation: Any, form: str = ".2f", scale: float = 100) -> str:
-    """ "92.31 ± 0.12", without the spread where there is one value, or a dash."""
-    if pd.isna(mean):
-        return MISSING
-    return number(mean, form, scale) + ("" if pd.isna(deviation) else f" ± {number(deviation, form, scale)}")
-
-
-SHARED: Columns = {
-    "runs": lambda row: str(row.runs),
-    "budget": lambda row: "full" if pd.isna(row.budget) else f"**{row.budget}**",
-}
-TIMES_TAKEN: Columns = {
-    "seconds an epoch (fastest)": lambda row: (
-        f"{number(row.seconds_per_epoch_median, ',.1f')} ({number(row.seconds_per_epoch_fastest, ',.1f')})"
-    ),
-    "seconds a run": lambda row: number(row.seconds_per_run, ",.0f"),
-}
-
-
-def accuracies(frame: pd.DataFrame) -> pd.DataFrame:
-    """`results` of one study: what was published, what was found, and what it took."""
-    columns: Columns = {
-        "model": lambda row: row.model,
-        "recipe": lambda row: row.recipe,
-        **SHARED,
-        "published, %": _published,
-        "test, %": lambda row: spread(row.test_accuracy_mean, row.test_accuracy_std),
-        "validation, %": lambda row: spread(row.validation_accuracy_mean, row.validation_accuracy_std),
-        "difference, points": _difference,
-        "trained on": lambda row: f"{row.trained_on:,}",
-        "epochs": _epochs,
-        **TIMES_TAKEN,
-        "machine": lambda row: _machines(row.machines),
-    }
-    return texts(frame, columns)
-
-
-def _published(row: Any) -> str:
-    if pd.isna(row.published):
-        return MISSING
-    return f"{row.published:.2f}" + (" (validation)" if row.published_images == "validation" else "")
-
-
-def _difference(row: Any) -> str:
-    if pd.isna(row.published):
-        return MISSING
-    if pd.isna(row.difference):
-        return "not comparable"
-    of = (row.published_images == "validation", "validation"), (not pd.isna(row.budget), "short")
-    told = [name for holds, name in of if holds]
-    return number(row.difference, "+.2f") + (f" ({', '.join(told)})" if told else "")
-
-
-def _epochs(row: Any) -> str:
-    made = _range(row.epochs_lowest, row.epochs_highest)
-    if pd.isna(row.epochs_at_most):
-        return made
-    return f"{made} of at most {row.epochs_at_most}, kept {_range(row.kept_lowest, row.kept_highest)}"
-
-
-def _range(low: int, high: int) -> str:
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
-def _machines(numbers: Any) -> str:
-    return MISSING if pd.isna(numbers) else str(numbers).replace(" ", ", ")
-
-
-def sizes(frame: pd.DataFrame, networks: Mapping[str, str]) -> pd.DataFrame:
-    """`results` of all studies: parameters, size and latency; `networks` are the entries' import paths by name."""
-
-    def parameters(row: Any) -> str:
-        fixed = circulating.FIXED.get(networks[row.model])
-        return f"{row.parameters:,}" + (f" (+ {fixed:,} fixed)" if fixed else "")
-
-    columns: Columns = {
-        "model": lambda row: row.model,
-        "parameters": parameters,
-        "ONNX, kB": lambda row: number(row.onnx_bytes, ",.1f", KB),
-        **LATENCY,
-        "machine": lambda row: _machines(row.latency_machines),
-    }
-    return texts(frame, columns)
-
-
-def batches(frame: pd.DataFrame) -> pd.DataFrame:
-    """`batches` of analysis.tables.results."""
-    columns: Columns = {
-        "model": lambda row: row.model,
-        "batch size": lambda row: str(row.batch_size),
-        **SHARED,
-        "validation, %": lambda row: spread(row.validation_accuracy_mean, row.validation_accuracy_std),
-        "test, %": lambda row: spread(row.test_accuracy_mean, row.test_accuracy_std),
-        "epoch kept": lambda row: row.kept_epochs.replace(" ", ", "),
-        **TIMES_TAKEN,
-        "published seconds a run": lambda row: number(row.seconds_published, ",.0f"),
-    }
-    return texts(frame, columns)
 
 
 def batch_remarks(frame: pd.DataFrame) -> Iterator[str]:
@@ -134,33 +28,6 @@ def batch_remarks(frame: pd.DataFrame) -> Iterator[str]:
             inside = "inside" if row["verdict"] == "not distinguishable" else "outside"
             noise = f"the noise of {number(row['test_error_noise'], '.2f', 100)} points"
             yield f"{row['model']}: {change}, {inside} {noise}: {row['verdict']} ({counts})."
-
-
-def sparsity(frame: pd.DataFrame) -> pd.DataFrame:
-    """`sparsity` of analysis.tables.results, an entry a row: shares are over the weights of all its layers."""
-    rows = []
-    for model, own in frame.groupby("model", sort=False):
-        layers: Iterable[Any] = own.itertuples(index=False)
-        weights = own["out_features"] * own["in_features"]
-        share = {
-            name: (own[f"{name}_mean"] * weights).sum(skipna=False) / weights.sum()
-            for name in ("near_zero", "exact_zeros")
-        }
-        rows.append(
-            {
-                "model": str(model),
-                f"layers (out {TIMES} in)": " / ".join(map(_layer, layers)),
-                "runs": str(own["runs"].max()),
-                "Hoyer of each": " / ".join(number(value, ".3f") for value in own["hoyer_mean"]),
-                "near zero, %": number(share["near_zero"], ".1f", 100),
-                "exact zeros, %": number(share["exact_zeros"], ".1f", 100),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _layer(row: Any) -> str:
-    return f"{row.layer}{'' if row.role == 'fc' else f' ({row.role})'} {row.out_features} {TIMES} {row.in_features}"
 
 
 def remarks(standings: Sequence[Standing]) -> Iterator[str]:

@@ -22,8 +22,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.plots.style import COLOURS, HATCHES, LABEL_BOX, legend_above
-from analysis.tables.columns import FROM_0_TO_1, MEASURES
 from analysis.tables.numbers import MINUS
+from analysis.tables.sparsity import FROM_0_TO_1, MEASURES
 
 References = Mapping[str, Mapping[str, float]]
 """Measure -> name of a distribution -> the measure of weights drawn from it."""

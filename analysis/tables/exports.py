@@ -12,7 +12,7 @@ or faster only if all of that is on one side of 1.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -20,19 +20,53 @@ import pandas as pd
 from analysis.inputs.benchmarks import Record
 from analysis.inputs.portability import FAILED, NOT_RUN
 from analysis.inputs.runs import Run, Study
-from analysis.tables.columns import texts
+from analysis.tables.columns import MODEL, Column, ends, frame, text
 from analysis.tables.headline import WITHHELD
-from analysis.tables.latency import frame
 from analysis.tables.numbers import MISSING, TIMES, interval, number
 from study.variants import STANDARD_NAME, variant_of
 
-COLUMNS = (
-    "model seed variant bytes test_error test_error_change test_error_noise test_error_verdict "
-    "median_seconds median_low_seconds median_high_seconds ratio ratio_low ratio_high latency_verdict "
-    "latency_valid fails_in onnx_sha256"
-)
 NONE_OF = "none of "
 SETTING = ("threads", "mode", "device", "file")
+
+
+def _size(row: Any) -> str:
+    smaller = row.standard_bytes / row.bytes
+    return number(row.bytes / 1024, ",.1f") + (f" ({smaller:.1f} times smaller)" if smaller >= 1.05 else "")
+
+
+def _change(row: Any) -> str:
+    noise = "" if pd.isna(row.test_error_noise) else f" (noise {row.test_error_noise * 100:.2f})"
+    return number(row.test_error_change, "+.2f", 100) + noise
+
+
+def _times(row: Any) -> str:
+    return MISSING if row.latency_verdict == WITHHELD else interval(row.ratio, row.ratio_low, row.ratio_high, ".2f")
+
+
+VARIANTS = (
+    MODEL,
+    Column("seed", "of the first run that has other variants"),
+    Column("variant", "as in the names of its files", "variant"),
+    Column("bytes", "of the ONNX file", "KiB", cell=_size),
+    Column("test_error", "in ONNX Runtime", "test error, %", ".2f", 100),
+    Column("test_error_change", "against the standard variant", "difference, points", cell=_change),
+    Column("test_error_noise", "2 √d / N, with the d of N test images whose class differs"),
+    Column("test_error_verdict", heading="accuracy"),
+    Column("median_seconds", "one image in ONNX Runtime", "ONNX Runtime, µs", ",.1f", 1e6, valid="latency_valid"),
+    *ends("median_low_seconds", "median_high_seconds"),
+    Column("ratio", "of the medians, over the standard variant's", f"time {TIMES} standard", cell=_times),
+    *ends("ratio_low", "ratio_high", "range, from the ends of both intervals, widened to the medians of all loads"),
+    Column("latency_verdict", "slower, faster, not faster: of the whole range; or withheld", "speed"),
+    Column("latency_valid", "of both; False where repeats are of several machines"),
+    Column("fails_in", "runtimes of portability.json; `none of 12` of 12 tried; empty where none was", "fails in"),
+    Column("onnx_sha256"),
+)
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """`variants` as people read it; † marks invalid measurements."""
+    standard = table[table["variant"] == STANDARD_NAME].set_index("model")["bytes"]
+    return text(VARIANTS, table.assign(standard_bytes=table["model"].map(standard)))
 
 
 def variants(study: Study) -> pd.DataFrame:
@@ -47,7 +81,7 @@ def variants(study: Study) -> pd.DataFrame:
         for record in (run.export, *own):
             rows.append({**record, **_accuracy(record, run), **_latency(record, run, study)})
             rows[-1] |= {"variant": _name(record), "fails_in": _fails_in(record, study)}
-    return frame(COLUMNS, rows)
+    return frame(VARIANTS, rows)
 
 
 def _first(study: Study) -> Iterator[Run]:
@@ -95,8 +129,8 @@ def _latency(record: Record, run: Run, study: Study) -> Record:
     ratio, low, high = _merged([_ratio(case, standard) for case, standard in pairs])
     valid = found["latency_valid"] and all(standard["valid"] for _, standard in pairs)
     verdict = "slower" if low > 1 else "faster" if high < 1 else "not faster"
-    ends = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
-    return {**found, **ends, "latency_valid": valid, "latency_verdict": verdict if valid else WITHHELD}
+    ratios = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
+    return {**found, **ratios, "latency_valid": valid, "latency_verdict": verdict if valid else WITHHELD}
 
 
 def _ratio(case: Record, standard: Record) -> tuple[float, float, float]:
@@ -135,43 +169,3 @@ def _fails_in(record: Record, study: Study) -> str | None:
     tried = [cell for cell in cells if cell["onnx_sha256"] == record["onnx_sha256"] and cell["verdict"] != NOT_RUN]
     failed = dict.fromkeys(cell["title"] for cell in tried if cell["verdict"] == FAILED)
     return ", ".join(failed) or f"{NONE_OF}{len({cell['runtime'] for cell in tried})}" if tried else None
-
-
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """`variants` as people read it; † marks measurements that are not to be believed."""
-    standard = {row.model: row for row in table.itertuples(index=False) if row.variant == STANDARD_NAME}
-
-    def size(row: Any) -> str:
-        times = standard[row.model].bytes / row.bytes
-        return number(row.bytes / 1024, ",.1f") + (f" ({times:.1f} times smaller)" if times >= 1.05 else "")
-
-    def change(row: Any) -> str:
-        noise = "" if pd.isna(row.test_error_noise) else f" (noise {row.test_error_noise * 100:.2f})"
-        return number(row.test_error_change, "+.2f", 100) + noise
-
-    def median(row: Any) -> str:
-        doubt = "" if pd.isna(row.median_seconds) or row.latency_valid is True else " †"
-        return number(row.median_seconds, ",.1f", 1e6) + doubt
-
-    def ratio(row: Any) -> str:
-        if row.latency_verdict == WITHHELD:
-            return MISSING
-        return interval(row.ratio, row.ratio_low, row.ratio_high, ".2f")
-
-    columns: dict[str, Callable[[Any], str]] = {
-        "model": lambda row: row.model,
-        "form": lambda row: row.variant,
-        "KiB": size,
-        "test error, %": lambda row: number(row.test_error, ".2f", 100),
-        "difference, points": change,
-        "accuracy": lambda row: _or_dash(row.test_error_verdict),
-        "ONNX Runtime, µs": median,
-        f"time {TIMES} standard": ratio,
-        "speed": lambda row: _or_dash(row.latency_verdict),
-        "fails in": lambda row: _or_dash(row.fails_in),
-    }
-    return texts(table, columns)
-
-
-def _or_dash(value: Any) -> str:
-    return MISSING if pd.isna(value) else str(value)

@@ -8,40 +8,156 @@ import pandas as pd
 from analysis.inputs.benchmarks import Measurements, Record
 from analysis.inputs.runs import Study
 from analysis.tables import headline as headlines
+from analysis.tables.columns import (
+    BATCH,
+    DEVICE,
+    FILE,
+    MODE,
+    MODEL,
+    RUNTIME,
+    SEED,
+    THREADS,
+    VALID,
+    Column,
+    ends,
+    frame,
+    plain,
+)
+from analysis.tables.numbers import TIMES, runtime
 
-LATENCY = (
-    "model seed runtime batch threads mode device samples median_seconds median_low_seconds median_high_seconds "
-    "p90_seconds p90_low_seconds p90_high_seconds p95_seconds p95_low_seconds p95_high_seconds "
-    "p99_seconds p99_low_seconds p99_high_seconds p999_seconds p999_low_seconds p999_high_seconds images_per_second "
-    "processes between_spread drift spread parity_images parity_max_abs_difference parity_argmax_mismatches "
-    "parity_against cores_used other_cores steal_share yardstick_seconds threads_read_back warmup_calls onnx_bytes "
-    "parameters macs subnormal_weights quick valid reasons onnx_sha256 measured_on file"
-)
-COMPARISONS = (
-    "model seed reference runtime batch threads mode device ratio low high noise_floor processes between_spread "
-    "verdict rounds blocks calls cores_used other_cores steal_share quick valid reasons measured_on file"
-)
-THROUGHPUT = (
-    "model runtime batch threads mode device images_per_second images_per_second_low images_per_second_high valid"
-)
-ACCURACY = (
-    "model runtime threads mode device runs test_error_mean test_error_lowest test_error_highest median_seconds "
-    "median_low_seconds median_high_seconds valid"
-)
+MIB = 2.0**-20
 STEPS = ("import_seconds", "load_seconds", "first_call_seconds", "total_seconds")
 GROWTH = ("import_bytes", "load_bytes", "run_bytes", "peak_bytes")
-COLD_STARTS = " ".join(
-    [
-        "model seed runtime batch threads device processes",
-        *(f"{name} {name}_lowest {name}_highest" for name in (*STEPS, *GROWTH)),
-        "onnx_bytes parameters macs quick valid reasons measured_on file",
-    ]
+
+
+def _percentile(name: str, heading: str = "") -> tuple[Column, ...]:
+    """Of a case's times, with its interval, which a page shows of the median alone."""
+    low, high = f"{name}_low_seconds", f"{name}_high_seconds"
+    bounds = (low, high) if name == "median" else ()
+    column = Column(f"{name}_seconds", "one call with the whole batch", heading, ",.1f", 1e6, bounds=bounds)
+    return column, *ends(low, high)
+
+
+def _range(key: str, heading: str, form: str, scale: float) -> tuple[Column, ...]:
+    """Of a step of a cold start, over its processes."""
+    bounds = f"{key}_lowest", f"{key}_highest"
+    return Column(key, "median of the processes", heading, form, scale, bounds=bounds), *ends(*bounds, "range")
+
+
+def _runtimes(row: Any) -> str:
+    return f"{runtime(row.runtime)} against {runtime(row.reference)}"
+
+
+_CONDITIONS = (
+    Column("cores_used", "processor time of the process / wall time", "cores used", ".2f"),
+    Column("other_cores", "processor time of everything else / wall time"),
+    Column("steal_share", "of a virtual machine's time, taken by others"),
 )
-INTEGERS = (
-    *("seed", "macs", "onnx_bytes", "parameters", "parity_images", "parity_argmax_mismatches"),
-    *("epochs_at_most", "kept_lowest", "kept_highest"),
+_WHENCE = (Column("measured_on", "the machine"), FILE)
+_SIZE = (
+    Column("parameters", "trainable numbers; of a file given with --onnx those in constants"),
+    Column("macs", "multiply-accumulates of one image", whole=True),
 )
-"""Columns of whole numbers that may be missing."""
+
+LATENCY = (
+    MODEL,
+    SEED,
+    RUNTIME,
+    BATCH,
+    THREADS,
+    MODE,
+    DEVICE,
+    Column("samples", "timed calls", "samples", ",d"),
+    *_percentile("median", "median (95 % interval), µs"),
+    *_percentile("p90", "p90, µs"),
+    *_percentile("p95"),
+    *_percentile("p99", "p99, µs"),
+    *_percentile("p999", "p99.9, µs"),
+    Column("images_per_second", "batch / median", "images/s", ",.0f"),
+    Column("processes", "their number"),
+    Column("between_spread", "largest / smallest median of the processes - 1", "between processes, %", ".1f", 100),
+    Column("drift", "last third of the samples against the first"),
+    Column("spread", "interquartile range / median"),
+    Column("parity_images", "on which the engines are compared", whole=True),
+    Column("parity_max_abs_difference", "of two probabilities", "largest difference", ".1e"),
+    Column("parity_argmax_mismatches", "images of another class", whole=True),
+    Column("parity_against", "the other engine"),
+    *_CONDITIONS,
+    Column("yardstick_seconds", "time of the calibration loop"),
+    Column("threads_read_back", "as the engine reports them"),
+    Column("warmup_calls", "before the samples"),
+    Column("onnx_bytes", "of the file, with the weights that lie beside it"),
+    *_SIZE,
+    Column("subnormal_weights", "not zero, and below the smallest normal number"),
+    Column("quick", "measured with --quick"),
+    VALID,
+    Column("reasons", "why it is not valid"),
+    Column("onnx_sha256"),
+    *_WHENCE,
+)
+COMPARISONS = (
+    MODEL,
+    SEED,
+    Column("reference", "its time is divided by that of `runtime`"),
+    Column("runtime", heading="runtimes", cell=_runtimes),
+    BATCH,
+    THREADS,
+    MODE,
+    DEVICE,
+    Column("ratio", "of the times, paired", "speed-up (95 % interval)", ".2f", unit=TIMES, bounds=("low", "high")),
+    *ends("low", "high"),
+    Column("noise_floor", "of each engine timed against itself, a fraction", "noise floor, %", ".2f", 100),
+    Column("processes", "their number", "processes"),
+    Column("between_spread", "largest / smallest ratio of the processes - 1", "between processes, %", ".1f", 100),
+    Column("verdict", heading="verdict"),
+    Column("rounds"),
+    Column("blocks", "of calls, in random order", "blocks", ",d"),
+    Column("calls"),
+    *_CONDITIONS,
+    Column("quick", "measured with --quick"),
+    VALID,
+    Column("reasons", "why it is not valid", "reasons"),
+    *_WHENCE,
+)
+COLD_STARTS = (
+    MODEL,
+    SEED,
+    RUNTIME,
+    BATCH,
+    THREADS,
+    DEVICE,
+    Column("processes", "fresh ones", "processes"),
+    *_range("import_seconds", "import, ms", ",.0f", 1e3),
+    *_range("load_seconds", "load, ms", ",.1f", 1e3),
+    *_range("first_call_seconds", "first call, ms", ",.1f", 1e3),
+    *_range("total_seconds", "all, ms", ",.0f", 1e3),
+    *_range("import_bytes", "import, MiB", ",.1f", MIB),
+    *_range("load_bytes", "load, MiB", ",.1f", MIB),
+    *_range("run_bytes", "calls, MiB", ",.1f", MIB),
+    *_range("peak_bytes", "all, MiB", ",.1f", MIB),
+    Column("onnx_bytes", "empty without a case of that ONNX file", "ONNX, KiB", ",.1f", 1 / 1024, whole=True),
+    Column("parameters", "likewise", "parameters", ",d", whole=True),
+    Column("macs", "likewise; of one image", "MACs", ",d", whole=True),
+    Column("quick", "measured with --quick"),
+    VALID,
+    Column("reasons", "why it is not valid"),
+    *_WHENCE,
+)
+THROUGHPUT = (
+    *plain("model", "runtime", "batch", "threads", "mode", "device"),
+    Column("images_per_second", "batch / median, of the headline rows"),
+    *ends("images_per_second_low", "images_per_second_high"),
+    Column("valid"),
+)
+ACCURACY = (
+    *plain("model", "runtime", "threads", "mode", "device"),
+    Column("runs", "of the model, which is of the catalogue"),
+    Column("test_error_mean", "of the runs"),
+    *ends("test_error_lowest", "test_error_highest", "range"),
+    Column("median_seconds", "of one image"),
+    *ends("median_low_seconds", "median_high_seconds"),
+    Column("valid"),
+)
 
 
 class Measured(Protocol):
@@ -119,13 +235,6 @@ def accuracy(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         )
     )
     return frame(ACCURACY, rows.assign(**named))
-
-
-def frame(columns: str, rows: Iterable[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
-    """Rows as a frame of just these columns; what a row lacks is missing there, an empty field in the CSV file."""
-    names = columns.split()
-    made = rows[names].copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=names)
-    return made.astype({name: "Int64" for name in INTEGERS if name in names and made[name].isna().any()})
 
 
 def _flat(record: Record) -> Record:

@@ -5,11 +5,23 @@ from typing import Any
 import pandas as pd
 
 from analysis.inputs.portability import FAILED, NOT_RUN, PASSED, Portability, Square
-from analysis.tables.latency import frame
+from analysis.tables.columns import Column, frame, plain
 
-COLUMNS = (
-    "runtime title version model seed onnx_sha256 current batch verdict shape finite row_sum_error "
-    "max_abs_difference argmax_mismatches allowed seconds reason"
+CELLS = (
+    Column("runtime"),
+    Column("title", "of the runtime, for people"),
+    *plain("version", "model", "seed", "onnx_sha256"),
+    Column("current", "False where no ONNX file of a run has that SHA-256 any more"),
+    Column("batch", "images a call"),
+    Column("verdict", "passed, failed or not run"),
+    Column("shape", "of the output, as in `256x10`"),
+    Column("finite", "whether all numbers are"),
+    Column("row_sum_error", "largest distance of an image's sum from 1"),
+    Column("max_abs_difference", "from PyTorch's probabilities"),
+    Column("argmax_mismatches", "images of another class", whole=True),
+    Column("allowed", "difference"),
+    Column("seconds", "of the whole process"),
+    Column("reason", "why it failed or was not run"),
 )
 MOST_COLUMNS = 8
 """Models that have a column each; of more each has a row, and the runtimes have the columns."""
@@ -21,7 +33,7 @@ def cells(portability: Portability) -> pd.DataFrame:
         {**cell, "shape": None if cell["shape"] is None else "x".join(map(str, cell["shape"]))}
         for cell in portability.cells
     )
-    return frame(COLUMNS, rows).astype({"argmax_mismatches": "Int64"})
+    return frame(CELLS, rows)
 
 
 def squares(table: pd.DataFrame) -> dict[tuple[str, str], Square]:

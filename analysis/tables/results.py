@@ -1,7 +1,7 @@
 """The tables of the results page as pandas frames, one function a CSV file: raw numbers, full precision, SI units."""
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,27 +13,133 @@ from analysis.measures.layer import facts
 from analysis.measures.significance import judge
 from analysis.measures.sparsity import evaluate, parse
 from analysis.tables import latency as latency_tables
+from analysis.tables.columns import MODEL, Column, frame, plain, text
 from analysis.tables.headline import at_batch_1
-from analysis.tables.latency import frame
-from analysis.tables.summary import latency_columns
+from analysis.tables.numbers import MISSING, TIMES, number
+from analysis.tables.summary import LATENCY, latency_columns
 from study.recipe import Recipe
 
-RESULTS = (
-    "study model dataset recipe budget runs trained_on published published_images test_accuracy_mean test_accuracy_std "
-    "validation_accuracy_mean validation_accuracy_std difference epochs_lowest epochs_highest epochs_at_most "
-    "kept_lowest kept_highest seconds_per_epoch_median seconds_per_epoch_fastest seconds_per_run machines parameters "
-    "onnx_bytes torch_batch1_us onnxruntime_batch1_us speedup_batch1 speedup_batch1_low speedup_batch1_high "
-    "speedup_batch1_verdict latency_valid latency_machines"
-)
-ACCURACY = "study model dataset budget what seed accuracy"
-BATCHES = (
-    "network dataset model batch_size runs budget validation_accuracy_mean validation_accuracy_std test_accuracy_mean "
-    "test_accuracy_std kept_epochs seconds_per_epoch_median seconds_per_epoch_fastest seconds_per_run "
-    "seconds_published against test_error_change test_error_noise verdict"
-)
-SPARSITY = "study model layer role out_features in_features runs hoyer_mean hoyer_std near_zero_mean exact_zeros_mean"
 UNLIKE = "not judged: different budgets"
 """The verdict on entries whose runs were trained for different numbers of epochs."""
+FIXED = {"study.networks.lenet5_1998:LeNet5Of1998": 10 * 84}
+"""Numbers of a network that are never trained though its arithmetic has them like weights: the codes of the classes."""
+
+
+def _budget(row: Any) -> str:
+    return "full" if pd.isna(row.budget) else f"**{row.budget}**"
+
+
+def _published(row: Any) -> str:
+    if pd.isna(row.published):
+        return MISSING
+    return f"{row.published:.2f}" + (" (validation)" if row.published_images == "validation" else "")
+
+
+def _difference(row: Any) -> str:
+    if pd.isna(row.published):
+        return MISSING
+    if pd.isna(row.difference):
+        return "not comparable"
+    remarks = (row.published_images == "validation", "validation"), (not pd.isna(row.budget), "short")
+    told = ", ".join(remark for holds, remark in remarks if holds)
+    return number(row.difference, "+.2f") + (f" ({told})" if told else "")
+
+
+def _epochs(row: Any) -> str:
+    made = _range(row.epochs_lowest, row.epochs_highest)
+    if pd.isna(row.epochs_at_most):
+        return made
+    return f"{made} of at most {row.epochs_at_most}, kept {_range(row.kept_lowest, row.kept_highest)}"
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _epoch_seconds(row: Any) -> str:
+    return f"{number(row.seconds_per_epoch_median, ',.1f')} ({number(row.seconds_per_epoch_fastest, ',.1f')})"
+
+
+def _parameters(row: Any) -> str:
+    return f"{row.parameters:,}" + (f" (+ {row.fixed:,.0f} fixed)" if row.fixed else "")
+
+
+def _listed(key: str) -> Callable[[Any], str]:
+    """Of numbers in a string: "1, 2"."""
+    return lambda row: MISSING if pd.isna(getattr(row, key)) else str(getattr(row, key)).replace(" ", ", ")
+
+
+def _accuracy(images: str) -> tuple[Column, Column]:
+    key, deviation = f"{images}_accuracy_mean", f"{images}_accuracy_std"
+    shown = Column(key, "of the runs, a fraction", f"{images}, %", ".2f", 100, deviation=deviation)
+    return shown, Column(deviation, "sample standard deviation")
+
+
+BUDGET = Column("budget", "such as `5 of 150 epochs`; empty where it is the recipe's", "budget", cell=_budget)
+RUNS = Column("runs", heading="runs")
+TEST, VALIDATION = _accuracy("test"), _accuracy("validation")
+TIMES_TAKEN = (
+    Column("seconds_per_epoch_median", "with validation", "seconds an epoch (fastest)", cell=_epoch_seconds),
+    Column("seconds_per_epoch_fastest", "of all epochs of the runs"),
+    Column("seconds_per_run", "epochs made times that median", "seconds a run", ",.0f"),
+)
+ACCURACIES = (
+    Column("study"),
+    MODEL,
+    Column("dataset"),
+    Column("recipe", "published, modern, searched or this project's", "recipe"),
+    BUDGET,
+    RUNS,
+    Column("trained_on", "images, without those kept for validation", "trained on", ",d"),
+    Column("published", "accuracy in percent", "published, %", cell=_published),
+    Column("published_images", "test or validation"),
+    *TEST,
+    *VALIDATION,
+    Column(
+        "difference", "ours less the published one, on the same kind of images", "difference, points", cell=_difference
+    ),
+    Column("epochs_lowest", "of the runs", "epochs", cell=_epochs),
+    Column("epochs_highest"),
+    Column("epochs_at_most", "of the recipe, with early stopping", whole=True),
+    Column("kept_lowest", "with early stopping", whole=True),
+    Column("kept_highest", whole=True),
+    *TIMES_TAKEN,
+    Column("machines", "trained on; numbers in the page's last section", "machine", cell=_listed("machines")),
+)
+SIZES = (
+    Column("parameters", "trainable numbers", "parameters", cell=_parameters),
+    Column("onnx_bytes", "the largest of the runs", "ONNX, kB", ",.1f", 1e-3, whole=True),
+    *LATENCY,
+    Column("latency_machines", "measured on", "machine", cell=_listed("latency_machines")),
+)
+RESULTS = (*ACCURACIES, *SIZES)
+ACCURACY = (
+    *plain("study", "model", "dataset"),
+    BUDGET,
+    Column("what", "test, validation, published test or published validation"),
+    Column("seed", "empty for a published figure", whole=True),
+    Column("accuracy", "in percent"),
+)
+BATCHES = (
+    *plain("network", "dataset"),
+    MODEL,
+    Column("batch_size", heading="batch size"),
+    RUNS,
+    BUDGET,
+    *VALIDATION,
+    *TEST,
+    Column("kept_epochs", "of each run", "epoch kept", cell=_listed("kept_epochs")),
+    *TIMES_TAKEN,
+    Column("seconds_published", "of a run, on the publication's machine", "published seconds a run", ",.0f"),
+    Column("against", "the first entry of this network"),
+    *plain("test_error_change", "test_error_noise"),
+    Column("verdict", f"see method.md; or `{UNLIKE}`"),
+)
+SPARSITY = (
+    *plain("study", "model", "layer", "role", "out_features", "in_features", "runs", "hoyer_mean", "hoyer_std"),
+    Column("near_zero_mean", "share of the weights of at most 1 % of their root mean square"),
+    Column("exact_zeros_mean"),
+)
 
 
 def all_tables(field: Field) -> dict[str, pd.DataFrame]:
@@ -49,6 +155,12 @@ def results(field: Field) -> pd.DataFrame:
     """
     cases, pairs = latency_tables.latency(field), latency_tables.comparisons(field)
     return frame(RESULTS, (_result(field, standing, cases, pairs) for standing in field.standings))
+
+
+def sizes(frame: pd.DataFrame, networks: Mapping[str, str]) -> pd.DataFrame:
+    """`results` of all studies: parameters, size and latency; `networks` are the entries' import paths by name."""
+    fixed = [FIXED.get(networks[model], 0) for model in frame["model"]]
+    return text((MODEL, *SIZES), frame.assign(fixed=fixed))
 
 
 def _result(field: Field, standing: Standing, cases: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
@@ -210,3 +322,30 @@ def sparsity(field: Field) -> pd.DataFrame:
                 row |= _mean(measure, [values[measure] for values in values_of_runs if measure in values])
             rows.append(row)
     return frame(SPARSITY, rows)
+
+
+def by_entry(frame: pd.DataFrame) -> pd.DataFrame:
+    """`sparsity` by entry, as text: shares are over the weights of all its layers."""
+    rows = []
+    for model, own in frame.groupby("model", sort=False):
+        layers: Iterable[Any] = own.itertuples(index=False)
+        weights = own["out_features"] * own["in_features"]
+        share = {
+            name: (own[f"{name}_mean"] * weights).sum(skipna=False) / weights.sum()
+            for name in ("near_zero", "exact_zeros")
+        }
+        rows.append(
+            {
+                "model": str(model),
+                f"layers (out {TIMES} in)": " / ".join(map(_layer, layers)),
+                "runs": str(own["runs"].max()),
+                "Hoyer of each": " / ".join(number(value, ".3f") for value in own["hoyer_mean"]),
+                "near zero, %": number(share["near_zero"], ".1f", 100),
+                "exact zeros, %": number(share["exact_zeros"], ".1f", 100),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _layer(row: Any) -> str:
+    return f"{row.layer}{'' if row.role == 'fc' else f' ({row.role})'} {row.out_features} {TIMES} {row.in_features}"

@@ -6,11 +6,26 @@ from typing import Any
 import pandas as pd
 
 from analysis.inputs.runs import Search
-from analysis.tables.latency import frame
+from analysis.tables.columns import Column, frame, plain
 from analysis.tables.numbers import MISSING, number
 
-SEARCH = "model number state own repeats validation_error best_so_far last_error epochs seconds reason"
-IMPORTANCE = "model parameter share evaluator best_share epoch trials"
+SEARCH = (
+    *plain("model", "number", "state"),
+    Column("own", "whether it has the entry's own recipe"),
+    Column("repeats", "number of the failed trial that it repeats"),
+    Column("validation_error", "empty unless complete"),
+    Column("best_so_far", "lowest validation error up to here"),
+    Column("last_error", "after the last epoch that was made"),
+    *plain("epochs", "seconds"),
+    Column("reason", "why it is not complete; a column a hyper-parameter follows"),
+)
+IMPORTANCE = (
+    *plain("model", "parameter"),
+    Column("share", "of what sets the best trials apart; the sum is 1"),
+    *plain("evaluator", "best_share"),
+    Column("epoch", "whose errors are compared"),
+    Column("trials", "that are compared"),
+)
 
 
 def trials(searches: Sequence[Search]) -> pd.DataFrame:
@@ -27,7 +42,7 @@ def trials(searches: Sequence[Search]) -> pd.DataFrame:
             best = min(found, default=None)
             last = trial["validation_errors"][-1] if trial["validation_errors"] else None
             rows.append({**trial, **trial["values"], "model": search["model"], "best_so_far": best, "last_error": last})
-    return frame(" ".join([SEARCH, *values]), rows)
+    return frame((*SEARCH, *plain(*values)), rows)
 
 
 def importance(searches: Sequence[Search]) -> pd.DataFrame:

@@ -15,9 +15,10 @@ from analysis.inputs.files import REPORT, find
 from analysis.inputs.runs import read_study
 from analysis.pages.markup import escape
 from analysis.pages.report import all_tables
-from analysis.tables import columns as presentation
-from analysis.tables import summary as tables
+from analysis.tables import sparsity as sparsity_tables
+from analysis.tables.columns import text
 from analysis.tables.numbers import TIMES
+from analysis.tables.summary import SUMMARY
 from study.artifacts import Artifacts, read_json
 from tests.support.reporting import L1_ERRORS, analyse, command, row, rows, write_study
 from tests.support.synthetic import layers, write_bench, write_run
@@ -207,7 +208,7 @@ class TestSummary:
         gap = summary.set_index("model").loc["gap"]
         assert (gap["runs"], gap["verdict"]) == (1, "not judged")
         assert summary["test_error_std"].isna().all()
-        assert list(presentation.summary(summary)["test error, %"]) == ["8.00", "50.00"]
+        assert list(text(SUMMARY, summary)["test error, %"]) == ["8.00", "50.00"]
 
     def test_markdown_is_a_table_of_percent_with_its_facts_below(self, reported: tuple[Path, str, str]) -> None:
         text = (reported[0] / "report" / "summary.md").read_text()
@@ -289,7 +290,7 @@ class TestSparsity:
         broken["fc1"][0, 0] = np.nan
         broken["fc2"][:] = 0
         write_run(artifacts, "baseline", 0, broken)
-        text = tables.sparsity(read_study(find(artifacts, ("baseline",)))).to_csv(index=False)
+        text = sparsity_tables.sparsity(read_study(find(artifacts, ("baseline",)))).to_csv(index=False)
         assert "baseline,0,fc1,120,400,hoyer,,a weight is not finite,\n" in text
         assert "baseline,0,fc2,84,120,gini,,all weights are zero,\n" in text
         assert "baseline,0,fc2,84,120,exact_zeros,1.0,,0.0\n" in text

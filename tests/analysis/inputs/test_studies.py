@@ -13,7 +13,7 @@ from analysis.inputs.runs import read_study
 from analysis.pages import search as search_page
 from analysis.plots import search as search_plots
 from analysis.tables import search as search_tables
-from analysis.tables.summary import read
+from analysis.tables.columns import read
 from study.artifacts import Artifacts, write_json
 from study.catalogue import DEFAULT_STUDY
 from study.errors import StudyError

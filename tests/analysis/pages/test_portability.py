@@ -18,8 +18,8 @@ from analysis.pages.portability import facts, page
 from analysis.pages.publish import between, publish_portability
 from analysis.pages.report import write
 from analysis.plots import portability as portability_plots
+from analysis.tables.columns import read
 from analysis.tables.portability import cells, matrix, squares
-from analysis.tables.summary import read
 from study.artifacts import Artifacts, write_json
 from study.errors import StudyError
 from tests.support.portability import UNTRIED, cell, record, runtime, write_portability

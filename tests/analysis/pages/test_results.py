@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from analysis.pages import parameter_counts as circulating
 from analysis.pages import results as field_page
 from analysis.pages import results_text as field_text
 from analysis.plots import results as field_plots
-from analysis.tables import results as field_tables
+from analysis.tables import results as results_tables
 from analysis.tables.numbers import MISSING, TIMES
 from study import catalogue
 from study.artifacts import HISTORY, Artifacts, write_csv, write_json
@@ -49,7 +50,7 @@ class Page:
             self.text, self.folder = written.read_text(), written.with_suffix("")
         else:
             field = read_field(artifacts, sorted(artifacts.root.glob("bench*.json")))
-            self.text = field_page.page(field, field_tables.all_tables(field), "results")
+            self.text = field_page.page(field, results_tables.all_tables(field), "results")
 
     def section(self, title: str) -> str:
         """What is below the heading, up to the next one."""
@@ -197,7 +198,7 @@ class TestRemarks:
         row = page.rows("cnn5")["cnn5"]
         assert (row["runs"], row["test, %"]) == ("2", "92.05 ± 0.07"), "92.0 and 92.1"
         assert page.rows("Batch sizes compared")["cnn5"]["test, %"] == "92.05 ± 0.07"
-        assert set(field_tables.accuracy(read_field(field, [])).query("model == 'cnn5'")["seed"].dropna()) == {0, 2}
+        assert set(results_tables.accuracy(read_field(field, [])).query("model == 'cnn5'")["seed"].dropna()) == {0, 2}
 
     def test_a_run_of_fewer_epochs_than_the_others_is_left_out(self, field: Artifacts) -> None:
         edit_json(field.run("cnn5", 2).record, recipe=asdict(replace(entry("cnn5").recipe, epochs=5)))
@@ -437,7 +438,7 @@ class TestOthers:
 
     def test_an_accuracy_far_below_the_others_stands_at_the_edge(self, field: Artifacts) -> None:
         write_run(field, "lenet5-plain", 0, layers(0), test_error=0.3, epochs=60)
-        figure = field_plots.accuracy(field_tables.accuracy(read_field(field, [])))
+        figure = field_plots.accuracy(results_tables.accuracy(read_field(field, [])))
         (axis,) = [axis for axis in figure.axes if axis.get_title(loc="left") == "lenet5-variants"]
         low, high = axis.get_xlim()
         assert 84 < low < 85
@@ -464,11 +465,11 @@ class TestCirculating:
 
         own = entry("lenet5-1998")
         codes = [buffer for name, buffer in build(own).named_buffers() if name.endswith("codes")]
-        assert {own.network: codes[0].numel()} == circulating.FIXED
+        assert {own.network: codes[0].numel()} == results_tables.FIXED
 
 
 @pytest.mark.parametrize(
     ("mean", "deviation", "told"), [(0.9231, 0.0012, "92.31 ± 0.12"), (0.9, None, "90.00"), (None, None, MISSING)]
 )
 def test_a_mean_is_told_with_its_spread(mean: Any, deviation: Any, told: str) -> None:
-    assert field_text.spread(mean, deviation) == told
+    assert results_tables.TEST[0].text(SimpleNamespace(test_accuracy_mean=mean, test_accuracy_std=deviation)) == told

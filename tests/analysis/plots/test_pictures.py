@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from analysis.plots import latency as latency_plots
 from analysis.plots.style import COLOURS
+from analysis.tables.columns import read
 from analysis.tables.numbers import TIMES
-from analysis.tables.summary import read
 from study.artifacts import Artifacts
 from tests.support.reporting import analyse
 from tests.support.synthetic import case, comparison, write_bench, write_run

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.inputs.entries import read_field
 from analysis.plots import training as history_plots
 from analysis.plots.style import style
-from analysis.tables import summary as tables
+from analysis.tables import training as tables
 from study.artifacts import Artifacts
 from tests.support.synthetic import layers, write_run
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from analysis.pages.report import all_tables
-from analysis.tables import columns as presentation
 from analysis.tables import latency as latency_tables
+from analysis.tables.columns import text
 from analysis.tables.numbers import TIMES
+from analysis.tables.summary import SUMMARY
 from study.artifacts import Artifacts
 from tests.support.reporting import analyse, row, rows, study_of
 from tests.support.synthetic import case, cold_start, comparison, write_bench, write_run
@@ -24,7 +25,7 @@ class TestComparisons:
 
     def test_the_page_tells_ratio_interval_floor_and_verdict(self, reported: tuple[Path, str, str]) -> None:
         frame = latency_tables.comparisons(study_of(Artifacts(reported[0]), "baseline", "gap"))
-        table = presentation.comparisons(frame)
+        table = text(latency_tables.COMPARISONS, frame)
         assert list(table["speed-up (95 % interval)"])[1] == f"1.00{TIMES} (0.99 to 1.01)"
         assert list(table["noise floor, %"]) == ["0.40"] * 3
         assert list(table["verdict"]) == ["faster", "no difference shown", "withheld"]
@@ -69,7 +70,7 @@ class TestComparisons:
 
     def test_no_difference_is_said_beside_the_ratio(self, artifacts: Artifacts) -> None:
         write_bench(artifacts, [], [comparison(artifacts, "baseline", 1, 1.003, 1.001, 1.004)])
-        table = presentation.summary(all_tables(study_of(artifacts))["summary"])
+        table = text(SUMMARY, all_tables(study_of(artifacts))["summary"])
         assert table["speed-up"].tolist() == [f"1.00{TIMES} (1.00 to 1.00), no difference shown"]
 
     def test_a_model_without_a_comparison_that_others_have_is_told(self, artifacts: Artifacts) -> None:

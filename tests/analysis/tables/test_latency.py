@@ -8,9 +8,9 @@ import pytest
 from analysis.inputs.files import REPORT, find
 from analysis.inputs.runs import Study, read_study
 from analysis.pages.report import all_tables
-from analysis.tables import columns as presentation
 from analysis.tables import headline as headlines
 from analysis.tables import latency as latency_tables
+from analysis.tables.columns import common_settings, text
 from analysis.tables.numbers import MISSING
 from study.artifacts import Artifacts
 from tests.support.reporting import analyse, refusal, row, rows, study_of
@@ -117,9 +117,9 @@ class TestLatency:
         write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4, threads=n) for n in (1, 2)])
         frame = latency_tables.latency(read_study(find(artifacts, ("baseline",))))
         common = {"seed": "0", "mode": "native", "device": "cpu", "file": "bench.json"}
-        assert presentation.common_settings(frame) == common
-        assert list(presentation.latency(frame))[:5] == ["model", "batch", "runtime", "threads", "valid"]
-        assert not {"seed", "mode"} & set(presentation.latency(frame))
+        assert common_settings(latency_tables.LATENCY, frame) == common
+        assert list(text(latency_tables.LATENCY, frame))[:5] == ["model", "runtime", "batch", "threads", "samples"]
+        assert not {"seed", "mode"} & set(text(latency_tables.LATENCY, frame))
 
     def test_a_damaged_benchmark_file_is_refused(self, artifacts: Artifacts) -> None:
         artifacts.bench.write_text("{}")
@@ -162,7 +162,7 @@ class TestColdStarts:
 
     def test_the_page_has_them_in_milliseconds_and_mebibytes(self, artifacts: Artifacts) -> None:
         write_bench(artifacts, [], [], [cold_start(artifacts, "baseline", "torch", total_seconds=0.1)])
-        (table,) = presentation.cold_starts(latency_tables.cold_starts(study_of(artifacts))).to_dict("records")
+        (table,) = text(latency_tables.COLD_STARTS, latency_tables.cold_starts(study_of(artifacts))).to_dict("records")
         assert (table["import, ms"], table["load, ms"]) == ("80 (72 to 96)", "15.0 (13.5 to 18.0)")
         assert (table["first call, ms"], table["all, ms"]) == ("5.0 (4.5 to 6.0)", "100 (90 to 120)")
         assert (table["all, MiB"], table["calls, MiB"]) == ("64.0 (57.6 to 76.8)", "8.0 (7.2 to 9.6)")
@@ -232,8 +232,8 @@ class TestOwnFiles:
 
     def test_they_have_no_seed_and_lack_nothing(self, study: Study) -> None:
         assert "\ndetector,,torch,1," in all_tables(study)["latency"].to_csv(index=False)
-        assert list(presentation.latency(latency_tables.latency(study))["seed"]) == ["0", MISSING]
-        assert "seed" not in presentation.common_settings(latency_tables.latency(study))
+        assert list(text(latency_tables.LATENCY, latency_tables.latency(study))["seed"]) == ["0", MISSING]
+        assert "seed" not in common_settings(latency_tables.LATENCY, latency_tables.latency(study))
         assert study.notes == ()
 
     def test_one_that_is_called_as_a_model_or_as_another_file_has_a_name_of_its_own(self, artifacts: Artifacts) -> None:

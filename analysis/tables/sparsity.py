@@ -1,0 +1,149 @@
+"""The tables of the weights of fully-connected layers: sparsity, histograms, and how many can be pruned."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.inputs.runs import Study
+from analysis.measures.histogram import histogram, largest_magnitude
+from analysis.measures.noise import MOMENTS, indistinguishable, table
+from analysis.measures.sparsity import ALWAYS, Measure, evaluate, parse
+from analysis.tables.columns import Column, frame, plain
+from analysis.tables.numbers import MINUS, MISSING, TIMES
+from analysis.weights.layers import Layer
+
+SPARSITY = (
+    *plain("model", "seed", "layer", "out_features", "in_features"),
+    Column("measure", "with its parameters, such as `pqi(p=1,q=2)`"),
+    Column("value", "empty where undefined"),
+    Column("reason", "why it is undefined"),
+    Column("bound", "the true value is within it of `value`; 0 for up to 2^20 weights"),
+)
+HISTOGRAM = (
+    *plain("model", "seed", "layer"),
+    Column("low", "one of 61 bins, the same for all layers of one name"),
+    Column("high", "both 0: the weights that are exactly 0; both empty: those that are not finite"),
+    Column("count", "weights from `low` to `high`"),
+)
+PRUNING = (
+    *plain("model", "seed"),
+    Column("images", "training images that it was measured on"),
+    Column("share", "fraction of the fully-connected weights that is set to zero"),
+    Column("threshold", "the largest magnitude among them"),
+    *plain("error", "uncut_error"),
+    Column("loss", "`error` - `uncut_error`"),
+    Column("chosen", "True for the largest share that costs no more than allowed"),
+)
+MEASURES = {
+    "hoyer": "Hoyer",
+    "gini": "Gini",
+    "pqi(p=1,q=2)": "PQI(1,2)",
+    "exact_zeros": "share of exact zeros",
+}
+FROM_0_TO_1 = ("hoyer", "gini", "pqi", "exact_zeros", "u_theta")
+"""Measures shown, and drawn, from 0 to 1. l2/l1 and kappa4 have this range as well, but N weights that are not sparse
+have about 1 / sqrt N and 1 / N, which could not be seen on such a scale."""
+
+
+def sparsity(study: Study, measures: Sequence[Measure] = ALWAYS) -> pd.DataFrame:
+    """One row a fully-connected layer and measure; `value` is empty and `reason` filled where it is undefined.
+
+    The true value is within `bound` of it, which is 0 unless a layer has more than a million weights.
+    """
+    rows = []
+    for run in study.runs:
+        for layer in run.layers:
+            out_features, in_features = layer.weight.shape
+            shape = {"out_features": out_features, "in_features": in_features}
+            place = {"model": run.model, "seed": run.seed, "layer": layer.name}
+            for measure, found in zip(measures, evaluate(measures, layer.weight.blocks()), strict=True):
+                rows.append({**place, **shape, "measure": str(measure), **found.cells()})
+    return frame(SPARSITY, rows)
+
+
+def weights_histogram(study: Study) -> pd.DataFrame:
+    """One row a bin of the weights of a fully-connected layer, as `histogram_rows` has them."""
+    layers = [({"model": run.model, "seed": run.seed}, layer) for run in study.runs for layer in run.layers]
+    return frame(HISTOGRAM, histogram_rows(layers))
+
+
+def histogram_rows(layers: Sequence[tuple[dict[str, Any], Layer]]) -> Iterator[dict[str, Any]]:
+    """Histograms of the weights of layers, each with what else its rows are to have.
+
+    Bins are the same for all layers of one name, so that their counts can be compared.
+    """
+    reach: dict[str, float] = {}
+    for _, layer in layers:
+        reach[layer.name] = max(reach.get(layer.name, 0.0), largest_magnitude(layer.weight.blocks()))
+    for labels, layer in layers:
+        for row in histogram(layer.weight.blocks(), reach[layer.name]).rows():
+            yield {**labels, "layer": layer.name, **row}
+
+
+def pruning(study: Study) -> pd.DataFrame:
+    """One row a run and share of its fully-connected weights cut; `loss` is what that adds to the error.
+
+    `chosen` is true where the most is cut that costs no more than allowed.
+    """
+    return frame(
+        PRUNING,
+        (
+            {
+                "model": run.model,
+                "seed": run.seed,
+                "images": run.pruning["images"]["count"],
+                "uncut_error": run.pruning["uncut_error"],
+                "loss": point["error"] - run.pruning["uncut_error"],
+                "chosen": point["share"] == run.pruning["cut"]["share"],
+                **point,
+            }
+            for run in study.runs
+            if run.pruning
+            for point in run.pruning["curve"]
+        ),
+    )
+
+
+def by_layer(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a model and layer, one column a measure: mean ± standard deviation of its runs, or why there is none.
+
+    Behind ≈ are the kinds of noise that no run can be told from.
+    """
+
+    def cell(measure: str, rows: pd.DataFrame) -> str:
+        values = rows["value"].astype(float).dropna()
+        if values.empty:
+            return "; ".join(dict.fromkeys(rows["reason"].dropna())) or MISSING
+        undefined = f" ({len(rows) - len(values)} undefined)" if len(values) < len(rows) else ""
+        shown = f"{{:.3{'f' if _parsed(measure).name in FROM_0_TO_1 else 'g'}}}".format
+        spread = f" ± {shown(values.std())}" if len(values) > 1 else ""
+        size = int(rows["out_features"].iloc[0] * rows["in_features"].iloc[0])
+        alike = [set(indistinguishable(value, _parsed(measure), size)) for value in values]
+        noise = "".join(f" ≈ {kind}" for kind in sorted(set.intersection(*alike)))
+        return shown(values.mean()).replace("-", MINUS) + spread + undefined + noise
+
+    found = []
+    for (model, layer), rows in frame.groupby(["model", "layer"], sort=False):
+        shape = f"{rows['out_features'].iloc[0]} {TIMES} {rows['in_features'].iloc[0]}"
+        measures = {measure(str(name)): cell(str(name), part) for name, part in rows.groupby("measure", sort=False)}
+        found.append({"model": model, "layer": layer, f"weights (out {TIMES} in)": shape, **measures})
+    return pd.DataFrame(found)
+
+
+def noise(frame: pd.DataFrame) -> pd.DataFrame:
+    """What noise of as many weights as each layer has would have of the measures, with its standard deviation."""
+    sizes = sorted({int(n) for n in frame["out_features"] * frame["in_features"] if n > 1}, reverse=True)
+    texts = {text: measure(text) for text in dict.fromkeys(frame["measure"])}
+    rows = table(map(_parsed, texts), sizes)
+    columns = {f"{text}, {kind}": f"{name}, {kind}" for text, name in texts.items() for kind in MOMENTS}
+    return pd.DataFrame(rows).rename(columns=columns)
+
+
+def measure(text: str) -> str:
+    """A measure of sparsity as people call it."""
+    return MEASURES.get(text, text)
+
+
+def _parsed(text: str) -> Measure:
+    return parse(text)[0]
