@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.tables.numbers import MISSING, interval, number, runtime
+from analysis.tables.numbers import MISSING, number, runtime
 from study.artifacts import write_json
 
 
@@ -51,9 +51,10 @@ class Column:
             return MISSING
         if not self.form:
             return str(value)
-        shown = self.form, self.scale, self.unit
-        ends = [getattr(row, key) for key in self.bounds]
-        text = interval(value, *ends, *shown) if ends else number(value, *shown)
+        text = number(value, self.form, self.scale, self.unit)
+        if self.bounds:
+            low, high = (number(getattr(row, key), self.form, self.scale) for key in self.bounds)
+            text += f" ({low} to {high})"
         if self.deviation and not pd.isna(deviation := getattr(row, self.deviation)):
             text += f" ± {number(deviation, self.form.lstrip('+'), self.scale)}"
         return text if not self.valid or getattr(row, self.valid) is True else f"{text} †"

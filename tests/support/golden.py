@@ -24,6 +24,7 @@ from analysis.pages import results as results_page
 from analysis.pages import summary as sentences
 from analysis.tables import columns
 from analysis.tables import results as results_tables
+from analysis.tables.summary import SUMMARY
 from study.artifacts import Artifacts, read_json, write_json
 from tests.support.entries import write_entries
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
@@ -77,7 +78,7 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
     assert study.portability is not None
     pictures = dict.fromkeys((*PICTURES, *SEARCHED, "portability"), b"")
     return {
-        "summary.md": markup.markdown(columns.summary(frames["summary"]), [*facts, *notes]),
+        "summary.md": markup.markdown(columns.text(SUMMARY, frames["summary"]), [*facts, *notes]),
         "index.html": report.page(study, frames, facts, pictures),
         "exports.md": (artifacts.report / "variants.md").read_text(encoding="utf-8"),
         "portability.md": portability_page.page(study.portability, "portability.png"),

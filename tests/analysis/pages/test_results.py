@@ -15,7 +15,6 @@ from analysis.__main__ import main
 from analysis.inputs.entries import read_field
 from analysis.pages import parameter_counts as circulating
 from analysis.pages import results as field_page
-from analysis.pages import results_text as field_text
 from analysis.plots import results as field_plots
 from analysis.tables import results as results_tables
 from analysis.tables.numbers import MISSING, TIMES
