@@ -1,76 +1,113 @@
-"""Runs side by side: one process of one thread for each, as many at a time as asked for."""
+"""Work side by side: one process of one thread for each task, at most so many at a time."""
 
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 from train.tasks import Event, Task
 
+T = TypeVar("T")
+
 ONE_CORE = {
     "OMP_NUM_THREADS": "1",
-    # glibc hands blocks of this size back to the kernel as soon as they are free: 800,000 page faults in an epoch,
-    # which then takes 4.3 s instead of 2.3 s. (Other allocators do not know these names.)
+    # glibc returns freed blocks of this size to the kernel: 800,000 page faults an epoch, which then takes 4.3 s, not
+    # 2.3 s. (Other allocators ignore these names.)
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
-"""Environment of a process that trains on one core; read when it starts, before torch is imported."""
+"""Environment of a process that trains on one core; it is read at the start, before torch is imported."""
 
 
-def processes(*modules: str) -> Any:
-    """What starts processes here that will need `modules`: a context of multiprocessing."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(modules))  # torch is imported once, not once a run
-    return context
+@dataclass(frozen=True)
+class Exit:
+    """The end of a process."""
+
+    code: int | None
+    """Negative: the signal that killed it."""
 
 
-def start(context: Any, target: Callable[[Any, Connection], None], work: Any) -> tuple[Connection, Any]:
-    """Start a process that calls `target` with `work` and a connection; the other end of that, and the process.
+@dataclass(frozen=True)
+class Worker(Generic[T]):
+    """A process and its task."""
 
-    Where the process ends, however it does, receiving raises an EOFError.
+    task: T
+    process: Any
+    """multiprocessing has no common type for the processes of its contexts."""
+
+
+class Processes(Generic[T]):
+    """Processes that call `target(task, sender)`, and what they send; on exit those still running are terminated.
+
+    One that fails or is killed does not affect the others.
+
+    Args:
+        preload: modules to import once, before processes are forked.
     """
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=target, args=(work, sender), daemon=True)
-    process.start()
-    sender.close()  # the child's copy is then the only one, and its end is seen here
-    return receiver, process
+
+    def __init__(self, target: Callable[[T, Connection], None], *preload: str) -> None:
+        os.environ.update(ONE_CORE)
+        self.target = target
+        fork = "forkserver" in multiprocessing.get_all_start_methods()
+        self.context = multiprocessing.get_context("forkserver" if fork else "spawn")
+        if fork:
+            self.context.set_forkserver_preload(list(preload))
+        self.running: dict[Connection, Worker[T]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in list(self.running.values()):
+            self.end(worker)
+
+    def start(self, task: T) -> None:
+        receiver, sender = self.context.Pipe(duplex=False)
+        process: Any = self.context.Process(target=self.target, args=(task, sender), daemon=True)  # type: ignore[attr-defined]
+        process.start()
+        sender.close()  # the child has the only copy now, so receiving fails when it ends
+        self.running[receiver] = Worker(task, process)
+
+    def wait(self) -> Iterator[tuple[Worker[T], Any]]:
+        """Wait for messages; an `Exit` is the last one of a process that was not ended here."""
+        for receiver in wait(list(self.running)):
+            assert isinstance(receiver, Connection)
+            if receiver not in self.running:  # ended since
+                continue
+            worker = self.running[receiver]
+            try:
+                message = receiver.recv()
+            except EOFError:
+                self.running.pop(receiver).process.join()
+                message = Exit(worker.process.exitcode)
+            yield worker, message
+
+    def end(self, worker: Worker[T]) -> None:
+        """Terminate a process; nothing that it still sends is received."""
+        self.running = {receiver: other for receiver, other in self.running.items() if other is not worker}
+        worker.process.terminate()
+        worker.process.join()
 
 
 def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) -> None:
-    """Make all runs, handed out in the order of `tasks`, at most `workers` at a time; `report` is called as they go on.
+    """Make all runs, in the order of `tasks`, at most `workers` at a time; `report` receives their events."""
+    from train.worker import work  # imports torch, which is not needed before there is something to train
 
-    Each run has a process of its own, so that one that fails or is killed touches no other.
-    """
-    from train.worker import work  # brings torch, which nobody needs before there is something to train
-
-    os.environ.update(ONE_CORE)
-    context = processes(work.__module__)
     waiting = deque(tasks)
-    running: dict[Connection, tuple[Task, Any]] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                task = waiting.popleft()
-                receiver, process = start(context, work, task)
-                running[receiver] = (task, process)
-            for ready in wait(list(running)):
-                assert isinstance(ready, Connection)
-                task, process = running[ready]
-                try:
-                    event = ready.recv()
-                except EOFError:
-                    process.join()
-                    event = Event(task, "failed", f"its process ended with exit code {process.exitcode}")
+    with Processes(work, work.__module__) as processes:
+        while waiting or processes.running:
+            while waiting and len(processes.running) < workers:
+                processes.start(waiting.popleft())
+            for worker, event in processes.wait():
+                if isinstance(event, Exit):
+                    event = Event(worker.task, "failed", f"its process ended with exit code {event.code}")
                 report(event)
                 if event.kind != "epoch":
-                    del running[ready]
-                    process.join()
-    finally:
-        for _, process in running.values():
-            process.terminate()
-            process.join()
+                    processes.end(worker)

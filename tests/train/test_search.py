@@ -1,8 +1,8 @@
-"""The search of hyper-parameters: its space, its trials, and its processes, which share, die and go on."""
+"""The hyper-parameter search: its space, its trials, and its processes, which are killed, wait and continue."""
 
-import math
 import multiprocessing
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -13,24 +13,23 @@ from typing import Any
 
 import optuna
 import pytest
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from study import catalogue
 from study.artifacts import Artifacts, read_json
 from study.data import datasets
+from study.data.tensors import load
 from study.entries import LENET5, LENET5_GAP
 from study.entry import Entry
 from study.errors import StudyError
-from study.evaluation import Evaluation
 from study.recipe import Recipe
 from tests.conftest import ROOT
 from tests.support.synthetic import layers, write_run
 from train.search import command, progress, trials
 from train.search import record as search_record
 from train.search import space as search_space
-from train.search.storage import TRIALS, Search, Storage
-from train.search.trials import Told
+from train.search.storage import Search, Storage, alone
+from train.search.trials import Begun, Died, Ended, Epoch
 
 LITTLE = Entry("little", LENET5, Recipe(epochs=2, batch_size=128, unshifted=1))
 LITTLES = f"""
@@ -104,50 +103,32 @@ def test_a_trial_of_fewer_epochs_has_as_large_a_part_without_shifts() -> None:
 # ---- trials
 
 
-class Made:
-    """Stands in for networks: the validation error of each trial, epoch by epoch."""
-
-    def __init__(self, *errors: list[float]) -> None:
-        self.errors = iter(errors)
-        self.recipes: list[Recipe] = []
-
-    def trainer(self, entry: Entry, *_: Any, seed: int) -> "Made":
-        self.recipes.append(entry.recipe)
-        self.current = iter(next(self.errors))
-        return self
-
-    network = None
-
-    def epoch(self, _: int) -> tuple[float, float]:
-        self.error = next(self.current)
-        return self.error, 0.0
-
-    def evaluate(self, *_: Any) -> Evaluation:
-        return Evaluation(self.error, 1.0, [])
-
-    def make(self, search: Search, monkeypatch: pytest.MonkeyPatch) -> tuple[Storage, list[Told]]:
-        monkeypatch.setattr(trials, "Trainer", self.trainer)
-        monkeypatch.setattr(trials, "evaluate", self.evaluate)
-        told: list[Told] = []
-        storage = Storage(search)
-        trials.run(storage, (torch.zeros(1500, 1), torch.arange(1500) % 10), told.append)
-        return storage, told
+def play(storage: Storage, *trials: list[float]) -> list[bool]:
+    """Make trials with these validation errors, epoch by epoch; return whether each was pruned."""
+    pruned = []
+    for errors in trials:
+        trial = storage.begin()
+        assert trial is not None
+        ends = [epoch for epoch, error in enumerate(errors, 1) if storage.report(trial.number, epoch, error)]
+        storage.end(trial.number, errors[-1], f"after {ends}" if ends else None)
+        pruned.append(bool(ends))
+    return pruned
 
 
-def test_the_first_trial_is_the_recipe_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = Recipe(epochs=9, optimiser="adam", learning_rate=0.5, batch_size=10, l1=0.1, unshifted=0)  # no point of it
-    made = Made([0.3], [0.4])
-    storage, _ = made.make(searched(tmp_path, entry=replace(LITTLE, recipe=own), trials=2), monkeypatch)
-    assert made.recipes[0] == replace(own, epochs=1)
-    assert made.recipes[1].optimiser != "adam"
-    best = search_record.best(storage.trials())
-    assert best is not None
-    assert storage.recipe(best) == own
+def test_the_first_trial_is_the_entrys_own_recipe(tmp_path: Path) -> None:
+    own = Recipe(epochs=9, optimiser="adam", learning_rate=0.5, batch_size=10, l1=0.1, unshifted=0)  # outside the space
+    storage = Storage(searched(tmp_path, entry=replace(LITTLE, recipe=own), trials=2))
+    first, second = storage.begin(), storage.begin()
+    assert first is not None
+    assert second is not None
+    assert storage.recipe(first) == own
+    assert storage.recipe(second).optimiser != "adam"
+    assert storage.begin() is None
 
 
 @pytest.mark.parametrize("patience", [0, 3])
-def test_a_search_goes_on_once_its_winner_is_in_the_catalogue(tmp_path: Path, patience: int) -> None:
-    """Other values of what is searched change nothing of it, not even the first trial."""
+def test_a_search_continues_once_its_winner_is_in_the_catalogue(tmp_path: Path, patience: int) -> None:
+    """Other values of the searched fields change nothing, not even the first trial."""
     entry = replace(LITTLE, recipe=replace(LITTLE.recipe, patience=patience, validation=500 if patience else 0))
     Storage(searched(tmp_path, entry=entry))
     winner = replace(LITTLE.recipe, optimiser="adamw", learning_rate=1e-3, batch_size=64, l2=1e-4, flip=False)
@@ -159,20 +140,25 @@ def test_a_search_goes_on_once_its_winner_is_in_the_catalogue(tmp_path: Path, pa
         Storage(searched(tmp_path, entry=replace(LITTLE, recipe=replace(winner, momentum=0.5))))
 
 
-def test_a_trial_that_always_kills_its_process_is_given_up(tmp_path: Path) -> None:
-    search = searched(tmp_path, trials=1)
-    script = (
-        "import os, sys; from pathlib import Path; from tests.train.test_search import searched; "
-        "from train.search.storage import Storage; "
-        "Storage(searched(Path(sys.argv[1]), trials=1)).begin(); os._exit(9)"
-    )
+def test_a_trial_whose_process_is_killed_every_time_is_given_up(tmp_path: Path) -> None:
+    storage = Storage(searched(tmp_path, trials=1))
     for _ in range(3):
-        subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=False)
-    storage = Storage(search)
+        trial = storage.begin()
+        assert trial is not None
+        assert storage.recipe(trial) == LITTLE.recipe
+        storage.repeat(trial.number, killed=True)
     assert storage.begin() is None, "enough are finished"
     assert states(storage) == ["FAIL", "FAIL", "PRUNED"]
     reasons = [trial["reason"] for trial in search_record.record(storage, (0,))["trials"]]
-    assert reasons == [*2 * ["its process ended"], "its process ended, as 2 before that did the same trial"]
+    assert reasons == [*2 * ["its process ended"], "its process ended, as did 2 before it"]
+
+
+def test_a_trial_that_is_ended_on_purpose_is_repeated_without_limit(tmp_path: Path) -> None:
+    storage = Storage(searched(tmp_path, trials=1))
+    for _ in range(5):
+        storage.begin()
+        storage.repeat_running(killed=False)
+    assert states(storage) == [*5 * ["FAIL"], "WAITING"]
 
 
 def test_trained_runs_are_not_replaced_by_a_winner(tmp_path: Path) -> None:
@@ -183,25 +169,28 @@ def test_trained_runs_are_not_replaced_by_a_winner(tmp_path: Path) -> None:
         command.main(["baseline", "--trials", "1", "--artifacts", str(tmp_path)])
 
 
-def test_bad_and_diverging_trials_end_early_and_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_worse_than_the_median_are_pruned_from_half_their_epochs_on(tmp_path: Path) -> None:
     search = searched(tmp_path, epochs=4, trials=5)
-    usual = [0.9, 0.3, 0.2, 0.1]
-    Made(*5 * [usual]).make(search, monkeypatch)
-    worse, wild, good = [0.8, 0.4, 0.4, 0.4], [0.5, math.nan], [0.9, 0.3, 0.2, 0.05]
-    storage, told = Made(worse, wild, good).make(replace(search, trials=8), monkeypatch)  # goes on where it was
-
-    assert states(storage) == [*5 * ["COMPLETE"], "PRUNED", "PRUNED", "COMPLETE"]
-    ends = [event.content for event in told if event.kind == "ended"]
-    assert ends == [
-        (0.4, "not among the better half after epoch 2"),  # not after the first, although 0.8 < 0.9 there
-        (0.5, "diverged: loss nan in epoch 2"),
-        (0.05, None),
-    ]
+    assert play(Storage(search), *5 * [[0.9, 0.3, 0.2, 0.1]]) == 5 * [False]
+    storage = Storage(replace(search, trials=8))  # continues
+    worse, good = [0.8, 0.4], [0.9, 0.3, 0.2, 0.05]
+    assert play(storage, [1.0], worse, good) == [False, True, False], "not after the first epoch"
     record = search_record.record(storage, (0,))
     assert record["best"]["number"] == 7
     assert record["best"]["validation_error"] == 0.05 == min(t["validation_error"] or 1 for t in record["trials"])
-    assert [t["epochs"] for t in record["trials"]] == [4, 4, 4, 4, 4, 2, 1, 4]
+    assert [t["epochs"] for t in record["trials"]] == [4, 4, 4, 4, 4, 1, 2, 4]
     assert record["importance"] is None
+
+
+def test_a_trial_sends_the_validation_error_of_each_epoch(few: Path) -> None:
+    images = load(few, train=True)
+    *epochs, end = trials.train(trials.Task(searched(few, epochs=2), 3, LITTLE.recipe), images)
+    assert [type(event) for event in epochs] == [Epoch, Epoch]
+    assert end == Ended(3, epochs[-1].error)
+    wild = replace(LITTLE.recipe, learning_rate=1e6)
+    *_, end = trials.train(trials.Task(searched(few, epochs=2), 4, wild), images)
+    assert isinstance(end, Ended)
+    assert re.match(r"diverged: loss .* in epoch 1", end.reason or "")
 
 
 def test_importance_finds_the_parameter_that_matters_among_pruned_trials_too() -> None:
@@ -236,91 +225,86 @@ def test_a_search_from_before_a_field_of_recipe_goes_on_with_its_default(tmp_pat
 # ---- processes
 
 
-def test_an_interrupted_search_goes_on_and_a_killed_worker_is_replaced(few: Path, tmp_path: Path) -> None:
+def test_an_interrupted_search_continues_and_a_killed_process_is_replaced(few: Path, tmp_path: Path) -> None:
     blind = tmp_path / "FashionMNIST" / "raw"
     blind.mkdir(parents=True)
-    for file in (few / "FashionMNIST" / "raw").iterdir():  # the test images are there in name only: no trial reads them
+    for file in (few / "FashionMNIST" / "raw").iterdir():  # the test images are empty files: no trial reads them
         (blind / file.name).write_bytes(b"" if file.name.startswith("t10k") else file.read_bytes())
     storage = Storage(searched(tmp_path, tmp_path, trials=5))
 
-    def interrupt(told: Told) -> None:
-        if told.kind == "ended":
+    def interrupt(event: trials.Event) -> None:
+        if isinstance(event, Ended):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         trials.side_by_side(storage, 2, interrupt)
     assert not multiprocessing.active_children()
-    assert 1 <= storage.finished() < 5
+    assert storage.finished() == 1
     assert "RUNNING" not in states(storage)
 
-    kinds: list[str] = []
+    events: list[type] = []
 
-    def kill(told: Told) -> None:
-        if told.kind == "begun" and "begun" not in kinds:
+    def kill(event: trials.Event) -> None:
+        if isinstance(event, Begun) and not events:
             os.kill(next(p.pid or 0 for p in multiprocessing.active_children()), signal.SIGKILL)
-        kinds.append(told.kind)
+        events.append(type(event))
 
     trials.side_by_side(storage, 2, kill)
     assert storage.finished() == 5
-    assert kinds.count("died") == 1
+    assert events.count(Died) == 1
     assert not {"RUNNING", "WAITING"} & set(states(storage))
     again = {trial.user_attrs["repeats"]: trial for trial in storage.trials() if "repeats" in trial.user_attrs}
     failed = [trial for trial in storage.trials() if trial.state is TrialState.FAIL]
     assert sorted(again) == [trial.number for trial in failed]
-    for trial in failed:
-        assert trial.params.items() <= again[trial.number].params.items()  # it may have died before it had chosen all
+    assert all(trial.params == again[trial.number].params for trial in failed)
     record = search_record.record(storage, (0,))
-    assert {t["reason"] for t in record["trials"] if t["state"] == "failed"} <= {"its process ended"}
+    assert {t["reason"] for t in record["trials"] if t["state"] == "failed"} == {"its process ended"}
 
 
-SHARING = """
+SEARCHING = """
 import sys
 from pathlib import Path
-import torch
-from train.search import trials
-from train.search.storage import Search, Storage
-from study.entries import LENET5
-from study.entry import Entry
-from study.recipe import Recipe
-folder = Path(sys.argv[1])
-images = torch.zeros(1500, 1, 28, 28, dtype=torch.uint8), torch.arange(1500) % 10
-tell = lambda told: print(told.kind, told.number, flush=True)
-little = Entry("little", LENET5, Recipe(epochs=2, batch_size=128, unshifted=1))
-trials.run(Storage(Search(little, folder, folder / "optuna.db", 1, 4, 1000, 500)), images, tell)
+from tests.train.test_search import searched
+from train.search.storage import Storage, alone
+from train.search.trials import side_by_side
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    with alone(folder / "search.json", fresh=False):
+        storage = Storage(searched(folder, Path(sys.argv[2]), trials=4))
+        side_by_side(storage, 1, lambda event: print(type(event).__name__, event.number, flush=True))
 """
 
 
-def test_processes_share_a_storage_and_one_does_the_trials_of_another_that_was_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SHARING, str(tmp_path)]
+def test_a_second_search_waits_and_repeats_the_trial_of_a_killed_one(few: Path, tmp_path: Path) -> None:
+    (tmp_path / "search_twice.py").write_text(SEARCHING)
+    command = [sys.executable, str(tmp_path / "search_twice.py"), str(tmp_path), str(few)]
     options: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **options) as killed, subprocess.Popen(command, **options) as other:
+    options["env"] = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, **options) as killed:
         assert killed.stdout is not None
-        _, number = killed.stdout.readline().split()
-        killed.kill()
-        try:
-            rest, _ = other.communicate(timeout=120)
-        finally:
-            other.kill()
+        assert killed.stdout.readline() == "Begun 0\n"
+        with pytest.raises(StudyError, match="another process searches; end it before"), alone(tmp_path / "x", True):
+            pass
+        with subprocess.Popen(command, **options) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "another process searches the same model: waiting for it\n"
+            killed.kill()
+            try:
+                rest, _ = other.communicate(timeout=120)
+            finally:
+                other.kill()
     assert other.returncode == 0
     storage = Storage(searched(tmp_path, trials=4))
     assert storage.finished() == 4
-    lost = storage.trials()[int(number)]
-    if lost.state is TrialState.FAIL:  # and not, just before it was killed, complete
-        (repeated,) = [t for t in storage.trials() if t.user_attrs.get("repeats") == lost.number]
-        assert f"ended {repeated.number}" in rest
+    lost = storage.trials()[0]
+    if lost.state is TrialState.FAIL:  # and was not completed before the process was killed
+        (repeated,) = [t for t in storage.trials() if t.user_attrs.get("repeats") == 0]
+        assert f"Ended {repeated.number}" in rest
 
 
-def test_a_storage_is_not_thrown_away_under_a_running_trial(tmp_path: Path) -> None:
-    Storage(searched(tmp_path))
-    script = "import sys; from pathlib import Path; from train.search.locks import Locks\n"
-    script += f"locks = Locks(Path(sys.argv[1])); locks.take({TRIALS} + 7); print(flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", script, str(tmp_path / "search.lock")]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        with pytest.raises(StudyError, match="another process makes trials"):
-            Storage(searched(tmp_path), fresh=True)
-    assert len(Storage(searched(tmp_path, epochs=3), fresh=True).trials()) == 1
+def test_a_fresh_search_forgets_the_trials(tmp_path: Path) -> None:
+    play(Storage(searched(tmp_path)), [0.5])
+    assert states(Storage(searched(tmp_path, epochs=3), fresh=True)) == ["WAITING"]
 
 
 def test_another_search_or_no_storage_at_all_is_refused(tmp_path: Path) -> None:
@@ -361,9 +345,9 @@ def test_the_command_searches_goes_on_and_trains_the_winner_once(
     ]
 
     class Interrupted(progress.TrialDisplay):
-        def show(self, told: Told) -> None:
-            super().show(told)
-            if told.kind == "ended":
+        def show(self, event: trials.Event) -> None:
+            super().show(event)
+            if isinstance(event, Ended):
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

@@ -1,7 +1,7 @@
 """Search the hyper-parameters of one model, then train it with the best: `python -m train search MODEL --trials N`.
 
-Trials are validated on training images that they do not train on. The test images are used once for each of the runs
-that the winner is trained in, on all training images, at the end.
+Trials are validated on training images that they are not trained on. Test images are used only at the end, once in
+each run of the winner, which is trained on all training images.
 """
 
 import argparse
@@ -16,26 +16,30 @@ from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.recipe import recorded
 from study.selection import selected
-from train import runs as training
+from train import runs
 from train.options import add_options, positive
 
 HELD_BACK = 3
-"""One of so many training images is for validation: 20,000 of Fashion-MNIST's 60,000."""
+"""One in this many training images is for validation: 20,000 of Fashion-MNIST's 60,000."""
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m train search", description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="a name from the catalogue")
     parser.add_argument("--dataset", default="", metavar="NAME", help="the same model for another data set")
-    parser.add_argument("--catalogue", type=Path, metavar="FILE", help="a Python file with ENTRIES of your own")
+    parser.add_argument("--catalogue", type=Path, metavar="FILE", help="a Python file with your own ENTRIES")
     parser.add_argument(
-        "--trials", type=positive, required=True, metavar="N", help="so many are finished at the end, of all sessions"
+        "--trials",
+        type=positive,
+        required=True,
+        metavar="N",
+        help="trials to finish, earlier sessions included",
     )
     parser.add_argument(
         "--epochs",
         type=positive,
         metavar="N",
-        help="of a trial (default: a third of the recipe's, which the winner gets)",
+        help="epochs of a trial (default: a third of the recipe's, with which the winner is trained)",
     )
     add_options(parser)
     parser.set_defaults(study=catalogue.DEFAULT_STUDY)
@@ -59,35 +63,35 @@ def main(words: list[str]) -> int:
 
 
 def search(entry: Entry, options: argparse.Namespace) -> int:
-    """Make the trials that are missing, write search.json, and train and test the winner."""
+    """Make the missing trials, write search.json, then train and test the winner; one process a folder at a time."""
+    from train.search.storage import alone
+
+    artifacts = Artifacts(options.artifacts)
+    data = datasets.prepare([entry.dataset], artifacts.data, options.data)
+    with alone(artifacts.search(entry.name), options.fresh):
+        return _search_alone(entry, options, artifacts, data)
+
+
+def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifacts, data: Path) -> int:
     from study.data.tensors import load
     from train.search.progress import TrialDisplay
     from train.search.record import best, record
     from train.search.space import line
-    from train.search.storage import WINNER, WRITING, Search, Storage
+    from train.search.storage import Search, Storage
     from train.search.trials import side_by_side
     from train.split import hold_out
 
-    artifacts = Artifacts(options.artifacts)
-    data = datasets.prepare([entry.dataset], artifacts.data, options.data)
     _, labels = load(data, train=True, dataset=entry.dataset)
     try:
-        part, validation = hold_out(labels, len(labels) // HELD_BACK)
+        training, validation = hold_out(labels, len(labels) // HELD_BACK)
     except ValueError as error:
         raise StudyError(f"{entry.name}: {error}") from None
     path = artifacts.search(entry.name)
     refuse_to_replace(artifacts.runs(entry.name), path)
+    epochs = options.epochs or max(1, round(entry.recipe.epochs / 3))
+    database = path.with_name("optuna.db")
     storage = Storage(
-        Search(
-            entry=entry,
-            data=data,
-            storage=path.with_name("optuna.db"),
-            epochs=options.epochs or max(1, round(entry.recipe.epochs / 3)),
-            trials=options.trials,
-            training=len(part),
-            validation=len(validation),
-        ),
-        options.fresh,
+        Search(entry, data, database, epochs, options.trials, len(training), len(validation)), options.fresh
     )
 
     finished = storage.finished()
@@ -95,42 +99,37 @@ def search(entry: Entry, options: argparse.Namespace) -> int:
         print(f"{entry.name}: {finished} trials are finished, of {options.trials} wanted: nothing to search")
     try:
         if finished < options.trials:
-            with TrialDisplay(finished, options.trials, storage.search.epochs) as display:
+            with TrialDisplay(finished, options.trials, epochs) as display:
                 side_by_side(storage, options.workers, display.show)
     finally:
         if storage.finished():
-            with storage.locks.held(WRITING):  # what another process has written meanwhile knows no more than this
-                write_json(path, record(storage, options.seeds))
+            write_json(path, record(storage, options.seeds))
 
     winner = best(storage.trials())
     if winner is None or winner.value is None:
-        raise StudyError(f"{entry.name}: none of {options.trials} trials was trained to its end; ask for more --trials")
+        raise StudyError(f"{entry.name}: none of {options.trials} trials was completed; ask for more --trials")
     recipe = storage.recipe(winner)
-    epochs = f"{storage.search.epochs} of {recipe.epochs} epochs"
-    print(f"best trial: {winner.number}, validation error {100 * winner.value:.2f} % after {epochs}")
+    lowest = f"{100 * winner.value:.2f} %"
+    print(f"best trial: {winner.number}, validation error {lowest} after {epochs} of {recipe.epochs} epochs")
     print(line(recipe))
-    if not storage.locks.is_free(WINNER):
-        print("another process trains the winner: waiting for it", flush=True)
-    with storage.locks.held(WINNER):  # of several processes that search together, one trains the winner
-        winning = replace(entry, recipe=recipe)
-        code = training.make([winning], options.seeds, artifacts, options.data, options.workers, fresh=False)
+    winning = replace(entry, recipe=recipe)
+    code = runs.make([winning], options.seeds, artifacts, options.data, options.workers, fresh=False)
     if code:
         return code
     errors = [
         read_json(artifacts.run(entry.name, seed).record, "run/1", "train it again")["test_error"]
         for seed in options.seeds
     ]
-    runs = ", ".join(f"{100 * error:.2f}" for error in errors)
     print(
-        f"validation error of the best trial {100 * winner.value:.2f} %, trained on {len(part):,} images for "
-        f"{storage.search.epochs} epochs; test error {100 * mean(errors):.2f} % ({runs}), trained on {len(labels):,} "
-        f"for {recipe.epochs}; wrote {path}"
+        f"validation error of the best trial {lowest}, trained on {len(training):,} images for {epochs} epochs; "
+        f"test error {100 * mean(errors):.2f} % ({', '.join(f'{100 * value:.2f}' for value in errors)}), "
+        f"trained on {len(labels):,} for {recipe.epochs}; wrote {path}"
     )
     return 0
 
 
 def refuse_to_replace(finished: list[RunFiles], search: Path) -> None:
-    """Raise a StudyError if there is a run that this search has not made: the winner's would replace it."""
+    """Raise a StudyError if the winner's runs would replace one that this search has not made."""
     best = read_json(search, "search/1", "delete it")["best"] if search.is_file() else None
     for files in finished:
         recipe = read_json(files.record, "run/1", "train it again")["recipe"]

@@ -1,16 +1,16 @@
-"""What a person sees of a search: bars on a terminal, and one line a trial that has ended."""
+"""The progress of a search: bars on a terminal, and one line for each trial that has ended."""
 
 from rich.progress import TaskID
 
 from train.progress import Bars
-from train.search.trials import Told
+from train.search.trials import Begun, Died, Ended, Epoch, Event
 
 
 class TrialDisplay(Bars):
-    """Shows what the workers tell of their trials.
+    """Shows the events of a search.
 
     Args:
-        finished: trials that are finished already, of `trials`.
+        finished: number of trials that are finished, of `trials`.
         epochs: of a trial.
     """
 
@@ -21,25 +21,22 @@ class TrialDisplay(Bars):
         self.seconds: dict[int, float] = {}
         self.bars: dict[int, TaskID] = {}
 
-    def show(self, told: Told) -> None:
-        """Take in what was told."""
-        number, content = told.number, told.content
-        match told.kind:
-            case "begun":
-                self.values[number], self.seconds[number] = content, 0.0
+    def show(self, event: Event) -> None:
+        number = event.number
+        match event:
+            case Begun():
+                self.values[number], self.seconds[number] = event.values, 0.0
                 self.bars[number] = self.progress.add_task(f"trial {number}, epochs", total=self.epochs, state="")
-            case "epoch":
-                epoch, error, seconds = content
-                self.seconds[number] += seconds
-                self.progress.update(self.bars[number], completed=epoch, state=f"validation {100 * error:.2f} %")
-            case "ended":
-                error, reason = content
+            case Epoch():
+                self.seconds[number] += event.seconds
+                state = f"validation {100 * event.error:.2f} %"
+                self.progress.update(self.bars[number], completed=event.epoch, state=state)
+            case Ended():
                 self.progress.remove_task(self.bars.pop(number))
                 self.progress.advance(self.total)
-                state = "complete" if reason is None else f"pruned, {reason}"
-                found = "" if error is None else f", validation error {100 * error:.2f} %"
-                self.say(f"trial {number}: {state}{found}, {self.seconds[number]:.0f} s: {self.values[number]}")
-            case "died":
-                if number in self.bars:
-                    self.progress.remove_task(self.bars.pop(number))
-                self.say(f"a process ended with exit code {content}; what it had begun will be done again")
+                state = "complete" if event.reason is None else f"pruned, {event.reason}"
+                error = "" if event.error is None else f", validation error {100 * event.error:.2f} %"
+                self.say(f"trial {number}: {state}{error}, {self.seconds[number]:.0f} s: {self.values[number]}")
+            case Died():
+                self.progress.remove_task(self.bars.pop(number))
+                self.say(f"trial {number}: its process ended with exit code {event.code}; it will be repeated")

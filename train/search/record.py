@@ -1,4 +1,4 @@
-"""search.json: what a search has found so far."""
+"""search.json: the results of a search so far."""
 
 import warnings
 from dataclasses import asdict
@@ -15,13 +15,13 @@ from train.search.storage import FINISHED, REPEATS, SEED, Storage
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 BEST_SHARE = 0.25
-"""What matters is what sets this share of the trials, the best ones, apart from all of them."""
+"""Importance is what distinguishes this share of the trials, the best ones, from all of them."""
 SUFFICIENT = 20
-"""So many trials make that share five, below which Optuna's documentation advises against the evaluator."""
+"""With this many trials that share is five; Optuna's documentation advises against the evaluator with fewer."""
 
 
 def record(storage: Storage, seeds: tuple[int, ...]) -> dict[str, Any]:
-    """The content of search.json: all trials that have ended, the best one, and which parameters mattered."""
+    """The content of search.json: the trials that have ended, the best one, and the importance of the parameters."""
     search, made_with = storage.search, storage.made_with()
     trials = storage.trials()
     chosen = best(trials)
@@ -56,7 +56,7 @@ def best(trials: list[FrozenTrial]) -> FrozenTrial | None:
 def _trial(storage: Storage, trial: FrozenTrial) -> dict[str, Any]:
     errors = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
     duration = trial.duration
-    # all but one of the two learning rates; a process may have died before its trial had chosen all
+    # all but one of the two learning rates; a killed search may have left a trial with fewer
     known = trial.user_attrs.get("own") or len(trial.params) == len(storage.space) - 1
     return {
         "number": trial.number,
@@ -73,19 +73,19 @@ def _trial(storage: Storage, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _death(trial: FrozenTrial) -> str | None:
-    """Why a trial has no end that its process could tell of."""
+    """Why a trial whose process reported no reason was not completed."""
     if trial.state is TrialState.FAIL:
         return "its process ended"
     given_up = trial.state is TrialState.PRUNED
-    return f"its process ended, as {REPEATS} before that did the same trial" if given_up else None
+    return f"its process ended, as did {REPEATS} before it" if given_up else None
 
 
 def importance(trials: list[FrozenTrial], epoch: int) -> dict[str, Any] | None:
-    """Each parameter's share in what sets the best finished trials apart; None where there are too few.
+    """Each parameter's share in what distinguishes the best finished trials; None if there are too few trials.
 
-    They are compared by the validation error after `epoch`, which most of the pruned ones have too. PED-ANOVA (Watanabe
-    et al. 2023, arXiv 2304.10255) compares the densities of a parameter's values among the best trials and among all.
-    It needs no scikit-learn, and knows parameters that only some trials have.
+    Trials are compared by their validation error after `epoch`, which most pruned ones reached. PED-ANOVA (Watanabe et
+    al. 2023, arXiv 2304.10255) compares the densities of a parameter's values among the best trials and among all. It
+    needs no scikit-learn and handles parameters that only some trials have.
     """
     reached = [trial for trial in trials if trial.state in FINISHED and epoch in trial.intermediate_values]
     if len(reached) < SUFFICIENT:

@@ -1,15 +1,16 @@
-"""The storage of a search, which its processes share.
+"""The stored trials of a search: Optuna's SQLite storage, owned by one process at a time (see `alone`).
 
-It is Optuna's, in SQLite. Optuna advises against sharing one: under it, two processes can be given the same
-waiting trial (optuna issue 4002). So every access that writes is made under one lock. A trial that runs has a lock of
-its own: one without is dead, and is done again. Optuna's heartbeats, which are for this, are an experiment, take a
-suspended computer's trials for dead, overlook one that dies before its first beat, and leave trials that nobody needs.
+Only the process that searches reads and writes it; the processes of the trials send it their results. So a trial that
+is running in the storage, but not in this process, has lost its process and is repeated.
 """
 
+import fcntl
 import json
 import math
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,15 @@ from study.errors import StudyError, one_line
 from study.networks import source_sha256
 from study.recipe import Recipe, recorded
 from train.search import space as search_space
-from train.search.locks import Locks
 
 SEED = 0
-"""Of every trial: a trial differs from others in its hyper-parameters alone."""
+"""Seed of every trial: trials differ in their hyper-parameters alone."""
 STARTUP = 10
-"""So many trials are drawn at random before others are drawn where the best of these were."""
+"""Trials drawn at random before the sampler learns from their results."""
 COMPARED = 5
-"""So many trials are complete before others are pruned."""
+"""Complete trials before any is pruned."""
 REPEATS = 2
-"""So many times a trial is done again whose process has ended by itself; then it is given up."""
-WRITING, WINNER, TRIALS, PROCESSES = 0, 1, 2, 10**9
-"""Locks: to write, to train the winner; and, added to its number, that of a trial that runs and of a process."""
+"""Number of times that a trial whose process was killed is repeated; then it counts as pruned."""
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -43,7 +41,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @dataclass(frozen=True)
 class Search:
-    """What is to be searched."""
+    """What is searched, and how."""
 
     entry: Entry
     data: Path
@@ -52,78 +50,88 @@ class Search:
     epochs: int
     """Of a trial."""
     trials: int
-    """So many are to be finished: complete, or pruned."""
+    """Number of trials to finish: complete or pruned."""
     training: int
     validation: int
-    """Training images that a trial is trained on, and those that it is validated on."""
+    """Number of training images that a trial is trained on, and that it is validated on."""
 
     @property
     def half(self) -> int:
-        """The epoch at which errors are first compared, which trials get to that are pruned as well.
+        """The first epoch after which trials are compared and pruned.
 
-        Not before half of them: a high rate, which one-cycle ends well with, looks bad in the beginning.
+        Not before half of them: with one-cycle, a high learning rate that ends well looks bad at first.
         """
         return math.ceil(self.epochs / 2)
 
 
+@contextmanager
+def alone(search: Path, fresh: bool) -> Iterator[None]:
+    """Search in the folder of `search` alone, after any process that already does; however one ends, it is released.
+
+    Raises:
+        StudyError: another process searches there, and this one is to start afresh.
+    """
+    search.parent.mkdir(parents=True, exist_ok=True)
+    with search.with_name("search.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if fresh:
+                raise StudyError(f"{search.parent}: another process searches; end it before a --fresh search") from None
+            print("another process searches the same model: waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class Storage:
-    """The trials of a search as all its processes see them; one object a process and file."""
+    """The trials of a search.
+
+    Args:
+        fresh: delete earlier trials.
+
+    Raises:
+        StudyError: the file is no such storage, or that of another search.
+    """
 
     def __init__(self, search: Search, fresh: bool = False) -> None:
-        """
-        Args:
-            fresh: forget what is there.
-
-        Raises:
-            StudyError: the file is no such storage, or that of another search; or others search, and it is to be fresh.
-        """
         self.search = search
         self.space = search_space.space(search.entry)
-        self.locks = Locks(search.storage.with_name("search.lock"))
-        with self.locks.held(WRITING):
-            if fresh:
-                self._forget()
-            try:
-                self.study = self._open()
-            except (sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError) as error:
-                raise StudyError(
-                    f"{search.storage} cannot be read ({one_line(error)}); --fresh searches anew"
-                ) from None
-
-    def _forget(self) -> None:
-        if not self.locks.is_free(TRIALS, 0):
-            raise StudyError(f"{self.search.storage}: another process makes trials; end it before a --fresh search")
-        for name in ("optuna.db", "optuna.db-journal", "search.json"):  # the journal is of a write that was cut off
-            self.search.storage.with_name(name).unlink(missing_ok=True)
+        self.running: dict[int, optuna.Trial] = {}
+        if fresh:
+            for name in ("optuna.db", "optuna.db-journal", "search.json"):  # the journal of an interrupted write
+                search.storage.with_name(name).unlink(missing_ok=True)
+        try:
+            self.study = self._open()
+        except (sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError) as error:
+            raise StudyError(
+                f"{search.storage} cannot be read ({one_line(error)}); --fresh starts a new search"
+            ) from None
 
     def _open(self) -> optuna.Study:
         search = self.search
+        search.storage.parent.mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(
-            storage=optuna.storages.RDBStorage(
-                f"sqlite:///{search.storage.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
-            ),
+            storage=f"sqlite:///{search.storage.resolve()}",
             study_name=search.entry.name,
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=COMPARED, n_warmup_steps=search.half),
         )
-        expected, found = json.loads(json.dumps(self.made_with())), study.user_attrs.get("made_with")
-        if found is None:
+        expected, stored = json.loads(json.dumps(self.made_with())), study.user_attrs.get("made_with")
+        if stored is None:
             if not study.get_trials():
                 params = search_space.nearest(search.entry, self.space)
                 study.enqueue_trial(params, user_attrs={"own": True})
             study.set_user_attr("own_recipe", asdict(search.entry.recipe))
             study.set_user_attr("made_with", expected)
-        elif _completed(found, expected) != expected:
-            raise StudyError(
-                f"{search.storage} is of another search: {_differences(expected, found)}; --fresh searches anew"
-            )
+        elif differences := _differences(expected, _completed(stored, expected)):
+            raise StudyError(f"{search.storage} is of another search: {differences}; --fresh starts a new search")
         return study
 
     def made_with(self) -> dict[str, Any]:
-        """What decides how a trial of given parameters ends: of the recipe, what is not searched.
+        """All that determines the result of a trial besides its parameters.
 
-        So the search goes on as well once its winner has been put into the catalogue. (No trial uses the recipe's
-        validation and patience, nor has a winner any.)
+        It excludes the searched fields of the recipe, so the search can continue after its winner has been put into the
+        catalogue, and the fields that neither a trial nor the winner uses.
         """
         entry = self.search.entry
         searched = {*search_space.values(entry.recipe, self.space), "validation", "patience"}
@@ -146,73 +154,62 @@ class Storage:
         return sum(trial.state in FINISHED for trial in self.trials())
 
     def recipe(self, trial: FrozenTrial | optuna.Trial) -> Recipe:
-        """What a trial stands for, for all training images and the entry's number of epochs."""
-        entry = self.search.entry
+        """The recipe of a trial, for all training images and the entry's number of epochs."""
         if trial.user_attrs.get("own"):
             return replace(recorded(self.study.user_attrs["own_recipe"]), validation=0, patience=0)
-        return search_space.recipe(entry, trial.params)
+        return search_space.recipe(self.search.entry, trial.params)
 
     def begin(self) -> optuna.Trial | None:
-        """The next trial, its parameters chosen; None while those that run will suffice."""
-        with self.locks.held(WRITING):
-            self._repeat_dead()
-            states = Counter(trial.state for trial in self.trials())
-            if sum(states[state] for state in (*FINISHED, TrialState.RUNNING)) >= self.search.trials:
-                return None
-            self.study.sampler = _sampler(seed=len(self.trials()))
-            trial = self.study.ask()
-            self.locks.take(TRIALS + trial.number)
-            search_space.suggest(trial, self.space)
+        """The next trial, with its parameters; None if those finished and running suffice."""
+        states = Counter(trial.state for trial in self.trials())
+        if sum(states[state] for state in (*FINISHED, TrialState.RUNNING)) >= self.search.trials:
+            return None
+        self.study.sampler = _sampler(seed=len(self.trials()))
+        trial = self.study.ask()
+        search_space.suggest(trial, self.space)
+        self.running[trial.number] = trial
         return trial
 
-    def repeat_ended(self) -> None:
-        """Put the trials in the queue again that were ended with their processes, on purpose."""
-        with self.locks.held(WRITING):
-            for trial in self._dead():
-                self._repeat(trial, trial.user_attrs.get("deaths", 0))
+    def report(self, number: int, epoch: int, error: float) -> bool:
+        """Store the validation error after `epoch`, from 1; return whether the trial is to be pruned.
 
-    def _repeat_dead(self) -> None:
-        """Those whose process has ended by itself too, unless that has happened to them too often."""
-        for trial in self._dead():
-            deaths = trial.user_attrs.get("deaths", 0)
-            if deaths < REPEATS:
-                self._repeat(trial, deaths + 1)
-            else:
-                self.study.tell(trial.number, state=TrialState.PRUNED)
+        The entry's own recipe is never pruned: the winner is compared with it.
+        """
+        trial = self.running[number]
+        trial.report(error, epoch)
+        return epoch < self.search.epochs and not trial.user_attrs.get("own") and trial.should_prune()
 
-    def _dead(self) -> list[FrozenTrial]:
-        """Trials that run, but have no process."""
-        running = [trial for trial in self.trials() if trial.state is TrialState.RUNNING]
-        return [trial for trial in running if self.locks.is_free(TRIALS + trial.number)]
+    def end(self, number: int, error: float | None, reason: str | None) -> None:
+        """Store that a trial is complete, with its error, or pruned for `reason`."""
+        trial = self.running.pop(number)
+        if reason is None:
+            self.study.tell(trial, error)
+        else:
+            trial.set_user_attr("reason", reason)
+            self.study.tell(trial, state=TrialState.PRUNED)
 
-    def _repeat(self, trial: FrozenTrial, deaths: int) -> None:
+    def repeat_running(self, killed: bool) -> None:
+        """Repeat the trials that have not ended, although their processes have."""
+        for trial in self.trials():
+            if trial.state is TrialState.RUNNING:
+                self.repeat(trial.number, killed)
+
+    def repeat(self, number: int, killed: bool) -> None:
+        """Put a trial back into the queue; give it up if its processes have been `killed` too often."""
+        self.running.pop(number, None)
+        trial = self.trials()[number]
+        deaths = trial.user_attrs.get("deaths", 0)
+        if killed and deaths >= REPEATS:
+            self.study.tell(number, state=TrialState.PRUNED)
+            return
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         own = {"own": True} if trial.user_attrs.get("own") else {}
-        self.study.enqueue_trial(params, user_attrs={**own, "repeats": trial.number, "deaths": deaths})
-        self.study.tell(trial.number, state=TrialState.FAIL)
-
-    def report(self, trial: optuna.Trial, epoch: int, error: float) -> bool:
-        """Store the validation error after `epoch`, from 1; whether the trial is to be pruned now.
-
-        That of the entry's own recipe never is: what wins is to be compared with it.
-        """
-        with self.locks.held(WRITING):
-            trial.report(error, epoch)
-            return epoch < self.search.epochs and not trial.user_attrs.get("own") and trial.should_prune()
-
-    def end(self, trial: optuna.Trial, error: float | None, reason: str | None) -> None:
-        """Store that a trial is complete, with its error, or that it was given up for `reason`."""
-        with self.locks.held(WRITING):
-            if reason is None:
-                self.study.tell(trial, error)
-            else:
-                trial.set_user_attr("reason", reason)
-                self.study.tell(trial, state=TrialState.PRUNED)
-        self.locks.release(TRIALS + trial.number)
+        self.study.enqueue_trial(params, user_attrs={**own, "repeats": number, "deaths": deaths + killed})
+        self.study.tell(number, state=TrialState.FAIL)
 
 
 def _sampler(seed: int) -> optuna.samplers.TPESampler:
-    """A new one for each trial: one seed in a process that goes on later would draw its first trials once more."""
+    """A new sampler for each trial: a resumed search with the same seed would repeat its first draws."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of `group`, for parameters that only some trials have
         return optuna.samplers.TPESampler(
@@ -220,19 +217,19 @@ def _sampler(seed: int) -> optuna.samplers.TPESampler:
         )
 
 
-def _completed(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
-    """What a search was made with; a field of Recipe that came later is at its default."""
+def _completed(stored: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """A stored `made_with`, with the defaults of fields that Recipe has gained since."""
     defaults = {name: value for name, value in asdict(Recipe()).items() if name in expected["recipe"]}
-    return {**found, "recipe": {**defaults, **found["recipe"]}}
+    return {**stored, "recipe": {**defaults, **stored["recipe"]}}
 
 
-def _differences(expected: dict[str, Any], found: dict[str, Any], prefix: str = "") -> str:
-    """What differs between two records, key by key: "seed expected 0, found 1"."""
-    told = []
-    for name in sorted(expected | found):
-        a, b = expected.get(name), found.get(name)
+def _differences(expected: dict[str, Any], stored: dict[str, Any], prefix: str = "") -> str:
+    """The keys whose values differ: "seed expected 0, found 1"."""
+    differing = []
+    for name in sorted(expected | stored):
+        a, b = expected.get(name), stored.get(name)
         if a != b and isinstance(a, dict) and isinstance(b, dict):
-            told.append(_differences(a, b, f"{prefix}{name}."))
+            differing.append(_differences(a, b, f"{prefix}{name}."))
         elif a != b:
-            told.append(f"{prefix}{name} expected {json.dumps(a)}, found {json.dumps(b)}")
-    return "; ".join(told)
+            differing.append(f"{prefix}{name} expected {json.dumps(a)}, found {json.dumps(b)}")
+    return "; ".join(differing)

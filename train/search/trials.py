@@ -1,160 +1,161 @@
-"""The trials of a search: trained side by side, each in a process of one thread that makes one after another."""
+"""The trials of a search: trained side by side, each in a process that reports to the one that searches."""
 
 import contextlib
 import math
-import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import TypeAlias
 
-import optuna
-import sqlalchemy
 import torch
 from torch import Tensor
 
 from study.data.tensors import load
 from study.entry import Entry
-from study.errors import StudyError, one_line
+from study.errors import StudyError
 from study.evaluation import evaluate
 from study.recipe import Recipe
-from train.engine import ONE_CORE, processes, start
+from train.engine import Exit, Processes
 from train.fitting import Trainer
 from train.search import space as search_space
-from train.search.storage import PROCESSES, SEED, Search, Storage
+from train.search.storage import SEED, Search, Storage
 from train.split import hold_out
 
 DEATHS = 3
-"""So many processes may end by themselves between two trials that end; then it is not an accident."""
+"""More processes than this never end by accident between two trials that end."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a worker has to tell of a trial: "begun", "epoch" or "ended", or of itself: "broken" and why.
+class Task:
+    """One trial to be trained."""
 
-    Of a worker that has "died" its parent tells, with its last trial (-1: it had none) and its exit code.
-    """
-
-    kind: str
+    search: Search
     number: int
-    content: Any = None
+    recipe: Recipe
 
 
-Tell = Callable[[Told], None]
+@dataclass(frozen=True)
+class Begun:
+    number: int
+    values: str
+    """Its hyper-parameters in one line."""
 
 
-def side_by_side(storage: Storage, workers: int, tell: Tell) -> None:
-    """Make trials until so many are finished as are wanted, `workers` at a time; `tell` is called as they go on.
+@dataclass(frozen=True)
+class Epoch:
+    number: int
+    epoch: int
+    """From 1."""
+    error: float
+    """Validation error."""
+    seconds: float
 
-    A process that is killed touches no other: one takes its place, and its trial is done again.
+
+@dataclass(frozen=True)
+class Ended:
+    number: int
+    error: float | None
+    """The last validation error."""
+    reason: str | None = None
+    """Why it was pruned; None if it is complete."""
+
+
+@dataclass(frozen=True)
+class Died:
+    number: int
+    code: int | None
+    """The exit code of its process."""
+
+
+Event: TypeAlias = Begun | Epoch | Ended | Died
+
+
+def side_by_side(storage: Storage, workers: int, report: Callable[[Event], None]) -> None:
+    """Make trials, `workers` at a time, until enough are finished; `report` receives their events.
+
+    A trial whose process is killed is repeated.
 
     Raises:
-        StudyError: no worker gets through a trial.
+        StudyError: no process completes a trial.
     """
-    os.environ.update(ONE_CORE)
-    context = processes("train.worker", __name__)  # the one for the winner's runs later
-    running: dict[Connection, Any] = {}
-    current: dict[Connection, int] = {}
-    """The last trial of each process."""
+    storage.repeat_running(killed=True)  # those of a command that was killed
     deaths = 0
-
-    def begin() -> None:
-        receiver, process = start(context, work, storage.search)
-        running[receiver] = process
-
     try:
-        for _ in range(min(workers, storage.search.trials - storage.finished())):
-            begin()
-        while running:
-            for ready in wait(list(running)):
-                assert isinstance(ready, Connection)
-                try:
-                    told: Told = ready.recv()
-                except EOFError:
-                    process = running.pop(ready)
-                    process.join()
-                    if process.exitcode == 0:  # enough trials are finished
-                        continue
-                    deaths += 1
-                    tell(Told("died", current.pop(ready, -1), process.exitcode))
-                    if deaths >= DEATHS:
-                        raise StudyError(
-                            f"{deaths} processes ended without finishing a trial, the last with exit code "
-                            f"{process.exitcode}; if memory is short, try fewer --workers"
-                        ) from None
-                    begin()
-                    continue
-                if told.kind == "broken":
-                    raise StudyError(told.content)
-                current[ready] = told.number
-                deaths = 0 if told.kind == "ended" else deaths
-                tell(told)
+        with Processes(work, "train.worker", __name__) as processes:  # the former trains the winner later
+            while True:
+                while len(processes.running) < workers and (trial := storage.begin()):
+                    recipe = storage.recipe(trial)
+                    values = search_space.in_short(search_space.values(recipe, storage.space))
+                    processes.start(Task(storage.search, trial.number, recipe))
+                    report(Begun(trial.number, values))
+                if not processes.running:
+                    return
+                for worker, event in processes.wait():
+                    match event:
+                        case StudyError():
+                            raise event
+                        case Exit():
+                            deaths += 1
+                            storage.repeat(worker.task.number, killed=True)
+                            report(Died(worker.task.number, event.code))
+                            if deaths >= DEATHS:
+                                raise StudyError(
+                                    f"{deaths} processes ended without finishing a trial, the last with exit code "
+                                    f"{event.code}; if memory is short, try fewer --workers"
+                                )
+                            continue
+                        case Epoch():
+                            report(event)
+                            if not storage.report(event.number, event.epoch, event.error):
+                                continue
+                            reason = f"not among the better half after epoch {event.epoch}"
+                            event = Ended(event.number, event.error, reason)
+                    processes.end(worker)
+                    deaths = 0
+                    storage.end(event.number, event.error, event.reason)
+                    report(event)
     finally:
-        for process in running.values():
-            process.terminate()
-            process.join()
-        storage.repeat_ended()
+        storage.repeat_running(killed=False)
 
 
-def work(search: Search, sender: Connection) -> None:
-    """The process of a worker: make trials, and send what there is to tell of them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends this process
+def work(task: Task, sender: Connection) -> None:
+    """The process of a trial: train, and send its events."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and terminates this process
     torch.set_num_threads(1)
     try:
-        run(Storage(search), load(search.data, True, search.entry.dataset), sender.send)
+        for event in train(task, load(task.search.data, True, task.search.entry.dataset)):
+            sender.send(event)
     except BrokenPipeError:
-        return  # the parent was killed: nobody listens, and the trial is left to others
-    except (StudyError, OSError, sqlalchemy.exc.SQLAlchemyError) as error:
-        reason = one_line(error) if isinstance(error, sqlalchemy.exc.SQLAlchemyError) else str(error)
+        return  # the parent was killed
+    except (StudyError, OSError) as error:
         with contextlib.suppress(BrokenPipeError):
-            sender.send(Told("broken", -1, reason))
-
-
-def run(storage: Storage, images: tuple[Tensor, Tensor], tell: Tell) -> None:
-    """Make trials until so many are finished as are wanted, by this process or by others.
-
-    Args:
-        images: the training images, uint8 [N, C, H, W], and their labels, int64 [N].
-    """
-    search = storage.search
-    storage.locks.take(PROCESSES + os.getpid())  # as long as it lives, no other command throws the storage away
-    train, validation = hold_out(images[1], search.validation)
-    parts = [(images[0][part], images[1][part]) for part in (train, validation)]
-    while storage.finished() < search.trials:
-        trial = storage.begin()
-        if trial is None:
-            time.sleep(0.5)  # another process may yet die, and its trial be ours
-            continue
-        recipe = storage.recipe(trial)
-        tell(Told("begun", trial.number, search_space.in_short(search_space.values(recipe, storage.space))))
-        error, reason = _train(storage, trial, recipe, parts, tell)
-        storage.end(trial, error, reason)
-        tell(Told("ended", trial.number, (error, reason)))
+            sender.send(StudyError(str(error)))
 
 
 def trial_entry(search: Search, recipe: Recipe) -> Entry:
-    """The entry that a trial trains: fewer epochs, of which as large a part as ever is without shifts."""
+    """The entry of a trial: with fewer epochs, the same share of them without shifts."""
     unshifted = round(recipe.unshifted * search.epochs / recipe.epochs)
     return replace(search.entry, recipe=replace(recipe, epochs=search.epochs, unshifted=unshifted))
 
 
-def _train(
-    storage: Storage, trial: optuna.Trial, recipe: Recipe, parts: list[tuple[Tensor, Tensor]], tell: Tell
-) -> tuple[float | None, str | None]:
-    """Train on the first of `parts` and validate on the second: the last error, and why it was given up if it was."""
-    search = storage.search
-    trainer = Trainer(trial_entry(search, recipe), *parts[0], seed=SEED)
-    error = None
+def train(task: Task, images: tuple[Tensor, Tensor]) -> Iterator[Epoch | Ended]:
+    """Train one trial on a part of the training images and validate it on the others.
+
+    Args:
+        images: all training images, uint8 [N, C, H, W], and their labels, int64 [N].
+    """
+    search, error = task.search, None
+    training, validation = ((images[0][part], images[1][part]) for part in hold_out(images[1], search.validation))
+    trainer = Trainer(trial_entry(search, task.recipe), *training, seed=SEED)
     for epoch in range(1, search.epochs + 1):
         started = time.perf_counter()
         loss, _ = trainer.epoch(epoch - 1)
-        validation = evaluate(trainer.network, *parts[1])
-        if not math.isfinite(loss + validation.loss):
-            return error, f"diverged: loss {loss} in epoch {epoch}"
-        error = validation.error
-        tell(Told("epoch", trial.number, (epoch, error, time.perf_counter() - started)))
-        if storage.report(trial, epoch, error):
-            return error, f"not among the better half after epoch {epoch}"
-    return error, None
+        result = evaluate(trainer.network, *validation)
+        if not math.isfinite(loss + result.loss):
+            yield Ended(task.number, error, f"diverged: loss {loss} in epoch {epoch}")
+            return
+        error = result.error
+        yield Epoch(task.number, epoch, error, time.perf_counter() - started)
+    yield Ended(task.number, error)
