@@ -1,4 +1,4 @@
-"""A trained network as an ONNX model that loads in every runtime: images in, probabilities out."""
+"""Convert a trained network to an ONNX model that every runtime loads: images in, probabilities out."""
 
 import warnings
 
@@ -7,8 +7,7 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from export.portable import edits as portable
-from export.portable import opsets
+from export.portable import edits, opsets
 from export.portable.rules import violations
 from study.errors import StudyError
 from study.variants import OPSET, STANDARD, Variant
@@ -40,20 +39,20 @@ def convert(
     Args:
         image_shape: (C, H, W) of one image.
         metadata: becomes the model's `metadata_props`.
-        variant: what it is to be; the standard form is for every runtime.
-        calibration: training images, uint8 [N, C, H, W], for one that is quantised with static ranges.
+        variant: the standard form is for every runtime.
+        calibration: training images, uint8 [N, C, H, W], for static quantisation.
 
     Raises:
         StudyError: the network cannot be exported, or its file would break a rule of export/portable/rules.py.
     """
     model = _exported(network, image_shape)
-    portable.bring_to_portable_form(model, weights_prefix="network.")
+    edits.make_portable(model, weights_prefix="network.")
     if variant.simplify:
         from export.portable.simplification import simplify
 
         model = simplify(model)
-        portable.bring_to_portable_form(model, weights_prefix="")
-    model = opsets.bring_to(model, variant.opset)
+        edits.make_portable(model, weights_prefix="")
+    model = opsets.convert(model, variant.opset)
     del model.metadata_props[:]
     helper.set_model_props(model, metadata)
     if variant.int8:
@@ -64,16 +63,16 @@ def convert(
         _take_raw_images(model)
     for broken in violations(model.SerializeToString(), variant.opset):
         name = type(network).__name__
-        raise StudyError(f"{name}: its ONNX file would break rule {broken.rule}: {broken.found}; {broken.remedy}")
+        raise StudyError(f"{name}: its ONNX file would break rule {broken.rule}: {broken.description}; {broken.remedy}")
     return model
 
 
 def _exported(network: nn.Module, image_shape: tuple[int, ...]) -> ModelProto:
-    """As torch's exporter writes it, in the standard opset."""
-    example = torch.rand(2, *image_shape)  # a batch of 1 could be taken for a constant
+    """The output of torch's exporter, in the standard opset."""
+    example = torch.rand(2, *image_shape)  # a batch of 1 could become a constant
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecations inside torch, which nobody here can act on
+            warnings.simplefilter("ignore")  # deprecations inside torch
             program = torch.onnx.export(
                 Classifier(network),
                 (example,),
@@ -93,7 +92,7 @@ def _exported(network: nn.Module, image_shape: tuple[int, ...]) -> ModelProto:
 
 
 def _take_raw_images(model: ModelProto) -> None:
-    """Make the input uint8 in 0..255, as the pixels are stored; their division by 255 goes into the graph."""
+    """Make the input uint8 in 0..255, the pixels as stored, and divide by 255 in the graph."""
     graph = model.graph
     raw, scaled, largest = (f"{INPUT}_{what}" for what in ("as_float32", "in_0_to_1", "largest"))
     for node in graph.node:

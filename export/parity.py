@@ -1,4 +1,4 @@
-"""The two sides of the proof that an ONNX file computes what its checkpoint computes, and how many images it takes."""
+"""Both sides of the parity proof, PyTorch and ONNX Runtime on the same images, and the number of images it takes."""
 
 import numpy as np
 import onnxruntime
@@ -11,15 +11,15 @@ from study.errors import StudyError, one_line
 from study.evaluation import BATCH, batches, logits
 
 WORK = {"torch": 20e9, "onnxruntime": 50e9}
-"""Multiply-accumulates that an engine may spend on one proof: some two seconds of one thread of a server of 2024."""
+"""Multiply-accumulates of each engine for one proof: about two seconds on one thread of a server of 2024."""
 LEAST = 256
-"""Images that a proof is over, however large the network."""
+"""Minimum number of images of a proof, however large the network."""
 
 
 def images_for(network: nn.Module, images: Tensor) -> tuple[int, int]:
-    """How many of the uint8 images [N, C, H, W] PyTorch and ONNX Runtime can compute within their `WORK`; else `LEAST`.
+    """How many of the uint8 images [N, C, H, W] PyTorch and ONNX Runtime compute within `WORK`, at least `LEAST`.
 
-    It depends on the network and on N alone. The networks of the size of LeNet-5 get all 10,000.
+    It depends on the network and on N alone. Networks of the size of LeNet-5 get all 10,000.
     """
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(images[:1].float())
@@ -29,20 +29,17 @@ def images_for(network: nn.Module, images: Tensor) -> tuple[int, int]:
 
 
 def run_onnx(model: bytes, images: Tensor, batch: int = BATCH) -> NDArray[np.float32]:
-    """Probabilities [N, classes] that ONNX Runtime computes, on one thread, for uint8 images [N, C, H, W].
-
-    Args:
-        batch: images a call.
+    """Probabilities [N, classes] of uint8 images [N, C, H, W] in ONNX Runtime, on one thread, `batch` images a call.
 
     Raises:
-        StudyError: it does not load the model.
+        StudyError: ONNX Runtime does not load the model.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its own kinds have nothing in common
+    except Exception as error:  # its exceptions have no common base class
         raise StudyError(f"ONNX Runtime {onnxruntime.__version__} does not load it ({one_line(error)})") from None
     (given,) = session.get_inputs()
     parts = torch.split(images, batch) if given.type == "tensor(uint8)" else batches(images, batch)
@@ -50,5 +47,5 @@ def run_onnx(model: bytes, images: Tensor, batch: int = BATCH) -> NDArray[np.flo
 
 
 def run_torch(network: nn.Module, images: Tensor) -> NDArray[np.float32]:
-    """Probabilities [N, classes] that PyTorch computes for uint8 images [N, C, H, W]."""
+    """Probabilities [N, classes] of uint8 images [N, C, H, W] in PyTorch."""
     return torch.softmax(logits(network, images), dim=1).numpy()

@@ -1,8 +1,6 @@
-"""What in an ONNX file breaks each rule of export/portable/rules.py, in words.
+"""The check of each rule in export/portable/rules.py: it yields a description of every violation in a file.
 
-A check gives nothing where its rule holds.
-
-The file may be anybody's: nothing outside it is read, and what is told of it is ASCII without control characters.
+The file may come from anywhere: nothing outside it is read, and the descriptions are ASCII without control characters.
 """
 
 import re
@@ -19,41 +17,41 @@ from study.onnx_graph import opsets as versions
 from study.variants import OPSET
 
 IR_VERSION = 8
-"""The newest that every runtime tried loads; only a newer opset may need a newer one."""
+"""The newest that every tested runtime loads; only a newer opset may need a newer one."""
 REFUSED = ("Dropout", "BatchNormalization", "Identity", "Constant", "Shape", "ReduceMean")
 BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Max", "Mean", "Min", "Sum", "Where", "Expand"}
 BROADCASTING |= {"And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor"}
 BROADCASTING |= {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
-"""Operators that stretch their inputs to one shape."""
+"""Operators that broadcast their inputs to a common shape."""
 LISTED = 5
-"""Parts of a list that are told."""
+"""Maximum number of items in a list of a description."""
 _FOLDERS = r"(?:home|Users|root|tmp|usr|opt|var|mnt|media|srv|private|etc|workspace|content)"
 _DRIVE = r"\b[A-Za-z]:\\\w|\\\\\w+\\|file://"
 PATH = re.compile(rf"(?<![\w:/.~-])/(?:[\w.@+~-]+/)+[\w.@+~-]|{_DRIVE}")
-"""An absolute path, in a text."""
+"""An absolute path in a text."""
 PATH_IN_NAME = re.compile(rf"(?<![\w:/.~-])/{_FOLDERS}/[\w.@+~-]|{_DRIVE}")
-"""Likewise in a name; those that older exporters give, such as /conv1/Conv, only look like one."""
+"""An absolute path in a name. Older exporters give names such as /conv1/Conv, which only look like one."""
 
 
 class File:
-    """A parsed file and what several rules ask of it; `opset` is the one that it should be of.
+    """A parsed file and the facts that several rules need; `opset` is the expected one.
 
     Raises:
-        DecodeError: the bytes are no ONNX model, or a text in it is not UTF-8.
+        DecodeError: the bytes are not an ONNX model, or a text in it is not UTF-8.
     """
 
     def __init__(self, content: bytes, opset: int) -> None:
         self.content = content
         self.opset = opset
         self.model = onnx.ModelProto.FromString(content)
-        if any(isinstance(text, bytes) for text in _texts(self.model)):  # which the parser lets pass
+        if any(isinstance(text, bytes) for text in _texts(self.model)):  # which the parser accepts
             raise DecodeError("a text in it is not UTF-8")
         self.graph = self.model.graph
         self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
 
     @property
     def ir_version(self) -> int:
-        """The newest that is allowed: with an opset newer than the standard one, the least that it needs."""
+        """The newest one allowed: 8, or the minimum of a newer opset."""
         return least_ir_version(self.opset)
 
     @cached_property
@@ -62,27 +60,27 @@ class File:
 
     @cached_property
     def constants(self) -> set[str]:
-        """Values that are the same whatever the input is."""
-        found = {"", *self.initializers, *(tensor.values.name for tensor in self.graph.sparse_initializer)}
+        """Names of the values that do not depend on the input."""
+        names = {"", *self.initializers, *(tensor.values.name for tensor in self.graph.sparse_initializer)}
         for node in self.graph.node:  # in the order in which they are computed
-            if not has_subgraph(node) and found.issuperset(node.input):
-                found.update(node.output)
-        return found
+            if not has_subgraph(node) and names.issuperset(node.input):
+                names.update(node.output)
+        return names
 
     @cached_property
     def shapes(self) -> dict[str, Dimensions]:
-        """Of all values that have one, by what the file says and onnx infers."""
+        """The shapes that the file declares or onnx infers, by value."""
         try:
             graph = shape_inference.infer_shapes(self.content).graph
-        except Exception:  # whatever onnx's C++ throws; the full checker tells of it
+        except Exception:  # of any kind: thrown by onnx's C++; the full check reports it
             graph = self.graph
         values = (*graph.value_info, *graph.input, *graph.output)
-        found = {value.name: shape for value in values if (shape := dimensions(value.type)) is not None}
-        return found | {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
+        shapes = {value.name: shape for value in values if (shape := dimensions(value.type)) is not None}
+        return shapes | {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
 
 
 def least_ir_version(opset: int) -> int:
-    """The IR version of a file of this opset: 8, or the least that a newer opset needs."""
+    """The IR version of a file of this opset: 8, or the minimum of a newer opset."""
     if opset <= OPSET:
         return IR_VERSION
     try:
@@ -92,7 +90,7 @@ def least_ir_version(opset: int) -> int:
 
 
 def shown(text: str, most: int = 60) -> str:
-    """A text from a file, in ASCII and without control characters, cut after so many characters."""
+    """A text from a file in ASCII, without control characters, cut to `most` characters."""
     return ascii(text[:most])[1:-1] + ("..." if len(text) > most else "")
 
 
@@ -120,12 +118,12 @@ def signature(file: File) -> Iterator[str]:
             yield f"expected one {kind}, found {len(values)}"
     batches: list[int | str | None] = []
     for value in (*file.inputs, *file.graph.output):
-        shape = dimensions(value.type) or ()
+        shape = dimensions(value.type)
         if not shape or not isinstance(shape[0], str):
             yield f"'{shown(value.name)}' has no named batch dimension"
-        elif any(not isinstance(extent, int) or extent < 1 for extent in shape[1:]):
-            yield f"'{shown(value.name)}' has a further dimension that is no positive constant"
-        batches += shape[:1]
+        elif any(not isinstance(size, int) or size < 1 for size in shape[1:]):
+            yield f"'{shown(value.name)}' has another dimension that is not a positive constant"
+        batches += (shape or ())[:1]
     if len({batch for batch in batches if isinstance(batch, str)}) > 1:
         yield f"the batch dimensions differ: {', '.join(shown(str(batch or '')) for batch in batches[:LISTED])}"
 
@@ -133,7 +131,7 @@ def signature(file: File) -> Iterator[str]:
 def constants(file: File) -> Iterator[str]:
     for value in file.graph.input:
         if value.name in file.initializers:
-            yield f"initializer '{shown(value.name)}' is among the inputs"
+            yield f"initializer '{shown(value.name)}' is also an input"
     for tensor in file.graph.sparse_initializer:
         yield f"initializer '{shown(tensor.values.name)}' is sparse"
     for function in file.model.functions:
@@ -144,13 +142,13 @@ def operators(file: File) -> Iterator[str]:
     opset = versions(file.model.opset_import).get("", file.opset)
     for node in file.graph.node:
         if node.domain not in STANDARD:
-            yield f"{_named(node)} is of the domain '{shown(node.domain)}'"
+            yield f"{_named(node)} belongs to the domain '{shown(node.domain)}'"
         elif node.op_type in REFUSED:
             yield _named(node)
         elif has_subgraph(node):
-            yield f"{_named(node)} has graphs of its own"
+            yield f"{_named(node)} contains a graph"
         elif not _known(node.op_type, opset):
-            yield f"{_named(node)} is no operator of opset {opset}"
+            yield f"{_named(node)} is not an operator of opset {opset}"
 
 
 def reshapes(file: File) -> Iterator[str]:
@@ -167,7 +165,7 @@ def reshapes(file: File) -> Iterator[str]:
         tensor = file.initializers.get(node.input[1])
         first = _first_number(tensor) if tensor else -1
         if first > 0:
-            yield f"{_named(node)} has a batch of {first} fixed in its shape"
+            yield f"{_named(node)} has a fixed batch of {first} in its shape"
 
 
 def broadcasts(file: File) -> Iterator[str]:
@@ -175,17 +173,17 @@ def broadcasts(file: File) -> Iterator[str]:
         if node.domain not in STANDARD:
             continue
         if node.op_type == "Mul" and len(node.input) == 2 and node.input[0] == node.input[1]:
-            yield f"{_named(node)} has one value as both of its inputs"
+            yield f"{_named(node)} has the same value as both inputs"
         elif node.op_type in BROADCASTING and node.output:
             variable = [name for name in node.input if name not in file.constants]
             output = file.shapes.get(node.output[0])
             if output and variable and all(_grows(file.shapes.get(name), output) for name in variable):
                 inputs = " and ".join(_listed(file.shapes[name]) for name in variable[:LISTED])
-                yield f"{_named(node)} makes {_listed(output)} of {inputs}"
+                yield f"{_named(node)} broadcasts {inputs} to {_listed(output)}"
 
 
 def _grows(shape: Dimensions | None, output: Dimensions) -> bool:
-    """Whether a broadcast certainly makes more of a value of this shape: another axis, or a longer one."""
+    """Whether a broadcast certainly enlarges a value of this shape, by another axis or a longer one."""
     if shape is None or len(shape) > len(output):
         return False
     return len(shape) < len(output) or any(a == 1 and b not in (1, None) for a, b in zip(shape, output, strict=True))
@@ -197,7 +195,7 @@ def annotations(file: File) -> Iterator[str]:
         yield "the model has a doc string"
     for key, value in ((each.key, each.value) for each in model.metadata_props):
         if PATH.search(key) or PATH.search(value):
-            yield f"the model's metadata '{shown(key)}' has a path"
+            yield f"the model's metadata '{shown(key)}' contains a path"
     for label, text in (("producer", model.producer_name), ("graph", graph.name)):
         if PATH_IN_NAME.search(text):
             yield f"the {label}'s name is a path"
@@ -222,20 +220,20 @@ def annotations(file: File) -> Iterator[str]:
 
 def full_check(file: File) -> Iterator[str]:
     if any(external_data_helper.uses_external_data(tensor) for tensor in _tensors(file.model)):
-        return  # the checker would look for them on the disk; that they are there is R1's to tell
+        return  # the checker would look for them on the disk; R1 reports them
     try:
         checker.check_model(file.content, full_check=True)
-    except Exception as error:  # whatever onnx's C++ throws
+    except Exception as error:  # of any kind: thrown by onnx's C++
         yield shown(" ".join(str(error).split()), 200) or type(error).__name__
 
 
 def not_whole(file: File) -> Iterator[str]:
     if not file.graph.node or not file.graph.output:
-        yield "it has no nodes or no outputs"
+        yield "the graph has no nodes or no outputs"
 
 
 def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
-    """Every text of the file, names and the like; bytes where it is not UTF-8."""
+    """Every string field of the file; as bytes where it is not UTF-8."""
     messages: list[Any] = [model]
     while messages:
         for field, value in messages.pop().ListFields():
@@ -246,7 +244,7 @@ def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    """Every tensor of the file, those of graphs in nodes and of functions included."""
+    """Every tensor of the file, including those in subgraphs and functions."""
     for body in bodies(model):
         yield from initializers(body)
         yield from attribute_tensors(body.node)
@@ -261,7 +259,7 @@ def _known(op_type: str, opset: int) -> bool:
 
 
 def _first_number(tensor: TensorProto) -> int:
-    """The first of a tensor of int64; -1 where it has none."""
+    """The first number of an int64 tensor; -1 where it has none."""
     if tensor.data_type != TensorProto.INT64:
         return -1
     if tensor.raw_data:
@@ -270,8 +268,8 @@ def _first_number(tensor: TensorProto) -> int:
 
 
 def _listed(shape: Dimensions) -> str:
-    extents = ("?" if extent is None else shown(str(extent), 20) for extent in shape[:8])
-    return f"[{', '.join(extents)}{', ...' if len(shape) > 8 else ''}]"
+    sizes = ", ".join("?" if size is None else shown(str(size), 20) for size in shape[:8])
+    return f"[{sizes}{', ...' if len(shape) > 8 else ''}]"
 
 
 def _named(node: NodeProto) -> str:

@@ -1,9 +1,9 @@
-"""Edits that bring the exporter's graph to the form every runtime loads. Weights are not touched.
+"""Edit the exporter's graph into the form that every runtime loads. Weights are not changed.
 
 | the exporter writes                 | it becomes              | because                                           |
 |-------------------------------------|-------------------------|---------------------------------------------------|
 | Reshape to (-1, n) with allowzero=1 | Flatten                 | converters and older OpenCV refuse allowzero      |
-| another Reshape with allowzero=1    | one without allowzero   | likewise, and there is no zero in its shape       |
+| another Reshape with allowzero=1    | one without allowzero   | likewise; its shape contains no zero              |
 | ReduceMean over both image axes     | GlobalAveragePool       | its axes as an input are refused by several       |
 | a prefix on the names of weights    | the network's own names | tools show `fc1.weight`, as the checkpoint has it |
 | stack traces and paths at each node | nothing                 | private paths do not belong in a published file   |
@@ -18,7 +18,7 @@ from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 from study.onnx_graph import dimensions
 
 
-def bring_to_portable_form(model: ModelProto, weights_prefix: str) -> None:
+def make_portable(model: ModelProto, weights_prefix: str) -> None:
     """Apply all edits to `model` in place."""
     graph = model.graph
     _rename_weights(graph, weights_prefix)
@@ -42,7 +42,7 @@ def _use_flatten(graph: GraphProto) -> None:
     for node in graph.node:
         if node.op_type != "Reshape":
             continue
-        rest = shapes.get(node.input[0], [0])[1:]  # all but the batch; 0 where an extent is not known
+        rest = shapes.get(node.input[0], [0])[1:]  # all but the batch; 0 for an unknown dimension
         if constants.get(node.input[1]) == [-1, math.prod(rest)] and 0 not in rest:
             _replace(node, "Flatten", axis=1)
         elif 0 not in constants.get(node.input[1], [0]):
@@ -64,7 +64,7 @@ def _use_global_average_pool(graph: GraphProto) -> None:
 
 
 def _shapes(graph: GraphProto) -> dict[str, list[int]]:
-    """The shapes the exporter has noted, by value; 0 stands for an extent that is not constant."""
+    """The shapes that the exporter has recorded, by value; 0 for a dimension that is not constant."""
     values = (*graph.value_info, *graph.input)
     return {v.name: [n if isinstance(n, int) else 0 for n in dimensions(v.type) or ()] for v in values}
 
@@ -76,7 +76,7 @@ def _integer_constants(graph: GraphProto) -> dict[str, list[int]]:
 
 
 def _replace(node: NodeProto, op_type: str, **attributes: Any) -> None:
-    """Make `node` an `op_type` of its first input."""
+    """Turn `node` into an `op_type` of its first input."""
     node.CopyFrom(onnx.helper.make_node(op_type, [node.input[0]], list(node.output), name=node.name, **attributes))
 
 

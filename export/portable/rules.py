@@ -1,138 +1,125 @@
-"""The rules that an ONNX file holds to which every runtime tried loads and computes alike; docs/portability.md has why.
+"""The rules of a portable ONNX file, which every tested runtime loads and computes alike (docs/portability.md).
 
-Each is a check on one file, R1 to R10 and R13. R11 (two exports give the same bytes) and R12 (the export works where
-standard output is ASCII) cannot be seen in one file: they are tests in tests/export/test_command.py.
+R1 to R10 and R13 are checks of one file. R11 (two exports give the same bytes) and R12 (the export works where standard
+output is ASCII) cannot be checked in one file: they are tests in tests/export/test_command.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from export.portable import checks as inspection
+from export.portable import checks
 from export.portable.checks import IR_VERSION, File
 from study.variants import OPSET
 
 MOST = 5
-"""Findings of one rule that are told; the others are counted."""
+"""Violations of one rule that are described; the others are counted."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """Where a file breaks a rule."""
+    """One violation of a rule by a file."""
 
     rule: str
-    found: str
+    description: str
     breaks: str
-    """Which runtimes that is a problem of."""
+    """The runtimes that have a problem with it."""
     remedy: str
-
-
-Check = Callable[[File], Iterator[str]]
-"""Gives each finding of a file in words; none where the rule holds."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`check` finds where a file breaks it."""
+    """`check` yields a description of each violation in a file."""
 
     name: str
-    check: Check
+    check: Callable[[File], Iterator[str]]
     breaks: str
     remedy: str
 
 
 def violations(content: bytes, opset: int = OPSET) -> list[Violation]:
-    """Where the ONNX file that has these bytes breaks a rule, by rule; an empty list if it is portable.
+    """The violations in an ONNX file with these bytes, in the order of the rules; an empty list if it is portable.
 
     Args:
-        opset: of the default domain, the one that the file should be of.
+        opset: the expected opset of the default domain.
     """
     try:
         file = File(content, opset)
     except DecodeError:
-        return [Violation(R13.name, "these bytes are no ONNX model", R13.breaks, R13.remedy)]
-    found: list[Violation] = []
-    for rule in RULES:
-        found += [Violation(rule.name, text, rule.breaks, rule.remedy) for text in _first(rule.check(file))]
-    return found
+        return [Violation(R13.name, "these bytes are not an ONNX model", R13.breaks, R13.remedy)]
+    return [Violation(rule.name, text, rule.breaks, rule.remedy) for rule in RULES for text in _first(rule.check(file))]
 
 
-def _first(findings: Iterable[str]) -> list[str]:
-    told: list[str] = []
-    more = 0
-    for text in findings:
-        if len(told) < MOST:
-            told.append(text)
-        else:
-            more += 1
-    return [*told, f"and {more:,} more"] if more else told
+def _first(descriptions: Iterator[str]) -> list[str]:
+    first = list(islice(descriptions, MOST))
+    more = sum(1 for _ in descriptions)
+    return [*first, f"and {more:,} more"] if more else first
 
 
 R13 = Rule(
     "R13",
-    inspection.not_whole,
-    "whatever loads a model from memory, as a page in a browser does",
-    "write one ModelProto in protobuf's binary form",
+    checks.not_whole,
+    "every runtime that loads a model from memory, such as a page in a browser",
+    "write one ModelProto in protobuf's binary format",
 )
 RULES = (
     Rule(
         "R1",
-        inspection.external_tensors,
-        "OpenCV 4 and ONNX Runtime in a browser refuse it, pnnx makes NaN of it, and a moved file is broken",
+        checks.external_tensors,
+        "OpenCV 4 and ONNX Runtime in a browser refuse it, pnnx computes NaN, and the file breaks when it is moved",
         "onnx.save(onnx.load(FILE), FILE), or export with external_data=False",
     ),
     Rule(
         "R2",
-        inspection.opsets,
+        checks.opsets,
         "runtimes older than the opset, or without the other domains",
-        "export with the opset asked for; onnx.version_converter converts; drop the domains that no node uses",
+        "export with that opset, or convert with onnx.version_converter; drop the domains that no node uses",
     ),
     Rule(
         "R3",
-        inspection.ir_version,
+        checks.ir_version,
         "ONNX Runtime 1.15 to 1.17 refuse what is above 9",
         f"model.ir_version = {IR_VERSION}",
     ),
     Rule(
         "R4",
-        inspection.signature,
+        checks.signature,
         "tract and pnnx need to know the shapes; a fixed batch fails or gives wrong rows at another one",
         'export with one example of 2 images and dynamic_shapes={"image": {0: torch.export.Dim("batch")}}',
     ),
     Rule(
         "R5",
-        inspection.constants,
+        checks.constants,
         "OpenCV, pnnx and tract take no functions or sparse weights; no runtime folds weights that are inputs",
         "export with torch.onnx.export(dynamo=True); inline functions with onnx.inliner",
     ),
     Rule(
         "R6",
-        inspection.operators,
+        checks.operators,
         "OpenCV, pnnx and tract, which have few operators besides the plain ones",
         "export in evaluation mode and fold constants (`python -m export --simplify`); average by GlobalAveragePool",
     ),
     Rule(
         "R7",
-        inspection.reshapes,
+        checks.reshapes,
         "OpenCV 4 and converters refuse allowzero; a fixed batch gives wrong rows at another one",
         "use Flatten, or a constant shape that begins with -1",
     ),
     Rule(
         "R8",
-        inspection.broadcasts,
-        "OpenCV 4 makes wrong shapes of it and OpenCV 5 NaN",
+        checks.broadcasts,
+        "OpenCV 4 computes wrong shapes and OpenCV 5 NaN",
         "write it as a matrix product (distances as 2x.c - |c|^2 - |x|^2), and x * x as Pow(x, 2)",
     ),
     Rule(
         "R9",
-        inspection.annotations,
-        "nobody's, but it tells of the machine that the file was made on",
-        "clear doc_string and metadata_props of the graph and of all that is in it",
+        checks.annotations,
+        "no runtime, but it reveals details of the machine that made the file",
+        "clear doc_string and metadata_props of the graph and of everything in it",
     ),
-    Rule(
-        "R10", inspection.full_check, "any runtime", "mend what onnx.checker.check_model(FILE, full_check=True) tells"
-    ),
+    Rule("R10", checks.full_check, "any runtime", "fix what onnx.checker.check_model(FILE, full_check=True) reports"),
     R13,
 )
-"""In the order of their numbers; the texts on runtimes are what was seen in those of docs/portability.md."""
+"""In the order of their numbers; the runtimes are those of docs/portability.md, in which each problem was observed."""

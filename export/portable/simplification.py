@@ -1,4 +1,4 @@
-"""`--simplify`: what onnxslim makes of a graph, constants folded and nodes merged. An option; it must be installed."""
+"""`--simplify`: fold constants and merge nodes with onnxslim, which is an optional dependency."""
 
 from onnx import ModelProto
 
@@ -20,7 +20,7 @@ def simplify(model: ModelProto) -> ModelProto:
     given.CopyFrom(model)
     try:
         made = onnxslim.slim(given)
-    except Exception as error:  # a library that runs over the whole graph
+    except Exception as error:  # of any kind: it walks the whole graph
         raise StudyError(f"--simplify: onnxslim fails ({one_line(error)}); leave out --simplify") from None
     assert isinstance(made, ModelProto)
     return made

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.__main__ import export
 from export.conformance import browser, command, environments
 from export.conformance.cells import BATCHES, Subject, cell, judge
 from export.conformance.environments import MARK, prepare
@@ -22,6 +21,7 @@ from export.conformance.processes import CommandError, meaningful, run
 from export.conformance.programs import write_program
 from export.conformance.runtimes import NODE, RUNTIMES, Runtime, constraints, select
 from export.conformance.subjects import find
+from export.exporter import export
 from study import catalogue
 from study.artifacts import Artifacts, read_json, write_json
 from study.data import tensors as images

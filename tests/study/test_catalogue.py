@@ -100,7 +100,7 @@ def test_the_readme_shows_how_to_add_a_model_and_it_works(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The README's new network and entry, as they stand there, through training and export."""
-    from export.__main__ import export
+    from export.exporter import export
 
     _, section = (ROOT / "README.md").read_text().split("## Adding a model")
     network_code, entry_code = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:2]

@@ -8,6 +8,7 @@ A test compares them, so that every sentence is guarded once, and a change of on
 import contextlib
 import io
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ from analysis.pages import summary as sentences
 from analysis.tables import columns
 from analysis.tables import results as results_tables
 from analysis.tables.summary import SUMMARY
+from export.card import write_card
 from study.artifacts import Artifacts, read_json, write_json
+from study.recipe import Recipe
 from tests.support.entries import write_entries
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
 from tests.support.portability import write_portability
@@ -43,7 +46,7 @@ from tests.support.synthetic import (
 )
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-NAMES = ("summary.md", "index.html", "exports.md", "portability.md", "results.md", "sparsity.txt")
+NAMES = ("summary.md", "index.html", "exports.md", "portability.md", "results.md", "sparsity.txt", "model.md")
 
 
 def pages(folder: Path) -> dict[str, str]:
@@ -52,6 +55,7 @@ def pages(folder: Path) -> dict[str, str]:
         **report_pages(Artifacts(folder / "study")),
         "results.md": results(Artifacts(folder / "entries")),
         "sparsity.txt": sparsity_table(folder),
+        "model.md": model_card(Artifacts(folder / "card")),
     }
     return {name: made[name].replace(f"{folder}/", "") for name in NAMES}
 
@@ -119,6 +123,15 @@ def sparsity_table(folder: Path) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as output:
         assert sparsity.main([*files, "--facts", "--measure", "l0"]) == 0
     return output.getvalue()
+
+
+def model_card(artifacts: Artifacts) -> str:
+    """The card of a standard export, whose run kept the best of three epochs on validation images."""
+    recipe = asdict(Recipe(learning_rate=0.05, validation=6000, patience=1, dropout=0.25, bfloat16=True))
+    write_run(artifacts, "baseline", 0, layers(0), validation=[0.2, 0.1, 0.15], recipe=recipe)
+    files = artifacts.run("baseline", 0)
+    write_card(files)
+    return files.card.read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from analysis.measures import pruning
 from bench import models, session
 from bench.cases import Case
-from export.__main__ import export
+from export.exporter import export
 from study import catalogue
 from study.artifacts import Artifacts, read_json, sha256
 from study.data import arrays, cifar10, datasets, sources

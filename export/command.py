@@ -1,0 +1,118 @@
+"""`python -m export`: export the finished runs that have no current ONNX file, refresh the model cards of the others.
+
+No torch until there is something to export.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from export.card import write_card
+from study.artifacts import Artifacts, RunFiles, current_export, sha256
+from study.catalogue import Entry
+from study.data import datasets
+from study.errors import StudyError, tell
+from study.selection import selected
+from study.variants import OPSET, Variant
+
+DONE, NOT_PROVEN, REFUSED = 0, 1, 2
+"""Exit codes; that of the command is the worst of all runs."""
+
+
+def export_models(options: argparse.Namespace) -> int:
+    """Export what the command line asks for, unless it is current; gives the exit code.
+
+    Raises:
+        StudyError: no run is finished, or an option is wrong. An error of one run is printed, and the others go on.
+    """
+    variant = Variant(options.opset, options.input, options.simplify, options.int8)
+    if variant.opset != OPSET:
+        from export.portable import opsets
+
+        opsets.check(variant.opset)
+    artifacts = Artifacts(options.artifacts)
+    finished = finished_runs(selected(options, options.models), artifacts)
+    runs = [(entry, files.of(variant)) for entry, files in finished]
+    stale = [(entry, files) for entry, files in runs if not is_current(files)]
+    codes = [refresh_card(files) for entry, files in runs if (entry, files) not in stale]
+    if stale:
+        data = datasets.prepare([entry.dataset for entry, _ in stale], artifacts.data, options.data)
+        codes += export_all(stale, data, variant)
+    return max(codes)
+
+
+def finished_runs(entries: Sequence[Entry], artifacts: Artifacts) -> list[tuple[Entry, RunFiles]]:
+    """The finished runs of `entries`, in that order and by seed; an entry without any is reported.
+
+    Raises:
+        StudyError: there is none.
+    """
+    runs = [(entry, files) for entry in entries for files in artifacts.runs(entry.name)]
+    for entry in entries:
+        if not artifacts.runs(entry.name):
+            print(f"{entry.name}: no finished run; run `python -m train {entry.name}`", file=sys.stderr)
+    if not runs:
+        raise StudyError(f"no finished run in {artifacts.root}; run `python -m train` first")
+    return runs
+
+
+def is_current(files: RunFiles) -> bool:
+    """Whether the ONNX file was made from the checkpoint that is there now."""
+    try:
+        made_from = current_export(files)["checkpoint_sha256"]
+    except StudyError:
+        return False
+    return files.checkpoint.is_file() and sha256(files.checkpoint) == made_from
+
+
+def refresh_card(files: RunFiles) -> int:
+    """Write the card of a current export where it is missing or differs; gives an exit code."""
+    try:
+        outcome = f"wrote {files.card}" if write_card(files) else f"{files.onnx} is current: nothing to do"
+    except StudyError as error:  # no card can be made of this run.json
+        tell(error)
+        return REFUSED
+    print(f"{files.model} seed {files.seed}: {outcome}")
+    return DONE
+
+
+def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Variant) -> list[int]:
+    """Export `runs` as `variant` with the images that lie below `data`; an exit code for each."""
+    from export.exporter import export
+    from export.quantisation import calibration_images
+    from study.data import tensors
+
+    names = {entry.dataset for entry, _ in runs}
+    tests = {name: tensors.load(data, train=False, dataset=name) for name in names}
+    calibration = {name: calibration_images(data, name) for name in names if variant.int8 == "static"}
+    codes = []
+    for entry, files in runs:
+        started = time.perf_counter()
+        try:
+            record = export(entry, files, *tests[entry.dataset], calibration.get(entry.dataset))
+        except StudyError as error:
+            tell(error)
+            codes.append(REFUSED)
+            continue
+        codes.append(DONE if "onnx_sha256" in record else NOT_PROVEN)
+        print(f"{report(entry, files, record)} ({time.perf_counter() - started:.1f} s)", flush=True)
+    return codes
+
+
+def report(entry: Entry, files: RunFiles, record: dict[str, Any]) -> str:
+    """The outcome of one export in words; `record` has `parity` alone where the proof does not hold."""
+    parity = record["parity"]
+    outcome = (
+        f"{entry.name} seed {files.seed}: {parity['images']} images, largest difference "
+        f"{parity['max_abs_difference']:.1e}, {parity['argmax_mismatches']} differing predictions, "
+    )
+    if "onnx_sha256" not in record:
+        why = "not finite" if files.variant.int8 else f"above {entry.largest_difference:g} or a differing prediction"
+        return f"{outcome}FAILED: {why}; no file is written"
+    if files.variant.int8:
+        outcome += f"test error {100 * record['test_error_onnxruntime']:.2f} %, "
+    newer = f", IR version {record['ir_version']}, which its opset needs and ONNX Runtime 1.15 to 1.17 refuse"
+    return f"{outcome}wrote {files.onnx}{newer if record['ir_version'] > 9 else ''}"
