@@ -90,9 +90,9 @@ def write(field: "Field", output: Path) -> Iterator[Path]:
     ) -> Iterator[Path]:
         path = table(name, frame, form)
         yield path
-        with plots.style():
-            write_bytes(path.with_suffix(".png"), field_plots.png(draw(read(path))))
-        yield path.with_suffix(".png")
+        for suffix, content in plots.drawn(partial(draw, read(path)), [".png"], small=True).items():
+            write_bytes(path.with_suffix(suffix), content)
+            yield path.with_suffix(suffix)
 
     frames = field_tables.all_tables(field)
     for name, frame in frames.items():

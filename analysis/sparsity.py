@@ -145,8 +145,7 @@ def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder
         frame = read(table)
         write_as_json(table.with_suffix(".json"), frame)
         yield table.with_suffix(".json")
-        with plots.style():
-            drawn = plots.rendered(picture(frame))
+        drawn = plots.drawn(partial(picture, frame))
         for suffix, data in drawn.items():
             write_bytes(folder / f"{name}{suffix}", data)
             yield folder / f"{name}{suffix}"

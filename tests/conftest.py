@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
+from analysis.plots import style
 from study.artifacts import Artifacts
 from study.data import fashion_mnist
 from tests.support.reporting import analyse, write_study
 from tests.support.synthetic import layers, write_run
 
+DRAWN = style.drawn
 ROOT = Path(__file__).parent.parent
 # A shell that runs the tests in the background ignores Ctrl-C, and every process they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -136,6 +138,20 @@ def trained(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest
 
     folder = once_a_session(request, tmp_path_factory, "trained", make)
     return Trained(Artifacts(folder / "artifacts"), (folder / "log.txt").read_text())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def undrawn() -> Iterator[None]:
+    """Reports have blank pictures, because drawing takes most of their time; see `drawing`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "drawn", lambda draw, suffixes=style.FORMATS, small=False: dict.fromkeys(suffixes, b""))
+        yield
+
+
+@pytest.fixture
+def drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This test's reports have their pictures, as users get them."""
+    monkeypatch.setattr(style, "drawn", DRAWN)
 
 
 @pytest.fixture(scope="session")

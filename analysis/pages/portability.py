@@ -1,6 +1,7 @@
 """Which model runs where, as a page: the matrix, the sentences it needs and its picture."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from analysis.pages import summary as sentences
 from analysis.pages.markup import markdown, shown_as_is
 from analysis.plots import portability as portability_plots
 from analysis.plots import style as plots
-from analysis.plots.results import png
 from analysis.tables.columns import read
 from analysis.tables.portability import MOST_COLUMNS, cells, matrix, squares
 from study.artifacts import write_bytes, write_text
@@ -124,9 +124,7 @@ def write(portability: Portability, folder: Path) -> Iterator[Path]:
     yield path
     write_text(path.with_suffix(".md"), page(portability, "portability.png"))
     yield path.with_suffix(".md")
-    with plots.style():
-        figure = portability_plots.matrix(squares(read(path)), MOST_COLUMNS)
-        content = {**plots.rendered(figure, [".svg"]), ".png": png(figure)}
+    content = plots.drawn(partial(portability_plots.matrix, squares(read(path)), MOST_COLUMNS), small=True)
     for suffix, data in content.items():
         write_bytes(path.with_suffix(suffix), data)
         yield path.with_suffix(suffix)
@@ -134,6 +132,5 @@ def write(portability: Portability, folder: Path) -> Iterator[Path]:
 
 def svg(portability: Portability) -> bytes:
     """The picture for a page."""
-    with plots.style():
-        figure = portability_plots.matrix(squares(cells(portability)), MOST_COLUMNS)
-        return plots.rendered(figure, [".svg"])[".svg"]
+    figure = partial(portability_plots.matrix, squares(cells(portability)), MOST_COLUMNS)
+    return plots.drawn(figure, [".svg"])[".svg"]

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "importance": search_plots.importance,
     }
     for name in (*PICTURES, *searched):
-        with plots.style():
-            content = plots.rendered(draw[name](read(folder / f"{name}.csv")))
+        content = plots.drawn(partial(draw[name], read(folder / f"{name}.csv")))
         pictures[name] = content[".svg"]
         for suffix, data in content.items():
             write_bytes(folder / f"{name}{suffix}", data)

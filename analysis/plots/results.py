@@ -1,6 +1,5 @@
 """The pictures of the results page: accuracy of every entry beside what was published for it, and what all share."""
 
-import io
 from typing import Any
 
 import pandas as pd
@@ -8,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from analysis.plots.style import COLOURS, LABEL_BOX, legend_above
 
@@ -32,15 +30,6 @@ OFFSETS = {"test": -0.13, "validation": 0.2, "published test": 0.13, "published 
 """Of a row's middle, in rows; those on the same kind of images are neighbours."""
 LOWEST = 85.0
 """Percent: where an axis begins at the latest that has accuracies above it; what is lower stands at its edge."""
-DPI, PALETTE = 133, 64
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as a small PNG with a palette, the same each time. Call within `plots.style`."""
-    full, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png", dpi=DPI, metadata={"Software": None})
-    Image.open(full).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE).save(small, "png", optimize=True)
-    return small.getvalue()
 
 
 def accuracy(frame: pd.DataFrame) -> Figure:

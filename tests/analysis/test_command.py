@@ -6,7 +6,6 @@ import re
 import statistics
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -46,18 +45,15 @@ class TestFiles:
         assert {path.name for path in (root / "report").iterdir()} == expected | {"inputs.sha256"}
         assert set(output.splitlines()) == {f"wrote {root}/report/{name}" for name in expected}
 
-    def test_pictures_are_pictures(self, reported: tuple[Path, str, str]) -> None:
-        for name in DRAWN:
-            assert (reported[0] / "report" / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-            assert ElementTree.parse(reported[0] / "report" / f"{name}.svg").getroot().tag.endswith("svg")  # noqa: S314
-
     def test_a_second_run_does_nothing_and_says_so(self, reported: tuple[Path, str, str]) -> None:
         before = {path: path.stat().st_mtime_ns for path in (reported[0] / "report").iterdir()}
         output, _ = analyse(reported[0])
         assert output == f"nothing to do: {reported[0]}/report is made from these inputs (--fresh makes it again)\n"
         assert {path: path.stat().st_mtime_ns for path in (reported[0] / "report").iterdir()} == before
 
+    @pytest.mark.usefixtures("drawing")
     def test_the_same_inputs_give_the_same_bytes(self, reported: tuple[Path, str, str]) -> None:
+        analyse(reported[0], "--fresh")
         before = {name: (reported[0] / "report" / name).read_bytes() for name in REPORT}
         write_study(Artifacts(reported[0]))
         assert command(reported[0], "--fresh").returncode == 0
@@ -304,6 +300,7 @@ class TestSparsity:
         assert page.count("and yet no weight of") == 1
         assert "l1-1e-3: trained with L1, and yet no weight of fc1 is exactly zero (seed 4)" in page
 
+    @pytest.mark.usefixtures("drawing")
     def test_further_measures_are_told_and_drawn_where_asked_for(self, artifacts: Artifacts) -> None:
         analyse(artifacts.root, "--models", "baseline", "--measure", "-lp(p=0.3),kappa4")
         measures = {r["measure"] for r in rows(artifacts.root, "sparsity.csv")}

@@ -240,6 +240,7 @@ class TestVerify:
         assert re.search(r"fc: WRONG: y is not x W\^T", text)
 
 
+@pytest.mark.usefixtures("drawing")
 class TestPictures:
     def test_bars_and_histograms_are_drawn_from_the_tables_beside_them(
         self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

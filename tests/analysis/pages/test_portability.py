@@ -256,9 +256,8 @@ class TestPicture:
 
 class TestPage:
     @pytest.fixture
-    def text(self, artifacts: Artifacts, found: Portability, monkeypatch: pytest.MonkeyPatch) -> str:
-        """The page of a report on the baseline; its other pictures, which take their time, are left out."""
-        monkeypatch.setattr("analysis.plots.style.rendered", lambda *_: {".svg": b"drawn"})
+    def text(self, artifacts: Artifacts, found: Portability) -> str:
+        """The page of a report on the baseline."""
         list(write(study_of(artifacts), artifacts.report, ()))
         return (artifacts.report / "index.html").read_text(encoding="utf-8")
 

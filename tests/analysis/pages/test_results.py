@@ -16,12 +16,14 @@ from analysis.inputs.entries import read_field
 from analysis.pages import parameter_counts as circulating
 from analysis.pages import results as field_page
 from analysis.plots import results as field_plots
+from analysis.plots import style
 from analysis.tables import results as results_tables
 from analysis.tables.numbers import MISSING, TIMES
 from study import catalogue
 from study.artifacts import HISTORY, Artifacts, write_csv, write_json
 from study.catalogue import entry
 from study.errors import StudyError
+from tests.conftest import DRAWN
 from tests.support.entries import write_entries
 from tests.support.synthetic import (
     ENVIRONMENT,
@@ -90,10 +92,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
 
 @pytest.fixture(scope="module")
 def page(written: Artifacts) -> Page:
-    """The page that the command writes, with empty files for pictures, which take long."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(field_plots, "png", lambda figure: b"")
-        return Page(written, written.root.parent / "docs" / "results.md")
+    """The page that the command writes, with empty files for pictures."""
+    return Page(written, written.root.parent / "docs" / "results.md")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Page:
                     rows[-1] |= {"validation_loss": other, "validation_error": validated / 2}
             write_csv(artifacts.run(one.name, seed).history, HISTORY, rows)
     write_json(artifacts.search("tuned"), search_record("tuned"))
-    return Page(artifacts, artifacts.root.parent / "docs" / "results.md")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "drawn", DRAWN)
+        return Page(artifacts, artifacts.root.parent / "docs" / "results.md")
 
 
 class TestAccuracy:

@@ -164,6 +164,7 @@ class TestEveryPicture:
         assert text.get_text().startswith("no ")
         assert figure.axes == []
 
+    @pytest.mark.usefixtures("drawing")
     def test_it_is_drawn_from_the_csv_of_its_name(
         self, reported: tuple[Path, str, str], name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

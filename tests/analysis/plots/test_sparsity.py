@@ -16,8 +16,9 @@ from matplotlib.patches import Rectangle, StepPatch
 from analysis.measures.histogram import BINS, histogram, largest_magnitude
 from analysis.plots.histogram import histograms
 from analysis.plots.sparsity import digits, sparsity
-from analysis.plots.style import rendered, style
+from analysis.plots.style import style
 from analysis.tables.numbers import MINUS
+from tests.conftest import DRAWN
 
 STUDY = ("baseline", "l2-1e-4", "l2-1e-3", "l1-1e-4", "l1-1e-3", "gap")
 REFERENCES = {"hoyer": {"uniform": 0.134, "normal": 0.202, "Laplace": 0.293}}
@@ -330,8 +331,7 @@ def test_the_same_table_gives_the_same_bytes(name: str) -> None:
     frame = study("hoyer", "-l1") if name == "sparsity" else pd.DataFrame(weights("fc1", [0.0, 1.0, 2.0, math.nan]))
 
     def draw(table: pd.DataFrame) -> dict[str, bytes]:
-        with style():
-            return rendered(sparsity(table, STUDY, REFERENCES) if name == "sparsity" else histograms(table))
+        return DRAWN(lambda: sparsity(table, STUDY, REFERENCES) if name == "sparsity" else histograms(table))
 
     first = draw(read_back(frame))
     assert first == draw(read_back(frame))
