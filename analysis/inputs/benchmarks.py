@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from study.artifacts import read_bench
+from study.environment import describe
 from study.reasons import told_once
 
 Record = dict[str, Any]
@@ -101,10 +102,7 @@ def read_measurements(
 
 def machine(environment: Record) -> str:
     """The machine of an environment, in as few words as tell it from others: "AMD EPYC, 2 cores, 24 GiB"."""
-    memory = f"{environment['memory_bytes'] / 2**30:.0f} GiB"
-    quota = environment.get("quota_cores")
-    share = "" if quota is None else f" (of which {quota:g} may be used)"
-    return f"{environment['cpu']}, {environment['cores']} cores{share}, {memory}"
+    return describe(environment).machine
 
 
 def _unlike(environments: Sequence[Record]) -> Iterator[str]:

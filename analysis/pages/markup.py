@@ -1,13 +1,31 @@
-"""Tables of text as Markdown and LaTeX, and text in which nothing is markup."""
+"""Templates and tables: the one writer of Markdown, HTML, LaTeX and plain text.
 
-from collections.abc import Sequence
+The sentences of the pages are templates, `*.j2` in this folder: a sentence a line. A template is written once and
+rendered in any form; the values put into it are escaped as that form needs, so that nothing in them is markup.
+"""
 
-import pandas as pd
+import re
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from analysis.tables.numbers import MINUS, MISSING, TIMES
+import jinja2
+from markupsafe import Markup
+from tabulate import tabulate
 
-TEXT = ("model", "verdict")
-"""Columns that are aligned as text."""
+from analysis.tables.numbers import MINUS, MISSING, TIMES, interval, number, runtime, threads
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Form = Literal["md", "html", "txt"]
+
+LEFT = (
+    *("model", "runtime", "variant", "verdict", "accuracy", "speed", "fails in", "recipe", "budget"),
+    *(f"layers (out {TIMES} in)", "hyper-parameter", "best", "searched"),
+)
+"""Columns of text, which are aligned left; numbers are aligned right."""
 
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -29,20 +47,74 @@ LATEX = {
 }
 
 
-def markdown(table: pd.DataFrame, sentences: Sequence[str], left: Sequence[str] = TEXT) -> str:
-    """A Markdown table with the sentences below it; the columns `left` are aligned as text, the others as numbers."""
-    cells = table.map(lambda text: text.replace("|", "\\|"))
-    align = ["left" if column in left else "right" for column in table]
-    grid = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
-    return "\n\n".join([grid, *sentences]) + "\n"
+def render(template: str, form: Form, **values: object) -> str:
+    """The template of this name in this folder, filled in with these values; it may have more empty lines than one."""
+    text = _environment(form).get_template(template).render(values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
 
-def latex(table: pd.DataFrame, sentences: Sequence[str]) -> str:
-    r"""A LaTeX `table` with the sentences below it; the document needs booktabs and graphicx."""
-    escaped = table.rename(columns=escape).map(escape)
-    align = "".join("l" if column in TEXT else "r" for column in table)
-    tabular = escaped.to_latex(index=False, escape=False, column_format=align).strip()
-    notes = "\\\\\n".join(escape(sentence) for sentence in sentences)
+@cache
+def _environment(form: Form) -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        autoescape=form != "txt",  # noqa: S701 (plain text has nothing to escape)
+        finalize=as_markdown if form == "md" else None,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"number": number, "interval": interval, "runtime": runtime, "threads": threads}
+    made.filters |= {"table": table, "items": _list_items if form == "html" else _items, "paragraphs": _paragraphs}
+    made.tests["missing"] = lambda value: value is None or value != value
+    return made
+
+
+def as_markdown(value: object) -> Markup:
+    """`value` as Markdown that shows just these characters, in one line, also in a cell of a table."""
+    if isinstance(value, Markup):
+        return value
+    entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
+    shown = (entities.get(c, f"\\{c}" if c in "\\`*_[]~$" else c) for c in re.sub(r"\s+", " ", str(value)))
+    return Markup("".join(shown))  # noqa: S704 (just escaped)
+
+
+def table(frame: "pd.DataFrame") -> Markup:
+    """A frame of text as a Markdown table."""
+    rows = [list(map(as_markdown, row)) for row in frame.itertuples(index=False)]
+    return Markup(grid(rows, list(map(as_markdown, frame.columns)), "pipe", LEFT))  # noqa: S704 (of escaped cells)
+
+
+def grid(rows: Sequence[Sequence[str]], headings: Sequence[str], style: str, left: Collection[str]) -> str:
+    """A table of text in a format of tabulate; the columns `left` are aligned as text, the others as numbers."""
+    align = ["left" if heading in left else "right" for heading in headings]
+    return tabulate(rows, headings, tablefmt=style, colalign=align, disable_numparse=True)
+
+
+def _items(sentences: str) -> Markup:
+    """Lines as a Markdown list."""
+    return Markup("\n").join(Markup("- {}").format(line) for line in _lines(sentences))
+
+
+def _paragraphs(sentences: str) -> Markup:
+    """Lines as paragraphs."""
+    return Markup("\n\n").join(_lines(sentences))
+
+
+def _list_items(sentences: str) -> Markup:
+    """Lines as items of an HTML list."""
+    return Markup("\n").join(Markup("<li>{}</li>").format(line) for line in _lines(sentences))
+
+
+def _lines(sentences: str) -> Iterable[str]:
+    return (line for line in sentences.splitlines() if line.strip())
+
+
+def latex(table: "pd.DataFrame", sentences: str) -> str:
+    r"""A LaTeX `table` with the sentences, one a line, below it; the document needs booktabs and graphicx."""
+    align = "".join("l" if column in LEFT else "r" for column in table)
+    cells = table.rename(columns=as_latex).map(as_latex)
+    tabular = cells.to_latex(index=False, escape=False, column_format=align).strip()
+    notes = "\\\\\n".join(map(as_latex, _lines(sentences)))
     return (
         "% \\usepackage{booktabs,graphicx}\n"
         "\\begin{table}[htbp]\n\\centering\n\\resizebox{\\linewidth}{!}{%\n"
@@ -50,12 +122,6 @@ def latex(table: pd.DataFrame, sentences: Sequence[str]) -> str:
     )
 
 
-def escape(text: str) -> str:
+def as_latex(text: str) -> str:
     """`text` as LaTeX that sets just these characters."""
     return "".join(LATEX.get(character, character) for character in text)
-
-
-def shown_as_is(text: str) -> str:
-    """`text` as Markdown that shows just these characters, in one line, also in a cell of a table."""
-    entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
-    return "".join(entities.get(c, f"\\{c}" if c in "\\`*_[]~$" else c) for c in " ".join(text.split()))

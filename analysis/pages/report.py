@@ -1,38 +1,36 @@
 """The report: CSV tables, the summary for readers, pictures and one self-contained page."""
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.inputs.files import JSON, PICTURES, PORTABILITY, SEARCHED, TABLES, VARIANTS
-from analysis.inputs.portability import MAKE
 from analysis.inputs.runs import Study
 from analysis.measures.noise import references
 from analysis.measures.sparsity import ALWAYS, Measure
 from analysis.pages import exports as exports_page
 from analysis.pages import portability as portability_page
-from analysis.pages import search as search_page
-from analysis.pages import summary as sentences
-from analysis.pages.markup import latex, markdown
+from analysis.pages import summary
+from analysis.pages.markup import render
+from analysis.pages.search import search_results
 from analysis.plots import histogram as histogram_plots
 from analysis.plots import latency as latency_plots
 from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
 from analysis.plots import style as plots
 from analysis.plots import training as history_plots
-from analysis.tables import exports as variants_table
+from analysis.tables import exports as exports_tables
 from analysis.tables import latency as latency_tables
 from analysis.tables import search as search_tables
 from analysis.tables import sparsity as sparsity_tables
 from analysis.tables import summary as summary_tables
 from analysis.tables import training as training_tables
 from analysis.tables.columns import common_settings, read, text, write_as_json
+from analysis.tables.headline import comparisons
 from study.artifacts import write_bytes, write_text
 from study.catalogue import DEFAULT_STUDY
 
@@ -59,10 +57,10 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         write_as_json(folder / f"{name}.json", read(folder / f"{name}.csv"))
         yield folder / f"{name}.json"
 
+    facts = summary.values(study, frames)
     table = text(summary_tables.SUMMARY, frames["summary"])
-    facts = sentences.facts(study, frames["summary"], frames["latency"], frames["comparisons"])
-    for suffix, markup in ((".md", markdown), (".tex", latex)):
-        write_text(folder / f"summary{suffix}", markup(table, [*facts, *(f"Note: {note}." for note in study.notes)]))
+    for suffix, markup in ((".md", summary.markdown), (".tex", summary.tex)):
+        write_text(folder / f"summary{suffix}", markup(table, facts))
         yield folder / f"summary{suffix}"
 
     pictures = {}
@@ -92,19 +90,15 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         yield from portability_page.write(study.portability, folder)
         pictures["portability"] = portability_page.svg(study.portability.of(study.models))
 
-    write_text(folder / "index.html", page(study, frames, facts, pictures))
+    write_text(folder / "index.html", page(study, frames, pictures))
     yield folder / "index.html"
 
 
 def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, pd.DataFrame]:
     """Every table of the report by name."""
-    runs, latency, comparisons = (
-        training_tables.runs(study),
-        latency_tables.latency(study),
-        latency_tables.comparisons(study),
-    )
+    runs, latency, pairs = training_tables.runs(study), latency_tables.latency(study), latency_tables.comparisons(study)
     return {
-        "summary": summary_tables.summary(study, runs, latency, comparisons),
+        "summary": summary_tables.summary(study, runs, latency, pairs),
         "runs": runs,
         "sparsity": sparsity_tables.sparsity(study, measures),
         "weights_histogram": sparsity_tables.weights_histogram(study),
@@ -112,13 +106,13 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "convergence": training_tables.convergence(study),
         "history": training_tables.history(study.runs),
         "latency": latency,
-        "comparisons": comparisons,
+        "comparisons": pairs,
         "throughput": latency_tables.throughput(latency),
         "accuracy": latency_tables.accuracy(runs, latency),
         "cold_starts": latency_tables.cold_starts(study),
         "search": search_tables.trials(study.searches),
         "importance": search_tables.importance(study.searches),
-        "variants": variants_table.variants(study),
+        "variants": exports_tables.variants(study),
     }
 
 
@@ -129,46 +123,39 @@ def title(study: Study) -> str:
     return f"{subject}, accuracy, sparsity and speed on {' and '.join(data)}"
 
 
-def page(
-    study: Study,
-    frames: dict[str, pd.DataFrame],
-    facts: list[str],
-    pictures: dict[str, bytes],
-) -> str:
+def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, bytes]) -> str:
     """The report as one HTML page without scripts or anything outside of it; `pictures` are SVG files by name."""
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+    history, layers = frames["history"], frames["sparsity"]
+    portability = study.portability.of(study.models) if study.portability else None
+    tried = portability_page.values(portability) if portability and portability.cells else {"portability": None}
+    return render(
+        "report.html.j2",
+        "html",
+        **{**tried, **summary.values(study, frames)},
+        study=study,
+        title=title(study),
+        frames=frames,
+        shown={
+            "sparsity": sparsity_tables.by_layer(layers),
+            "variants": exports_tables.shown(frames["variants"]),
+            **{name: text(columns, frames[name]) for name, columns in SHOWN.items()},
+        },
+        settings={name: common_settings(columns, frames[name]) for name, columns in MEASURED.items()},
+        compared=comparisons(frames["comparisons"][frames["comparisons"]["batch"] == 1]),
+        validated=history["validation_loss"].notna().any(),
+        stopped_early=any(history_plots.stopped_early(run) for _, run in history.groupby(["model", "seed"])),
+        searches=search_results(study.searches, study.runs),
+        without_layers=[model for model in study.models if model not in set(layers["model"])],
+        noise=sparsity_tables.noise(layers),
+        unsparse=list(without_zeros(study, layers)),
+        all_rows=list(frames["variants"].itertuples(index=False)),
+        pictures={name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
     )
-    with_layers = set(frames["sparsity"]["model"])
-    environments = {
-        "Trained": sentences.describe(run.record["environment"] for run in study.runs),
-        "Exported": sentences.describe(run.export["environment"] for run in study.runs),
-        "Measured": sentences.describe(study.measured.environments),
-    }
-    history = frames["history"]
-    values: dict[str, Any] = {
-        "title": title(study),
-        "validated": bool(history["validation_loss"].notna().any()),
-        "stopped_early": any(history_plots.stopped_early(run) for _, run in history.groupby(["model", "seed"])),
-        "searches": [(search["model"], search_tables.best(search)) for search in study.searches],
-        "found": list(search_page.sentences(study.searches, study.runs)),
-        "models": study.models,
-        "notes": study.notes,
-        "facts": facts,
-        "verdicts": list(sentences.verdicts(study.baseline, frames["summary"])),
-        "speedups": list(sentences.speedups(frames["comparisons"])),
-        "without_layers": [model for model in study.models if model not in with_layers],
-        "noise": sparsity_tables.noise(frames["sparsity"]),
-        "unsparse": list(sentences.without_zeros(study, frames["sparsity"])),
-        "settings": {name: common_settings(columns, frames[name]) for name, columns in MEASURED.items()},
-        "environments": {stage: phrases for stage, phrases in environments.items() if phrases},
-        "test_images": study.runs[0].wrong.size,
-        "portability": portability_page.of_page(study.portability.of(study.models)) if study.portability else None,
-        "how_to_try": MAKE,
-        "variants": variants_table.shown(frames["variants"]),
-        "variant_facts": exports_page.facts(frames["variants"]),
-        "pictures": {name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
-        "sparsity": sparsity_tables.by_layer(frames["sparsity"]),
-        **{name: text(columns, frames[name]) for name, columns in SHOWN.items()},
-    }
-    return template.render(values) + "\n"
+
+
+def without_zeros(study: Study, sparsity: pd.DataFrame) -> Iterator[tuple[str, str, list[int]]]:
+    """Models trained with L1 and their layers of which runs have no weight that is exactly zero, with their seeds."""
+    penalised = {run.model for run in study.runs if run.record["recipe"].get("l1")}
+    of_l1 = (sparsity["measure"] == "exact_zeros") & sparsity["model"].isin(penalised)
+    for (model, layer), rows in sparsity[of_l1 & (sparsity["value"] == 0)].groupby(["model", "layer"], sort=False):
+        yield str(model), str(layer), list(rows["seed"])

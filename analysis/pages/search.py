@@ -1,18 +1,50 @@
-"""What a search of hyper-parameters has found, in words: from search.json, and the runs of its winner."""
+"""What a search of hyper-parameters has found: from search.json, and the runs of its winner."""
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
 
 from analysis.inputs.runs import Run, Search, Training, departures
-from analysis.tables.numbers import MISSING
+from analysis.tables.search import best
 from study.recipe import recorded
 
 
-def states(search: Search) -> str:
-    """How many trials there are of each kind: "17 complete, 3 pruned"."""
-    counts = Counter(trial["state"] for trial in search["trials"])
-    return ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed") if counts[state])
+@dataclass(frozen=True)
+class SearchResult:
+    """A search as a page shows it."""
+
+    record: Search
+    best: pd.DataFrame
+    """The best trial's hyper-parameters, as text."""
+    epochs: int | None
+    """Of the best recipe."""
+    retrained: int
+    """Runs that were trained with the best recipe."""
+    test_accuracy: str
+    """Theirs, in percent."""
+
+    @property
+    def model(self) -> str:
+        return str(self.record["model"])
+
+    @property
+    def states(self) -> str:
+        """How many trials there are of each kind: "17 complete, 3 pruned"."""
+        counts = Counter(trial["state"] for trial in self.record["trials"])
+        return ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed") if counts[state])
+
+
+def search_results(searches: Sequence[Search], runs: Sequence[Run | Training]) -> list[SearchResult]:
+    """Each search beside the test accuracy of those of `runs` that were trained by its best recipe."""
+    made = []
+    for search in searches:
+        own = winners(search, runs)
+        epochs = recorded(search["best"]["recipe"]).epochs if search["best"] else None
+        made.append(SearchResult(search, best(search), epochs, len(own), test_accuracy(own)))
+    return made
 
 
 def winners(search: Search, runs: Sequence[Run | Training]) -> list[Run | Training]:
@@ -26,32 +58,8 @@ def winners(search: Search, runs: Sequence[Run | Training]) -> list[Run | Traini
 
 
 def test_accuracy(runs: Sequence[Run | Training]) -> str:
-    """Mean test accuracy in percent, with the sample standard deviation of several runs; a dash without any."""
-    if not runs:
-        return MISSING
+    """Mean test accuracy in percent, with the sample standard deviation of several runs; empty without any."""
     values = [100 * (1 - run.record["test_error"]) for run in runs]
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{spread}"
-
-
-def sentences(searches: Sequence[Search], runs: Sequence[Run | Training]) -> Iterator[str]:
-    """What each search has found, and what the runs of its winner are in the test."""
-    for search in searches:
-        images, made = search["images"], f"{search['model']}: {len(search['trials'])} trials ({states(search)})"
-        if search["best"] is None:
-            yield f"{made}; none of them is complete."
-            continue
-        retrained = winners(search, runs)
-        tested = "none of the finished runs was trained with it"
-        if retrained:
-            epochs, count = recorded(search["best"]["recipe"]).epochs, images["training"] + images["validation"]
-            tested = (
-                f"trained with its recipe, {epochs} epochs on all {count:,}, the test accuracy is "
-                f"{test_accuracy(retrained)} % (n = {len(retrained)})"
-            )
-        yield (
-            f"{made}. The best is number {search['best']['number']}, with a validation accuracy of "
-            f"{100 - 100 * search['best']['validation_error']:.2f} % on {images['validation']:,} training images after "
-            f"{search['trial_epochs']} epochs on the other {images['training']:,}; {tested}. It is the best of many, "
-            "and so better than it would be on other images."
-        )
+    if len(values) < 2:
+        return "".join(f"{value:.2f}" for value in values)
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"

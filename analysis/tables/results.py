@@ -26,7 +26,7 @@ FIXED = {"study.networks.lenet5_1998:LeNet5Of1998": 10 * 84}
 
 
 def _budget(row: Any) -> str:
-    return "full" if pd.isna(row.budget) else f"**{row.budget}**"
+    return "full" if pd.isna(row.budget) else str(row.budget)
 
 
 def _published(row: Any) -> str:

@@ -19,10 +19,9 @@ from analysis.inputs.entries import read_field
 from analysis.inputs.files import PICTURES, SEARCHED, find
 from analysis.inputs.runs import read_study
 from analysis.measures.sparsity import ALWAYS
-from analysis.pages import exports, markup, report
+from analysis.pages import exports, report, summary
 from analysis.pages import portability as portability_page
 from analysis.pages import results as results_page
-from analysis.pages import summary as sentences
 from analysis.tables import columns
 from analysis.tables import results as results_tables
 from analysis.tables.summary import SUMMARY
@@ -76,15 +75,12 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
     write_json(artifacts.search("gap"), search_record("gap"))
     study = read_study(find(artifacts, ("baseline", "l1-1e-3", "gap", "l2-1e-4"), (artifacts.bench, slow)))
     frames = report.all_tables(study, ALWAYS)
-    facts = sentences.facts(study, frames["summary"], frames["latency"], frames["comparisons"])
-    notes = [f"Note: {note}." for note in study.notes]
-    list(exports.write(frames["variants"], artifacts.report))
     assert study.portability is not None
     pictures = dict.fromkeys((*PICTURES, *SEARCHED, "portability"), b"")
     return {
-        "summary.md": markup.markdown(columns.text(SUMMARY, frames["summary"]), [*facts, *notes]),
-        "index.html": report.page(study, frames, facts, pictures),
-        "exports.md": (artifacts.report / "variants.md").read_text(encoding="utf-8"),
+        "summary.md": summary.markdown(columns.text(SUMMARY, frames["summary"]), summary.values(study, frames)),
+        "index.html": report.page(study, frames, pictures),
+        "exports.md": exports.page(frames["variants"]),
         "portability.md": portability_page.page(study.portability, "portability.png"),
     }
 

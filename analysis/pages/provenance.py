@@ -1,0 +1,33 @@
+"""What results were made with: machines, settings, versions and commits, each different one once."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from study.environment import describe
+
+
+def descriptions(environments: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Each different environment in words."""
+    return list(dict.fromkeys(str(describe(environment)) for environment in environments))
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stage ran on, with the commits it was at."""
+
+    stage: str
+    machine: int
+    setup: str
+    versions: str
+    commits: list[str]
+
+
+def made_with(stages: Mapping[str, Iterable[Mapping[str, Any]]], machines: Mapping[str, int]) -> Iterator[Made]:
+    """The environments of each stage; `machines` are numbered."""
+    for stage, environments in stages.items():
+        commits: dict[tuple[int, str, str], list[str]] = {}
+        for made in map(describe, environments):
+            commits.setdefault((machines[made.machine], made.setup, made.versions), []).append(made.commit)
+        for (machine, setup, versions), of_them in commits.items():
+            yield Made(stage, machine, setup, versions, list(dict.fromkeys(of_them)))
