@@ -3,17 +3,19 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting, find
 from study.errors import StudyError, one_line
-from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES, Parity, compare
+from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES, compare
+from study.records.base import Parity
 
 MODES = ("native", "numpy")
 FOREIGN_DIFFERENCE = 1e-3
@@ -137,9 +139,9 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[st
         )
     results = [compare(*pair) for pair in pairs]
     result = Parity(
-        sum(one.images for one in results),
-        max(one.max_abs_difference for one in results),
-        sum(one.argmax_mismatches for one in results),
+        images=sum(one.images for one in results),
+        max_abs_difference=max(one.max_abs_difference for one in results),
+        argmax_mismatches=sum(one.argmax_mismatches for one in results),
     )
     largest = max(float(np.abs(rows).max(initial=0)) for rows, _ in pairs)
     limit = case.model.entry.largest_difference if case.model.entry else FOREIGN_DIFFERENCE * largest
@@ -152,7 +154,7 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[st
             f"{case}: outputs differ from {case.against}'s by {result.max_abs_difference:.1e} and in "
             f"{result.argmax_mismatches} classes of {result.images} images; expected at most {limit:.0e}"
         )
-    return {**asdict(result), "against": case.against}
+    return {**msgspec.structs.asdict(result), "against": case.against}
 
 
 def _rows(outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:

@@ -121,7 +121,7 @@ def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_N
     run = runs[0].exported_as(variant)
     name = run.variant.named(entry.name)
     export = current_export(run)
-    return Model(name, run.onnx, export["onnx_sha256"], entry, run, artifacts.data.resolve())
+    return Model(name, run.onnx, export.onnx_sha256, entry, run, artifacts.data.resolve())
 
 
 def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:

@@ -1,13 +1,13 @@
 """The model card: one ONNX file described for people, rendered by card.md.j2 from run.json and export.json alone."""
 
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from msgspec import structs
 
-from study.artifacts import RunFiles, current_export, read_json, write_text
+from study.artifacts import RunFiles, as_json, current_export, read_json, write_text
 from study.data.datasets import titled
 from study.environment import describe
 from study.errors import StudyError
@@ -30,7 +30,7 @@ def write_card(files: RunFiles) -> bool:
         StudyError: the export is not current, or as `card`.
     """
     run = read_json(files.record, "run/1", f"run `python -m train {files.model}`")
-    text = card(run, current_export(files))
+    text = card(run, as_json(current_export(files)))
     if files.card.is_file() and files.card.read_bytes() == text.encode():
         return False
     write_text(files.card, text)
@@ -45,7 +45,7 @@ def card(run: dict[str, Any], export: dict[str, Any]) -> str:
     """
     dataset = titled(run["dataset"]["name"])
     try:
-        recipe = asdict(recorded(run["recipe"]))
+        recipe = structs.asdict(recorded(run["recipe"]))
     except ValueError as error:
         raise StudyError(f"run.json of {run['model']}: {error}; run `python -m train {run['model']} --fresh`") from None
     return _template().render(

@@ -28,7 +28,7 @@ def export_models(options: argparse.Namespace) -> int:
     Raises:
         StudyError: no run is finished, or an option is wrong. An error of one run is printed, and the others go on.
     """
-    variant = Variant(options.opset, options.input, options.simplify, options.int8)
+    variant = Variant(opset=options.opset, input=options.input, simplify=options.simplify, int8=options.int8)
     if variant.opset != OPSET:
         from export.portable import opsets
 
@@ -62,7 +62,7 @@ def finished_runs(entries: Sequence[Entry], artifacts: Artifacts) -> list[tuple[
 def is_current(files: RunFiles) -> bool:
     """Whether the ONNX file was made from the checkpoint that is there now."""
     try:
-        made_from = current_export(files)["checkpoint_sha256"]
+        made_from = current_export(files).checkpoint_sha256
     except StudyError:
         return False
     return files.checkpoint.is_file() and sha256(files.checkpoint) == made_from

@@ -1,7 +1,6 @@
 """Export one run: its checkpoint as an ONNX file, proven against PyTorch, with its record and its model card."""
 
 import math
-from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +9,7 @@ from export.card import LEVELS, write_card
 from export.conversion import convert
 from export.parity import images_for, run_onnx, run_torch
 from study import checkpoints
-from study.artifacts import RunFiles, read_json, sha256, write_bytes, write_json
+from study.artifacts import RunFiles, as_json, read_json, sha256, write_bytes, write_json
 from study.catalogue import Entry
 from study.environment import environment, versions
 from study.parity import compare
@@ -49,7 +48,7 @@ def export(
     found = run_onnx(content, images if in_onnxruntime == len(images) else images[:in_torch])
     parity = compare(expected, found[: len(expected)])
     if not (math.isfinite(parity.max_abs_difference) if variant.int8 else parity.holds(entry.largest_difference)):
-        return {"parity": asdict(parity)}
+        return {"parity": as_json(parity)}
     write_bytes(files.onnx, content)
     every = len(found) == len(images)
     record = {
@@ -61,7 +60,7 @@ def export(
         "opset": model.opset_import[0].version,
         "ir_version": model.ir_version,
         "bytes": len(content),
-        "parity": asdict(parity),
+        "parity": as_json(parity),
         "test_error_onnxruntime": float((found.argmax(1) != labels.numpy()).mean()) if every else None,
         "environment": environment(),
         **({"variant": variant.record()} if variant != STANDARD else {}),

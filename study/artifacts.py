@@ -9,17 +9,25 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jsonschema
+import msgspec
 
 from study.errors import StudyError
-from study.variants import STANDARD, STANDARD_NAME, Variant, variant_of
+from study.records.base import Record
+from study.records.bench import BenchRecord, JournalEntry
+from study.records.export import ExportRecord
+from study.records.training import RunRecord
+from study.variants import STANDARD, STANDARD_NAME, Variant
+
+R = TypeVar("R", bound=Record)
 
 HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
 """Columns of history.csv."""
@@ -100,8 +108,8 @@ class RunFiles:
             StudyError: an export's record cannot be read.
         """
         remedy = "delete it, or export that form again"
-        records = (read_json(path, "export/1", remedy) for path in self.folder.glob("export*.json"))
-        return sorted(map(variant_of, records), key=lambda variant: variant.name)
+        records = (read_record(path, ExportRecord, remedy) for path in self.folder.glob("export*.json"))
+        return sorted((record.variant for record in records), key=lambda variant: variant.name)
 
     @property
     def pruning(self) -> Path:
@@ -199,6 +207,109 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, An
     write_text(path, text.getvalue())
 
 
+def as_json(record: Record) -> dict[str, Any]:  # for json.dumps, pytest-benchmark and csv, which take no records
+    """The record as a JSON object, checked.
+
+    Raises:
+        msgspec.ValidationError: a value is not what its field allows; a fault of this program.
+    """
+    content: dict[str, Any] = msgspec.to_builtins(record)
+    msgspec.convert(content, type(record))
+    return content
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a JSON file: the keys in the order of the record's fields.
+
+    Raises:
+        ValueError: a value is not what its field allows, or not finite; a fault of this program.
+    """
+    write_text(path, json.dumps(as_json(record), indent=2, allow_nan=False) + "\n")
+
+
+def read_record(path: Path, kind: type[R], remedy: str) -> R:
+    """The content of a JSON file.
+
+    Raises:
+        StudyError: the file is missing, is not JSON or not a record of this kind; the message has the path inside the
+            file and ends with `remedy`.
+    """
+    return to_record(_parse(path, remedy), kind, str(path), remedy)
+
+
+def to_record(content: object, kind: type[R], where: str, remedy: str) -> R:
+    """The record that parsed JSON is; `where` names it in the message.
+
+    Raises:
+        StudyError: as `read_record`.
+    """
+    expected = kind.__struct_config__.tag
+    found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+    if expected is not None and found != expected:
+        raise StudyError(f"{where}: expected schema {expected!r}, found {found!r}; {remedy}")
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise StudyError(f"{where}: {error}{_found(content, str(error))}; {remedy}") from None
+
+
+def _found(content: Any, message: str) -> str:
+    """The value that breaks a constraint, which msgspec does not name, if its message has the whole path."""
+    path = re.search(r" - at `\$(\S+)`$", message)
+    if path is None or ", got" in message or "[...]" in path[1]:
+        return ""
+    for key, index in re.findall(r"\.(\w+)|\[(\d+)\]", path[1]):
+        content = content[key or int(index)]
+    text = repr(content)
+    return f", found {text if len(text) < 200 else text[:200] + '...'}"
+
+
+def read_bench_record(path: Path, remedy: str) -> BenchRecord:
+    """The block `study` of a pytest-benchmark JSON file, with the `extra_info` of every case under `cases`.
+
+    A session's journal is read too: what an interrupted session measured.
+
+    Raises:
+        StudyError: as `read_record`.
+    """
+    if path.suffix == ".journal":
+        return _read_journal_record(path, remedy)
+    content = _parse(path, remedy)
+    try:
+        study = {**content["study"], "cases": [b["extra_info"] for b in content["benchmarks"] if b["extra_info"]]}
+    except (KeyError, TypeError):
+        raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
+    return to_record(study, BenchRecord, str(path), remedy)
+
+
+def _read_journal_record(path: Path, remedy: str) -> BenchRecord:
+    """A journal as the JSON would have it; a last line that was cut off is left out."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing; {remedy}") from None
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read ({error}); {remedy}") from None
+    entries = []
+    for n, line in enumerate(lines, 1):
+        try:
+            content = json.loads(line, parse_constant=_refuse_constant)
+        except ValueError as error:
+            raise StudyError(f"{path}: line {n} cannot be read as JSON ({error}); {remedy}") from None
+        entries.append(to_record(content, JournalEntry, f"{path}: line {n}", remedy))
+    environments = [entry.environment for entry in entries if entry.environment]
+    if len(environments) != 1:
+        raise StudyError(f"{path}: expected a journal that begins with its session; {remedy}")
+    return BenchRecord(
+        environment=environments[0],
+        harness_overhead_seconds=None,
+        processes=1,
+        cases=tuple(entry.case for entry in entries if entry.case),
+        comparisons=tuple(entry.comparison for entry in entries if entry.comparison),
+        cold_starts=tuple(entry.cold_start for entry in entries if entry.cold_start),
+    )
+
+
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Check `record` against its schema and write it.
 
@@ -271,24 +382,24 @@ def _parse(path: Path, remedy: str) -> Any:
         return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
 
 
-def current_export(files: RunFiles) -> dict[str, Any]:
+def current_export(files: RunFiles) -> ExportRecord:
     """The content of export.json, once the ONNX file is the one it describes, made from the checkpoint of run.json.
 
     Raises:
-        StudyError: the ONNX file is missing or stale; the message tells which file and what to run.
+        StudyError: the ONNX file is missing or stale; the message names the file and the command to run.
     """
     remedy = f"run `python -m export {files.model}{files.variant.options}`"
-    trained = read_json(files.record, "run/1", f"run `python -m train {files.model}`")
-    record = read_json(files.export, "export/1", remedy)
-    if record["checkpoint_sha256"] != trained["checkpoint_sha256"]:
+    trained = read_record(files.record, RunRecord, f"run `python -m train {files.model}`")
+    record = read_record(files.export, ExportRecord, remedy)
+    if record.checkpoint_sha256 != trained.checkpoint_sha256:
         raise StudyError(f"{files.onnx} was made from another checkpoint than {files.checkpoint}; {remedy}")
     if not files.onnx.is_file():
         raise StudyError(f"{files.onnx} is missing; {remedy}")
-    if sha256(files.onnx) != record["onnx_sha256"]:
+    if sha256(files.onnx) != record.onnx_sha256:
         raise StudyError(f"{files.onnx} is not the file that {files.export} describes; {remedy}")
     return record
 

@@ -6,6 +6,8 @@ To add a model, add an entry to a study (and, for a new architecture, a module t
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from study.entry import Entry, Published
 from study.recipe import Recipe
 
@@ -49,8 +51,8 @@ def both(
 CONVNET_7X7 = both(
     "convnet-7x7",
     "study.networks.convnet_7x7:ConvNet7x7",
-    replace(PLAIN, epochs=10, batch_size=32, optimiser="nadam", learning_rate=1e-3, validation=5000),
-    replace(LARGE, epochs=16, dropout=0.2, unshifted=3),
+    structs.replace(PLAIN, epochs=10, batch_size=32, optimiser="nadam", learning_rate=1e-3, validation=5000),
+    structs.replace(LARGE, epochs=16, dropout=0.2, unshifted=3),
     Published(90.19, "Géron, Hands-On Machine Learning, chapter 14; the book's notebook has 91.17"),
     "validated on the last 500 images of each class, not on the last 5,000 of all; Nadam is torch's",
 )
@@ -61,14 +63,14 @@ LENET5_1998 = tuple(
     for entry in both(
         "lenet5-1998",
         "study.networks.lenet5_1998:LeNet5Of1998",
-        replace(PLAIN, epochs=20, batch_size=32, learning_rate=3e-3, momentum=0.0, rubbish=1.0),
+        structs.replace(PLAIN, epochs=20, batch_size=32, learning_rate=3e-3, momentum=0.0, rubbish=1.0),
         Recipe(batch_size=128, learning_rate=1e-2, rubbish=1.0),
         note="only the loss is the published one: the paper's learning rates are for a second-order method with one "
         "image at a time",
     )
 )
 
-BATCH64 = replace(PLAIN, epochs=150, batch_size=64, learning_rate=1e-3, validation=6000, patience=10)
+BATCH64 = structs.replace(PLAIN, epochs=150, batch_size=64, learning_rate=1e-3, validation=6000, patience=10)
 
 
 def batch_sizes(
@@ -80,7 +82,7 @@ def batch_sizes(
     )
     note = "the publication does not say how many images it validated on; here 6,000, a tenth"
     published = Entry(
-        f"{name}-batch128", network, replace(BATCH64, batch_size=128), origin="published", published=second
+        f"{name}-batch128", network, structs.replace(BATCH64, batch_size=128), origin="published", published=second
     )
     return (*both(name, network, BATCH64, modern, first, note), published)
 
@@ -97,7 +99,7 @@ CNN5 = (
     ),
 )
 MINI_VGG = batch_sizes(
-    "mini-vgg", "study.networks.mini_vgg:MiniVGG", replace(LARGE, epochs=20), (92.2, 755), (92.1, 1153)
+    "mini-vgg", "study.networks.mini_vgg:MiniVGG", structs.replace(LARGE, epochs=20), (92.2, 755), (92.1, 1153)
 )
 
 
@@ -109,7 +111,9 @@ def lenet5_variant(
     return both(f"lenet5-{name}", f"study.networks.lenet5_variants:LeNet5{network}", published, modern, result, note)
 
 
-VARIANT_PUBLISHED = replace(PLAIN, epochs=60, batch_size=100, optimiser="adam", learning_rate=1e-4, initialisation="he")
+VARIANT_PUBLISHED = structs.replace(
+    PLAIN, epochs=60, batch_size=100, optimiser="adam", learning_rate=1e-4, initialisation="he"
+)
 VARIANT_MODERN = Recipe(epochs=40)
 LENET5_VARIANTS = (
     *lenet5_variant(
@@ -124,8 +128,8 @@ LENET5_VARIANTS = (
         "weight-decay",
         "Plain",
         89.30,
-        replace(VARIANT_PUBLISHED, weight_decay=1e-4),
-        replace(VARIANT_MODERN, l2=1e-3),
+        structs.replace(VARIANT_PUBLISHED, weight_decay=1e-4),
+        structs.replace(VARIANT_MODERN, l2=1e-3),
         "the publication does not state the weight decay; here 1e-4 on all parameters",
     ),
     *lenet5_variant(
@@ -133,7 +137,7 @@ LENET5_VARIANTS = (
         "Dropout",
         88.55,
         VARIANT_PUBLISHED,
-        replace(VARIANT_MODERN, dropout=0.05),
+        structs.replace(VARIANT_MODERN, dropout=0.05),
         "the publication states neither rate nor position of the dropout; here 0.5 before both fully-connected layers",
     ),
     *lenet5_variant("batchnorm", "BatchNorm", 90.16, VARIANT_PUBLISHED, VARIANT_MODERN),
@@ -165,7 +169,7 @@ TUNED = (
     Entry(
         "tuned-modern",
         "study.networks.tuned:Tuned",
-        replace(LARGE, epochs=12, unshifted=2),
+        structs.replace(LARGE, epochs=12, unshifted=2),
         origin="modern",
         published=SEARCHED,
     ),

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+import msgspec
 
 Optimiser = Literal["sgd", "adam", "adamw", "nadam"]
 Schedule = Literal["one-cycle", "constant"]
@@ -11,8 +12,7 @@ L1Update = Literal["proximal", "subgradient"]
 Initialisation = Literal["own", "he"]
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The defaults are the study's: SGD with Nesterov momentum under a one-cycle schedule, flips and small shifts.
 
     The penalties are written in Keras' form, over the kernels (weights of convolutions and fully-connected
@@ -108,16 +108,13 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("rubbish",), lambda v: v is None or _number(v), "None or a number"),
     (("dropout",), lambda v: v is None or (_number(v) and 0 <= v < 1), "None or a rate from 0 to below 1"),
 )
-"""What the fields may be: which, the test, and its words. study/schemas/run.json has the same."""
+"""The values that the fields may have: which fields, the test, and its words."""
 
 
 def recorded(values: Mapping[str, Any]) -> Recipe:
-    """The recipe that a run.json tells of; a field that came after the run was made is at its default.
+    """The recipe with these fields, as JSON has them; a field that is missing has its default.
 
     Raises:
         ValueError: it has a field that no recipe has, or a value that none can have.
     """
-    try:
-        return Recipe(**values)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+    return msgspec.convert(values, Recipe)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import structs
+
 from study import selection
 from study.artifacts import Artifacts
 from study.data import datasets
@@ -47,7 +49,7 @@ def main() -> int:
     if asked.evaluate:
         return evaluate(entries, asked.seeds, artifacts, asked.data)
     if asked.epochs:
-        entries = [replace(e, recipe=replace(e.recipe, epochs=asked.epochs)) for e in entries]
+        entries = [replace(e, recipe=structs.replace(e.recipe, epochs=asked.epochs)) for e in entries]
     return runs.make(entries, asked.seeds, artifacts, asked.data, asked.workers, asked.fresh)
 
 

@@ -10,11 +10,12 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
+from msgspec import structs
 from torch import Tensor, nn
 
 from study.artifacts import HISTORY, PREDICTIONS, RunFiles, read_json, sha256, write_bytes, write_csv, write_json
@@ -253,7 +254,7 @@ def _made_with(entry: Entry) -> dict[str, Any]:
     return {
         "network": entry.network,
         "network_sha256": source_sha256(entry),
-        "recipe": asdict(entry.recipe),
+        "recipe": structs.asdict(entry.recipe),
         "dataset": _dataset(entry),
     }
 

@@ -1,8 +1,9 @@
 """What `python -m train --list` prints: every model with its data set, network, parameters and recipe."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
+
+from msgspec import structs
 
 from study.catalogue import DEFAULT_STUDY, STUDIES
 from study.entry import Entry
@@ -40,7 +41,7 @@ def in_words(recipe: Recipe) -> str:
     shown.append(f"{recipe.optimiser} {recipe.learning_rate:g} {recipe.schedule}")
     still = not (recipe.shift or recipe.rotation or recipe.erasing)  # then `unshifted` says nothing
     left_out = {*ALWAYS, "l1_update", *(["unshifted"] if still else [])}
-    for field in fields(Recipe):
+    for field in structs.fields(Recipe):
         value = getattr(recipe, field.name)
         if field.name in left_out or value == field.default:
             continue

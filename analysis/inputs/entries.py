@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from analysis.inputs.benchmarks import Measurements, machine, read_measurements
 from analysis.inputs.runs import Search, Training, departures, read_search, read_training, read_variants
 from analysis.weights.layers import Layer, read
 from study import catalogue
-from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, current_export, sha256
+from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, as_json, current_export, sha256
 from study.catalogue import Entry
 from study.data.datasets import find
 from study.errors import StudyError
@@ -169,7 +170,7 @@ def read_field(artifacts: Artifacts, benches: Sequence[Path]) -> Field:
                 unexported.append(entry.name)
                 continue
             try:
-                exports.append(Export(one.seed, current_export(one), read(one.onnx).layers))
+                exports.append(Export(one.seed, as_json(current_export(one)), read(one.onnx).layers))
             except StudyError as error:
                 notes.append(f"{entry.name}, seed {one.seed} is without size, latency and sparsity: {error}")
         standings.append(replace(standing, exports=tuple(exports)))
@@ -230,7 +231,7 @@ def _standing(entry: Entry, study: str, runs: Sequence[Training], search: Search
 def _changed(run: Training, wanted: Recipe) -> list[str]:
     """In what the run's recipe is not `wanted`, but for having fewer epochs."""
     epochs = run.record["recipe"]["epochs"]
-    return departures(run.record["recipe"], replace(wanted, epochs=max(1, min(wanted.epochs, epochs))))
+    return departures(run.record["recipe"], structs.replace(wanted, epochs=max(1, min(wanted.epochs, epochs))))
 
 
 def _by_study() -> Iterator[tuple[Entry, str]]:

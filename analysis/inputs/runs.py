@@ -8,10 +8,11 @@ of all runs must be of the same test images and as often wrong as their records 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from analysis.inputs.portability import Portability, read_portability
 from analysis.measures.pruning import current
 from analysis.weights.layers import Layer, read
 from study import catalogue
-from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export, read_json
+from study.artifacts import HISTORY, PREDICTIONS, RunFiles, as_json, current_export, read_json
 from study.errors import StudyError
 from study.recipe import Recipe, recorded
 from study.variants import STANDARD
@@ -119,7 +120,7 @@ def read_run(files: RunFiles) -> Run:
         StudyError: as `read_study`.
     """
     made = read_training(files)
-    export = current_export(files)
+    export = as_json(current_export(files))
     layers = read(files.onnx).layers
     return Run(**vars(made), export=export, layers=layers, pruning=current(files))
 
@@ -135,7 +136,7 @@ def read_variants(runs: Iterable[RunFiles]) -> tuple[tuple[dict[str, Any], ...],
         for variant in files.variants():
             if variant != STANDARD:
                 try:
-                    record = current_export(files.of(variant))
+                    record = as_json(current_export(files.of(variant)))
                     found.append({**record, "model": files.model, "seed": files.seed})
                 except StudyError as error:
                     notes.append(f"left out: {error}")
@@ -263,9 +264,9 @@ def _differences(models: Sequence[str], runs: Sequence[Run], found: Mapping[str,
 def departures(values: Mapping[str, Any], recipe: Recipe) -> list[str]:
     """In what the recipe of a run.json is not `recipe`: "epochs 2 instead of 28"."""
     try:
-        made_by = asdict(recorded(values))
+        made_by = msgspec.structs.asdict(recorded(values))
     except ValueError as error:
-        further = [key for key in values if key not in {field.name for field in fields(Recipe)}]
+        further = [key for key in values if key not in {field.name for field in msgspec.structs.fields(Recipe)}]
         return ["it has further keys" if further else str(error)]
-    wanted = asdict(recipe)
+    wanted = msgspec.structs.asdict(recipe)
     return [f"{key} {made_by[key]} instead of {wanted[key]}" for key in wanted if made_by[key] != wanted[key]]

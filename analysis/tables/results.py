@@ -2,11 +2,11 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec import structs
 
 from analysis.inputs.entries import Field, Standing
 from analysis.measures.layer import facts
@@ -280,7 +280,8 @@ def alike_but_for_batch_size(field: Field) -> Iterator[list[Standing]]:
     groups: dict[tuple[str, str, Recipe], list[Standing]] = {}
     for standing in field.standings:
         entry = standing.entry
-        groups.setdefault((entry.network, entry.dataset, replace(standing.wanted, batch_size=1)), []).append(standing)
+        key = (entry.network, entry.dataset, structs.replace(standing.wanted, batch_size=1))
+        groups.setdefault(key, []).append(standing)
     for standings in groups.values():
         if len({standing.wanted.batch_size for standing in standings}) > 1:
             yield standings

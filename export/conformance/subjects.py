@@ -38,7 +38,7 @@ def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> list[
             files = artifacts.runs(entry.name)[0].exported_as(name)
             if files.variant.input != STANDARD.input:
                 raise StudyError(f"--variants: expected forms that take images in 0..1, found {name}")
-            runs.append((entry, files, current_export(files)["onnx_sha256"]))
+            runs.append((entry, files, current_export(files).onnx_sha256))
     if not runs:
         raise StudyError(f"no finished run in {artifacts.root}; run `python -m train` first")
 

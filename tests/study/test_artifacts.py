@@ -116,7 +116,7 @@ def test_a_value_out_of_range_is_named(trained: Trained, tmp_path: Path) -> None
 
 def test_an_export_is_current_only_with_its_checkpoint_and_its_bytes(trained: Trained, tmp_path: Path) -> None:
     files = trained.copy(tmp_path / "a").run("gap", 0)
-    assert current_export(files)["model"] == "gap"
+    assert current_export(files).model == "gap"
     record = files.record.read_text()
     files.record.write_text(record.replace(sha256(files.checkpoint), "0" * 64))
     with pytest.raises(StudyError, match=r"was made from another checkpoint than .*; run `python -m export gap`"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgspec import structs
 
 import study.networks
 from study import catalogue
@@ -26,7 +27,7 @@ def test_the_study_is_the_six_models() -> None:
 
 
 def test_the_six_differ_in_penalty_or_network_alone() -> None:
-    recipes = {replace(e.recipe, l1=0.0, l2=0.0) for e in catalogue.select()}
+    recipes = {structs.replace(e.recipe, l1=0.0, l2=0.0) for e in catalogue.select()}
     assert len(recipes) == 1
     strengths = [(e.recipe.l1, e.recipe.l2) for e in catalogue.select()]
     assert strengths == [(0, 0), (0, 1e-4), (0, 1e-3), (1e-4, 0), (1e-3, 0), (0, 0)]
@@ -113,7 +114,7 @@ def test_the_readme_shows_how_to_add_a_model_and_it_works(
     pictures, labels = images.load(data, train=False)
     part = pictures[:2000], labels[:2000]
     files = Artifacts(tmp_path).run(entry.name, 0)
-    short = replace(entry, recipe=replace(entry.recipe, epochs=3, unshifted=1))
+    short = replace(entry, recipe=structs.replace(entry.recipe, epochs=3, unshifted=1))
     record = fit(short, files, Images(part, part), lambda row: None)
     assert record["train_error"] < 0.6, "it learns"
     assert export(short, files, *part)["parity"]["argmax_mismatches"] == 0

@@ -8,10 +8,10 @@ A test compares them, so that every sentence is guarded once, and a change of on
 import contextlib
 import io
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 from onnx import helper, numpy_helper
 
 from analysis import sparsity
@@ -123,7 +123,7 @@ def sparsity_table(folder: Path) -> str:
 
 def model_card(artifacts: Artifacts) -> str:
     """The card of a standard export, whose run kept the best of three epochs on validation images."""
-    recipe = asdict(Recipe(learning_rate=0.05, validation=6000, patience=1, dropout=0.25, bfloat16=True))
+    recipe = structs.asdict(Recipe(learning_rate=0.05, validation=6000, patience=1, dropout=0.25, bfloat16=True))
     write_run(artifacts, "baseline", 0, layers(0), validation=[0.2, 0.1, 0.15], recipe=recipe)
     files = artifacts.run("baseline", 0)
     write_card(files)

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from msgspec import structs
 from onnx import TensorProto, helper, numpy_helper
 
 from study.artifacts import HISTORY, PREDICTIONS, Artifacts, sha256, write_csv, write_json
@@ -114,7 +114,7 @@ def write_run(
         "epochs": epochs,
         "seconds": 100.0,
         "images_per_second": 18000.0,
-        "recipe": asdict(entry(model).recipe),
+        "recipe": structs.asdict(entry(model).recipe),
         "dataset": {"name": "Fashion-MNIST", "classes": ["a", "b"], "mean": 0.28, "std": 0.35, "files": {}},
         "environment": ENVIRONMENT,
         "checkpoint_sha256": CHECKPOINT,
@@ -204,7 +204,7 @@ def search_record(model: str, **changes: Any) -> dict[str, Any]:
         }
         for number, state in enumerate(states)
     ]
-    recipe = replace(entry(model).recipe, learning_rate=0.02, flip=False, validation=0, patience=0)
+    recipe = structs.replace(entry(model).recipe, learning_rate=0.02, flip=False, validation=0, patience=0)
     shares = {"flip": 0.25, "learning_rate_sgd": 0.75}
     return {
         "schema": "search/1",
@@ -218,7 +218,7 @@ def search_record(model: str, **changes: Any) -> dict[str, Any]:
         "space": {"learning_rate_sgd": {"low": 0.01, "high": 0.3, "log": True}, "flip": {"choices": [True, False]}},
         "finished": 3,
         "trials": trials,
-        "best": {"number": 2, "validation_error": 0.09, "recipe": asdict(recipe)},
+        "best": {"number": 2, "validation_error": 0.09, "recipe": structs.asdict(recipe)},
         "importance": {"evaluator": "PED-ANOVA", "best_share": 0.25, "epoch": 1, "trials": 40, "shares": shares},
         "seeds": [0, 1, 2],
         "environment": ENVIRONMENT,

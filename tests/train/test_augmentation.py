@@ -1,10 +1,9 @@
 """Every epoch shows every image once, mirrored and moved as the recipe says, and always the same for one seed."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from study.recipe import Recipe
@@ -55,7 +54,7 @@ def test_an_image_is_one_of_its_nine_shifts_of_one_of_its_two_mirror_views(image
 
 
 def test_flips_alternate(images: Tensor) -> None:
-    augmentation = Augmentation(images, replace(RECIPE, shift=0), seed=0)
+    augmentation = Augmentation(images, structs.replace(RECIPE, shift=0), seed=0)
     mirrored = []
     for epoch in (0, 1, 2):
         shown, order = augmentation.epoch(epoch)
@@ -75,7 +74,7 @@ def test_the_last_epochs_are_not_shifted(images: Tensor) -> None:
 
 
 def test_without_flip_and_shift_the_images_are_untouched(images: Tensor) -> None:
-    shown, order = Augmentation(images, replace(RECIPE, flip=False, shift=0), seed=0).epoch(0)
+    shown, order = Augmentation(images, structs.replace(RECIPE, flip=False, shift=0), seed=0).epoch(0)
     assert torch.equal(shown, images[order])
 
 
@@ -152,7 +151,7 @@ def test_erasing_blackens_one_rectangle_in_its_share_of_the_images() -> None:
 
 
 def test_rotation_and_erasing_stop_with_the_shifts(images: Tensor) -> None:
-    recipe = replace(RECIPE, flip=False, shift=0, rotation=20.0, erasing=1.0)
+    recipe = structs.replace(RECIPE, flip=False, shift=0, rotation=20.0, erasing=1.0)
     augmentation = Augmentation(images, recipe, seed=0)
     for epoch, changed in ((0, True), (7, True), (8, False), (9, False)):
         shown, order = augmentation.epoch(epoch)

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from msgspec import structs
 from torch import Tensor
 
 from study import catalogue, checkpoints
@@ -159,7 +160,7 @@ def test_an_unfinished_run_of_another_recipe_is_not_continued(few: Images, tmp_p
     with pytest.raises(KeyboardInterrupt):
         fit(SHORT, files, few, stop)
     seen: list[dict[str, Any]] = []
-    fit(replace(SHORT, recipe=replace(SHORT.recipe, l1=0.0)), files, few, seen.append)
+    fit(replace(SHORT, recipe=structs.replace(SHORT.recipe, l1=0.0)), files, few, seen.append)
     assert len(seen) == 3
     assert read_json(files.record, "run/1", "")["recipe"]["l1"] == 0
 
@@ -184,7 +185,7 @@ def test_finished_means_this_recipe_this_network_and_this_checkpoint(
     assert not is_finished(files, SHORT)
     fit(SHORT, files, few, lambda row: None)
     assert is_finished(files, SHORT)
-    assert not is_finished(files, replace(SHORT, recipe=replace(SHORT.recipe, l2=1e-9)))
+    assert not is_finished(files, replace(SHORT, recipe=structs.replace(SHORT.recipe, l2=1e-9)))
     assert not is_finished(files, replace(SHORT, network="study.networks.lenet5:LeNet5GAP"))
     with monkeypatch.context() as patch:
         patch.setattr("train.fitting.source_sha256", lambda entry: "0" * 64)
@@ -241,7 +242,7 @@ def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(few: Ima
     assert validation is not None
     kept = checkpoints.load(entry, files)
     assert evaluate(kept, *validation).loss == pytest.approx(min(losses), rel=1e-6)
-    short = replace(entry, recipe=replace(PATIENT, epochs=best + 1))
+    short = replace(entry, recipe=structs.replace(PATIENT, epochs=best + 1))
     again = Artifacts(tmp_path / "short").run("baseline", 0)
     fit(short, again, few, lambda row: None)
     assert again.checkpoint.read_bytes() == files.checkpoint.read_bytes(), "the same as if trained no longer"
@@ -249,7 +250,7 @@ def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(few: Ima
 
 def test_images_kept_for_validation_are_not_trained_on(few: Images, tmp_path: Path) -> None:
     """Other pictures in their place change nothing but what is measured on them."""
-    entry = replace(SHORT, recipe=replace(SHORT.recipe, validation=200))
+    entry = replace(SHORT, recipe=structs.replace(SHORT.recipe, validation=200))
     _, kept = hold_out(few.train[1], 200)
     blackened = few.train[0].clone()
     blackened[kept] = 0
@@ -264,7 +265,7 @@ def test_images_kept_for_validation_are_not_trained_on(few: Images, tmp_path: Pa
 
 @pytest.mark.parametrize("after", [1, 4])
 def test_a_patient_run_with_dropout_resumes_to_the_same_bytes(few: Images, tmp_path: Path, after: int) -> None:
-    recipe = replace(PATIENT, optimiser="adamw", learning_rate=1e-2, dropout=0.2)
+    recipe = structs.replace(PATIENT, optimiser="adamw", learning_rate=1e-2, dropout=0.2)
     entry = Entry("mine", "study.networks.lenet5_variants:LeNet5Dropout", recipe)
     whole, halved = Artifacts(tmp_path / "whole").run("mine", 0), Artifacts(tmp_path / "halved").run("mine", 0)
     expected = fit(entry, whole, few, lambda row: None)
@@ -305,7 +306,7 @@ PLAIN = Recipe(epochs=1, batch_size=50, schedule="constant", learning_rate=0.01,
 
 
 def test_sgd_with_weight_decay_is_the_formula(few: Images) -> None:
-    before, after, gradient = one_step(replace(PLAIN, momentum=0.0, weight_decay=0.1), few)
+    before, after, gradient = one_step(structs.replace(PLAIN, momentum=0.0, weight_decay=0.1), few)
     torch.testing.assert_close(after, before - 0.01 * (gradient + 0.1 * before))
 
 
@@ -315,18 +316,18 @@ def test_nesterovs_first_step_is_the_formula(few: Images) -> None:
 
 
 def test_adams_first_step_is_the_sign_of_the_gradient(few: Images) -> None:
-    before, after, gradient = one_step(replace(PLAIN, optimiser="adam"), few)
+    before, after, gradient = one_step(structs.replace(PLAIN, optimiser="adam"), few)
     torch.testing.assert_close(after, before - 0.01 * gradient / (gradient.abs() + 1e-8))
 
 
 def test_adamw_decays_apart_from_the_gradient(few: Images) -> None:
-    before, after, gradient = one_step(replace(PLAIN, optimiser="adamw", weight_decay=0.1), few)
+    before, after, gradient = one_step(structs.replace(PLAIN, optimiser="adamw", weight_decay=0.1), few)
     torch.testing.assert_close(after, before * (1 - 0.01 * 0.1) - 0.01 * gradient / (gradient.abs() + 1e-8))
 
 
 def test_nadams_first_step_is_dozats(few: Images) -> None:
     """Dozat 2016 as torch has it: mu_t = 0.9 * (1 - 0.5 * 0.96 ** (t * 0.004))."""
-    before, after, gradient = one_step(replace(PLAIN, optimiser="nadam"), few)
+    before, after, gradient = one_step(structs.replace(PLAIN, optimiser="nadam"), few)
     mu1, mu2 = (0.9 * (1 - 0.5 * 0.96 ** (t * 0.004)) for t in (1, 2))
     size = (1 - mu1) / (1 - mu1) + mu2 * 0.1 / (1 - mu1 * mu2)
     torch.testing.assert_close(after, before - 0.01 * size * gradient / (gradient.abs() + 1e-8))
@@ -351,7 +352,7 @@ def test_a_constant_rate_is_constant(few: Images) -> None:
 
 def test_he_draws_kernels_of_variance_two_over_fan_in_and_leaves_no_bias(few: Images) -> None:
     own, he = (
-        Trainer(Entry("m", LENET5, replace(PLAIN, initialisation=kind)), *few.train, seed=0).network
+        Trainer(Entry("m", LENET5, structs.replace(PLAIN, initialisation=kind)), *few.train, seed=0).network
         for kind in ("own", "he")
     )
     for name, fan_in in (("fc1", 400), ("fc2", 120)):
@@ -363,7 +364,7 @@ def test_he_draws_kernels_of_variance_two_over_fan_in_and_leaves_no_bias(few: Im
 
 
 def test_the_recipes_dropout_is_every_layers(few: Images) -> None:
-    recipe = replace(PLAIN, dropout=0.125)
+    recipe = structs.replace(PLAIN, dropout=0.125)
     trainer = Trainer(Entry("tuned", "study.networks.tuned:Tuned", recipe), *few.train, seed=0)
     rates = [module.p for module in trainer.network.modules() if isinstance(module, torch.nn.Dropout)]
     assert rates == [0.125, 0.125]
@@ -372,7 +373,9 @@ def test_the_recipes_dropout_is_every_layers(few: Images) -> None:
 def test_bfloat16_learns_the_same_within_its_precision_and_keeps_float32_weights(few: Images, tmp_path: Path) -> None:
     losses = {}
     for bfloat16 in (False, True):
-        entry = Entry("mini-vgg", "study.networks.mini_vgg:MiniVGG", replace(PLAIN, batch_size=100, bfloat16=bfloat16))
+        entry = Entry(
+            "mini-vgg", "study.networks.mini_vgg:MiniVGG", structs.replace(PLAIN, batch_size=100, bfloat16=bfloat16)
+        )
         files = Artifacts(tmp_path / str(bfloat16)).run("mini-vgg", 0)
         losses[bfloat16] = fit(entry, files, Images(few.test, few.test), lambda row: None)["train_loss"]
         state = torch.load(files.checkpoint, weights_only=True)
@@ -406,7 +409,7 @@ def test_a_recipe_that_cannot_be_is_refused(value: dict[str, Any], message: str)
 
 
 def test_a_bfloat16_run_is_evaluated_as_it_is_read_back(few: Images, tmp_path: Path) -> None:
-    recipe = replace(PLAIN, batch_size=100, bfloat16=True, validation=100, patience=1)
+    recipe = structs.replace(PLAIN, batch_size=100, bfloat16=True, validation=100, patience=1)
     entry = Entry("mini-vgg", "study.networks.mini_vgg:MiniVGG", recipe)
     files = Artifacts(tmp_path).run("mini-vgg", 0)
     record = fit(entry, files, Images(few.test, few.test), lambda row: None)
@@ -416,12 +419,12 @@ def test_a_bfloat16_run_is_evaluated_as_it_is_read_back(few: Images, tmp_path: P
 def test_what_a_recipe_may_be_its_record_may_be(few: Images) -> None:
     """No run ends with a record that its schema refuses: every field of every recipe here is one it knows."""
     schema = json.loads((SCHEMAS / "run.json").read_text())["properties"]["recipe"]
-    assert set(schema["properties"]) == {field.name for field in fields(Recipe)}
+    assert set(schema["properties"]) == {field.name for field in structs.fields(Recipe)}
     extreme = Recipe(
         shift=0, warmup=0, momentum=1, rubbish=-2, dropout=0, erasing=1, rotation=500, l1=5, l2=7, patience=0
     )
     for recipe in (extreme, *(entry.recipe for entry in catalogue.ENTRIES)):
-        jsonschema.validate(asdict(recipe), schema)
+        jsonschema.validate(structs.asdict(recipe), schema)
 
 
 def test_a_run_made_before_a_field_came_is_one_with_its_default(few: Images, tmp_path: Path) -> None:
@@ -433,4 +436,4 @@ def test_a_run_made_before_a_field_came_is_one_with_its_default(few: Images, tmp
         del record[later]
     write_json(files.record, record)
     assert is_finished(files, SHORT)
-    assert not is_finished(files, replace(SHORT, recipe=replace(SHORT.recipe, weight_decay=1e-4)))
+    assert not is_finished(files, replace(SHORT, recipe=structs.replace(SHORT.recipe, weight_decay=1e-4)))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from study import catalogue
 from study.artifacts import Artifacts
@@ -25,7 +26,7 @@ def tasks(tmp_path: Path) -> list[Task]:
     entries = [catalogue.entry("gap"), catalogue.entry("baseline")]
     lengths = (10, 20)
     return [
-        Task(replace(e, recipe=replace(e.recipe, epochs=n)), Artifacts(tmp_path).run(e.name, 0), tmp_path)
+        Task(replace(e, recipe=structs.replace(e.recipe, epochs=n)), Artifacts(tmp_path).run(e.name, 0), tmp_path)
         for e, n in zip(entries, lengths, strict=True)
     ]
 

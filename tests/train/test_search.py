@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import pytest
+from msgspec import structs
 from optuna.trial import FrozenTrial, TrialState
 
 from study import catalogue
@@ -129,15 +130,15 @@ def test_the_first_trial_is_the_entrys_own_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("patience", [0, 3])
 def test_a_search_continues_once_its_winner_is_in_the_catalogue(tmp_path: Path, patience: int) -> None:
     """Other values of the searched fields change nothing, not even the first trial."""
-    entry = replace(LITTLE, recipe=replace(LITTLE.recipe, patience=patience, validation=500 if patience else 0))
+    entry = replace(LITTLE, recipe=structs.replace(LITTLE.recipe, patience=patience, validation=500 if patience else 0))
     Storage(searched(tmp_path, entry=entry))
-    winner = replace(LITTLE.recipe, optimiser="adamw", learning_rate=1e-3, batch_size=64, l2=1e-4, flip=False)
+    winner = structs.replace(LITTLE.recipe, optimiser="adamw", learning_rate=1e-3, batch_size=64, l2=1e-4, flip=False)
     storage = Storage(searched(tmp_path, entry=replace(LITTLE, recipe=winner)))
     first = storage.begin()
     assert first is not None
     assert storage.recipe(first) == LITTLE.recipe
     with pytest.raises(StudyError, match=r"of another search: recipe.momentum expected 0.5, found 0.9; --fresh"):
-        Storage(searched(tmp_path, entry=replace(LITTLE, recipe=replace(winner, momentum=0.5))))
+        Storage(searched(tmp_path, entry=replace(LITTLE, recipe=structs.replace(winner, momentum=0.5))))
 
 
 def test_a_trial_whose_process_is_killed_every_time_is_given_up(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_trial_sends_the_validation_error_of_each_epoch(few: Path) -> None:
     *epochs, end = trials.train(trials.Task(searched(few, epochs=2), 3, LITTLE.recipe), images)
     assert [type(event) for event in epochs] == [Epoch, Epoch]
     assert end == Ended(3, epochs[-1].error)
-    wild = replace(LITTLE.recipe, learning_rate=1e6)
+    wild = structs.replace(LITTLE.recipe, learning_rate=1e6)
     *_, end = trials.train(trials.Task(searched(few, epochs=2), 4, wild), images)
     assert isinstance(end, Ended)
     assert re.match(r"diverged: loss .* in epoch 1", end.reason or "")
@@ -217,7 +218,7 @@ def test_a_search_from_before_a_field_of_recipe_goes_on_with_its_default(tmp_pat
     assert older["recipe"].pop("initialisation") == "own"
     storage.study.set_user_attr("made_with", older)
     Storage(searched(tmp_path, tmp_path))
-    he = replace(LITTLE, recipe=replace(LITTLE.recipe, initialisation="he"))
+    he = replace(LITTLE, recipe=structs.replace(LITTLE.recipe, initialisation="he"))
     with pytest.raises(StudyError, match=r"recipe\.initialisation expected 'he', found None|another search"):
         Storage(replace(searched(tmp_path, tmp_path), entry=he))
 

@@ -12,10 +12,11 @@ erasing, and of the four together:
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import fashion_mnist
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
 STILL = Recipe(flip=False, shift=0, unshifted=0)
 RECIPES = {
-    "flip": replace(STILL, flip=True),
-    "shift": replace(STILL, shift=1),
-    "rotation": replace(STILL, rotation=10.0),
-    "erasing": replace(STILL, erasing=0.25),
-    "all four": replace(STILL, flip=True, shift=1, rotation=10.0, erasing=0.25),
+    "flip": structs.replace(STILL, flip=True),
+    "shift": structs.replace(STILL, shift=1),
+    "rotation": structs.replace(STILL, rotation=10.0),
+    "erasing": structs.replace(STILL, erasing=0.25),
+    "all four": structs.replace(STILL, flip=True, shift=1, rotation=10.0, erasing=0.25),
 }
 BATCH = 256
 IMAGES = {"v2-image": 2_000, "v2-batch": 60_000, "ours": 60_000}

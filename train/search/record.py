@@ -1,10 +1,10 @@
 """search.json: the results of a search so far."""
 
 import warnings
-from dataclasses import asdict
 from typing import Any
 
 import optuna
+from msgspec import structs
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
@@ -39,7 +39,7 @@ def record(storage: Storage, seeds: tuple[int, ...]) -> dict[str, Any]:
         else {
             "number": chosen.number,
             "validation_error": chosen.value,
-            "recipe": asdict(storage.recipe(chosen)),
+            "recipe": structs.asdict(storage.recipe(chosen)),
         },
         "importance": importance(trials, search.half),
         "seeds": list(seeds),

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, replace
 from typing import Any, TypeAlias
 
+from msgspec import NODEFAULT, structs
 from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import nn
@@ -81,7 +81,7 @@ def recipe(entry: Entry, params: Mapping[str, Any]) -> Recipe:
         name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in params.items()
     }
     rates = [values.pop(name) for name in set(RATES.values()) if name in values]
-    return replace(entry.recipe, learning_rate=rates[0], validation=0, patience=0, **values)
+    return structs.replace(entry.recipe, learning_rate=rates[0], validation=0, patience=0, **values)
 
 
 def nearest(entry: Entry, space: Space) -> dict[str, Any]:
@@ -120,6 +120,6 @@ def in_short(values: Mapping[str, Any]) -> str:
 
 def line(recipe: Recipe) -> str:
     """The recipe as the catalogue writes it: Recipe(...) with all that is not at its default."""
-    default = {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}
+    default = {field.name: field.default for field in structs.fields(Recipe) if field.default is not NODEFAULT}
     told = [f"{name}={getattr(recipe, name)!r}" for name in default if getattr(recipe, name) != default[name]]
     return f"Recipe({', '.join(told)})"

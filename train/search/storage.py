@@ -11,12 +11,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
+from msgspec import structs
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.trial import FrozenTrial, TrialState
 
@@ -121,7 +122,7 @@ class Storage:
             if not study.get_trials():
                 params = search_space.nearest(search.entry, self.space)
                 study.enqueue_trial(params, user_attrs={"own": True})
-            study.set_user_attr("own_recipe", asdict(search.entry.recipe))
+            study.set_user_attr("own_recipe", structs.asdict(search.entry.recipe))
             study.set_user_attr("made_with", expected)
         elif differences := _differences(expected, _completed(stored, expected)):
             raise StudyError(f"{search.storage} is of another search: {differences}; --fresh starts a new search")
@@ -142,7 +143,7 @@ class Storage:
             "images": {"training": self.search.training, "validation": self.search.validation},
             "seed": SEED,
             "trial_epochs": self.search.epochs,
-            "recipe": {name: value for name, value in asdict(entry.recipe).items() if name not in searched},
+            "recipe": {name: value for name, value in structs.asdict(entry.recipe).items() if name not in searched},
             "space": search_space.described(self.space),
         }
 
@@ -156,7 +157,7 @@ class Storage:
     def recipe(self, trial: FrozenTrial | optuna.Trial) -> Recipe:
         """The recipe of a trial, for all training images and the entry's number of epochs."""
         if trial.user_attrs.get("own"):
-            return replace(recorded(self.study.user_attrs["own_recipe"]), validation=0, patience=0)
+            return structs.replace(recorded(self.study.user_attrs["own_recipe"]), validation=0, patience=0)
         return search_space.recipe(self.search.entry, trial.params)
 
     def begin(self) -> optuna.Trial | None:
@@ -219,7 +220,7 @@ def _sampler(seed: int) -> optuna.samplers.TPESampler:
 
 def _completed(stored: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
     """A stored `made_with`, with the defaults of fields that Recipe has gained since."""
-    defaults = {name: value for name, value in asdict(Recipe()).items() if name in expected["recipe"]}
+    defaults = {name: value for name, value in structs.asdict(Recipe()).items() if name in expected["recipe"]}
     return {**stored, "recipe": {**defaults, **stored["recipe"]}}
 
 

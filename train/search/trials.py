@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from typing import TypeAlias
 
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from study.data.tensors import load
@@ -137,7 +138,7 @@ def work(task: Task, sender: Connection) -> None:
 def trial_entry(search: Search, recipe: Recipe) -> Entry:
     """The entry of a trial: with fewer epochs, the same share of them without shifts."""
     unshifted = round(recipe.unshifted * search.epochs / recipe.epochs)
-    return replace(search.entry, recipe=replace(recipe, epochs=search.epochs, unshifted=unshifted))
+    return replace(search.entry, recipe=structs.replace(recipe, epochs=search.epochs, unshifted=unshifted))
 
 
 def train(task: Task, images: tuple[Tensor, Tensor]) -> Iterator[Epoch | Ended]:

@@ -3,12 +3,12 @@
 import math
 import re
 import shutil
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from analysis.__main__ import main
 from analysis.inputs.entries import read_field
@@ -122,7 +122,7 @@ class TestGolden:
 
 
 def recipe(**changes: Any) -> dict[str, Any]:
-    return {"recipe": {**asdict(entry("cnn5").recipe), **changes}}
+    return {"recipe": {**structs.asdict(entry("cnn5").recipe), **changes}}
 
 
 class TestRunsThatDiffer:
@@ -153,7 +153,7 @@ class TestRunsThatDiffer:
         assert set(drawn) == {0, 1, 2} - {seed}
 
     def test_an_entry_all_of_whose_runs_are_left_out_counts_as_not_run(self, entries: Artifacts) -> None:
-        edit_json(entries.run("lenet5-plain", 0).record, recipe=asdict(entry("baseline").recipe))
+        edit_json(entries.run("lenet5-plain", 0).record, recipe=structs.asdict(entry("baseline").recipe))
         made = page(entries)
         assert "### lenet5-variants" not in made.text
         why = r"lenet5-plain: left out: seed 0, trained by another recipe (batch\_size 256 instead of 100"
@@ -234,7 +234,7 @@ class TestBatchSizes:
         assert "not judged: that takes two runs or more of each (n = 1 and 3)." in text
 
     def test_different_numbers_of_epochs_are_not_judged(self, entries: Artifacts) -> None:
-        few = asdict(replace(entry("cnn5-batch128").recipe, epochs=1))
+        few = structs.asdict(structs.replace(entry("cnn5-batch128").recipe, epochs=1))
         for seed in range(3):
             edit_json(entries.run("cnn5-batch128", seed).record, recipe=few)
         text = page(entries).section("Batch sizes")

@@ -19,6 +19,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from msgspec import structs
 from numpy.typing import NDArray
 
 from analysis.measures import pruning
@@ -327,7 +328,7 @@ def test_from_training_to_the_inputs_of_the_bench(small: Small, tmp_path: Path) 
     artifacts = Artifacts(tmp_path / "artifacts")
     data = datasets.prepare(["cifar10"], artifacts.data, small.named)
     entry = catalogue.entry("baseline-cifar10")
-    entry = replace(entry, recipe=replace(entry.recipe, epochs=2, unshifted=1, batch_size=20, validation=20))
+    entry = replace(entry, recipe=structs.replace(entry.recipe, epochs=2, unshifted=1, batch_size=20, validation=20))
     files = artifacts.run(entry.name, 0)
     test = images.load(data, False, "cifar10")
     record = fit(entry, files, Images(images.load(data, True, "cifar10"), test), lambda row: None)

@@ -1,0 +1,74 @@
+"""What several JSON files have in common: the record they are written as, number types, and the shared nouns."""
+
+from typing import Annotated, dataclass_transform
+
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Scalar = bool | int | float | str | None
+"""What a table's cell, a hyper-parameter or an engine's setting may be."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)  # which mypy does not inherit from Struct
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """An object of a JSON file: the fields, in their order, are its keys.
+
+    A whole file is a record with a tag, such as "run/1", which is the value of its first key, `schema`.
+    Values are checked where a file is read or written (study/artifacts.py), not where a record is constructed.
+    """
+
+
+class Interval(Record):
+    """A value and its 95 % interval."""
+
+    value: Positive
+    """The value."""
+    low: Positive
+    """Lower end of the interval."""
+    high: Positive
+    """Upper end of the interval."""
+
+
+class Environment(Record, omit_defaults=True):
+    """The machine, the versions and the commit that a result was made with."""
+
+    cpu: str
+    """Name of the processor."""
+    cores: Count
+    """Cores that this process may run on."""
+    memory_bytes: Count
+    """Memory of the machine."""
+    system: str
+    """Operating system."""
+    python: str
+    """Version of Python."""
+    packages: dict[str, str]
+    """Versions of the installed packages that the study uses, by name."""
+    commit: str | None
+    """Commit of this repository; null outside git."""
+    dirty: bool | None
+    """Whether there were uncommitted changes; null outside git."""
+    threads: AtLeastOne | None = None
+    """Intra-op threads of PyTorch; only in run.json."""
+
+
+class Parity(Record, omit_defaults=True):
+    """How far one engine's outputs are from another's for the same inputs."""
+
+    images: Count
+    """Inputs compared."""
+    max_abs_difference: NotNegative
+    """Largest absolute difference of two outputs."""
+    argmax_mismatches: Count
+    """Inputs for which the two engines give another class."""
+    against: str | None = None
+    """The runtime it was compared with; only in bench.json."""
+
+    def holds(self, limit: float, mismatches: float = 0.0) -> bool:
+        """Whether no output differs by more than `limit`, and no more than this share of the classes."""
+        return self.max_abs_difference <= limit and self.argmax_mismatches <= mismatches * self.images

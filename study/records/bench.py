@@ -1,0 +1,308 @@
+"""What the bench writes: bench.json, and its journal while it measures."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from study.records.base import (
+    AtLeastOne,
+    Count,
+    Environment,
+    Interval,
+    NotNegative,
+    Parity,
+    Positive,
+    Record,
+    Sha256,
+)
+
+Settings = dict[str, Any]  # what an engine reports of itself: any JSON
+Verdict = Literal["faster", "slower", "no difference shown", "withheld"]
+
+
+class CaseKey(Record):
+    """Which model, in which engine, with which settings."""
+
+    model: str
+    """Name in the catalogue; of a file given with `--onnx` its name without the suffix."""
+    variant: str
+    """Variant of the export, such as "int8-static"; "standard" for the standard one and for `--onnx`."""
+    seed: Count | None
+    """Seed of the run; null for `--onnx`."""
+    onnx_sha256: Sha256
+    """SHA-256 of the ONNX file."""
+    runtime: str
+    """The engine."""
+    batch: AtLeastOne
+    """Images a call."""
+    threads: AtLeastOne
+    """Intra-op threads of the engine."""
+    mode: Literal["native", "numpy"]
+    """native: the engine's own types in and out, on the device; numpy: from numpy arrays to numpy arrays, transfers
+    to a GPU and back included."""
+    device: Literal["cpu", "cuda"]
+    """Device of the engine."""
+
+
+class BenchEnvironment(Environment, kw_only=True):
+    """The environment of a session, and what decides how fast its machine is."""
+
+    cpu_flags: tuple[str, ...]
+    """Instruction sets and features of the processor."""
+    affinity: tuple[Count, ...] | None
+    """Numbers of the cores that this process may run on."""
+    quota_cores: Positive | None
+    """Processor time that the control group allows, in cores."""
+    governor: str | None
+    """Frequency governor."""
+    turbo: bool | None
+    """Whether the cores may exceed their nominal frequency."""
+    thread_variables: dict[str, str]
+    """Those of OMP_NUM_THREADS and its like that are set."""
+    load_before: NotNegative | None
+    """One-minute load average before the session."""
+    load_after: NotNegative | None
+    """One-minute load average after it."""
+    files_sha256: dict[str, Sha256]
+    """SHA-256 of the ONNX files and of the test images."""
+    gpu: str | None
+    """Name and driver of the GPU, with `--device cuda`."""
+
+
+class Machine(Record):
+    """What else the machine did during a measurement; null where the system does not report it."""
+
+    other_cores: NotNegative | None
+    """Processor time of everything else / wall time."""
+    steal_share: NotNegative | None
+    """Share of a virtual machine's time that was given to others."""
+    involuntary_switches_per_second: NotNegative | None
+    """How often the kernel took the core away."""
+    load_before: NotNegative | None
+    """One-minute load average before."""
+    load_after: NotNegative | None
+    """One-minute load average after."""
+    clock_disagreement: NotNegative | None
+    """Largest disagreement of another clock with the one that times."""
+
+
+class Measurement(Record):
+    """What every measurement has."""
+
+    key: CaseKey
+    """Which case: of a comparison the runtime's, of a cold start in mode native."""
+    machine: Machine
+    """What else the machine did."""
+    quick: bool
+    """Made with `--quick`."""
+    valid: bool
+    """Whether the measurement is valid."""
+    reasons: tuple[str, ...]
+    """Why it is not, and what to do."""
+
+
+class WarmUpRecord(Record):
+    """The calls before the timed ones."""
+
+    calls: Count
+    """Calls made."""
+    seconds: NotNegative
+    """Their time."""
+    stable: bool
+    """Whether the latency settled."""
+
+
+class CaseProcess(Record):
+    """A case in one process."""
+
+    median_seconds: Interval
+    """Median latency."""
+    valid: bool
+    """Whether the measurement is valid."""
+
+
+class CaseRecord(Measurement):
+    """One benchmark case: `extra_info` of a benchmark."""
+
+    onnx_bytes: Count
+    """Size of the ONNX file, with the files that its weights lie in."""
+    parameters: Count
+    """Trainable numbers; for `--onnx` numbers in floating-point constants."""
+    macs: Count | None
+    """Multiply-accumulates of one item; null if not certain."""
+    subnormal_weights: Count
+    """Weights that are not zero and below the smallest normal number."""
+    inputs_sha256: Sha256
+    """SHA-256 over names, types, shapes and bytes of the pool of inputs."""
+    input_seed: Count | None
+    """Seed of random inputs; null: the first test images, raw for a variant that takes them so."""
+    input_shapes: dict[str, tuple[Count, ...]]
+    """Shape of each input in one call."""
+    samples: AtLeastOne
+    """Timed calls, one call a sample; all are in `stats.data`, load after load."""
+    median_seconds: Interval
+    """Median latency of one call; the interval is free of assumptions on the distribution."""
+    p90_seconds: Interval | None
+    """90th percentile; null where the samples are too few, as are the next three."""
+    p95_seconds: Interval | None
+    """95th percentile."""
+    p99_seconds: Interval | None
+    """99th percentile."""
+    p999_seconds: Interval | None
+    """99.9th percentile."""
+    images_per_second: Positive
+    """`batch` / median."""
+    parity: Parity | None
+    """Of the timed callable, over the whole pool; null if there is no other runtime, and of ONNX Runtime for a variant
+    that torch does not compute (int8, or raw images): the others are compared with it."""
+    threads_read_back: AtLeastOne
+    """Threads that the engine reports after the calls."""
+    settings: Settings
+    """What the engine reports of itself after the calls."""
+    cores_used: NotNegative
+    """Processor time of this process / wall time."""
+    drift: float
+    """Median of the last third of the samples / median of the first, less 1."""
+    spread: NotNegative
+    """Interquartile range / median."""
+    yardstick_seconds: Positive
+    """Time of the calibration loop, a fixed piece of numpy and Python, before and after: the machine's speed."""
+    warmup: WarmUpRecord
+    """The calls before."""
+    load_medians_seconds: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+    """Median of each load of the model."""
+    processes: Annotated[tuple[CaseProcess, ...], Meta(min_length=1)]
+    """The case in this process and in those of `--processes`."""
+    between_spread: NotNegative | None
+    """Largest / smallest median of the processes, less 1; null with one."""
+
+
+class Controls(Record):
+    """Each engine timed against itself: a ratio that would be 1 on a perfect machine."""
+
+    reference: Interval
+    """The reference against itself."""
+    runtime: Interval
+    """The runtime against itself."""
+
+
+class PairSettings(Record):
+    """What the two engines report of themselves."""
+
+    reference: Settings
+    """The reference's."""
+    runtime: Settings
+    """The runtime's."""
+
+
+class ComparisonProcess(Record):
+    """A comparison in one process."""
+
+    ratio: Interval
+    """Time of the reference / time of the runtime."""
+    noise_floor: NotNegative
+    """As in the comparison."""
+
+
+class ComparisonRecord(Measurement):
+    """Two engines that take turns."""
+
+    reference: str
+    """The engine it is compared with: torch where it takes part, else the first runtime."""
+    ratio: Interval
+    """Time of the reference / time of the runtime: above 1 the runtime is faster. Drawn to hold in at least 95 of 100
+    sessions (method.md)."""
+    rounds: AtLeastOne
+    """Loads."""
+    blocks: AtLeastOne
+    """Blocks in all rounds."""
+    calls: AtLeastOne
+    """Calls in all blocks."""
+    controls: Controls
+    """Each engine against itself."""
+    noise_floor: NotNegative
+    """The farthest that an interval of the controls reaches from 1; 0.01 is 1 %."""
+    random_seed: Count
+    """Seed of the order and the places in memory, another one in each session."""
+    settings: PairSettings
+    """What the engines report of themselves."""
+    processes: Annotated[tuple[ComparisonProcess, ...], Meta(min_length=1)]
+    """The comparison in each process; with several, `ratio` and `noise_floor` are the medians of these, and everything
+    else is of the first process."""
+    between_spread: NotNegative | None
+    """Largest / smallest ratio of the processes, less 1; null with one."""
+    verdict: Verdict
+    """On the runtime; withheld if not valid."""
+    cores_used: NotNegative
+    """Processor time of this process / wall time."""
+
+
+class Range(Record):
+    """A quantity over several processes."""
+
+    median: NotNegative
+    """The median."""
+    lowest: NotNegative
+    """The lowest."""
+    highest: NotNegative
+    """The highest."""
+
+
+class ColdStartRecord(Measurement):
+    """The first inference in fresh processes: time, and growth of the peak resident memory."""
+
+    processes: AtLeastOne
+    """Fresh processes, each of which did it once."""
+    import_seconds: Range
+    """Import of the engine; numpy and this project's modules are loaded before, the files are in the system's cache."""
+    load_seconds: Range
+    """Load of the model."""
+    first_call_seconds: Range
+    """The first call."""
+    total_seconds: Range
+    """All three."""
+    import_bytes: Range
+    """Growth of the peak memory in the import."""
+    load_bytes: Range
+    """Growth in the load."""
+    run_bytes: Range
+    """Growth in 21 calls."""
+    peak_bytes: Range
+    """Growth altogether."""
+
+
+class BenchRecord(Record, tag_field="schema", tag="bench/3"):
+    """One session: the block `study` of bench.json, with the cases of its benchmarks."""
+
+    environment: BenchEnvironment
+    """The machine, the versions, the commit, the files."""
+    harness_overhead_seconds: NotNegative | None
+    """Median of a callable that does nothing, on the same path."""
+    processes: AtLeastOne
+    """Processes that measured."""
+    comparisons: tuple[ComparisonRecord, ...]
+    """Pairs of engines."""
+    cold_starts: tuple[ColdStartRecord, ...]
+    """First inferences."""
+    cases: tuple[CaseRecord, ...]
+    """In bench.json each is the `extra_info` of its benchmark."""
+
+
+class JournalEntry(Record, tag_field="schema", tag="journal/2", omit_defaults=True):
+    """One line of the journal: exactly one of these keys."""
+
+    environment: BenchEnvironment | None = None
+    """The first line: the environment at the beginning of the session."""
+    case: CaseRecord | None = None
+    """A case, as soon as it has been measured."""
+    comparison: ComparisonRecord | None = None
+    """A comparison, likewise."""
+    cold_start: ColdStartRecord | None = None
+    """A cold start, likewise."""
+    exit_status: int | None = None
+    """The last line: the exit status of the session."""
+
+    def __post_init__(self) -> None:
+        values = (self.environment, self.case, self.comparison, self.cold_start, self.exit_status)
+        if sum(value is not None for value in values) != 1:
+            raise ValueError("Expected one of `environment`, `case`, `comparison`, `cold_start` and `exit_status`")

@@ -1,0 +1,191 @@
+"""What training writes: run.json of each run, search.json of each search of hyper-parameters."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from study.recipe import Recipe
+from study.records.base import AtLeastOne, Count, Environment, NotNegative, Record, Scalar, Sha256, Share
+
+
+class TrainedOn(Record):
+    """The data set of a run."""
+
+    name: str
+    """Its title; where it differs from the catalogue's, the run is trained again."""
+    classes: tuple[str, ...]
+    """In the order of the outputs."""
+    mean: float | tuple[float, ...]
+    """Mean of the training images' pixels, in 0..1; of colour images a list, one number for each channel."""
+    std: float | tuple[float, ...]
+    """Their standard deviation."""
+    files: dict[str, Annotated[str, Meta(pattern="^([0-9a-f]{32}|[0-9a-f]{64})$")]]
+    """SHA-256 of each file; for CIFAR-10 the published MD5."""
+
+
+class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
+    """One finished run: one model trained with one seed."""
+
+    model: str
+    """Name in the catalogue."""
+    seed: Count
+    """Seed of weights, order and augmentation."""
+    network: str
+    """Import path of the network."""
+    network_sha256: Sha256
+    """SHA-256 of the network's source file; where it, `network` or `recipe` differs from the catalogue, the run is
+    trained again."""
+    recipe: Recipe
+    """Every field of `study.recipe.Recipe`; in older runs a missing field has its default."""
+    dataset: TrainedOn
+    """The data set."""
+    parameters: Count
+    """Trainable numbers."""
+    train_error: Share
+    """Error of the kept weights in evaluation mode on the images trained on, without augmentation."""
+    test_error: Share
+    """Likewise on the test images, which nothing else in the training uses."""
+    train_loss: NotNegative
+    """Loss on the images trained on."""
+    test_loss: NotNegative
+    """Loss on the test images."""
+    penalty: NotNegative
+    """l1 * sum \\|w\\| + l2 * sum w^2 over the kernels after the last update; never part of a loss above."""
+    learning_rate_sum: NotNegative
+    """Sum of the learning rates of all steps."""
+    penalty_strength: NotNegative
+    """(l1 + l2) * `learning_rate_sum`: for L1 the farthest that all steps together could move a weight; for L2 half the
+    exponent by which they shrink it."""
+    epochs: Count
+    """Epochs made."""
+    kept_epoch: AtLeastOne | None = None
+    """Epoch whose weights were kept: the last one, or with early stopping that of the lowest validation loss; not in
+    older runs."""
+    validation_error: Share | None = None
+    """Error on the validation images after `kept_epoch`; null without any, and not in older runs."""
+    validation_loss: NotNegative | None = None
+    """Loss on the validation images, likewise."""
+    seconds: NotNegative
+    """Time of the epochs, with validation, without loading and the final evaluation."""
+    images_per_second: NotNegative
+    """Training images per second of that time, on one core."""
+    environment: Environment
+    """Machine, versions, commit."""
+    checkpoint_sha256: Sha256
+    """SHA-256 of `checkpoint.pt`."""
+
+
+class ImageCounts(Record):
+    """How the training images are split for a search."""
+
+    training: Count
+    """Images that each trial is trained on."""
+    validation: Count
+    """Images that each trial is validated on."""
+
+
+class SearchRange(Record, omit_defaults=True):
+    """The range of one hyper-parameter: either `choices`, or `low`, `high` and `log`."""
+
+    choices: Annotated[tuple[Scalar, ...], Meta(min_length=1)] | None = None
+    """The values to choose from."""
+    low: int | float | None = None
+    """The lowest value."""
+    high: int | float | None = None
+    """The highest value."""
+    log: bool | None = None
+    """Whether the logarithm is sampled uniformly."""
+
+    def __post_init__(self) -> None:
+        bounds = [value is None for value in (self.low, self.high, self.log)]
+        if not (all(bounds) if self.choices is not None else not any(bounds)):
+            raise ValueError("Expected either `choices` or all of `low`, `high` and `log`")
+
+
+class TrialRecord(Record):
+    """One trial of a search that has ended."""
+
+    number: Count
+    """Number of the trial."""
+    state: Literal["complete", "pruned", "failed"]
+    """complete; pruned, also a trial that diverged; failed: its process ended."""
+    own: bool
+    """Whether it has the entry's own recipe."""
+    repeats: Count | None
+    """Number of the failed trial that it repeats."""
+    values: dict[str, Scalar]
+    """The searched fields of the recipe."""
+    validation_error: Share | None
+    """Error after the last epoch; null unless complete."""
+    epochs: Count
+    """Epochs made."""
+    validation_errors: tuple[Share, ...]
+    """Error after each epoch."""
+    seconds: NotNegative | None
+    """Duration of the trial."""
+    reason: str | None
+    """Why it is not complete; null if it is."""
+
+    def __post_init__(self) -> None:
+        complete = self.state == "complete"
+        if complete != (self.validation_error is not None) or complete != (self.reason is None):
+            raise ValueError("Expected `validation_error` of a complete trial, `reason` of any other")
+
+
+class BestTrial(Record):
+    """The complete trial of the lowest validation error."""
+
+    number: Count
+    """Number of the trial."""
+    validation_error: Share
+    """Its error after the last epoch."""
+    recipe: Recipe
+    """Its recipe for all training images and epochs."""
+
+
+class Importance(Record):
+    """Which hyper-parameters set the best trials apart."""
+
+    evaluator: str
+    """Method, such as PED-ANOVA."""
+    best_share: Share
+    """Share of the trials that counts as the best ones."""
+    epoch: Count
+    """The trials are compared by their error after this epoch, which most pruned ones have too."""
+    trials: Count
+    """Trials compared."""
+    shares: dict[str, Share]
+    """Share of each parameter; their sum is 1."""
+
+
+class SearchRecord(Record, tag_field="schema", tag="search/1"):
+    """A search of the hyper-parameters of one model."""
+
+    model: str
+    """Name in the catalogue."""
+    network: str
+    """Import path of the network."""
+    network_sha256: Sha256
+    """SHA-256 of the network's source file."""
+    dataset: str
+    """Name in the catalogue."""
+    images: ImageCounts
+    """Training images that a trial is trained and validated on."""
+    trial_epochs: AtLeastOne
+    """Epochs of each trial."""
+    trial_seed: Count
+    """Seed of each trial."""
+    space: dict[str, SearchRange]
+    """Range of each parameter; `learning_rate_sgd` is the rate under SGD, `learning_rate_adam` under the others."""
+    finished: AtLeastOne
+    """Trials that are complete or pruned."""
+    trials: Annotated[tuple[TrialRecord, ...], Meta(min_length=1)]
+    """All that have ended."""
+    best: BestTrial | None
+    """The best complete trial; null before there is one."""
+    importance: Importance | None
+    """null where fewer than 20 trials have reached the epoch."""
+    seeds: tuple[Count, ...]
+    """Seeds of the winner's runs; their test errors are in each run.json."""
+    environment: Environment
+    """Machine, versions, commit."""
