@@ -255,8 +255,8 @@ def to_record(content: object, kind: type[R], where: str, remedy: str) -> R:
 
 def _found(content: Any, message: str) -> str:
     """The value that breaks a constraint, which msgspec does not name, if its message has the whole path."""
-    path = re.search(r" - at `\$(\S+)`$", message)
-    if path is None or ", got" in message or "[...]" in path[1]:
+    path = re.match(r"Expected `\w+` (?:[<>]|matching|of length).* - at `\$(\S+)`$", message)
+    if path is None or "[...]" in path[1]:
         return ""
     for key, index in re.findall(r"\.(\w+)|\[(\d+)\]", path[1]):
         content = content[key or int(index)]
