@@ -130,8 +130,8 @@ class TestPruning:
     def test_where_it_cannot_be_measured_the_report_is_made_and_says_so(self, artifacts: Artifacts) -> None:
         artifacts.run("baseline", 0).pruning.unlink()
         _, errors = analyse(artifacts.root)
-        assert "note: how many weights can be cut was not measured: " in errors
-        assert "how many weights can be cut was not measured" in (artifacts.report / "summary.md").read_text()
+        assert "note: prunable weights were not measured: " in errors
+        assert "prunable weights were not measured" in (artifacts.report / "summary.md").read_text()
         assert row(artifacts.root, "summary.csv", model="baseline")["fc_cut_mean"] == ""
 
 

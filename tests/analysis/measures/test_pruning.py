@@ -1,102 +1,37 @@
-"""How many weights can be cut: the cut and the search by hand, and a trained network against PyTorch."""
+"""How many weights are prunable: the search by hand, and a trained network against PyTorch."""
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import helper, numpy_helper
 
 from analysis.measures import pruning
-from analysis.measures.pruning import Images, cut, largest, measure
+from analysis.measures.magnitude import Images
+from analysis.measures.pruning import largest, measure
 from study import catalogue, checkpoints, evaluation
 from study.artifacts import Artifacts, RunFiles, read_json
 from study.data import tensors as images
 from study.errors import StudyError
+from tests.analysis.measures.test_magnitude import model
 from tests.conftest import Trained
-from tests.support.synthetic import edit_json, save_graph
-
-A = np.array([[3, -1], [0.5, 2]], np.float32)
-B = np.array([[-4, 0.25]], np.float32)
-
-
-def model(path: Path, **weights: np.ndarray) -> onnx.ModelProto:
-    """A network of one Gemm (transB = 1) with a bias for each (out, in) weight."""
-    value, nodes, tensors = "image", [], []
-    for name, weight in weights.items():
-        bias = np.full(weight.shape[0], 1e-6, np.float32)
-        tensors += [numpy_helper.from_array(weight, f"{name}.weight"), numpy_helper.from_array(bias, f"{name}.bias")]
-        nodes.append(helper.make_node("Gemm", [value, f"{name}.weight", f"{name}.bias"], [f"{name}_out"], transB=1))
-        value = f"{name}_out"
-    save_graph(path / "model.onnx", nodes, tensors, value)
-    return onnx.load(path / "model.onnx")
-
-
-def stored(network: onnx.ModelProto) -> dict[str, np.ndarray]:
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in network.graph.initializer}
-
-
-class TestCut:
-    NAMES = ("a.weight", "b.weight")
-
-    def test_the_smallest_magnitudes_of_all_layers_together_become_zero(self, tmp_path: Path) -> None:
-        edited, threshold = cut(model(tmp_path, a=A, b=B), self.NAMES, 50)  # 3 of 6: 0.25, 0.5 and -1
-        np.testing.assert_array_equal(stored(edited)["a.weight"], [[3, 0], [0, 2]])
-        np.testing.assert_array_equal(stored(edited)["b.weight"], [[-4, 0]])
-        assert threshold == 1
-
-    def test_all_else_is_untouched(self, tmp_path: Path) -> None:
-        original = model(tmp_path, a=A, b=B)
-        before = original.SerializeToString()
-        edited, _ = cut(original, ("a.weight",), 100)
-        assert original.SerializeToString() == before
-        np.testing.assert_array_equal(stored(edited).pop("a.weight"), np.zeros((2, 2)))
-        for name in ("a.bias", "b.weight", "b.bias"):
-            assert stored(edited)[name].tobytes() == stored(original)[name].tobytes()
-        assert edited.graph.node == original.graph.node
-
-    def test_of_equal_magnitudes_the_first_are_cut(self, tmp_path: Path) -> None:
-        edited, _ = cut(model(tmp_path, a=np.array([[1, -1, 1, -1]], np.float32)), ("a.weight",), 50)
-        np.testing.assert_array_equal(stored(edited)["a.weight"], [[0, 0, 1, -1]])
-
-    @pytest.mark.parametrize(("share", "zeros"), [(16, 0), (17, 1), (33, 1), (34, 2), (99, 5), (100, 6)])
-    def test_a_share_is_rounded_down_to_whole_weights(self, tmp_path: Path, share: int, zeros: int) -> None:
-        edited, _ = cut(model(tmp_path, a=A, b=B), self.NAMES, share)
-        assert sum(int((stored(edited)[name] == 0).sum()) for name in self.NAMES) == zeros
-
-    def test_nothing_cut_is_the_same_file(self, tmp_path: Path) -> None:
-        original = model(tmp_path, a=A, b=B)
-        edited, threshold = cut(original, self.NAMES, 0)
-        assert edited.SerializeToString() == original.SerializeToString()
-        assert threshold == 0
-
-    def test_a_weight_that_is_no_initializer_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(StudyError, match=r"'c\.weight' among the initializers"):
-            cut(model(tmp_path, a=A), ("a.weight", "c.weight"), 50)
-
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
-    def test_weights_that_are_not_finite_are_refused(self, tmp_path: Path, value: float) -> None:
-        with pytest.raises(StudyError, match=r"finite.*'a\.weight'"):
-            cut(model(tmp_path, a=np.array([[1, value]], np.float32)), ("a.weight",), 50)
+from tests.support.synthetic import edit_json
 
 
 class TestLargest:
-    @pytest.mark.parametrize("last", [0, 1, 4, 5, 6, 52, 99, 100])
-    def test_it_is_the_last_share_that_holds_where_none_holds_beyond(self, last: int) -> None:
-        assert largest(lambda share: share <= last) == last
+    def test_it_is_the_last_share_that_holds_where_none_holds_beyond(self) -> None:
+        lasts = [0, 1, 4, 5, 6, 52, 99, 100]
+        assert [largest(lambda share, last=last: share <= last) for last in lasts] == lasts  # type: ignore[misc]
 
-    def test_it_ends_at_the_first_multiple_of_5_percent_that_does_not_hold_whatever_holds_beyond(self) -> None:
+    def test_it_ends_at_the_first_multiple_that_does_not_hold_whatever_holds_beyond(self) -> None:
         assert largest(lambda share: share != 60) == 59
-
-    def test_below_that_it_ends_at_the_first_multiple_of_1_percent_that_does_not_hold(self) -> None:
         assert largest(lambda share: share not in {57, 60}) == 56
-
-    def test_a_share_that_is_not_tried_is_not_seen(self) -> None:
-        assert largest(lambda share: share != 51 and share < 70) == 69
+        assert largest(lambda share: share != 51 and share < 70) == 69, "51 % is not tried"
 
     def test_no_share_is_tried_twice(self) -> None:
         tried = []
@@ -157,11 +92,6 @@ class TestMeasure:
         errors = {point["share"]: point["error"] for point in found["curve"]}
         assert (errors[0.9], errors[0.91], errors[0.92], errors[1]) == (0, 1 / 200, 2 / 200, 1)
 
-    def test_images_beyond_a_batch_count(self, network: onnx.ModelProto) -> None:
-        images = self.shown(*[3] * (pruning.BATCH + 1))
-        images.labels[-1] = 0
-        assert pruning.mistakes(network, images) == 1
-
 
 class TestTrained:
     """The baseline and `gap`, trained for one epoch on the real images, chosen on few of them to be quick."""
@@ -218,18 +148,18 @@ class TestTrained:
         assert capsys.readouterr().out == ""
         assert files.pruning.stat().st_mtime_ns == before
 
-    @pytest.mark.parametrize("change", ["another ONNX file", "another rule", "other images", "damaged"])
-    def test_what_is_of_something_else_is_not_current(self, files: RunFiles, tmp_path: Path, change: str) -> None:
+    CHANGES: ClassVar[dict[str, Callable[[RunFiles], Any]]] = {
+        "another ONNX file": lambda run: run.onnx.write_bytes(run.onnx.read_bytes() + b"\x00"),
+        "another rule": lambda run: edit_json(run.pruning, loss_allowed=0.01),
+        "other images": lambda run: edit_json(run.pruning, images={"part": "train", "first": 0, "count": 2_000}),
+        "damaged": lambda run: run.pruning.write_bytes(run.pruning.read_bytes()[:-10]),
+    }
+
+    @pytest.mark.parametrize("change", CHANGES)
+    def test_a_result_of_something_else_is_not_current(self, files: RunFiles, tmp_path: Path, change: str) -> None:
         copy = RunFiles(Path(shutil.copytree(files.folder, tmp_path / "run")), files.model, files.seed)
         assert pruning.current(copy) is not None
-        if change == "another ONNX file":
-            copy.onnx.write_bytes(copy.onnx.read_bytes() + b"\x00")
-        elif change == "another rule":
-            edit_json(copy.pruning, loss_allowed=0.01)
-        elif change == "other images":
-            edit_json(copy.pruning, images={"part": "train", "first": 0, "count": 2_000})
-        else:
-            copy.pruning.write_bytes(copy.pruning.read_bytes()[:-10])
+        self.CHANGES[change](copy)
         assert pruning.current(copy) is None
 
     def test_a_stale_export_is_refused(self, files: RunFiles, tmp_path: Path) -> None:
@@ -240,12 +170,12 @@ class TestTrained:
 
 
 class TestWithout:
-    """What is missing is told, in one sentence, and is no error."""
+    """A missing part gives a note of one sentence, and no error."""
 
     def note(self, trained: Trained, data: Path) -> str:
         files = trained.artifacts.run("baseline", 0)
         (note,) = pruning.measure_missing([files], data)
-        assert "how many weights can be cut was not measured: " in note
+        assert "prunable weights were not measured: " in note
         assert "\n" not in note
         assert not files.pruning.exists()
         return note
@@ -255,7 +185,7 @@ class TestWithout:
 
     def test_onnxruntime(self, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
-        assert "it takes onnxruntime" in self.note(trained, trained.artifacts.data)
+        assert "onnxruntime is not installed" in self.note(trained, trained.artifacts.data)
 
     def test_weights_that_can_be_cut(self, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pruning, "fc_tensors", lambda _: ["fc9.weight"])
