@@ -1,18 +1,18 @@
-"""How sparse the fully-connected layers of any ONNX file are, from the file alone.
+"""Sparsity of the fully-connected layers of any ONNX file, from the file alone.
 
     python -m analysis sparsity model.onnx                          a table on standard output
     python -m analysis sparsity a.onnx b.onnx --format csv          or json, for programs
     python -m analysis sparsity model.onnx --measure all --facts    every measure, and dead rows, 2:4 groups and so on
-    python -m analysis sparsity model.onnx --verify                 prove the matrices with ONNX Runtime
+    python -m analysis sparsity model.onnx --verify                 verify the matrices with ONNX Runtime
     python -m analysis sparsity model.onnx --pictures DIR           bars, and a histogram of each layer
 
-A file that cannot be read is named on standard error and the others are told of; the exit code is then 2. It is 1 if a
-matrix was shown to be wrong.
+A file that cannot be read is an error on standard error, and the others are reported; the exit code is then 2. It is 1
+if ONNX Runtime computes with another matrix than was read.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,14 @@ FORMATS = ("table", "csv", "json")
 
 
 def joined(words: Sequence[str]) -> list[str]:
-    """The words of a command line with those of --measure behind a sign of equality, since some begin with a dash."""
-    found: list[str] = []
+    """The words of a command line with --measure and its value joined by "=", because a value may begin with a dash."""
+    result: list[str] = []
     for word in words:
-        if found and found[-1] == "--measure":
-            found[-1] += f"={word}"
+        if result and result[-1] == "--measure":
+            result[-1] += f"={word}"
         else:
-            found.append(word)
-    return found
+            result.append(word)
+    return result
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -48,31 +48,35 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "--measure",
         metavar="A,B",
         default="",
-        help="besides Hoyer, Gini, PQI(1,2) and exact zeros: names such as kappa4 or pq-mean(p=0.5,q=2), or all",
+        help="in addition to Hoyer, Gini, PQI(1,2) and exact zeros: names such as kappa4 or pq-mean(p=0.5,q=2), or all",
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="on standard output (table)")
-    parser.add_argument("--facts", action="store_true", help="near-zero shares, dead rows, 2:4 groups, odd numbers")
+    parser.add_argument(
+        "--facts",
+        action="store_true",
+        help="near-zero shares, dead rows and columns, 2:4 groups, subnormal and non-finite weights",
+    )
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="run the model in ONNX Runtime to prove each matrix; for files that you would run",
+        help="verify each matrix by running the model in ONNX Runtime; only for files that you trust",
     )
     parser.add_argument(
-        "--shape", metavar="NAME=1,3,224,224", action="append", default=[], help="of an input, for --verify"
+        "--shape", metavar="NAME=1,3,224,224", action="append", default=[], help="shape of an input, for --verify"
     )
-    parser.add_argument("--pointwise", action="store_true", help="take 1x1 convolutions for layers too")
-    parser.add_argument("--allow-root", metavar="DIR", type=Path, help="weights may lie behind links, below DIR")
+    parser.add_argument("--pointwise", action="store_true", help="1x1 convolutions are layers too")
+    parser.add_argument("--allow-root", metavar="DIR", type=Path, help="allow links to weights anywhere below DIR")
     parser.add_argument("--pictures", metavar="DIR", type=Path, help="write pictures and their CSV files there")
     return parser.parse_args(joined(words))
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Tell of each file once it is read; `words` are the command line's unless given."""
+    """Print what each file has once it is read; `words` are the command line's unless given."""
     options = arguments(sys.argv[1:] if words is None else words)
 
     from analysis.inputs.onnx_file import describe, named
     from analysis.measures.sparsity import chosen
-    from analysis.pages.sparsity import OUTPUT
+    from analysis.pages.sparsity import as_csv, as_json, as_table
     from study.onnx_inputs import parse_shapes
 
     measures = chosen(options.measure)
@@ -81,9 +85,9 @@ def main(words: Sequence[str] | None = None) -> int:
         raise StudyError("--shape is for --verify, which runs the model; give both")
     if options.allow_root is not None and not options.allow_root.is_dir():
         raise StudyError(f"--allow-root: expected a folder, found {str(options.allow_root)!r}")
-    output = OUTPUT[options.format]
-    found: list[DescribedFile] = []
-    mistakes = 0
+    as_text = {"table": as_table, "csv": as_csv}.get(options.format)
+    described: list[DescribedFile] = []
+    mistakes, interrupted = 0, False
     try:
         for name, path in named(options.files):
             try:
@@ -93,26 +97,27 @@ def main(words: Sequence[str] | None = None) -> int:
                 mistakes += 1
                 continue
             mistakes += mistake
-            found.append(file)
-            say(output.each(file, measures, len(found)))
+            described.append(file)
+            if as_text:
+                write(as_text(file, measures, len(described) == 1))
     except KeyboardInterrupt:
-        print("interrupted: the files that were read are told of", file=sys.stderr)
-        say(output.end(found, measures))
+        interrupted = True
+        print("interrupted: only the files that were read are reported", file=sys.stderr)
+    if not as_text:
+        write(as_json(described, measures))
+    if interrupted:
         return 130
-    say(output.end(found, measures))
-    if found and options.pictures:
-        for path in draw(found, measures, options.pictures):
+    if described and options.pictures:
+        for path in draw(described, measures, options.pictures):
             print(f"wrote {path}", file=sys.stderr)
-    wrong = any(layer.proof and layer.proof.verified is False for file in found for layer in file.layers)
+    wrong = any(layer.proof and layer.proof.verified is False for file in described for layer in file.layers)
     return 2 if mistakes else 1 if wrong else 0
 
 
-def say(lines: Iterable[str]) -> None:
-    """Print lines; if nobody reads them any more (`... | head`), there is still the exit code to give."""
+def write(text: str) -> None:
+    """Print text; if nobody reads it any more (`... | head`), the exit code still counts."""
     try:
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
+        print(text, end="", flush=True)
     except BrokenPipeError:
         to_nobody()
 

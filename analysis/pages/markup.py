@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup
 from tabulate import tabulate
 
-from analysis.tables.numbers import MINUS, MISSING, TIMES, interval, number, runtime, threads
+from analysis.tables.numbers import MINUS, MISSING, TIMES, interval, missing, number, runtime, threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ def _environment(form: Form) -> jinja2.Environment:
     )
     made.filters |= {"number": number, "interval": interval, "runtime": runtime, "threads": threads}
     made.filters |= {"table": table, "items": _list_items if form == "html" else _items, "paragraphs": _paragraphs}
-    made.tests["missing"] = lambda value: value is None or value != value
+    made.tests["missing"] = missing
     return made
 
 

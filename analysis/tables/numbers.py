@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pandas as pd
-
 TIMES = "\N{MULTIPLICATION SIGN}"
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
@@ -14,16 +12,21 @@ RUNTIMES = {
 """Runtimes as they call themselves."""
 
 
+def missing(value: Any) -> bool:
+    """Whether a number is None, NaN or pandas' NA; as `pandas.isna`, whose import takes longer than a small table."""
+    return value is None or (not isinstance(value, str) and str(value) in ("nan", "<NA>"))
+
+
 def number(value: Any, form: str, scale: float = 1, unit: str = "") -> str:
     """`value * scale` in the format `form`, with a true minus sign, or a dash where there is none."""
-    if value is None or pd.isna(value):
+    if missing(value):
         return MISSING
     return format(value * scale, form).replace("-", MINUS) + unit
 
 
 def interval(value: float, low: float, high: float, form: str, scale: float = 1, unit: str = "") -> str:
     """A value, with its unit, and its interval or range behind it: "7.34 (7.28 to 7.40)"; or a dash."""
-    if pd.isna(value):
+    if missing(value):
         return MISSING
     return f"{number(value, form, scale, unit)} ({number(low, form, scale)} to {number(high, form, scale)})"
 
