@@ -2,17 +2,16 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jinja2
-from msgspec import structs
+from msgspec.structs import asdict
 
-from study.artifacts import RunFiles, as_json, current_export, read_json, write_text
+from study.artifacts import RunFiles, current_export, read_record, write_text
 from study.data.datasets import titled
 from study.environment import describe
-from study.errors import StudyError
-from study.recipe import recorded
-from study.variants import STANDARD, variant_of
+from study.records.export import ExportRecord
+from study.records.training import RunRecord
+from study.variants import STANDARD
 
 LEVELS = {1: "grey level", 3: "red, green and blue, each"}
 """What an image's channels are, by how many there are."""
@@ -29,36 +28,32 @@ def write_card(files: RunFiles) -> bool:
     Raises:
         StudyError: the export is not current, or as `card`.
     """
-    run = read_json(files.record, "run/1", f"run `python -m train {files.model}`")
-    text = card(run, as_json(current_export(files)))
+    run = read_record(files.record, RunRecord, f"run `python -m train {files.model}`")
+    text = card(run, current_export(files))
     if files.card.is_file() and files.card.read_bytes() == text.encode():
         return False
     write_text(files.card, text)
     return True
 
 
-def card(run: dict[str, Any], export: dict[str, Any]) -> str:
+def card(run: RunRecord, export: ExportRecord) -> str:
     """The card, in Markdown, of the file that export.json (`export`) describes, made from the run of run.json (`run`).
 
     Raises:
-        StudyError: the project has no data set of that title, or the recipe has an unknown field.
+        StudyError: the project has no data set of that title.
     """
-    dataset = titled(run["dataset"]["name"])
-    try:
-        recipe = structs.asdict(recorded(run["recipe"]))
-    except ValueError as error:
-        raise StudyError(f"run.json of {run['model']}: {error}; run `python -m train {run['model']} --fresh`") from None
+    dataset = titled(run.dataset.name)
     return _template().render(
         run=run,
         export=export,
-        variant=variant_of(export),
+        variant=export.variant,
         standard=STANDARD,
-        recipe=recipe,
+        recipe=asdict(run.recipe),
         dataset=dataset,
         levels=LEVELS[dataset.shape[0]],
         licence=LICENCES[dataset.title],
-        trained_with=describe(run["environment"]),
-        exported_with=describe(export["environment"]),
+        trained_with=describe(asdict(run.environment)),
+        exported_with=describe(asdict(export.environment)),
     )
 
 

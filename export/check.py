@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> int:
     """Check each file and print the result; `words` are those of the command line after "check"."""
     options = arguments(words)
 
-    from export.portable.rules import violations
+    from export.portable.rules import R13, violations
     from study.onnx_graph import checked_size
 
     code = 0
@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> int:
         try:
             checked_size(path)
             broken = violations(path.read_bytes(), options.opset)
-            if broken and broken[0].rule == "R13":
+            if broken and broken[0].rule == R13:
                 raise StudyError(f"expected an ONNX model: {broken[0].description}")
         except (StudyError, OSError) as error:
             tell(error if isinstance(error, OSError) else StudyError(f"{path}: {error}"))
@@ -59,9 +59,8 @@ def lines(path: Path, broken: "Sequence[Violation]") -> Iterator[str]:
     if not broken:
         yield f"{name}: portable (rules R1-R10, R13)"
         return
-    yield f"{name}: breaks {', '.join(dict.fromkeys(violation.rule for violation in broken))}"
+    yield f"{name}: breaks {', '.join(dict.fromkeys(violation.rule.name for violation in broken))}"
     for rule, group in groupby(broken, key=lambda violation: violation.rule):
-        for violation in group:
-            yield f"  {rule:3} {violation.description}"
-        yield f"      breaks: {violation.breaks}"
-        yield f"      fix:    {violation.remedy}"
+        yield from (f"  {rule.name:3} {violation.description}" for violation in group)
+        yield f"      breaks: {rule.breaks}"
+        yield f"      fix:    {rule.remedy}"

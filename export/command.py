@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from export.card import write_card
 from study.artifacts import Artifacts, RunFiles, current_export, sha256
-from study.catalogue import Entry
 from study.data import datasets
+from study.entry import Entry
 from study.errors import StudyError, tell
+from study.records.export import ExportRecord
 from study.selection import selected
 from study.variants import OPSET, Variant
 
@@ -81,7 +81,7 @@ def refresh_card(files: RunFiles) -> int:
 
 def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Variant) -> list[int]:
     """Export `runs` as `variant` with the images that lie below `data`; an exit code for each."""
-    from export.exporter import export
+    from export.exporter import ParityError, export
     from export.quantisation import calibration_images
     from study.data import tensors
 
@@ -93,26 +93,29 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
         started = time.perf_counter()
         try:
             record = export(entry, files, *tests[entry.dataset], calibration.get(entry.dataset))
+            parity, outcome = record.parity, written(files, record)
+            codes.append(DONE)
+        except ParityError as error:
+            parity, outcome = error.parity, f"FAILED: {error}; no file is written"
+            codes.append(NOT_PROVEN)
         except StudyError as error:
             tell(error)
             codes.append(REFUSED)
             continue
-        codes.append(DONE if "onnx_sha256" in record else NOT_PROVEN)
-        print(f"{report(entry, files, record)} ({time.perf_counter() - started:.1f} s)", flush=True)
+        print(
+            f"{files.model} seed {files.seed}: {parity.images} images, largest difference "
+            f"{parity.max_abs_difference:.1e}, {parity.argmax_mismatches} differing predictions, {outcome} "
+            f"({time.perf_counter() - started:.1f} s)",
+            flush=True,
+        )
     return codes
 
 
-def report(entry: Entry, files: RunFiles, record: dict[str, Any]) -> str:
-    """The outcome of one export in words; `record` has `parity` alone where the proof does not hold."""
-    parity = record["parity"]
-    outcome = (
-        f"{entry.name} seed {files.seed}: {parity['images']} images, largest difference "
-        f"{parity['max_abs_difference']:.1e}, {parity['argmax_mismatches']} differing predictions, "
-    )
-    if "onnx_sha256" not in record:
-        why = "not finite" if files.variant.int8 else f"above {entry.largest_difference:g} or a differing prediction"
-        return f"{outcome}FAILED: {why}; no file is written"
-    if files.variant.int8:
-        outcome += f"test error {100 * record['test_error_onnxruntime']:.2f} %, "
-    newer = f", IR version {record['ir_version']}, which its opset needs and ONNX Runtime 1.15 to 1.17 refuse"
-    return f"{outcome}wrote {files.onnx}{newer if record['ir_version'] > 9 else ''}"
+def written(files: RunFiles, record: ExportRecord) -> str:
+    """The outcome of a successful export in words."""
+    outcome = f"wrote {files.onnx}"
+    if files.variant.int8 and record.test_error_onnxruntime is not None:
+        outcome = f"test error {100 * record.test_error_onnxruntime:.2f} %, {outcome}"
+    if record.ir_version > 9:
+        outcome += f", IR version {record.ir_version}, which its opset needs and ONNX Runtime 1.15 to 1.17 refuse"
+    return outcome

@@ -1,7 +1,7 @@
-"""The page of docs/portability.md in a headless Chromium, on the command line that all the programs have.
+"""Run the page of docs/portability.md in a headless Chromium, with the command line that all the programs have.
 
 `browser.py CHROMIUM FOLDER PAGE MODEL.onnx IMAGES.npy BATCH PROBABILITIES.npy`, where FOLDER has the files of
-onnxruntime-web. Its caller kills what is left of Chromium: they are one process group.
+onnxruntime-web. The caller kills the remaining processes of Chromium, which belong to the same process group.
 """
 
 import subprocess
@@ -21,21 +21,20 @@ OPTIONS = (
 )
 REPORT = """
 <script type="module">
-  const tell = (path, body) => fetch(path, { method: "POST", body });
+  const send = (path, body) => fetch(path, { method: "POST", body });
   Promise.resolve(window.classified).then(
-    (rows) => tell("probabilities", new Blob(rows)),
-    (error) => tell("error", String(error)),
-  ).catch((error) => tell("error", `the page has no result: ${error}`));
+    (rows) => send("probabilities", new Blob(rows)),
+    (error) => send("error", String(error)),
+  ).catch((error) => send("error", `the page has no result: ${error}`));
 </script>
 """
-"""Added to the page: it sends the result, or why there is none."""
-MOST = 1 << 26
-"""Bytes of a result that are read."""
+"""Added to the page: sends the result, or the reason why there is none."""
+MAX_RESULT_BYTES = 1 << 26
 TYPES = {".html": "text/html; charset=utf-8", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
 
 def main(chromium: str, folder: str, page: str, model: str, images: str, batch: str, probabilities: str) -> None:
-    told: dict[str, bytes] = {}
+    received: dict[str, bytes] = {}
     finished = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,13 +54,13 @@ def main(chromium: str, folder: str, page: str, model: str, images: str, batch: 
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            told[self.path] = self.rfile.read(min(length, MOST))
+            received[self.path] = self.rfile.read(min(length, MAX_RESULT_BYTES))
             self.send_response(204)
             self.end_headers()
             finished.set()
 
         def log_message(self, *_: Any) -> None:
-            """Nothing: what is printed is a reason."""
+            """Print nothing: the output is taken for an error message."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -79,10 +78,10 @@ def main(chromium: str, folder: str, page: str, model: str, images: str, batch: 
         finally:
             process.kill()
             process.wait()
-    if "/error" in told:
-        sys.exit(f"Error: {told['/error'].decode(errors='replace')}")
+    if "/error" in received:
+        sys.exit(f"Error: {received['/error'].decode(errors='replace')}")
     count = len(np.load(images, mmap_mode="r"))
-    np.save(probabilities, np.frombuffer(told["/probabilities"], np.float32).reshape(count, -1))
+    np.save(probabilities, np.frombuffer(received["/probabilities"], np.float32).reshape(count, -1))
 
 
 if __name__ == "__main__":

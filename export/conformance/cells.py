@@ -1,4 +1,4 @@
-"""One cell of the matrix: a runtime, a model, a batch, in a fresh process, and the verdict on what it computed."""
+"""One cell of the matrix: the program of a runtime on one file at one batch size, in a fresh process."""
 
 import os
 import tempfile
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from export.conformance.environments import Prepared
@@ -17,117 +18,132 @@ from export.conformance.processes import CommandError, run
 from export.conformance.runtimes import Runtime
 from study.errors import one_line
 from study.parity import compare
+from study.records.export import CellRecord
 
 BATCHES = (1, 7, 64)
-"""Images a call; where another number remains for the last call, one loaded model sees two sizes."""
+"""Images a call. The last call takes what remains, so that one loaded model sees two sizes."""
 SECONDS = 600.0
-"""After which a program is taken to hang."""
+"""Time limit of a program."""
 LARGEST_ROW_SUM_ERROR = 1e-5
-MOST_BYTES = 1 << 26
-"""Of a result that is read."""
+MAX_RESULT_BYTES = 1 << 26
 DROPPED = ("PYTHON", "NODE_", "LD_PRELOAD")
-"""Beginnings of the variables that a program does not see: they are this process's own."""
+"""Prefixes of the variables of this process that a program does not inherit."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A file, the images that it is tried with, and what they should become."""
+    """An exported file, the images it is run on, and the probabilities it should compute."""
 
     model: str
+    variant: str
     seed: int
     onnx: Path
     onnx_sha256: str
     images: Path
     """float32 [N, C, H, W] in 0..1, as .npy."""
     expected: Mapping[int, NDArray[np.float32]]
-    """[N, classes] for each batch size: quantised with ranges of the batch, a file has others in others."""
+    """[N, classes] by batch size: with dynamic quantisation the result depends on the batch."""
     largest_difference: float
-    """That its entry in the catalogue allows, or 8-bit integers do."""
+    """Largest difference that its entry in the catalogue, or quantisation, allows."""
     mismatches: float = 0.0
-    """The share of images that may be of another class."""
+    """Share of the images that may get another class."""
 
 
-def cell(
+def run_cell(
     runtime: Runtime,
     prepared: Prepared,
     subject: Subject,
     batch: int,
     seconds: float = SECONDS,
     stop: threading.Event | None = None,
-) -> dict[str, Any]:
-    """Run the program of `runtime` and judge its result; the cell as portability.json has it."""
-    allowed = max(runtime.largest_difference, subject.largest_difference)
-    record = {
-        "runtime": runtime.name,
-        "model": subject.model,
-        "seed": subject.seed,
-        "onnx_sha256": subject.onnx_sha256,
-        "batch": batch,
-        "verdict": "not run",
-        **dict.fromkeys(("shape", "finite", "row_sum_error", "max_abs_difference", "argmax_mismatches")),
-        "allowed": allowed,
-        "seconds": None,
-        "reason": prepared.reason,
-    }
+) -> CellRecord:
+    """Run the program of `runtime` on `subject` and compare its result with the expected one."""
+    cell = CellRecord(
+        runtime=runtime.name,
+        model=subject.model,
+        variant=subject.variant,
+        seed=subject.seed,
+        onnx_sha256=subject.onnx_sha256,
+        batch=batch,
+        verdict="failed" if prepared.broken else "not run",
+        shape=None,
+        finite=None,
+        row_sum_error=None,
+        max_abs_difference=None,
+        argmax_mismatches=None,
+        allowed=max(runtime.largest_difference, subject.largest_difference),
+        seconds=None,
+        reason=prepared.reason,
+    )
     if prepared.reason is not None:
-        return {**record, "verdict": "failed" if prepared.broken else "not run"}
+        return cell
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        result = folder / "probabilities.npy"
-        words = (*prepared.command, subject.onnx, subject.images, str(batch), result)
+        path = folder / "probabilities.npy"
+        words = (*prepared.command, subject.onnx, subject.images, str(batch), path)
         started = time.perf_counter()
         try:
             run(words, folder, seconds, stop, _variables(folder))
-            record["seconds"] = round(time.perf_counter() - started, 3)
-            found = _read(result)
+            cell = replace(cell, seconds=round(time.perf_counter() - started, 3))
+            result = read_result(path)
         except CommandError as error:
             interrupted = stop is not None and stop.is_set()
-            return {**record, "verdict": "not run" if interrupted else "failed", "reason": str(error)}
-    return {**record, **judge(subject.expected[batch], found, allowed, subject.mismatches)}
+            return replace(cell, verdict="not run" if interrupted else "failed", reason=str(error))
+    return compared(cell, subject.expected[batch], result, subject.mismatches)
 
 
 def _variables(home: Path) -> Mapping[str, str]:
-    """The environment of a program: its home is a folder of its own, where some runtimes leave an identity."""
+    """The environment of a program. It gets a home folder of its own, because some runtimes store an identity there."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
     return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
 
 
-def _read(path: Path) -> NDArray[Any]:
+def read_result(path: Path) -> NDArray[np.float32]:
+    """The array in a file that a program has left.
+
+    Raises:
+        CommandError: it is missing, too large, or not an array of float32.
+    """
     try:
-        small = path.stat().st_size <= MOST_BYTES
-        found = np.load(path, allow_pickle=False) if small else None
+        small = path.stat().st_size <= MAX_RESULT_BYTES
+        result = np.load(path, allow_pickle=False) if small else None
     except OSError as error:
         raise CommandError(f"it left no result ({error.strerror})") from None
-    except Exception as error:  # of a header or an archive that is spoilt NumPy throws many kinds
+    except Exception as error:  # NumPy raises many kinds for a damaged header or archive
         raise CommandError(f"its result cannot be read: {one_line(error)}") from None
     if not small:
-        raise CommandError(f"its result has more than {MOST_BYTES} bytes")
-    if not isinstance(found, np.ndarray) or found.dtype != np.float32:
-        raise CommandError(f"its result is {getattr(found, 'dtype', 'an archive')}, expected float32")
-    return found
+        raise CommandError(f"its result has more than {MAX_RESULT_BYTES} bytes")
+    if not isinstance(result, np.ndarray) or result.dtype != np.float32:
+        raise CommandError(f"its result is {getattr(result, 'dtype', 'an archive')}, expected float32")
+    return result
 
 
-def judge(
-    expected: NDArray[np.float32], found: NDArray[Any], allowed: float, mismatches: float = 0.0
-) -> dict[str, Any]:
-    """The verdict on probabilities `found`, and all that was measured of them; the first fault is the reason."""
-    record: dict[str, Any] = {"verdict": "failed", "shape": list(found.shape)}
-    if found.shape != expected.shape:
-        return {**record, "reason": f"its result has shape {list(found.shape)}, expected {list(expected.shape)}"}
-    record["finite"] = bool(np.isfinite(found).all())
-    if not record["finite"]:
-        return {**record, "reason": f"{int((~np.isfinite(found)).sum())} of its numbers are not finite"}
-    parity = compare(expected, found)
-    sums = float(np.abs(1 - found.sum(1, dtype=np.float64)).max())
-    record |= {
-        "row_sum_error": sums,
-        "max_abs_difference": parity.max_abs_difference,
-        "argmax_mismatches": parity.argmax_mismatches,
-    }
+def compared(
+    cell: CellRecord, expected: NDArray[np.float32], result: NDArray[Any], mismatches: float = 0.0
+) -> CellRecord:
+    """`cell` with the verdict on probabilities [N, classes] and all measurements; the first fault is the reason.
+
+    Args:
+        mismatches: share of the images that may get another class.
+    """
+    cell = replace(cell, verdict="failed", shape=result.shape)
+    if result.shape != expected.shape:
+        return replace(cell, reason=f"its result has shape {list(result.shape)}, expected {list(expected.shape)}")
+    if not np.isfinite(result).all():
+        return replace(cell, finite=False, reason=f"{int((~np.isfinite(result)).sum())} of its numbers are not finite")
+    parity = compare(expected, result)
+    error = float(np.abs(1 - result.sum(1, dtype=np.float64)).max())
+    cell = replace(
+        cell,
+        finite=True,
+        row_sum_error=error,
+        max_abs_difference=parity.max_abs_difference,
+        argmax_mismatches=parity.argmax_mismatches,
+    )
     if not parity.holds(float("inf"), mismatches):
-        return {**record, "reason": f"another class for {parity.argmax_mismatches} of {parity.images} images"}
-    if sums > LARGEST_ROW_SUM_ERROR:
-        return {**record, "reason": f"its probabilities sum to 1 with an error of {sums:.1e}"}
-    if not parity.holds(allowed, mismatches):
-        return {**record, "reason": f"differs by {parity.max_abs_difference:.1e}, allowed is {allowed:g}"}
-    return {**record, "verdict": "passed", "reason": None}
+        return replace(cell, reason=f"another class for {parity.argmax_mismatches} of {parity.images} images")
+    if error > LARGEST_ROW_SUM_ERROR:
+        return replace(cell, reason=f"its probabilities sum to 1 with an error of {error:.1e}")
+    if not parity.holds(cell.allowed, mismatches):
+        return replace(cell, reason=f"differs by {parity.max_abs_difference:.1e}, allowed is {cell.allowed:g}")
+    return replace(cell, verdict="passed", reason=None)

@@ -1,11 +1,11 @@
-"""One environment for each runtime, below artifacts/environments, made once with exactly the versions of the table."""
+"""One environment for each runtime below artifacts/environments, made once with the exact versions of runtimes.py."""
 
 import json
 import os
 import re
 import shutil
 import sys
-import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,10 +16,10 @@ from export.conformance.runtimes import NODE, Runtime
 from study.artifacts import write_text
 
 INSTALLATION = 1800.0
-"""Seconds after which an installation is given up."""
+"""Time limit of an installation in seconds."""
 COMPILATION = 600.0
 MARK = "complete.json"
-"""What an environment was made of; written last, so that one that was killed half-way is made anew."""
+"""What an environment was made from. Written last, so that an interrupted installation starts again."""
 BROWSERS = (
     *("chromium", "chromium-browser", "chromium-headless-shell", "chrome-headless-shell"),
     *("google-chrome", "google-chrome-stable", "chrome"),
@@ -28,19 +28,17 @@ BROWSERS = (
 
 @dataclass(frozen=True)
 class Prepared:
-    """A runtime that is ready, or why it is not."""
+    """A runtime that is ready to run, or the reason why it is not."""
 
     command: tuple[str | Path, ...] = ()
-    """What is run, up to the program's own four words."""
+    """The command line, up to the four arguments of the program."""
     reason: str | None = None
     broken: bool = False
-    """Whether the reason is a fault of its program, not something that is not to be had here."""
+    """Whether the program is at fault, rather than something that is missing on this machine."""
 
 
-def prepare(
-    runtime: Runtime, folder: Path, work: Path, document: Path = DOCUMENT, stop: threading.Event | None = None
-) -> Prepared:
-    """Make the environment of `runtime` in `folder`, unless it is there, and put its program into `work`.
+def prepare(runtime: Runtime, folder: Path, work: Path, document: Path = DOCUMENT) -> Prepared:
+    """Make the environment of `runtime` in `folder`, unless it is there, and write its program to `work`.
 
     Raises:
         StudyError: the document has no program for it.
@@ -48,113 +46,107 @@ def prepare(
     program = write_program(runtime.heading, work, document)
     try:
         if runtime.kind in {"node", "browser"}:
-            return _prepare_javascript(runtime, program, folder, stop)
-        python = _python(runtime, folder, stop)
+            return _prepare_javascript(runtime, program, folder)
+        python = _python(runtime, folder)
     except CommandError as error:
         return Prepared(reason=str(error))
-    if runtime.kind == "python":
-        return Prepared((python, "-I", program))
-    return _compile(python, program, stop)
+    return Prepared((python, "-I", program)) if runtime.kind == "python" else _compile(python, program)
 
 
-def _python(runtime: Runtime, folder: Path, stop: threading.Event | None) -> Path:
-    """A Python that has the runtime: this one where it has these very versions, else one of its own."""
-    if all(_installed(pin) for pin in runtime.pinned):
+def _python(runtime: Runtime, folder: Path) -> Path:
+    """A Python that has the runtime: this one if it has these versions, else one of its own."""
+    if all(_version(name) == version for name, _, version in (pin.partition("==") for pin in runtime.pinned)):
         return Path(sys.executable)
-    python = folder / "bin" / "python"
-    wanted: dict[str, object] = {"python": sys.version, "requirements": runtime.pinned}
-    if not _is_made(folder, wanted):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with_pip = ("--without-pip",) if _version("pip") else ()
-        run([sys.executable, "-m", "venv", *with_pip, folder.absolute()], folder.parent, INSTALLATION, stop)
-        own = str(python.absolute())
-        pip = (sys.executable, "-m", "pip", "--python", own) if with_pip else (own, "-m", "pip")
+    python = folder.absolute() / "bin" / "python"
+
+    def install() -> None:
+        shared_pip = ("--without-pip",) if _version("pip") else ()
+        run([sys.executable, "-m", "venv", *shared_pip, folder.absolute()], folder, INSTALLATION)
+        pip = (sys.executable, "-m", "pip", "--python", python) if shared_pip else (python, "-m", "pip")
         options = ("--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--quiet")
-        # without the constraints that tox sets: an old runtime is older than those
+        # tox constrains the versions; an old runtime is older than those
         variables = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
-        run((*pip, "install", *options, *runtime.pinned), folder, INSTALLATION, stop, variables)
-        write_text(folder / MARK, json.dumps(wanted))
-    return python.absolute()
+        run((*pip, "install", *options, *runtime.pinned), folder, INSTALLATION, variables=variables)
+
+    _make_once(folder, {"python": sys.version, "requirements": runtime.pinned}, install)
+    return python
 
 
-def _installed(pin: str) -> bool:
-    name, _, version = pin.partition("==")
-    return _version(name) == version
+def _make_once(folder: Path, content: Mapping[str, object], install: Callable[[], object]) -> None:
+    """Run `install` in an empty `folder`, unless it has finished there before with the same `content`."""
+    mark = folder / MARK
+    if mark.is_file() and mark.read_bytes() == json.dumps(content).encode():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    install()
+    write_text(mark, json.dumps(content))
 
 
 def _version(name: str) -> str | None:
-    """Of an installed package, by its metadata: a search for the module pip would make setuptools give up distutils."""
+    """Version of an installed package, from its metadata: importing pip would make setuptools give up distutils."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _is_made(folder: Path, wanted: dict[str, object]) -> bool:
-    try:
-        return bool(json.loads((folder / MARK).read_text()) == wanted)
-    except (OSError, ValueError):
-        return False
-
-
-def _prepare_javascript(runtime: Runtime, program: Path, folder: Path, stop: threading.Event | None) -> Prepared:
+def _prepare_javascript(runtime: Runtime, program: Path, folder: Path) -> Prepared:
     browser = browser_command()
     if runtime.kind == "browser" and browser is None:
         return Prepared(reason="no Chromium on PATH, and the variable CHROME names none")
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         return Prepared(reason="no `node` and `npm` on PATH")
-    wanted = {name: (NODE / name).read_text() for name in ("package.json", "package-lock.json")}
-    if not _is_made(folder, dict(wanted)):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for name, content in wanted.items():
-            (folder / name).write_text(content)
-        run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder, INSTALLATION, stop)
-        write_text(folder / MARK, json.dumps(wanted))
+    files = {name: (NODE / name).read_text() for name in ("package.json", "package-lock.json")}
+
+    def install() -> None:
+        for name, content in files.items():
+            write_text(folder / name, content)
+        run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder, INSTALLATION)
+
+    _make_once(folder, files, install)
+    packages = folder.absolute() / "node_modules"
     if runtime.kind == "browser":
-        distribution = folder.absolute() / "node_modules" / runtime.requirements[0] / "dist"
-        return Prepared((sys.executable, Path(__file__).parent / "browser.py", browser or "", distribution, program))
-    packages = program.parent / "node_modules"  # where `import` looks: beside the program and above it
-    packages.symlink_to(folder.absolute() / "node_modules")
+        driver = Path(__file__).parent / "browser.py"
+        return Prepared((sys.executable, driver, browser or "", packages / runtime.requirements[0] / "dist", program))
+    (program.parent / "node_modules").symlink_to(packages)  # `import` looks beside the program and above it
     return Prepared((node, program))
 
 
 def browser_command() -> str | None:
-    """The Chromium there is: what CHROME names, else the first of its usual names on PATH."""
+    """The installed Chromium: the one that CHROME names, else the first of its usual names on PATH."""
     names = (os.environ.get("CHROME", ""), *BROWSERS)
     return next(filter(None, map(shutil.which, names)), None)
 
 
-def _compile(python: Path, program: Path, stop: threading.Event | None) -> Prepared:
+def browser_version() -> str:
+    """Such as "Chromium 156"; "Chromium" where the version is unknown."""
+    try:
+        printed = run([browser_command() or "", "--version"], Path.cwd(), 60)
+    except CommandError:
+        return "Chromium"
+    version = re.search(r"^(.*?(?:Chromium|Chrome)\D*?) (\d+)\.\d", printed, re.MULTILINE)
+    return f"{version[1]} {version[2]}" if version else "Chromium"
+
+
+def _compile(python: Path, program: Path) -> Prepared:
     """Compile a C++ program against the headers and the library in OpenVINO's wheel."""
     named = os.environ.get("CXX", "").split()  # such as "ccache g++"
     compiler = next((words for words in (named, ["g++"], ["clang++"]) if words and shutil.which(words[0])), None)
     if compiler is None:
         return Prepared(reason="no `g++` or `clang++` on PATH, and the variable CXX names none")
-    where = (python, "-I", "-c", "import openvino; print(openvino.__path__[0])")
+    locate = (python, "-I", "-c", "import openvino; print(openvino.__path__[0])")
     try:
-        wheel = Path(run(where, program.parent, COMPILATION, stop).splitlines()[-1])
+        wheel = Path(run(locate, program.parent, COMPILATION).splitlines()[-1])
     except CommandError as error:
         return Prepared(reason=str(error))
     libraries = wheel / "libs"
     library = next(libraries.glob("libopenvino.so.*"), libraries / "libopenvino.dylib")
     binary = program.with_suffix("")
-    linked = (f"-I{wheel / 'include'}", str(library), f"-Wl,-rpath,{libraries}")
+    linked = (f"-I{wheel / 'include'}", library, f"-Wl,-rpath,{libraries}")
     try:
-        run((*compiler, "-std=c++17", "-O1", program, *linked, "-o", binary), program.parent, COMPILATION, stop)
+        run((*compiler, "-std=c++17", "-O1", program, *linked, "-o", binary), program.parent, COMPILATION)
     except CommandError as error:
         return Prepared(reason=str(error), broken=True)
     return Prepared((binary,))
-
-
-def browser_version() -> str:
-    """Such as "Chromium 156"; "Chromium" where it does not tell."""
-    command = browser_command()
-    try:
-        printed = run([command or "", "--version"], Path.cwd(), 60)
-    except CommandError:
-        return "Chromium"
-    found = re.search(r"^(.*?(?:Chromium|Chrome)\D*?) (\d+)\.\d", printed, re.MULTILINE)
-    return f"{found[1]} {found[2]}" if found else "Chromium"

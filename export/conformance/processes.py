@@ -1,4 +1,4 @@
-"""A command that may crash, hang or leave children behind, run to its end whatever it does."""
+"""Run a command that may crash, hang or leave child processes behind."""
 
 import contextlib
 import os
@@ -13,18 +13,18 @@ from pathlib import Path
 
 from study.errors import one_line
 
-MOST_OUTPUT = 1 << 16
-"""Bytes of a command's output that are looked at, the last ones."""
+MAX_OUTPUT = 1 << 16
+"""Bytes of a command's output that are read, from its end."""
 ERROR = re.compile(r"^((\w+\.)*\w*(Error|Exception|ERROR|error)\b.*:|.*:\d+: (fatal )?error: )")
-"""Of interpreters and tools at the beginning of a line, of compilers behind file and line."""
+"""An error message: of interpreters and tools at the start of a line, of compilers after file and line."""
 CHATTER = re.compile(r"^(\[notice\]|npm (warn|notice)|npm error A complete log|Node\.js v|at |-+$|\^+$)")
-"""What the tools print below the line that matters."""
+"""Lines that tools print after the error message."""
 ADDRESS = re.compile(r"https?://\S+")
-"""Of the user's own mirror, perhaps: it is nobody's business in a table that is published."""
+"""Perhaps the user's private mirror, which must not appear in a published table."""
 
 
 class CommandError(Exception):
-    """Why a command did not do what it should, in one line."""
+    """Why a command failed, in one line."""
 
 
 def run(
@@ -34,15 +34,15 @@ def run(
     stop: threading.Event | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> str:
-    """Run `command` in `folder` and give what it printed; what it has started ends with it.
+    """Run `command` in `folder` and return its output; its child processes end with it.
 
     Args:
-        seconds: after so many it is killed.
-        stop: once this is set it is killed.
-        variables: its environment; without, that of this process.
+        seconds: time limit.
+        stop: kills the command once it is set.
+        variables: its environment; by default that of this process.
 
     Raises:
-        CommandError: it could not be started, did not end in time, or ended with anything but 0.
+        CommandError: it could not be started, exceeded the time limit, or ended with another exit code than 0.
     """
     words = list(map(str, command))
     end = time.monotonic() + seconds
@@ -55,40 +55,34 @@ def run(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # a group of its own: children are killed with it
+                start_new_session=True,  # a process group, so that children can be killed with it
             )
         except OSError as error:
             raise CommandError(f"{words[0]}: {error.strerror}") from None
         try:
             code = None
             while code is None and time.monotonic() < end and not (stop and stop.is_set()):
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     code = process.wait(0.2)
-                except subprocess.TimeoutExpired:
-                    continue
         finally:
-            _kill_group(process)
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # all have ended (PermissionError on macOS)
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         if stop and stop.is_set():
             raise CommandError("interrupted")
-        output.seek(max(0, output.seek(0, os.SEEK_END) - MOST_OUTPUT))
+        output.seek(max(0, output.seek(0, os.SEEK_END) - MAX_OUTPUT))
         printed = output.read().decode(errors="replace")
     if code == 0:
         return printed
-    said = meaningful(printed).replace(f"{folder}/", "")
     if code is None:
         raise CommandError(f"no end after {seconds:g} s")
-    how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    raise CommandError(one_line(CommandError(f"{how}: {said}" if said else how)))
+    outcome = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    message = error_message(printed).replace(f"{folder}/", "")
+    raise CommandError(one_line(CommandError(f"{outcome}: {message}" if message else outcome)))
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left, or the dead alone (macOS)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def meaningful(output: str) -> str:
-    """What went wrong, of all that was printed: from the last line that names an error, else the last line."""
+def error_message(output: str) -> str:
+    """The error in a command's output: from the last line that starts one, else the last line."""
     lines = [line.strip() for line in output.splitlines()]
     lines = [line for line in lines if line and not CHATTER.match(line)]
     errors = [n for n, line in enumerate(lines) if ERROR.match(line)]

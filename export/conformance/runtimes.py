@@ -1,7 +1,7 @@
-"""The runtimes that a conformance run tries: what each needs, and where docs/portability.md has its program.
+"""The runtimes of a conformance run: their requirements, and the heading of their program in docs/portability.md.
 
-A requirement without a version means the one in constraints.txt. The lists are complete: nothing else is installed, so
-that an environment is the same tomorrow, and small (pnnx alone would ask for PyTorch).
+A requirement without a version means the one in constraints.txt. The lists are complete, dependencies included, so that
+an environment is reproducible and small (pnnx alone would pull in PyTorch).
 """
 
 import json
@@ -19,22 +19,22 @@ NODE = Path(__file__).parent / "node"
 
 @dataclass(frozen=True)
 class Runtime:
-    """Something that runs ONNX files, and what it is allowed."""
+    """An engine that runs ONNX files."""
 
     name: str
     title: str
-    """With a place for its {version}, and for the {browser} it is run in."""
+    """A template with its {version} and the {browser} it runs in."""
     heading: str
-    """Of its program in docs/portability.md."""
+    """Heading of its program in docs/portability.md."""
     requirements: tuple[str, ...] = ()
-    """Packages, the runtime itself first: of PyPI for Python and C++, of npm for Node and browsers."""
+    """Packages, the runtime itself first: from PyPI for Python and C++, from npm for Node and browsers."""
     kind: Literal["python", "c++", "node", "browser"] = "python"
     environment: str = ""
-    """Its folder's name, where it shares one."""
+    """Name of its environment's folder, where several runtimes share one."""
     largest_difference: float = 1e-5
-    """Between its probabilities and those of PyTorch."""
+    """Largest allowed difference from the probabilities of PyTorch."""
     because: str | None = None
-    """Why its arithmetic is allowed more than 1e-5."""
+    """Why more than 1e-5 is allowed."""
 
     @property
     def pinned(self) -> list[str]:
@@ -73,7 +73,7 @@ RUNTIMES = (
 
 
 def select(names: str | None) -> list[Runtime]:
-    """The runtimes of these names, with commas between them; all without any.
+    """The runtimes of these comma-separated names; all of them for None.
 
     Raises:
         StudyError: there is no such runtime.

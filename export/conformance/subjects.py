@@ -1,8 +1,7 @@
-"""The files that a conformance run tries, with the images and what each file should make of them."""
+"""The files of a conformance run, with their images and the probabilities that each should compute."""
 
 import argparse
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,62 +9,69 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from export.command import finished_runs
 from export.conformance.cells import BATCHES, Subject
 from export.parity import run_onnx, run_torch
 from study import checkpoints
 from study.artifacts import Artifacts, RunFiles, current_export
-from study.catalogue import Entry
-from study.data import datasets
-from study.data import tensors as images
+from study.data import datasets, tensors
+from study.entry import Entry
 from study.errors import StudyError
 from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES
 from study.selection import selected
-from study.variants import STANDARD
+from study.variants import STANDARD, STANDARD_NAME
 
 
-def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> list[Subject]:
-    """The first finished run of each model, with a copy in `work` of each form asked for, and the images there.
+def find_subjects(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> list[Subject]:
+    """The first finished run of each model in each variant asked for; files and images are copied to `work`.
 
     Raises:
-        StudyError: none is there, one is not exported so, or takes raw images, which the programs do not read.
+        StudyError: no run is finished, a variant is not exported, or it takes raw images, which the programs do not
+            read.
     """
+    first: dict[str, tuple[Entry, RunFiles]] = {}
+    for entry, files in finished_runs(selected(options, options.models), artifacts):
+        first.setdefault(entry.name, (entry, files))
     runs = []
-    for entry in selected(options, options.models):
-        if not artifacts.runs(entry.name):
-            print(f"{entry.name}: no finished run; run `python -m train {entry.name}`", file=sys.stderr)
-            continue
+    for entry, files in first.values():
         for name in dict.fromkeys(options.variants.split(",")):
-            files = artifacts.runs(entry.name)[0].exported_as(name)
-            if files.variant.input != STANDARD.input:
-                raise StudyError(f"--variants: expected forms that take images in 0..1, found {name}")
-            runs.append((entry, files, current_export(files).onnx_sha256))
-    if not runs:
-        raise StudyError(f"no finished run in {artifacts.root}; run `python -m train` first")
+            exported = files.exported_as(name)
+            if exported.variant.input != STANDARD.input:
+                raise StudyError(f"--variants: expected variants that take images in 0..1, found {name}")
+            runs.append((entry, exported, current_export(exported).onnx_sha256))
 
     work = work.absolute()
     names = dict.fromkeys(entry.dataset for entry, *_ in runs)
     data = datasets.prepare(names, artifacts.data, options.data)
-    tests = {name: images.load(data, train=False, dataset=name)[0][: options.images] for name in names}
+    images = {name: tensors.load(data, train=False, dataset=name)[0][: options.images] for name in names}
     pixels = {name: work / f"images-{number}.npy" for number, name in enumerate(names)}
     for name, file in pixels.items():
-        np.save(file, tests[name].float().div_(255).numpy())
+        np.save(file, images[name].float().div_(255).numpy())
     return [
-        _subject(entry, files, onnx_sha256, work, pixels[entry.dataset], tests[entry.dataset])
+        _subject(entry, files, onnx_sha256, work, pixels[entry.dataset], images[entry.dataset])
         for entry, files, onnx_sha256 in runs
     ]
 
 
-def _subject(entry: Entry, files: RunFiles, onnx_sha256: str, work: Path, pixels: Path, tests: Tensor) -> Subject:
+def _subject(entry: Entry, files: RunFiles, onnx_sha256: str, work: Path, pixels: Path, images: Tensor) -> Subject:
     variant = files.variant
-    name = variant.named(entry.name)
-    onnx = Path(shutil.copyfile(files.onnx, work / f"{name}.onnx"))
-    limits = (INT8_DIFFERENCE, INT8_MISMATCHES) if variant.int8 else (entry.largest_difference, 0.0)
-    return Subject(name, files.seed, onnx, onnx_sha256, pixels, _expected(entry, files, tests), *limits)
+    onnx = Path(shutil.copyfile(files.onnx, work / f"{variant.named(entry.name)}.onnx"))
+    return Subject(
+        model=entry.name,
+        variant=variant.name or STANDARD_NAME,
+        seed=files.seed,
+        onnx=onnx,
+        onnx_sha256=onnx_sha256,
+        images=pixels,
+        expected=_expected(entry, files, images),
+        largest_difference=INT8_DIFFERENCE if variant.int8 else entry.largest_difference,
+        mismatches=INT8_MISMATCHES if variant.int8 else 0.0,
+    )
 
 
-def _expected(entry: Entry, files: RunFiles, tests: Tensor) -> Mapping[int, NDArray[np.float32]]:
-    """What PyTorch computes; of a quantised file, which computes something else, what ONNX Runtime makes of it."""
+def _expected(entry: Entry, files: RunFiles, images: Tensor) -> Mapping[int, NDArray[np.float32]]:
+    """The probabilities of PyTorch by batch size; for a quantised file, which differs, those of ONNX Runtime."""
     if files.variant.int8:
         content = files.onnx.read_bytes()
-        return {batch: run_onnx(content, tests, batch) for batch in BATCHES}
-    return dict.fromkeys(BATCHES, run_torch(checkpoints.load(entry, files), tests))
+        return {batch: run_onnx(content, images, batch) for batch in BATCHES}
+    return dict.fromkeys(BATCHES, run_torch(checkpoints.load(entry, files), images))

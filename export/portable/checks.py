@@ -49,11 +49,6 @@ class File:
         self.graph = self.model.graph
         self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
 
-    @property
-    def ir_version(self) -> int:
-        """The newest one allowed: 8, or the minimum of a newer opset."""
-        return least_ir_version(self.opset)
-
     @cached_property
     def inputs(self) -> list[ValueInfoProto]:
         return [value for value in self.graph.input if value.name not in self.initializers]
@@ -108,8 +103,9 @@ def opsets(file: File) -> Iterator[str]:
 
 
 def ir_version(file: File) -> Iterator[str]:
-    if not 0 < file.model.ir_version <= file.ir_version:
-        yield f"expected IR version {file.ir_version} or lower, found {file.model.ir_version}"
+    newest = least_ir_version(file.opset)
+    if not 0 < file.model.ir_version <= newest:
+        yield f"expected IR version {newest} or lower, found {file.model.ir_version}"
 
 
 def signature(file: File) -> Iterator[str]:

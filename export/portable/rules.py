@@ -19,24 +19,22 @@ MOST = 5
 
 
 @dataclass(frozen=True)
-class Violation:
-    """One violation of a rule by a file."""
-
-    rule: str
-    description: str
-    breaks: str
-    """The runtimes that have a problem with it."""
-    remedy: str
-
-
-@dataclass(frozen=True)
 class Rule:
     """`check` yields a description of each violation in a file."""
 
     name: str
     check: Callable[[File], Iterator[str]]
     breaks: str
+    """The runtimes that have a problem with a violation."""
     remedy: str
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One violation of a rule by a file."""
+
+    rule: Rule
+    description: str
 
 
 def violations(content: bytes, opset: int = OPSET) -> list[Violation]:
@@ -48,8 +46,8 @@ def violations(content: bytes, opset: int = OPSET) -> list[Violation]:
     try:
         file = File(content, opset)
     except DecodeError:
-        return [Violation(R13.name, "these bytes are not an ONNX model", R13.breaks, R13.remedy)]
-    return [Violation(rule.name, text, rule.breaks, rule.remedy) for rule in RULES for text in _first(rule.check(file))]
+        return [Violation(R13, "these bytes are not an ONNX model")]
+    return [Violation(rule, text) for rule in RULES for text in _first(rule.check(file))]
 
 
 def _first(descriptions: Iterator[str]) -> list[str]:

@@ -8,19 +8,22 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from msgspec.structs import replace
 
 from export.__main__ import main
 from export.card import LICENCES, card, code
-from study.artifacts import Artifacts, read_json
+from study.artifacts import Artifacts, read_record
 from study.data import datasets
+from study.records.export import ExportRecord
+from study.records.training import RunRecord
 from study.variants import Variant
 from tests.conftest import Trained
 
 
 @pytest.fixture
-def records(artifacts: Artifacts) -> tuple[dict[str, Any], dict[str, Any]]:
+def records(artifacts: Artifacts) -> tuple[RunRecord, ExportRecord]:
     files = artifacts.run("baseline", 0)
-    return read_json(files.record, "run/1", ""), read_json(files.export, "export/1", "")
+    return read_record(files.record, RunRecord, ""), read_record(files.export, ExportRecord, "")
 
 
 def test_its_lines_of_python_can_be_run(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,10 +37,10 @@ def test_its_lines_of_python_can_be_run(trained: Trained, monkeypatch: pytest.Mo
     assert isinstance(names["session"], onnxruntime.InferenceSession)
 
 
-def test_a_variant_has_its_own_file_command_input_and_warning(records: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_a_variant_has_its_own_file_command_input_and_warning(records: tuple[RunRecord, ExportRecord]) -> None:
     run, export = records
     variant = Variant(opset=17, input="uint8", int8="static")
-    text = card(run, {**export, "variant": variant.record(), "opset": 17, "test_error_onnxruntime": None})
+    text = card(run, replace(export, variant=variant, opset=17, test_error_onnxruntime=None))
     assert "`model-opset17-uint8-int8-static.onnx`" in text
     assert "`python -m export --opset 17 --input uint8 --int8 static`" in text
     assert "| input | `image` | uint8 [batch, 1, 28, 28] | grey level 0 to 255;" in text
@@ -45,9 +48,9 @@ def test_a_variant_has_its_own_file_command_input_and_warning(records: tuple[dic
     assert "| test | ONNX Runtime |" not in text
 
 
-def test_colour_images_and_their_missing_licence(records: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_colour_images_and_their_missing_licence(records: tuple[RunRecord, ExportRecord]) -> None:
     run, export = records
-    text = card({**run, "dataset": {**run["dataset"], "name": "CIFAR-10"}}, export)
+    text = card(replace(run, dataset=replace(run.dataset, name="CIFAR-10")), export)
     assert "float32 [batch, 3, 32, 32] | red, green and blue, each 0 to 1" in text
     assert "state no licence" in text
     assert set(LICENCES) == {dataset.title for dataset in datasets.DATASETS.values()}

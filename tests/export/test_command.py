@@ -11,27 +11,29 @@ from onnx import numpy_helper
 
 from export import exporter
 from export.conversion import convert
-from export.exporter import export
+from export.exporter import ParityError, export
 from export.parity import LEAST, images_for
 from study import catalogue
-from study.artifacts import read_json, sha256
+from study.artifacts import read_record, sha256
 from study.data import tensors
 from study.networks import build
 from study.parity import compare
+from study.records.export import ExportRecord
+from study.records.training import RunRecord
 from tests.conftest import Trained, run
 
 
 def test_the_proof_is_over_all_test_images(trained: Trained) -> None:
     for model in ("baseline", "gap"):
         files = trained.artifacts.run(model, 0)
-        record = read_json(files.export, "export/1", "")
-        assert record["parity"]["images"] == 10_000
-        assert 0 < record["parity"]["max_abs_difference"] <= 1e-5
-        assert record["parity"]["argmax_mismatches"] == 0
-        assert record["test_error_onnxruntime"] == pytest.approx(read_json(files.record, "run/1", "")["test_error"])
-        assert record["onnx_sha256"] == sha256(files.onnx)
-        assert record["bytes"] == files.onnx.stat().st_size
-        assert (record["opset"], record["ir_version"]) == (18, 8)
+        record = read_record(files.export, ExportRecord, "")
+        assert record.parity.images == 10_000
+        assert 0 < record.parity.max_abs_difference <= 1e-5
+        assert record.parity.argmax_mismatches == 0
+        assert record.test_error_onnxruntime == pytest.approx(read_record(files.record, RunRecord, "").test_error)
+        assert record.onnx_sha256 == sha256(files.onnx)
+        assert record.bytes == files.onnx.stat().st_size
+        assert (record.opset, record.ir_version) == (18, 8)
 
 
 def test_parity_by_hand() -> None:
@@ -58,8 +60,9 @@ def test_a_file_that_computes_something_else_is_not_written(
     monkeypatch.setattr(exporter, "convert", wrong)
     files = trained.copy(tmp_path / "a").run("gap", 0)
     assert files.onnx.exists()
-    record = export(catalogue.entry("gap"), files, *tensors.load(data, train=False))
-    assert set(record) == {"parity"}
+    with pytest.raises(ParityError, match=r"^above 1e-05 or a differing prediction$") as raised:
+        export(catalogue.entry("gap"), files, *tensors.load(data, train=False))
+    assert raised.value.parity.max_abs_difference > 1e-5
     assert not files.onnx.exists()
     assert not files.export.exists()
 

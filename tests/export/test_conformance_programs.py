@@ -1,8 +1,8 @@
-"""The programs of docs/portability.md, taken out of it and run on a trained model, as far as their runtimes are here.
+"""The programs of docs/portability.md, run on a trained model in every runtime that is available here.
 
-Of Python's packages nothing is installed for that: a runtime is had where the tests' own environment has its very
-version, or where a conformance run has made it an environment in artifacts/. The JavaScript ones are installed, which
-takes node, npm and a network. Any other must be "not run" and say why.
+No Python package is installed for that: a runtime is available if the tests' own environment has its exact version, or
+if a conformance run has made its environment in artifacts/. The JavaScript runtimes are installed, which takes node,
+npm and a network. Any other must be "not run" with a reason.
 """
 
 import re
@@ -11,87 +11,85 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.conformance.cells import BATCHES, Subject, cell
+from export.conformance.cells import BATCHES, Subject, run_cell
 from export.conformance.environments import MARK, prepare
 from export.conformance.programs import DOCUMENT, PROGRAM
 from export.conformance.runtimes import RUNTIMES, Runtime
 from export.parity import run_torch
 from study import catalogue, checkpoints
-from study.data import tensors as images
+from study.data import tensors
 from tests.conftest import ROOT, Trained
 
-HERE = {"onnxruntime", "reference", "openvino", "opencv-5", "tract", "ncnn"}
-"""The tests' environment has them."""
-ABSENT = re.compile(
+INSTALLED = {"onnxruntime", "reference", "openvino", "opencv-5", "tract", "ncnn"}
+"""Runtimes that the tests' environment has."""
+MISSING = re.compile(
     r"no `g\+\+` or `clang\+\+` on PATH|no `node` and `npm` on PATH|no Chromium on PATH|npm error (network|code E)|"
     r"No matching distribution found for [\w-]+==[\d.]+"
 )
-"""Why a runtime may be missing where nothing is installed."""
+"""Valid reasons for any other."""
 
 
 @pytest.fixture(scope="module")
 def subject(trained: Trained, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    """The baseline as the tests train and export it, and nine real images: with batches of 7 a second size remains."""
+    """The tests' own baseline and nine real images: batches of 7 leave a second size."""
     files = trained.artifacts.run("baseline", 0)
-    pixels = images.load(data, train=False)[0][:9]
+    images = tensors.load(data, train=False)[0][:9]
     path = tmp_path_factory.mktemp("images") / "images.npy"
-    np.save(path, pixels.float().div(255).numpy())
+    np.save(path, images.float().div(255).numpy())
     entry = catalogue.entry("baseline")
-    expected = dict.fromkeys(BATCHES, run_torch(checkpoints.load(entry, files), pixels))
-    return Subject("baseline", 0, files.onnx, "0" * 64, path, expected, entry.largest_difference)
+    expected = dict.fromkeys(BATCHES, run_torch(checkpoints.load(entry, files), images))
+    return Subject("baseline", "standard", 0, files.onnx, "0" * 64, path, expected, entry.largest_difference)
 
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the environment of all JavaScript runtimes is made, once."""
+    """The environment of all JavaScript runtimes, which is made once."""
     return tmp_path_factory.mktemp("javascript") / "environment"
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
-def test_the_program_computes_what_pytorch_computes(
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        pytest.param(
+            runtime,
+            id=runtime.name,
+            marks=[pytest.mark.xdist_group("javascript")] if runtime.environment == "node" else [],
+        )
+        for runtime in RUNTIMES
+    ],
+)
+def test_the_program_computes_the_same_as_pytorch(
     runtime: Runtime, subject: Subject, modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = ROOT / "artifacts" / "environments" / (runtime.environment or runtime.name)
     own = modules if runtime.environment == "node" else tmp_path / "environment"
-    folder = made if (made / MARK).is_file() else own
     for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_EXTRA_INDEX_URL": ""}.items():
         monkeypatch.setenv(name, value)
-    prepared = prepare(runtime, folder, tmp_path)
-    found = cell(runtime, prepared, subject, 7)
+    prepared = prepare(runtime, made if (made / MARK).is_file() else own, tmp_path)
+    cell = run_cell(runtime, prepared, subject, 7)
     if prepared.reason is None:
-        assert (found["verdict"], found["reason"]) == ("passed", None)
-        assert found["shape"] == [9, 10]
+        assert (cell.verdict, cell.reason, cell.shape) == ("passed", None, (9, 10))
     else:
-        assert (found["verdict"], found["reason"]) == ("not run", prepared.reason)
-        assert ABSENT.search(prepared.reason), prepared.reason
-        assert runtime.name not in HERE, prepared.reason
+        assert (cell.verdict, cell.reason) == ("not run", prepared.reason)
+        assert MISSING.search(prepared.reason), prepared.reason
+        assert runtime.name not in INSTALLED, prepared.reason
 
 
 def test_a_batch_is_as_many_images_as_the_command_says(subject: Subject, tmp_path: Path) -> None:
     runtime = RUNTIMES[0]
     prepared = prepare(runtime, tmp_path / "environment", tmp_path)
     program = Path(prepared.command[-1])
-    counting = "import onnxruntime\n" + program.read_text().replace("session.run(", "run(")
-    program.write_text(
-        counting.replace(
-            "parts = ",
-            "def run(names, feeds):\n"
-            "    print(len(feeds['image']), file=sys.stderr)\n"
-            "    return session.run(names, feeds)\n"
-            "parts = ",
-        )
-        + "\nraise SystemExit(str([len(part) for part in parts]))\n"
-    )
-    for batch, parts in ((1, [1] * 9), (7, [7, 2]), (64, [9])):
+    counting = "sizes = []\ndef run(names, feeds):\n    sizes.append(len(feeds['image']))\n"
+    counting += "    return session.run(names, feeds)\nparts = "
+    text = program.read_text().replace("session.run(", "run(").replace("parts = ", counting)
+    program.write_text(f"{text}\nraise SystemExit(str(sizes))\n")
+    for batch, sizes in ((1, [1] * 9), (7, [7, 2]), (64, [9])):
         assert batch in BATCHES
-        assert cell(runtime, prepared, subject, batch)["reason"] == f"exit code 1: {parts}"
+        assert run_cell(runtime, prepared, subject, batch).reason == f"exit code 1: {sizes}"
 
 
-def test_every_program_of_the_document_is_run() -> None:
-    headings = {runtime.heading for runtime in RUNTIMES}
-    assert len(PROGRAM.findall(DOCUMENT.read_text())) == len(headings)
-
-
-def test_no_line_of_a_program_is_too_long_to_read() -> None:
-    for _, program in PROGRAM.findall(DOCUMENT.read_text()):
+def test_every_program_of_the_document_is_run_and_readable() -> None:
+    programs = [program for _, program in PROGRAM.findall(DOCUMENT.read_text())]
+    assert len(programs) == len({runtime.heading for runtime in RUNTIMES})
+    for program in programs:
         assert max(map(len, program.splitlines())) <= 120

@@ -16,10 +16,12 @@ from export.portable import edits, opsets
 from export.portable.rules import violations
 from export.quantisation import calibration_images
 from study import catalogue, checkpoints
-from study.artifacts import RunFiles, read_json, sha256
+from study.artifacts import RunFiles, read_record, sha256
 from study.data import tensors
 from study.errors import StudyError
 from study.networks import build
+from study.records.export import ExportRecord
+from study.records.training import RunRecord
 from study.variants import STANDARD, Variant
 from tests.conftest import Trained
 
@@ -75,12 +77,12 @@ def test_no_path_of_this_machine_is_in_the_file(files: RunFiles) -> None:
 
 
 def test_the_metadata_describes_the_run(files: RunFiles) -> None:
-    run = read_json(files.record, "run/1", "")
+    run = read_record(files.record, RunRecord, "")
     metadata = {p.key: p.value for p in onnx.load(files.onnx).metadata_props}
     assert (metadata["model"], metadata["seed"]) == ("gap", "0")
     assert metadata["classes"].split(", ")[0::9] == ["T-shirt/top", "Ankle boot"]
-    assert float(metadata["test_error"]) == run["test_error"]
-    assert int(metadata["parameters"]) == run["parameters"]
+    assert float(metadata["test_error"]) == run.test_error
+    assert int(metadata["parameters"]) == run.parameters
     assert metadata["checkpoint_sha256"] == sha256(files.checkpoint)
     assert f"torch {torch.__version__}" in metadata["versions"]
 
@@ -129,21 +131,22 @@ def test_a_variant_is_written_beside_the_standard_form(
     record = export(catalogue.entry("gap"), files, images[:1000], labels[:1000], calibration)
 
     assert before == (standard.onnx.read_bytes(), standard.export.read_bytes(), standard.card.read_bytes())
-    assert (record["variant"], standard.variants()) == (variant.record(), [STANDARD, variant])
-    assert read_json(files.export, "export/1", "")["onnx_sha256"] == sha256(files.onnx)
+    assert (record.variant, standard.variants()) == (variant, [STANDARD, variant])
+    assert read_record(files.export, ExportRecord, "") == record
+    assert record.onnx_sha256 == sha256(files.onnx)
     assert variant.name in files.card.read_text()
     model = onnx.load(files.onnx)
     assert [(o.domain, o.version) for o in model.opset_import if not o.domain] == [("", variant.opset)]
     assert model.ir_version == (10 if variant.opset == 22 else 8)
     described = helper.printable_value_info(model.graph.input[0])
     assert described == f"%image[{'UINT8' if variant.input == 'uint8' else 'FLOAT'}, batchx1x28x28]"
-    assert (record["parity"]["images"], record["parity"]["argmax_mismatches"] == 0) == (1000, not variant.int8)
+    assert (record.parity.images, record.parity.argmax_mismatches == 0) == (1000, not variant.int8)
     if variant.int8:
         assert len(files.onnx.read_bytes()) < len(before[0])
-        run = read_json(files.record, "run/1", "")
-        assert record["test_error_onnxruntime"] == pytest.approx(run["test_error"], abs=0.03)
+        run = read_record(files.record, RunRecord, "")
+        assert record.test_error_onnxruntime == pytest.approx(run.test_error, abs=0.03)
     else:
-        assert record["parity"]["max_abs_difference"] <= 1e-5
+        assert record.parity.max_abs_difference <= 1e-5
         assert violations(files.onnx.read_bytes(), variant.opset) == []
 
 

@@ -1,4 +1,4 @@
-"""The quantised form: its operators, its bytes, what it says of itself, and what the bench makes of it."""
+"""Quantised models: operators, weights, results, metadata, reproducibility, and their place in the bench."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from msgspec import structs
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
@@ -17,20 +18,19 @@ from bench.cases import Case, expected, find_cases, opened, parity
 from bench.models import Model, from_catalogue
 from export.parity import run_onnx
 from export.portable.rules import violations
-from export.quantisation import CALIBRATION_IMAGES, quantise
+from export.quantisation import calibration_images, quantise
 from study import catalogue
-from study.artifacts import Artifacts, read_json, sha256, write_json
-from study.data import tensors as images
+from study.artifacts import Artifacts, read_record, sha256, write_record
+from study.data import tensors
 from study.errors import StudyError
+from study.records.export import ExportRecord
 from study.variants import Variant
 from tests.conftest import ROOT, Trained
-
-METHODS = ("static", "dynamic")
 
 
 @pytest.fixture(scope="module")
 def calibration(data: Path) -> Tensor:
-    return images.load(data, train=True)[0][:CALIBRATION_IMAGES]
+    return calibration_images(data, "fashion-mnist")
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +43,13 @@ def quantised(floats: ModelProto, calibration: Tensor) -> dict[str, ModelProto]:
     return {"static": quantise(floats, calibration, "static"), "dynamic": quantise(floats, None, "dynamic")}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_it_has_only_operators_of_the_standard_and_no_newer_versions(
-    quantised: dict[str, ModelProto], method: str
-) -> None:
-    model = quantised[method]
-    assert violations(model.SerializeToString()) == []
-    assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
-    assert model.ir_version == 8
-    assert {node.domain for node in model.graph.node} == {""}
-    assert not [i for i in model.graph.initializer if i.data_location == TensorProto.EXTERNAL]
+def test_it_has_only_operators_of_the_standard_and_no_newer_versions(quantised: dict[str, ModelProto]) -> None:
+    for model in quantised.values():
+        assert violations(model.SerializeToString()) == []
+        assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
+        assert model.ir_version == 8
+        assert {node.domain for node in model.graph.node} == {""}
+        assert not [i for i in model.graph.initializer if i.data_location == TensorProto.EXTERNAL]
 
 
 def test_the_products_are_in_integers_and_the_softmax_is_not(quantised: dict[str, ModelProto]) -> None:
@@ -77,39 +74,40 @@ def test_weights_have_seven_bits_and_a_scale_a_channel(quantised: dict[str, Mode
     np.testing.assert_allclose(weight * scale.reshape(-1, 1, 1, 1), given["conv2.weight"], atol=scale.max() / 2 + 1e-7)
 
 
-@pytest.mark.parametrize("method", METHODS)
 def test_it_computes_nearly_the_same_and_is_a_third_as_large(
-    quantised: dict[str, ModelProto], floats: ModelProto, data: Path, method: str
+    quantised: dict[str, ModelProto], floats: ModelProto, data: Path
 ) -> None:
-    pictures, labels = images.load(data, train=False)
-    pictures, labels = pictures[:2000], labels[:2000]
-    exact = run_onnx(floats.SerializeToString(), pictures).argmax(1)
-    found = run_onnx(quantised[method].SerializeToString(), pictures).argmax(1)
-    assert 0 < (found != exact).sum() < 60, "of 2,000"
-    assert abs((found != labels.numpy()).mean() - (exact != labels.numpy()).mean()) < 0.01
-    assert quantised[method].ByteSize() < floats.ByteSize() / 3
+    images, labels = (part[:2000] for part in tensors.load(data, train=False))
+    exact = run_onnx(floats.SerializeToString(), images).argmax(1)
+    for model in quantised.values():
+        predicted = run_onnx(model.SerializeToString(), images).argmax(1)
+        assert 0 < (predicted != exact).sum() < 60, "of 2,000"
+        assert abs((predicted != labels.numpy()).mean() - (exact != labels.numpy()).mean()) < 0.01
+        assert model.ByteSize() < floats.ByteSize() / 3
 
 
-def test_only_the_dynamic_form_depends_on_the_other_images_of_a_batch(
+def test_only_with_dynamic_quantisation_the_result_depends_on_the_batch(
     quantised: dict[str, ModelProto], data: Path
 ) -> None:
-    pictures, _ = images.load(data, train=False)
+    images = tensors.load(data, train=False)[0][:16]
     for method, depends in (("static", False), ("dynamic", True)):
         model = quantised[method].SerializeToString()
-        together, alone = run_onnx(model, pictures[:16]), [run_onnx(model, pictures[i : i + 1]) for i in range(16)]
-        assert (np.abs(together - np.concatenate(alone)).max() > 1e-4) == depends
+        together, alone = run_onnx(model, images), run_onnx(model, images, batch=1)
+        assert (np.abs(together - alone).max() > 1e-4) == depends
 
 
-def test_it_says_what_it_was_made_from_and_how(quantised: dict[str, ModelProto], floats: ModelProto) -> None:
+def test_the_metadata_is_that_of_the_float_model_and_the_method(
+    quantised: dict[str, ModelProto], floats: ModelProto
+) -> None:
     of_floats = {p.key: p.value for p in floats.metadata_props}
-    for model in quantised.values():
-        told = {p.key: p.value for p in model.metadata_props}
-        assert told.items() > of_floats.items()
-        assert told.keys() - of_floats.keys() == {"int8"}
+    methods = {
+        "static": "static, QDQ, activations uint8, weights int8 of 7 bits a channel, "
+        "calibrated on the first 512 training images",
+        "dynamic": "dynamic, activations uint8 with the range of each batch, weights uint8 of 7 bits a tensor",
+    }
+    for method, model in quantised.items():
+        assert {p.key: p.value for p in model.metadata_props} == {**of_floats, "int8": methods[method]}
         assert model.producer_name == floats.producer_name
-    told = {method: {p.key: p.value for p in model.metadata_props} for method, model in quantised.items()}
-    assert told["static"]["int8"].endswith("calibrated on the first 512 training images")
-    assert told["dynamic"]["int8"].startswith("dynamic")
 
 
 AGAIN = """
@@ -121,25 +119,25 @@ for method in "static", "dynamic":
 """
 
 
-def test_two_processes_make_the_same_bytes_and_say_nothing(
+def test_two_processes_make_the_same_bytes_and_print_nothing(
     trained: Trained, calibration: Tensor, tmp_path: Path
 ) -> None:
     torch.save(calibration[:64].clone(), tmp_path / "images.pt")
     (tmp_path / "temporary").mkdir()
     command = [sys.executable, "-c", AGAIN, str(trained.artifacts.run("gap", 0).onnx), str(tmp_path / "images.pt")]
-    said = set()
+    printed = set()
     for seed in "1", "2":
         own = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed, "TMPDIR": str(tmp_path / "temporary")}
-        done = subprocess.run(command, env={**os.environ, **own}, cwd=tmp_path, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
-        said.add(done.stdout)
-    assert len(said) == 1
-    assert len(said.pop().split()) == 2
+        result = subprocess.run(command, env={**os.environ, **own}, cwd=tmp_path, capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (0, "")
+        printed.add(result.stdout)
+    assert len(printed) == 1
+    assert len(printed.pop().split()) == 2
     left = [path.name for path in (tmp_path / "temporary").iterdir()]
     assert set(left) <= {".ses"}, "which ONNX Runtime writes when it is imported"
 
 
-def test_the_model_and_the_logging_of_the_caller_are_left_as_they_were(floats: ModelProto) -> None:
+def test_it_does_not_change_the_model_or_the_logging_of_the_caller(floats: ModelProto) -> None:
     before, handlers = floats.SerializeToString(), logging.root.handlers[:]
     quantise(floats, None, "dynamic")
     assert floats.SerializeToString() == before
@@ -164,14 +162,14 @@ def test_a_model_without_products_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def exported(trained: Trained, quantised: dict[str, ModelProto], tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    """The trained models with two more forms of the baseline: quantised, and one that takes raw images."""
+    """The trained models with two more variants of the baseline: quantised, and with raw images as input."""
     artifacts = trained.copy(tmp_path_factory.mktemp("quantised") / "artifacts")
     standard = artifacts.run("baseline", 0)
-    record = read_json(standard.export, "export/1", "")
+    record = read_record(standard.export, ExportRecord, "")
     for variant, model in ((Variant(int8="static"), quantised["static"]), (Variant(input="uint8"), raw(standard.onnx))):
         files = standard.of(variant)
         files.onnx.write_bytes(model.SerializeToString())
-        write_json(files.export, {**record, "onnx_sha256": sha256(files.onnx), "variant": variant.record()})
+        write_record(files.export, structs.replace(record, onnx_sha256=sha256(files.onnx), variant=variant))
     return artifacts
 
 
@@ -209,20 +207,18 @@ def test_a_variant_is_a_model_of_its_own_without_torch(exported: Artifacts) -> N
     ]
 
 
-def test_what_takes_raw_images_is_given_them(exported: Artifacts) -> None:
+def test_a_variant_with_raw_images_as_input_gets_them(exported: Artifacts) -> None:
     scaled, pictures = of(exported, "standard").pool(7)[3]["image"], of(exported, "uint8").pool(7)[3]["image"]
     assert pictures.dtype == np.uint8
     np.testing.assert_allclose(pictures / 255, scaled, atol=1e-6)
 
 
-def test_a_variant_that_was_not_exported_is_told(exported: Artifacts) -> None:
+def test_a_variant_that_is_not_exported_is_an_error(exported: Artifacts) -> None:
     with pytest.raises(StudyError, match="not been exported as 'opset17', only as: standard, int8-static, uint8; see"):
         of(exported, "opset17")
 
 
-def test_a_record_that_is_spoilt_does_not_keep_the_standard_form_from_being_measured(
-    trained: Trained, tmp_path: Path
-) -> None:
+def test_a_damaged_record_of_a_variant_does_not_affect_the_standard_form(trained: Trained, tmp_path: Path) -> None:
     artifacts = trained.copy(tmp_path / "artifacts")
     artifacts.run("baseline", 0).of(Variant(opset=17)).export.write_text("{")
     assert of(artifacts, "standard").name == "baseline"

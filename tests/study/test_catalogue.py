@@ -117,5 +117,5 @@ def test_the_readme_shows_how_to_add_a_model_and_it_works(
     short = replace(entry, recipe=structs.replace(entry.recipe, epochs=3, unshifted=1))
     record = fit(short, files, Images(part, part), lambda row: None)
     assert record["train_error"] < 0.6, "it learns"
-    assert export(short, files, *part)["parity"]["argmax_mismatches"] == 0
+    assert export(short, files, *part).parity.argmax_mismatches == 0
     assert read_json(files.export, "export/1", "")["model"] == entry.name

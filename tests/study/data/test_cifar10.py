@@ -339,7 +339,7 @@ def test_from_training_to_the_inputs_of_the_bench(small: Small, tmp_path: Path) 
     assert is_finished(files, entry)
     assert not is_finished(files, replace(entry, dataset="fashion-mnist")), "the same network on other images"
 
-    assert export(entry, files, *test)["parity"]["argmax_mismatches"] == 0
+    assert export(entry, files, *test).parity.argmax_mismatches == 0
     model = onnx.load(files.onnx)
     assert onnx.helper.printable_value_info(model.graph.input[0]) == "%image[FLOAT, batchx3x32x32]"
     said = {p.key: p.value for p in model.metadata_props}
