@@ -28,45 +28,53 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     epochs: int = 28
+    """Passes over the training images, at most."""
     batch_size: int = 256
+    """Images per step."""
     optimiser: Optimiser = "sgd"
+    """The optimiser, as torch has it."""
     learning_rate: float = 0.1
-    """The constant one, or the peak of the one-cycle schedule."""
+    """The constant rate, or the peak of the one-cycle schedule."""
     schedule: Schedule = "one-cycle"
     """one-cycle: linear from 0 over `warmup` of the steps, then linear back to 0."""
     warmup: float = 0.2
+    """Share of the steps with a rising rate, in the one-cycle schedule."""
     momentum: float = 0.9
-    """Of SGD, in Nesterov's form; the others have their own."""
+    """Nesterov momentum of SGD; the other optimisers have their own."""
     weight_decay: float = 0.0
-    """The optimiser's own, over all parameters: lambda * w added to the gradient, but a step of its own in AdamW."""
+    """The optimiser's own, over all parameters: lambda * w added to the gradient, but a separate step in AdamW."""
     label_smoothing: float = 0.0
+    """Probability that the target spreads over all classes."""
     rubbish: float | None = None
-    """With a number j: one more class, of score -j, in the cross-entropy: the MAP criterion of LeCun et al. 1998
-    (equation 9) where scores are minus the distances of a radial basis output."""
+    """A number j adds a class of score -j to the cross-entropy: the MAP criterion of LeCun et al. 1998 (equation 9),
+    where scores are minus the distances of a radial basis output."""
     dropout: float | None = None
-    """The rate of every dropout layer, instead of the network's own."""
+    """Rate of every dropout layer, instead of the network's own."""
     initialisation: Initialisation = "own"
     """own: as the network draws its weights; he: kernels from a normal distribution of variance 2 / fan-in, biases 0
     (He et al., arXiv 1502.01852, equation 10)."""
     flip: bool = True
-    """Mirror every image in every other epoch, half of them in the first (alternating flips)."""
+    """Mirror every image in every other epoch, half of the images in the first (alternating flips)."""
     shift: int = 1
-    """Move each image by up to this many pixels in both directions, anew in each epoch."""
+    """Move each image by up to this many pixels in both directions, drawn in each epoch."""
     rotation: float = 0.0
-    """Turn each image by up to this many degrees either way, anew in each epoch."""
+    """Rotate each image by up to this many degrees either way, drawn in each epoch."""
     erasing: float = 0.0
-    """Share of the images in which a random rectangle is blackened, anew in each epoch."""
+    """Share of the images in which a random rectangle is blackened, drawn in each epoch."""
     unshifted: int = 6
-    """So many epochs at the end are without shifts, rotations and erasing."""
+    """Number of last epochs without shifts, rotations and erasing."""
     validation: int = 0
-    """So many training images are kept out of training, the last ones of each class, to be validated on."""
+    """Number of training images kept back for validation, the last ones of each class."""
     patience: int = 0
-    """Stop after so many epochs without a lower validation loss, and keep the weights of the lowest (0: never stop)."""
+    """Stop after this many epochs without a lower validation loss, and keep the weights of the lowest (0: never)."""
     bfloat16: bool = False
     """Forward pass in bfloat16 autocast, images and weights channels last; weights and update stay float32."""
     l1: float = 0.0
+    """Strength of the L1 penalty."""
     l1_update: L1Update = "proximal"
+    """Step of the L1 penalty."""
     l2: float = 0.0
+    """Strength of the L2 penalty."""
 
     def __post_init__(self) -> None:
         for names, holds, expected in RULES:
