@@ -12,7 +12,7 @@ import pytest
 from docs import formats
 from study.artifacts import read_record, write_record
 from study.errors import StudyError
-from study.records.base import Environment, Parity
+from study.records.base import Environment, Parity, Record
 from study.records.bench import JournalEntry
 from study.records.export import ExportRecord
 from study.records.training import RunRecord, SearchRange, TrialRecord
@@ -39,7 +39,7 @@ def test_the_documentation_is_what_the_records_say() -> None:
 
 
 @pytest.mark.parametrize("kind", formats.FILES.values())
-def test_every_key_has_a_meaning_and_stands_in_the_schema(kind: type[msgspec.Struct]) -> None:
+def test_every_key_has_a_meaning_and_stands_in_the_schema(kind: type[Record]) -> None:
     definitions = formats.schema(kind)["$defs"]
     for struct in formats.structs(kind):
         keys = {field.encode_name for field in msgspec.structs.fields(struct)}
