@@ -83,7 +83,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
     from analysis.inputs.files import PROJECT, find, models_of
     from analysis.measures.sparsity import chosen
-    from analysis.pages.publish import publish
     from study.artifacts import Artifacts
     from study.catalogue import FASHION_MNIST
 
@@ -103,7 +102,10 @@ def main(words: Sequence[str] | None = None) -> int:
     else:
         make(inputs, measures)
     if options.publish:
-        for path in publish(inputs.report, PROJECT):
+        from analysis.inputs.runs import read_study
+        from analysis.pages.publish import publish
+
+        for path in publish(inputs.report, read_study(inputs), PROJECT):
             print(f"wrote {path}")
     return 0
 

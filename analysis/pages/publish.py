@@ -1,14 +1,22 @@
-"""Puts the report into the repository: tables and pictures into docs/study, the summary into README.md.
+"""Copy reports into the repository: tables and pictures into docs/study, a short table of results into README.md.
 
-And the matrix of what runs where into docs/portability.md, with its table and picture in docs/portability.
+The matrix of what runs where goes into docs/portability.md, with its table and picture in docs/portability.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from analysis.inputs.files import PICTURES
+from analysis.inputs.runs import Study
+from analysis.measures.pruning import LOSS_ALLOWED
+from analysis.pages.markup import render
+from analysis.tables.columns import read, text
+from analysis.tables.summary import SUMMARY
 from study.artifacts import write_bytes, write_text
+from study.environment import describe
 from study.errors import StudyError
 
 PUBLISHED = (
@@ -20,19 +28,21 @@ PUBLISHED = (
 )
 BY_EPOCH = ("convergence.csv", "history.csv")
 LARGEST_BY_EPOCH = 300_000
-"""Bytes from which on these tables, which alone grow with the number of epochs, are not published."""
+"""Bytes from which on these tables, the only ones that grow with the number of epochs, are not published."""
 
+SHOWN = ("model", "test_error_mean", "speedup_batch1", "fc_cut_mean")
+"""Columns of the summary that README.md has."""
 PORTABILITY = ("portability.csv", "portability.png")
 
 
-def publish(report: Path, project: Path) -> Iterator[Path]:
-    """Copy the report in folder `report` into the repository in folder `project`, yielding each file once it is there.
+def publish(report: Path, study: Study, project: Path) -> Iterator[Path]:
+    """Copy the report on `study`, in folder `report`, into the repository in folder `project`; yields each file.
 
     Raises:
         StudyError: README.md has not exactly one place for the results; then nothing is written.
     """
     readme = project / "README.md"
-    text = between(readme, "results", (report / "summary.md").read_text(encoding="utf-8"))
+    changed = between(readme, "results", results(read(report / "summary.csv"), study))
     for name in PUBLISHED:
         content, path = (report / name).read_bytes(), project / "docs" / "study" / name
         if name in BY_EPOCH and len(content) >= LARGEST_BY_EPOCH:
@@ -40,8 +50,29 @@ def publish(report: Path, project: Path) -> Iterator[Path]:
             continue
         write_bytes(path, content)
         yield path
-    write_text(readme, text)
+    write_text(readme, changed)
     yield readme
+
+
+def shown(summary: pd.DataFrame) -> pd.DataFrame:
+    """The README's four columns of the table `summary`, as text."""
+    return text([column for column in SUMMARY if column.key in SHOWN], summary)
+
+
+def results(summary: pd.DataFrame, study: Study) -> str:
+    """The README's table with n, machine and versions below it."""
+    made = study.measured.environments or [run.record["environment"] for run in study.runs]
+    return render(
+        "readme.md.j2",
+        "md",
+        results=shown(summary),
+        run_counts=sorted(set(summary["runs"])),
+        doubtful=summary["latency_valid"].eq(False).any(),
+        loss_allowed=LOSS_ALLOWED,
+        measured=bool(study.measured.environments),
+        environments=list(dict.fromkeys(map(describe, made))),
+        notes=study.notes,
+    )
 
 
 def publish_portability(matrix: str, report: Path, project: Path) -> Iterator[Path]:

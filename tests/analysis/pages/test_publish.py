@@ -1,14 +1,16 @@
 """Publishing the report: the files copied, and the README's table."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from analysis.inputs.files import REPORT
-from analysis.pages.publish import PUBLISHED, publish
+from analysis.pages.publish import PUBLISHED, publish, results, shown
+from analysis.tables.columns import read
 from study.artifacts import Artifacts
 from study.errors import StudyError
-from tests.support.reporting import PROJECT, analyse
+from tests.support.reporting import PROJECT, analyse, study_of, write_study
 
 README = """# A study
 
@@ -33,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class TestPublish:
-    def test_tables_and_pictures_are_copied_and_the_summary_is_put_into_the_readme(
+    def test_tables_and_pictures_are_copied_and_a_short_table_is_put_into_the_readme(
         self, artifacts: Artifacts, project: Path
     ) -> None:
         output, _ = analyse(artifacts.root, "--models", "baseline", "--publish")
@@ -41,10 +43,33 @@ class TestPublish:
         assert {path.name for path in study.iterdir()} == set(PUBLISHED)
         for name in PUBLISHED:
             assert (study / name).read_bytes() == (artifacts.report / name).read_bytes()
-        summary = (artifacts.report / "summary.md").read_text()
-        assert (project / "README.md").read_text() == README.replace("old \\1 results\n", f"\n{summary}\n")
+        table = results(read(study / "summary.csv"), study_of(artifacts))
+        assert (project / "README.md").read_text() == README.replace("old \\1 results\n", f"\n{table}\n")
         written = [f"wrote {study / name}" for name in PUBLISHED] + [f"wrote {project / 'README.md'}"]
         assert output.splitlines()[len(REPORT) :] == written
+
+    def test_the_table_has_four_columns_and_says_n_machine_versions_and_what_is_invalid(self, tmp_path: Path) -> None:
+        artifacts = Artifacts(tmp_path)
+        write_study(artifacts)
+        analyse(tmp_path)
+        table = results(read(artifacts.report / "summary.csv"), study_of(artifacts, "baseline", "l1-1e-3", "gap"))
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[:5]]
+        assert cells[0] == ["model", "test error, %", "speed-up", "prunable, %"]
+        assert cells[2] == ["baseline", "8.07 ± 0.21", "5.40× (5.30 to 5.60)", "63"]  # noqa: RUF001
+        assert cells[4] == ["gap", "8.10 ± 0.00", "withheld", "–"]  # noqa: RUF001
+        assert "n = 2 or 3 runs per model" in table
+        assert "† invalid measurement" in table
+        assert "for at most 0.5 points of accuracy" in table
+        assert re.search(
+            r"Measured on Imagined\(R\) CPU .*, 2 cores, .* torch 2\.13\.0, .*; commit 0123456789ab\.", table
+        )
+
+    def test_without_measurements_it_says_so(self, artifacts: Artifacts) -> None:
+        analyse(artifacts.root)
+        table = results(read(artifacts.report / "summary.csv"), study_of(artifacts))
+        assert "n = 1 run per model; test error is the mean. " in table
+        assert "Trained on Imagined(R) CPU" in table
+        assert "Latency has not been measured." in table
 
     def test_a_report_that_is_up_to_date_is_published_and_a_second_time_changes_nothing(
         self, artifacts: Artifacts, project: Path
@@ -57,27 +82,20 @@ class TestPublish:
         assert {path: path.read_bytes() for path in project.rglob("*.*")} == once
         assert len(once) == len(PUBLISHED) + 1
 
-    @pytest.mark.parametrize("name", ["convergence", "history"])
     def test_a_large_table_by_epoch_is_left_out_and_an_older_one_removed(
-        self, artifacts: Artifacts, project: Path, name: str
+        self, artifacts: Artifacts, project: Path
     ) -> None:
         analyse(artifacts.root, "--publish")
-        path = project / "docs" / "study" / f"{name}.csv"
-        assert path.is_file()
-        (artifacts.report / f"{name}.csv").write_bytes(b"\n" * 300_000)
-        assert path not in list(publish(artifacts.report, project))
-        assert not path.exists()
-        assert path.with_suffix(".png").is_file()
+        for name in ("convergence", "history"):
+            path = project / "docs" / "study" / f"{name}.csv"
+            assert path.is_file()
+            (artifacts.report / f"{name}.csv").write_bytes(b"\n" * 300_000)
+            assert path not in list(publish(artifacts.report, study_of(artifacts), project))
+            assert not path.exists()
+            assert path.with_suffix(".png").is_file()
 
     @pytest.mark.parametrize(
-        "text",
-        [
-            "# A study\n",
-            README.replace("<!-- end of results -->", ""),
-            README.replace("<!-- results: anything -->", ""),
-            README + README,
-            None,
-        ],
+        "text", ["# A study\n", README.replace("<!-- end of results -->", ""), README + README, None]
     )
     def test_without_one_place_for_the_results_nothing_is_written(
         self, artifacts: Artifacts, project: Path, text: str | None
@@ -88,9 +106,11 @@ class TestPublish:
         assert not (project / "docs").exists()
         assert text is None or (project / "README.md").read_text() == text
 
-    def test_the_readme_of_this_project_has_the_published_summary(self) -> None:
+    def test_the_readme_of_this_project_has_the_published_table(self) -> None:
+        table = shown(read(PROJECT / "docs" / "study" / "summary.csv"))
         readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-        _, _, below = readme.partition("<!-- results: ")
-        between, end, _ = below.partition("<!-- end of results -->")
-        assert end
-        assert between.partition("-->\n")[2].strip() == (PROJECT / "docs/study/summary.md").read_text().strip()
+        between = readme.partition("<!-- results: ")[2].partition("<!-- end of results -->")[0]
+        rows = [
+            [cell.strip() for cell in line.strip("|").split("|")] for line in between.splitlines() if line[:1] == "|"
+        ]
+        assert [rows[0], *rows[2:]] == [list(table.columns), *table.to_numpy().tolist()]
