@@ -4,6 +4,7 @@ The sentences of the pages are templates, `*.j2` in this folder: a sentence a li
 rendered in any form; the values put into it are escaped as that form needs, so that nothing in them is markup.
 """
 
+import html
 import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
@@ -73,9 +74,8 @@ def as_markdown(value: object) -> Markup:
     """`value` as Markdown that shows just these characters, in one line, also in a cell of a table."""
     if isinstance(value, Markup):
         return value
-    entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
-    shown = (entities.get(c, f"\\{c}" if c in "\\`*_[]~$" else c) for c in re.sub(r"\s+", " ", str(value)))
-    return Markup("".join(shown))  # noqa: S704 (just escaped)
+    line = html.escape(re.sub(r"\s+", " ", str(value)), quote=False).replace("|", "&#124;")
+    return Markup(re.sub(r"[\\`*\[\]~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line))  # noqa: S704 (just escaped)
 
 
 def table(frame: "pd.DataFrame") -> Markup:

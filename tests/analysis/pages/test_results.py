@@ -156,7 +156,7 @@ class TestRunsThatDiffer:
         edit_json(entries.run("lenet5-plain", 0).record, recipe=structs.asdict(entry("baseline").recipe))
         made = page(entries)
         assert "### lenet5-variants" not in made.text
-        why = r"lenet5-plain: left out: seed 0, trained by another recipe (batch\_size 256 instead of 100"
+        why = "lenet5-plain: left out: seed 0, trained by another recipe (batch_size 256 instead of 100"
         assert why in made.section("Without runs")
 
     def test_machines_are_numbered_and_commits_of_one_set_of_versions_are_in_one_line(self, entries: Artifacts) -> None:
@@ -309,4 +309,4 @@ def test_runs_of_another_network_than_was_searched_are_no_winners(entries: Artif
     made = page(entries)
     assert "none of the finished runs was trained with it" in made.section("Hyper-parameter search")
     assert made.rows("tuned")["tuned"]["recipe"] == "this project's"
-    assert r"tuned: left out: seed 1, trained by another recipe (learning\_rate 0.02" in made.section("tuned")
+    assert "tuned: left out: seed 1, trained by another recipe (learning_rate 0.02" in made.section("tuned")
