@@ -303,10 +303,10 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(
         find(runtime)(gap, Setting(1, "cuda"))
 
 
-def test_the_runtime_that_the_readme_shows_works(
+def test_the_documented_runtime_of_ones_own_works(
     gap: Model, by_torch: NDArray[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, section = (ROOT / "README.md").read_text().split("A runtime of your own is a class")
+    _, section = (ROOT / "docs/runtimes.md").read_text().split("A runtime of your own is a class")
     (tmp_path / "my_runtime.py").write_text(section.split("```python\n")[1].split("```")[0])
     monkeypatch.syspath_prepend(tmp_path)
     pool = gap.pool(BATCH)[:2]
