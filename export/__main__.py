@@ -26,7 +26,11 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     add_options(parser.add_argument)
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets' files (or STUDY_DATA)")
     parser.add_argument(
-        "--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="folder of the results (%(default)s)"
+        "--artifacts",
+        type=Path,
+        default=DEFAULT_ROOT,
+        metavar="DIR",
+        help="folder of the results (default: %(default)s)",
     )
     variant = parser.add_argument_group("variants", "write another variant beside model.onnx, named after its options")
     variant.add_argument("--opset", type=int, default=OPSET, metavar="N", help="14 to 26 (default: %(default)s)")

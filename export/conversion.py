@@ -39,7 +39,7 @@ def convert(
     Args:
         image_shape: (C, H, W) of one image.
         metadata: becomes the model's `metadata_props`.
-        variant: the standard form is for every runtime.
+        variant: the standard one is for every runtime.
         calibration: training images, uint8 [N, C, H, W], for static quantisation.
 
     Raises:

@@ -40,10 +40,16 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         default=STANDARD_NAME,
         help="exported variants, such as standard,int8-static (default: %(default)s)",
     )
-    parser.add_argument("--images", type=int, default=256, metavar="N", help="the first N test images (%(default)s)")
+    parser.add_argument(
+        "--images", type=int, default=256, metavar="N", help="the first N test images (default: %(default)s)"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets' files (or STUDY_DATA)")
     parser.add_argument(
-        "--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="folder of the results (%(default)s)"
+        "--artifacts",
+        type=Path,
+        default=DEFAULT_ROOT,
+        metavar="DIR",
+        help="folder of the results (default: %(default)s)",
     )
     return parser.parse_args(words)
 

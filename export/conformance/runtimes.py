@@ -100,5 +100,5 @@ def constraints() -> dict[str, str]:
 @cache
 def npm_versions() -> dict[str, str]:
     """The versions of package.json by name."""
-    found: dict[str, str] = json.loads((NODE / "package.json").read_text())["dependencies"]
-    return found
+    versions: dict[str, str] = json.loads((NODE / "package.json").read_text())["dependencies"]
+    return versions

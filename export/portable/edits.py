@@ -1,4 +1,4 @@
-"""Edit the exporter's graph into the form that every runtime loads. Weights are not changed.
+"""Edit the exporter's graph so that every runtime loads it. Weights are not changed.
 
 | the exporter writes                 | it becomes              | because                                           |
 |-------------------------------------|-------------------------|---------------------------------------------------|

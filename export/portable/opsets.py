@@ -21,7 +21,7 @@ HIDDEN = "hidden"
 def check(opset: int) -> None:
     """Raise a StudyError unless `opset` is one of `OPSETS`."""
     if opset not in OPSETS:
-        raise StudyError(f"--opset: expected {OPSETS[0]} to {OPSETS[-1]} (the standard form is {OPSET}), found {opset}")
+        raise StudyError(f"--opset: expected {OPSETS[0]} to {OPSETS[-1]} (default: {OPSET}), found {opset}")
 
 
 def convert(model: ModelProto, opset: int) -> ModelProto:

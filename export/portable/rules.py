@@ -1,4 +1,4 @@
-"""The rules of a portable ONNX file, which every tested runtime loads and computes alike (docs/portability.md).
+"""The rules of a portable ONNX file, which gives the same result in every tested runtime (docs/portability.md).
 
 R1 to R10 and R13 are checks of one file. R11 (two exports give the same bytes) and R12 (the export works where standard
 output is ASCII) cannot be checked in one file: they are tests in tests/export/test_command.py.
@@ -96,7 +96,7 @@ RULES = (
     Rule(
         "R6",
         checks.operators,
-        "OpenCV, pnnx and tract, which have few operators besides the plain ones",
+        "OpenCV, pnnx and tract, which support the common operators only",
         "export in evaluation mode and fold constants (`python -m export --simplify`); average by GlobalAveragePool",
     ),
     Rule(

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from export import check
-from tests.conftest import ROOT, Trained, run
+from tests.conftest import ROOT, Trained
 from tests.export.test_rules import good
 
 
@@ -27,11 +27,11 @@ def checked(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int
     return code, printed.out, printed.err
 
 
-def test_the_projects_own_exports_are_portable(trained: Trained) -> None:
+def test_the_projects_own_exports_are_portable(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
     files = [trained.artifacts.run(name, 0).onnx for name in ("baseline", "gap")]
-    result = run("export", "check", *files)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "".join(f"{file}: portable (rules R1-R10, R13)\n" for file in files)
+    code, output, errors = checked(capsys, *files)
+    assert (code, errors) == (0, "")
+    assert output == "".join(f"{file}: portable (rules R1-R10, R13)\n" for file in files)
 
 
 def test_the_violations_of_a_file_are_a_block_with_the_fixes(
