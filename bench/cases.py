@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,8 +15,11 @@ from bench.runtimes import Runtime, Setting, find
 from study.errors import StudyError, one_line
 from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES, compare
 from study.records.base import Parity
+from study.records.bench import CaseKey
 
-MODES = ("native", "numpy")
+Mode = Literal["native", "numpy"]
+Device = Literal["cpu", "cuda"]
+MODES: tuple[Mode, ...] = ("native", "numpy")
 FOREIGN_DIFFERENCE = 1e-3
 """Largest accepted difference between two engines on a user's model, as a share of its largest output."""
 
@@ -30,26 +32,28 @@ class Case:
     runtime: str
     batch: int
     threads: int = 1
-    mode: str = "native"
-    device: str = "cpu"
+    mode: Mode = "native"
+    device: Device = "cpu"
     against: str | None = None
     """The runtime whose outputs the case is compared with before it is timed; None if there is no other."""
 
     def __str__(self) -> str:
         return f"{self.model.name}-{self.runtime}-batch{self.batch}-threads{self.threads}-{self.mode}-{self.device}"
 
-    def place(self) -> dict[str, Any]:
-        """What every record says of where it was made."""
-        return {
-            "model": self.model.name,
-            "seed": self.model.seed,
-            "onnx_sha256": self.model.onnx_sha256,
-            "runtime": self.runtime,
-            "batch": self.batch,
-            "threads": self.threads,
-            "mode": self.mode,
-            "device": self.device,
-        }
+    @property
+    def key(self) -> CaseKey:
+        """The case as its records name it."""
+        return CaseKey(
+            model=self.model.entry.name if self.model.entry else self.model.name,
+            variant=self.model.variant,
+            seed=self.model.seed,
+            onnx_sha256=self.model.onnx_sha256,
+            runtime=self.runtime,
+            batch=self.batch,
+            threads=self.threads,
+            mode=self.mode,
+            device=self.device,
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def expected(case: Case, pool: Sequence[Inputs]) -> list[list[NDArray[Any]]] | N
         return other.outputs()
 
 
-def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[str, Any] | None:
+def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> Parity | None:
     """Compare the callable that will be timed, at its batch size, with another engine on the whole pool.
 
     Raises:
@@ -142,6 +146,7 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[st
         images=sum(one.images for one in results),
         max_abs_difference=max(one.max_abs_difference for one in results),
         argmax_mismatches=sum(one.argmax_mismatches for one in results),
+        against=case.against,
     )
     largest = max(float(np.abs(rows).max(initial=0)) for rows, _ in pairs)
     limit = case.model.entry.largest_difference if case.model.entry else FOREIGN_DIFFERENCE * largest
@@ -154,7 +159,7 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> dict[st
             f"{case}: outputs differ from {case.against}'s by {result.max_abs_difference:.1e} and in "
             f"{result.argmax_mismatches} classes of {result.images} images; expected at most {limit:.0e}"
         )
-    return {**msgspec.structs.asdict(result), "against": case.against}
+    return result
 
 
 def _rows(outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
@@ -172,8 +177,8 @@ def find_cases(
     runtimes: Sequence[str],
     batches: Sequence[int],
     threads: Sequence[int],
-    mode: str = "native",
-    device: str = "cpu",
+    mode: Mode = "native",
+    device: Device = "cpu",
 ) -> list[Case]:
     """All valid combinations.
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -30,15 +31,17 @@ from study.artifacts import RunFiles
 from study.catalogue import Entry
 from study.errors import StudyError, exit_with
 from study.recipe import Recipe
+from study.records.bench import ColdStartRecord, Range
 
 PROJECT = Path(__file__).resolve().parent.parent
 LATER_CALLS = 20
 """Number of calls after the first, during which some engines still allocate."""
-STEPS = ("import", "load", "first_call", "total")
-MEMORY = ("import", "load", "run", "peak")
+SECONDS = ("import_seconds", "load_seconds", "first_call_seconds", "total_seconds")
+BYTES = ("import_bytes", "load_bytes", "run_bytes", "peak_bytes")
+QUANTITIES = (*SECONDS, *BYTES)
 
 
-def measure(case: Case, processes: int, quick: bool) -> dict[str, Any]:
+def measure(case: Case, processes: int, quick: bool) -> ColdStartRecord:
     """The record of the cold start of a case, from this number of fresh processes.
 
     Raises:
@@ -48,22 +51,23 @@ def measure(case: Case, processes: int, quick: bool) -> dict[str, Any]:
         given = Path(folder) / "inputs.npz"
         np.savez(given, allow_pickle=False, **case.model.pool(case.batch)[0])
         with monitor() as monitored:
-            found = [_in_fresh_process(case, given) for _ in range(processes)]
+            results = [_in_fresh_process(case, given) for _ in range(processes)]
     reasons = external_disturbances(monitored.interference)
     if quick:
         reasons.insert(0, f"a quick run: {processes} process is only a smoke test; leave out --quick")
-    doubts = {"machine": as_record(monitored.interference), "quick": quick, "valid": not reasons, "reasons": reasons}
-    record = {**case.place(), "processes": processes, **doubts}
-    del record["mode"]
-    for step in STEPS:
-        record[f"{step}_seconds"] = _range([one[f"{step}_seconds"] for one in found])
-    for step in MEMORY:
-        record[f"{step}_bytes"] = _range([one[f"{step}_bytes"] for one in found])
-    return record
+    return ColdStartRecord(
+        key=replace(case, mode="native").key,
+        processes=processes,
+        machine=as_record(monitored.interference),
+        quick=quick,
+        valid=not reasons,
+        reasons=tuple(reasons),
+        **{name: _range([one[name] for one in results]) for name in QUANTITIES},
+    )
 
 
-def _range(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
+def _range(values: list[float]) -> Range:
+    return Range(median=statistics.median(values), lowest=min(values), highest=max(values))
 
 
 def _in_fresh_process(case: Case, given: Path) -> dict[str, float]:
@@ -115,9 +119,7 @@ def main(words: list[str] | None = None) -> int:
             engine.run(native)
     peaks[-1] = _peak_bytes()
     grown = [after - before for before, after in pairwise(peaks)]
-    found = {f"{name}_seconds": value for name, value in zip(STEPS, [*seconds, sum(seconds)], strict=True)}
-    found |= {f"{name}_bytes": value for name, value in zip(MEMORY, [*grown, sum(grown)], strict=True)}
-    print(json.dumps(found))
+    print(json.dumps(dict(zip(QUANTITIES, [*seconds, sum(seconds), *grown, sum(grown)], strict=True))))
     return 0
 
 

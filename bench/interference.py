@@ -10,11 +10,12 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from study.records.bench import Machine
 
 PROC_STAT = Path("/proc/stat")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -168,9 +169,9 @@ def interference(before: Snapshot, after: Snapshot) -> Interference:
     )
 
 
-def as_record(seen: Interference) -> dict[str, Any]:
-    """The object `machine` of a case in bench.json; `cores_used` has its own place there."""
-    return {key: value for key, value in asdict(seen).items() if key not in {"wall_seconds", "cores_used"}}
+def as_record(seen: Interference) -> Machine:
+    """The object `machine` of a measurement in bench.json; `cores_used` has its own place there."""
+    return Machine(**{name: getattr(seen, name) for name in Machine.__struct_fields__})
 
 
 def disturbances(seen: Interference, threads: int) -> list[str]:

@@ -15,6 +15,7 @@ from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
 from bench.records import case_record, comparison_record
 from bench.sampling import Budget, WarmUp, garbage_collector_held, warm_up
+from study.records.bench import CaseRecord, ComparisonRecord, PairSettings
 
 TimeCalls = Callable[[Iterator[tuple[Callable[[Any], Any], Any]], int], list[float]]
 """Time a number of calls, each the next pair of callable and argument; returns the seconds of each."""
@@ -22,7 +23,7 @@ QUICK_ROUNDS = 3
 BALLASTS, BALLAST_BYTES = 32, 100_000
 
 
-def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_calls: TimeCalls) -> dict[str, Any]:
+def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_calls: TimeCalls) -> CaseRecord:
     """The record of one case.
 
     The model is loaded several times and the calls are divided among the loads, because the speed of an engine depends
@@ -70,7 +71,7 @@ def _over_loads(
 
 def comparison(
     reference: Case, runtime: Case, budget: Budget, seed: int, overhead_seconds: float | None = None
-) -> dict[str, Any]:
+) -> ComparisonRecord:
     """The record of one paired comparison; the outputs of the two engines are compared first.
 
     With one thread all engines of a round are loaded at once. With more, each part loads its engine alone, because the
@@ -111,9 +112,17 @@ def comparison(
                 yield [turns[i] for i in range(len(cases))]
 
         with monitor() as monitored:
-            found = compare(load, speeds, budget.comparison_seconds, seed, rounds)
+            paired = compare(load, speeds, budget.comparison_seconds, seed, rounds)
     return comparison_record(
-        reference, runtime, found, budget, warm_ups, settings, monitored.interference, seed, overhead_seconds
+        reference,
+        runtime,
+        paired,
+        budget,
+        warm_ups,
+        PairSettings(**settings),
+        monitored.interference,
+        seed,
+        overhead_seconds,
     )
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.artifacts import Artifacts, RunFiles, current_export, read_json, sha256
+from study.artifacts import Artifacts, RunFiles, current_export, read_record, sha256
 from study.catalogue import Entry
 from study.errors import StudyError
+from study.records.training import RunRecord
 from study.variants import STANDARD, STANDARD_NAME
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class Model:
         return self.run.seed if self.run else None
 
     @property
+    def variant(self) -> str:
+        """The variant of the export; a user's file counts as standard."""
+        return (self.run.variant.name if self.run else "") or STANDARD_NAME
+
+    @property
     def trained(self) -> bool:
         """Whether the checkpoint computes the same from the same input, so that torch is comparable."""
         variant = self.run.variant if self.run else None
@@ -67,8 +73,7 @@ class Model:
         """Trainable parameters from run.json; for a user's file, the elements of its floating-point constants."""
         if self.run is None:
             return self.facts.parameters
-        count: int = read_json(self.run.record, "run/1", "")["parameters"]
-        return count
+        return read_record(self.run.record, RunRecord, "").parameters
 
     def batch_sizes(self, wanted: Sequence[int]) -> list[int]:
         """The batch sizes of `wanted` that the model accepts; its own if the batch size is fixed.

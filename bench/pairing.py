@@ -15,14 +15,15 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from bench.compare import Measured, judge
+from study.records.base import Interval
+from study.records.bench import Controls
 
 PART_SECONDS = 0.003
 FEWEST_CALLS = 3
@@ -42,29 +43,14 @@ Turns = Callable[[np.random.Generator], AbstractContextManager[Sequence[Turn]]]
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A ratio of times and an interval that holds the true one in at least 95 of 100 sessions."""
-
-    ratio: float
-    low: float
-    high: float
-
-    @property
-    def reach(self) -> float:
-        """How far from 1 it reaches, as a share: 0.02 for 0.98 to 1.01."""
-        return math.exp(max(abs(math.log(self.low)), abs(math.log(self.high)))) - 1
-
-
-@dataclass(frozen=True)
-class Comparison:
+class Paired:
     """Two engines, paired. `ratio` is the time of the reference over that of the runtime: above 1, the runtime is
     faster."""
 
     ratio: Interval
-    reference: Interval
-    """The reference against itself."""
-    runtime: Interval
-    """The runtime against itself."""
+    """The interval contains the true ratio in at least 95 of 100 sessions."""
+    controls: Controls
+    """Each engine against itself."""
     rounds: int
     blocks: int
     calls: int
@@ -73,29 +59,17 @@ class Comparison:
     @property
     def noise_floor(self) -> float:
         """Largest distance of a control's interval from 1: smaller effects are not distinguished from noise."""
-        return max(self.reference.reach, self.runtime.reach)
-
-    def as_record(self) -> dict[str, Any]:
-        """The part of a comparison's record that comes from here; see docs/formats.md."""
-        return {
-            **asdict(self.ratio),
-            "rounds": self.rounds,
-            "blocks": self.blocks,
-            "calls": self.calls,
-            "controls": {"reference": asdict(self.reference), "runtime": asdict(self.runtime)},
-            "noise_floor": self.noise_floor,
-        }
+        return max(reach(self.controls.reference), reach(self.controls.runtime))
 
 
-def verdict(ratio: Interval, floor: float) -> str:
-    """Whether the runtime is "faster" or "slower" than the reference: only where 1 is outside of the interval and the
-    effect is beyond the noise floor; otherwise "no difference shown"."""
-    return judge(Measured(ratio.ratio, ratio.low, ratio.high), math.log1p(floor), "faster", "slower")
+def reach(interval: Interval) -> float:
+    """Largest distance of an interval from 1, as a share: 0.02 for 0.98 to 1.01."""
+    return math.exp(max(abs(math.log(interval.low)), abs(math.log(interval.high)))) - 1
 
 
 def compare(
     load: Turns, call_seconds: tuple[float, float], seconds: float, seed: int, fewest_rounds: int = FEWEST_ROUNDS
-) -> Comparison:
+) -> Paired:
     """Time the two in turns for `seconds`, but for at least `fewest_rounds`.
 
     Args:
@@ -143,7 +117,7 @@ def part(call: Callable[[Any], object], inputs: Iterator[Any], calls: int) -> fl
     return (durations[calls // 2] + durations[~(calls // 2)]) / 2
 
 
-def evaluate(rounds: Sequence[NDArray[np.float64]], calls: int, generator: np.random.Generator) -> Comparison:
+def evaluate(rounds: Sequence[NDArray[np.float64]], calls: int, generator: np.random.Generator) -> Paired:
     """The comparison from the seconds of each round, [blocks, 4]: two parts of the reference, two of the runtime.
 
     Args:
@@ -154,7 +128,8 @@ def evaluate(rounds: Sequence[NDArray[np.float64]], calls: int, generator: np.ra
     reference = interval([a1 - a2 for a1, a2, _, _ in logs], generator)
     runtime = interval([b1 - b2 for _, _, b1, b2 in logs], generator)
     blocks = sum(len(seconds) for seconds in rounds)
-    return Comparison(ratio, reference, runtime, len(rounds), blocks, calls * blocks)
+    controls = Controls(reference=reference, runtime=runtime)
+    return Paired(ratio, controls, len(rounds), blocks, calls * blocks)
 
 
 def interval(rounds: Sequence[NDArray[np.float64]], generator: np.random.Generator) -> Interval:
@@ -169,7 +144,8 @@ def interval(rounds: Sequence[NDArray[np.float64]], generator: np.random.Generat
     medians = [np.median(np.concatenate([rounds[i] for i in row])) for row in chosen]
     tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * t.ppf((1 + CONFIDENCE) / 2, n - 1))) if n > 1 else 0.0
     low, high = np.quantile(medians, [tail, 1 - tail])
-    return Interval(*(math.exp(float(value)) for value in (np.median(np.concatenate(rounds)), low, high)))
+    value, low, high = (math.exp(float(log)) for log in (np.median(np.concatenate(rounds)), low, high))
+    return Interval(value=value, low=low, high=high)
 
 
 def between(values: Sequence[float]) -> float | None:

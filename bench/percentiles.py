@@ -1,10 +1,11 @@
 """Percentiles of latencies, with distribution-free intervals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binom
+
+from study.records.base import Interval
 
 FEWEST_SAMPLES: dict[float, int] = {50: 6, 90: 64, 95: 130, 99: 662, 99.9: 6636}
 """Minimum sample count for each reported percentile. For the tail: MLPerf's early-stopping rule. For the median: the
@@ -13,17 +14,8 @@ NAMES = {50: "median", 90: "p90", 95: "p95", 99: "p99", 99.9: "p999"}
 """Names of the percentiles in the records."""
 
 
-@dataclass(frozen=True)
-class Percentile:
-    """A percentile in the unit of the samples, and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def percentile(samples: Sequence[float], percent: float) -> Percentile | None:
-    """The `percent`-th percentile of `samples`, or None if there are too few of them.
+def percentile(samples: Sequence[float], percent: float) -> Interval | None:
+    """The `percent`-th percentile of `samples` with its 95 % interval, or None if there are too few of them.
 
     The interval runs from the l-th to the u-th smallest sample, where at most 2.5 % of the binomial distribution
     B(n, percent / 100) lies below l and at most 2.5 % at u or above (David & Nagaraja, Order Statistics, 7.1).
@@ -36,4 +28,4 @@ def percentile(samples: Sequence[float], percent: float) -> Percentile | None:
     low = int(binom.ppf(0.025, n, share))
     high = int(binom.ppf(0.975, n, share)) + 1
     value = float(np.quantile(ordered, share))
-    return Percentile(value, float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1]))
+    return Interval(value=value, low=float(ordered[max(low, 1) - 1]), high=float(ordered[min(high, n) - 1]))

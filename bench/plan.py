@@ -1,30 +1,60 @@
-"""What the command line of `pytest bench` asks for."""
+"""The options of `pytest bench`: which cases, pairs and budget a command line means."""
 
 import math
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from bench import models
-from bench.cases import find_cases, find_pairs, opened
+from bench.cases import MODES, find_cases, find_pairs, opened
 from bench.percentiles import FEWEST_SAMPLES
+from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.sampling import Budget
 from bench.session import Session, surroundings
-from study.artifacts import Artifacts
+from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets
 from study.environment import usable_cores
 from study.errors import StudyError
 from study.onnx_inputs import parse_shapes
-from study.selection import selected
+from study.selection import add_options, selected
 
 FEWEST_COLD_STARTS = 5
 
 
+def add_bench_options(add: Callable[..., Any]) -> None:
+    """Add the options with `add`, the method of pytest or of an argument parser."""
+    add("--models", default=None, metavar="A,B", help="models of the catalogue (default: the study's)")
+    add_options(add)
+    add(
+        "--variants",
+        default="standard",
+        metavar="A,B",
+        help="their exports, such as standard,int8-static (default: %(default)s)",
+    )
+    add("--onnx", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="ONNX files instead")
+    add("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of these files")
+    known = ", ".join(RUNTIMES)
+    add("--runtimes", default=",".join(DEFAULT), metavar="A,B", help=f"{known}, or your own package.module:Class")
+    add("--batches", default="1,32,256", metavar="N,M", help="images per call (default: %(default)s)")
+    add("--threads", default="1", metavar="N,M", help="intra-op threads, verified after they are set; all: all cores")
+    add("--mode", default="native", choices=MODES, help="native: the engine's own types; numpy: with conversion")
+    add("--device", default="cpu", choices=DEVICES, help="default: %(default)s")
+    add("--seconds", default=2.0, type=float, metavar="S", help="time for a case; a comparison takes twice as long")
+    add("--percentiles", default="50,90,95,99", metavar="P,Q", help="to report, up to 99.9; more need more calls")
+    add("--cold-starts", default=5, type=int, metavar="N", help="fresh processes per model and runtime; 0: none")
+    add("--processes", default=1, type=int, metavar="N", help="repeat everything in this number of processes")
+    add("--artifacts", default=DEFAULT_ROOT, type=Path, metavar="DIR", help="default: %(default)s")
+    add("--data", default=None, type=Path, metavar="DIR", help="folder with the files of the data sets")
+    add("--quick", action="store_true", help="a smoke test: few samples, marked as not valid")
+
+
 def find_session(option: Namespace, words: Sequence[str]) -> Session:
-    """What the command line asks for.
+    """The session that the command line describes.
 
     Raises:
-        StudyError: it asks for what is not there.
+        StudyError: an option is wrong, or a model, file, engine or device is missing.
     """
     _refuse(option)
     threads = _threads(option.threads)
@@ -50,9 +80,9 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     )
     names = [str(case) for case in cases]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise StudyError(f"{twice} is asked for twice; give ONNX files different names")
+        raise StudyError(f"{twice} would be measured twice; give the ONNX files different names")
     for case in {case.runtime: case for case in cases if case.device != "cpu"}.values():
-        with opened(case, []):  # a GPU that is not there is told before anything is measured
+        with opened(case, []):  # fails before anything is measured if there is no GPU
             pass
     starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if budget.cold_starts else {}
     return Session(
@@ -67,19 +97,19 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
 
 
 def _refuse(option: Namespace) -> None:
-    """Options of other plugins with which nothing would be measured, or something else."""
+    """Refuse options of other plugins that would prevent or distort the measurements."""
     if option.benchmark_disable:
         raise StudyError("--benchmark-disable leaves nothing to measure; leave it out, or try --quick")
     if option.benchmark_cprofile is not None:
-        raise StudyError("--benchmark-cprofile would be in the latency; profile a script of your own")
+        raise StudyError("--benchmark-cprofile would add to the latency; profile a script of your own")
     if str(option.benchmark_timer) != "time.perf_counter":
         raise StudyError(f"--benchmark-timer: expected time.perf_counter, found {option.benchmark_timer}")
     if getattr(option, "dist", "no") != "no" or os.environ.get("PYTEST_XDIST_WORKER"):
-        raise StudyError("several pytest workers would be in each other's way; leave out -n and --dist")
+        raise StudyError("several pytest workers would slow each other down; leave out -n and --dist")
 
 
 def _models(option: Namespace) -> list[models.Model]:
-    """Those of the catalogue, if they are asked for or no file is, and the user's files."""
+    """The models of the catalogue, if named or if no file is given, and the user's files."""
     found = []
     if option.models is not None or not option.onnx:
         artifacts = Artifacts(option.artifacts)
@@ -89,13 +119,13 @@ def _models(option: Namespace) -> list[models.Model]:
         if not option.collectonly:
             datasets.prepare((entry.dataset for entry in entries), artifacts.data, option.data)
     if option.shape and not option.onnx:
-        raise StudyError("--shape is for the inputs of a file given with --onnx")
+        raise StudyError("--shape applies to inputs of a file given with --onnx")
     shapes = parse_shapes(option.shape)
     return found + [models.from_file(path, shapes) for path in option.onnx]
 
 
 def limit_threads(threads: int) -> None:
-    """Set what OpenMP reads once, when torch is loaded: how many threads there can be, and that idle ones sleep."""
+    """Set the variables that OpenMP reads when torch is imported: the largest number of threads, no spin-waiting."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 

@@ -5,15 +5,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from scipy.stats import mannwhitneyu
 
 from bench.cases import Case
 from bench.interference import Interference, as_record, disturbances
 from bench.models import INPUT_SEED, Inputs
-from bench.pairing import Comparison, verdict
+from bench.pairing import Paired
 from bench.percentiles import NAMES, percentile
 from bench.sampling import Budget, WarmUp
+from bench.significance import verdict
 from study import onnx_inputs as inputs
+from study.records.base import Parity
+from study.records.bench import (
+    CaseProcess,
+    CaseRecord,
+    ComparisonProcess,
+    ComparisonRecord,
+    PairSettings,
+    WarmUpRecord,
+)
 
 MOST_OVERHEAD = 0.05
 """Harness overhead, as a share of the median."""
@@ -30,92 +41,86 @@ def case_record(
     budget: Budget,
     warm_ups: Sequence[WarmUp],
     settings: Sequence[dict[str, Any]],
-    parity: dict[str, Any] | None,
-    observed: Interference,
-    yardstick_seconds: float,
+    parity: Parity | None,
+    seen: Interference,
+    calibration_seconds: float,
     overhead_seconds: float | None,
-) -> dict[str, Any]:
+) -> CaseRecord:
     """The `extra_info` of a case.
 
     Args:
         samples: seconds of each call, in order, load after load.
+        settings: those that the engine reports after each load.
     """
     facts = case.model.facts
-    loads = np.array_split(np.asarray(samples), len(settings))
-    times: dict[str, float | None] = {}
-    for percent, name in NAMES.items():
-        found = percentile(samples, percent)
-        times[f"{name}_seconds"] = found.value if found else None
-        times[f"{name}_low_seconds"] = found.low if found else None
-        times[f"{name}_high_seconds"] = found.high if found else None
-    median = statistics.median(samples)
-    threads = next((s["threads"] for s in settings if s["threads"] != case.threads), case.threads)
-    reasons = case_reasons(case, samples, budget, warm_ups, threads, overhead_seconds)
-    reasons += disturbances(observed, case.threads)
-    return {
-        **case.place(),
-        "onnx_bytes": facts.bytes,
-        "parameters": case.model.parameters,
-        "macs": facts.macs,
-        "subnormal_weights": facts.subnormal_weights,
-        "inputs_sha256": inputs.digest(pool),
-        "input_seed": None if case.model.run else INPUT_SEED,
-        "input_shapes": {name: list(array.shape) for name, array in pool[0].items()},
-        "samples": len(samples),
-        **times,
-        "images_per_second": case.batch / median,
-        "parity": parity,
-        "threads_read_back": threads,
-        "settings": settings[-1],
-        "cores_used": observed.cores_used,
-        "drift": drift(samples)[0],
-        "spread": spread(samples),
-        "machine": as_record(observed),
-        "yardstick_seconds": yardstick_seconds,
-        "warmup": {
-            "calls": sum(w.calls for w in warm_ups),
-            "seconds": sum(w.seconds for w in warm_ups),
-            "stable": all(w.stable for w in warm_ups),
-        },
-        "load_medians_seconds": [float(np.median(load)) for load in loads],
-        "processes": [
-            {key: times[key] for key in ("median_seconds", "median_low_seconds", "median_high_seconds")}
-            | {"valid": not reasons}
-        ],
-        "between_spread": None,
-        "quick": budget.quick,
-        "valid": not reasons,
-        "reasons": reasons,
-    }
+    median = percentile(samples, 50)
+    assert median is not None
+    change, by_chance = drift(samples)
+    record = CaseRecord(
+        key=case.key,
+        onnx_bytes=facts.bytes,
+        parameters=case.model.parameters,
+        macs=facts.macs,
+        subnormal_weights=facts.subnormal_weights,
+        inputs_sha256=inputs.digest(pool),
+        input_seed=None if case.model.run else INPUT_SEED,
+        input_shapes={name: array.shape for name, array in pool[0].items()},
+        samples=len(samples),
+        median_seconds=median,
+        p90_seconds=percentile(samples, 90),
+        p95_seconds=percentile(samples, 95),
+        p99_seconds=percentile(samples, 99),
+        p999_seconds=percentile(samples, 99.9),
+        images_per_second=case.batch / median.value,
+        parity=parity,
+        threads_read_back=next((s["threads"] for s in settings if s["threads"] != case.threads), case.threads),
+        settings=settings[-1],
+        cores_used=seen.cores_used,
+        drift=change,
+        spread=spread(samples),
+        machine=as_record(seen),
+        yardstick_seconds=calibration_seconds,
+        warmup=WarmUpRecord(
+            calls=sum(w.calls for w in warm_ups),
+            seconds=sum(w.seconds for w in warm_ups),
+            stable=all(w.stable for w in warm_ups),
+        ),
+        load_medians_seconds=tuple(
+            float(np.median(load)) for load in np.array_split(np.asarray(samples), len(settings))
+        ),
+        processes=(CaseProcess(median_seconds=median, valid=True),),
+        between_spread=None,
+        quick=budget.quick,
+        valid=True,
+        reasons=(),
+    )
+    reasons = case_reasons(record, budget, warm_ups, by_chance)
+    reasons += model_reasons(case, median.value, overhead_seconds)
+    reasons += disturbances(seen, case.threads)
+    valid = not reasons
+    processes = (CaseProcess(median_seconds=median, valid=valid),)
+    return replace(record, processes=processes, valid=valid, reasons=tuple(reasons))
 
 
-def case_reasons(
-    case: Case,
-    samples: Sequence[float],
-    budget: Budget,
-    warm_ups: Sequence[WarmUp],
-    threads: int,
-    overhead_seconds: float | None,
-) -> list[str]:
-    """Reasons why a case is not valid, each with a remedy; empty if it is."""
-    median = statistics.median(samples)
-    moved, by_accident = drift(samples)
-    spread_out = spread(samples)
+def case_reasons(record: CaseRecord, budget: Budget, warm_ups: Sequence[WarmUp], drift_by_chance: bool) -> list[str]:
+    """Reasons in the samples themselves why a case is not valid, each with a remedy."""
     reasons = []
     if budget.quick:
-        reasons.append(f"a quick run: {len(samples)} samples are only a smoke test; leave out --quick")
-    elif any(percentile(samples, percent) is None for percent in budget.percentiles):
-        reasons.append(f"too few samples: {len(samples)} do not give p{max(budget.percentiles):g}; measure longer")
-    if not all(warm_up.stable for warm_up in warm_ups):
+        reasons.append(f"a quick run: {record.samples} samples are only a smoke test; leave out --quick")
+    elif any(getattr(record, f"{NAMES[percent]}_seconds") is None for percent in budget.percentiles):
+        reasons.append(f"too few samples: {record.samples} do not give p{max(budget.percentiles):g}; measure longer")
+    if not record.warmup.stable:
         seconds = max(warm_up.seconds for warm_up in warm_ups)
         reasons.append(f"latency was still changing after {seconds:.1f} s of warm-up: let the machine rest")
-    if threads != case.threads:
-        reasons.append(f"{threads} threads read back instead of {case.threads}: keep other code from setting them")
-    if abs(moved) > MOST_DRIFT and not by_accident:
-        reasons.append(f"latency drifted by {moved:+.1%}: let the machine rest, then measure again")
-    if spread_out > MOST_SPREAD:
-        reasons.append(f"the interquartile range is {spread_out:.0%} of the median: stop other programs")
-    return reasons + model_reasons(case, median, overhead_seconds)
+    if (threads := record.threads_read_back) != record.key.threads:
+        reasons.append(
+            f"{threads} threads read back instead of {record.key.threads}: keep other code from setting them"
+        )
+    if abs(record.drift) > MOST_DRIFT and not drift_by_chance:
+        reasons.append(f"latency drifted by {record.drift:+.1%}: let the machine rest, then measure again")
+    if record.spread > MOST_SPREAD:
+        reasons.append(f"the interquartile range is {record.spread:.0%} of the median: stop other programs")
+    return reasons
 
 
 def model_reasons(case: Case, call_seconds: float, overhead_seconds: float | None) -> list[str]:
@@ -124,8 +129,7 @@ def model_reasons(case: Case, call_seconds: float, overhead_seconds: float | Non
     if overhead_seconds is not None and overhead_seconds > MOST_OVERHEAD * call_seconds:
         share = overhead_seconds / call_seconds
         reasons.append(f"the harness overhead is {share:.1%} of the median: measure a larger batch")
-    if case.model.facts.subnormal_weights:
-        count = case.model.facts.subnormal_weights
+    if count := case.model.facts.subnormal_weights:
         reasons.append(f"{count} weights are subnormal, which slows some processors down 100-fold: set them to 0")
     return reasons
 
@@ -137,8 +141,8 @@ def drift(samples: Sequence[float]) -> tuple[float, bool]:
     """
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
-    moved = statistics.median(last) / statistics.median(first) - 1
-    return moved, bool(mannwhitneyu(first, last).pvalue > 0.001)
+    change = statistics.median(last) / statistics.median(first) - 1
+    return change, bool(mannwhitneyu(first, last).pvalue > 0.001)
 
 
 def spread(samples: Sequence[float]) -> float:
@@ -150,35 +154,39 @@ def spread(samples: Sequence[float]) -> float:
 def comparison_record(
     reference: Case,
     runtime: Case,
-    found: Comparison,
+    paired: Paired,
     budget: Budget,
     warm_ups: Sequence[WarmUp],
-    settings: dict[str, Any],
-    observed: Interference,
+    settings: PairSettings,
+    seen: Interference,
     seed: int,
     overhead_seconds: float | None,
-) -> dict[str, Any]:
-    """The record of a paired comparison; `settings` are those that the engines report, by role."""
+) -> ComparisonRecord:
+    """The record of a paired comparison; `settings` are those that the engines report."""
     reasons = []
     if budget.quick:
-        reasons.append(f"a quick run: {found.rounds} rounds are only a smoke test; leave out --quick")
+        reasons.append(f"a quick run: {paired.rounds} rounds are only a smoke test; leave out --quick")
     if not all(warm_up.stable for warm_up in warm_ups):
         reasons.append("latency was still changing after the warm-up: let the machine rest")
     reasons += model_reasons(runtime, min(one.call_seconds for one in warm_ups), overhead_seconds)
-    reasons += disturbances(observed, runtime.threads)
-    own = found.as_record()
-    return {
-        **runtime.place(),
-        "reference": reference.runtime,
-        **own,
-        "random_seed": seed,
-        "settings": settings,
-        "processes": [{key: own[key] for key in ("ratio", "low", "high", "noise_floor")}],
-        "between_spread": None,
-        "verdict": "withheld" if reasons else verdict(found.ratio, found.noise_floor),
-        "cores_used": observed.cores_used,
-        "machine": as_record(observed),
-        "quick": budget.quick,
-        "valid": not reasons,
-        "reasons": reasons,
-    }
+    reasons += disturbances(seen, runtime.threads)
+    return ComparisonRecord(
+        key=runtime.key,
+        reference=reference.runtime,
+        ratio=paired.ratio,
+        rounds=paired.rounds,
+        blocks=paired.blocks,
+        calls=paired.calls,
+        controls=paired.controls,
+        noise_floor=paired.noise_floor,
+        random_seed=seed,
+        settings=settings,
+        processes=(ComparisonProcess(ratio=paired.ratio, noise_floor=paired.noise_floor),),
+        between_spread=None,
+        verdict="withheld" if reasons else verdict(paired.ratio, paired.noise_floor),
+        cores_used=seen.cores_used,
+        machine=as_record(seen),
+        quick=budget.quick,
+        valid=not reasons,
+        reasons=tuple(reasons),
+    )

@@ -1,9 +1,9 @@
 """Latency of every model in every engine: `pytest bench --benchmark-json=FILE`.
 
-One call is one sample. What is timed is the call alone: engine-native inputs in, outputs out, on inputs that change
-from call to call. Before the clock starts the engine's threads are read back, its outputs are compared with another
-engine's, and it is called until its latency is stable. Then each engine is compared with torch, in turns, and what the
-first inference costs is measured in fresh processes.
+One call is one sample. Only the call is timed: native inputs to native outputs, with inputs that change from call to
+call. Before the clock starts, the engine's threads are read back, its outputs are compared with another engine's, and
+it is warmed up until its latency is stable. Then each engine is paired with torch, and cold starts are measured in
+fresh processes.
 """
 
 import operator
@@ -18,10 +18,12 @@ from bench import cold_start, measure
 from bench.cases import Case
 from bench.sampling import garbage_collector_held
 from bench.session import Session
+from study.artifacts import as_json
+from study.records.bench import JournalEntry
 
 
 def test_null(benchmark: Any, session: Session) -> None:
-    """What the harness itself costs: nothing at all, timed on the same path."""
+    """The overhead of the harness: an empty callable, timed on the same path."""
     with garbage_collector_held():
         benchmark.pedantic(operator.call, setup=lambda: ((lambda _: None, 0), {}), rounds=10_000, iterations=1)
     session.overhead_seconds = benchmark.stats.stats.median
@@ -34,21 +36,22 @@ def test_latency(benchmark: Any, case: Case, session: Session) -> None:
         return samples
 
     record = measure.latency(case, session.budget, session.overhead_seconds, time_calls)
-    benchmark.extra_info.update(record)
-    session.keep("case", str(case), record)
+    benchmark.extra_info.update(as_json(record))
+    session.keep(str(case), JournalEntry(case=record))
 
 
 def test_comparison(pair: tuple[Case, Case], session: Session, request: pytest.FixtureRequest) -> None:
     seed = secrets.randbits(32)
     record = measure.comparison(*pair, session.budget, seed, session.overhead_seconds)
-    session.keep("comparison", request.node.callspec.id, record)
+    session.keep(request.node.callspec.id, JournalEntry(comparison=record))
 
 
 def test_cold_start(starting: Case, session: Session) -> None:
     processes = 1 if session.budget.quick else session.budget.cold_starts
-    session.keep("cold_start", str(starting), cold_start.measure(starting, processes, session.budget.quick))
+    record = cold_start.measure(starting, processes, session.budget.quick)
+    session.keep(str(starting), JournalEntry(cold_start=record))
 
 
 def test_again(process: int, session: Session, request: pytest.FixtureRequest) -> None:
-    """All of it once more, in a process of its own; what separates the processes is in the JSON."""
+    """Repeat everything in another process; the JSON has the spread between processes."""
     session.measure_again(process, Path(request.config.invocation_params.dir))

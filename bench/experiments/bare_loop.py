@@ -49,7 +49,7 @@ def run(options: Namespace) -> bool:
     for n in range(repetitions):
         call, pool = onnxruntime_call(options)
         before = bare_median(call, pool) if n % 2 else None
-        ours = session(options, "onnxruntime")["cases"][0]["median_seconds"]
+        ours = session(options, "onnxruntime").cases[0].median_seconds.value
         bare = before or bare_median(call, pool)
         one_image = bare_median(call, pool[:1])
         ratios.append(ours / bare)

@@ -5,15 +5,16 @@ import sys
 import tempfile
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from bench import models
 from bench.cases import Case
 from bench.sampling import Budget
 from study import catalogue
-from study.artifacts import Artifacts, read_bench
+from study.artifacts import Artifacts, read_bench_record
 from study.environment import cpu_name, versions
 from study.errors import StudyError
+from study.records.base import Interval
+from study.records.bench import BenchRecord, ComparisonRecord
 
 
 def case_of(options: Namespace, threads: int = 1) -> Case:
@@ -26,7 +27,7 @@ def budget_of(options: Namespace) -> Budget:
     return Budget(seconds=options.seconds)
 
 
-def session(options: Namespace, runtimes: str) -> dict[str, Any]:
+def session(options: Namespace, runtimes: str) -> BenchRecord:
     """Measure the model in `runtimes` with a separate `pytest bench`, without cold starts.
 
     Raises:
@@ -39,7 +40,7 @@ def session(options: Namespace, runtimes: str) -> dict[str, Any]:
         done = subprocess.run([sys.executable, "-m", "pytest", "bench", *words], capture_output=True, text=True)
         if done.returncode:
             raise StudyError(f"`pytest bench` failed with exit code {done.returncode}:\n{done.stdout[-2000:]}")
-        return read_bench(file, "")
+        return read_bench_record(file, "")
 
 
 def made_with() -> str:
@@ -47,16 +48,16 @@ def made_with() -> str:
     return ", ".join([cpu_name(), *(f"{name} {version}" for name, version in versions().items())])
 
 
-def interval(record: dict[str, Any]) -> str:
-    return f"{record['ratio']:.4f} ({record['low']:.4f} to {record['high']:.4f}), floor {record['noise_floor']:.2%}"
+def interval(record: ComparisonRecord) -> str:
+    ratio = record.ratio
+    return f"{ratio.value:.4f} ({ratio.low:.4f} to {ratio.high:.4f}), floor {record.noise_floor:.2%}"
 
 
-def width(record: dict[str, Any]) -> float:
-    """Width of the 95 % interval, as a share of the ratio."""
-    share: float = (record["high"] - record["low"]) / record["ratio"]
-    return share
+def width(ratio: Interval) -> float:
+    """Width of the interval, as a share of the ratio."""
+    return (ratio.high - ratio.low) / ratio.value
 
 
-def verdict(record: dict[str, Any]) -> str:
+def verdict(record: ComparisonRecord) -> str:
     """The verdict, and the reasons if it is withheld."""
-    return f"{record['verdict']} {'; '.join(record['reasons'])}".strip()
+    return f"{record.verdict} {'; '.join(record.reasons)}".strip()

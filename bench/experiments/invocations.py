@@ -20,14 +20,14 @@ def run(options: Namespace) -> bool:
     sessions, ratios = [], []
     for n in range(repetitions):
         sessions.append(session(options, f"torch,{options.runtime}"))
-        (record,) = sessions[-1]["comparisons"]
-        ratios.append(record["ratio"])
+        (record,) = sessions[-1].comparisons
+        ratios.append(record.ratio.value)
         print(f"{n + 1:3}  {interval(record)}: {verdict(record)}", flush=True)
     spread = between(ratios) or 0.0
     print(f"largest over smallest ratio, less 1: {spread:.2%}; expected at most {SPREAD:.0%}")
     changes = [change for old, new in combinations(sessions, 2) for change in compare(old, new).cases]
     shown = sum(change.verdict in ("slower", "faster") for change in changes)
     print(f"`bench compare` of each pair: {shown} of {len(changes)} cases slower or faster; expected at most 5 %")
-    widths = [width(one["comparisons"][0]) for one in sessions]
+    widths = [width(one.comparisons[0].ratio) for one in sessions]
     print(f"width of the interval: {min(widths):.2%} to {max(widths):.2%}; expected at most {WIDTH:.0%}")
     return spread <= SPREAD and max(widths) <= WIDTH and shown <= SHOWN * len(changes)

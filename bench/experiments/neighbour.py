@@ -28,15 +28,15 @@ def run(options: Namespace) -> bool:
     print(f"{place}, {repetitions} sessions quiet and busy; {made_with()}")
     reached = True
     for n in range(repetitions):
-        (quiet,) = session(options, f"torch,{options.runtime}")["comparisons"]
+        (quiet,) = session(options, f"torch,{options.runtime}").comparisons
         with busy():
             busy_session = session(options, f"torch,{options.runtime}")
-        (disturbed,) = busy_session["comparisons"]
-        records = [disturbed, *busy_session["cases"]]
-        reported = sum(any("other processes" in reason for reason in record["reasons"]) for record in records)
-        moved = disturbed["ratio"] / quiet["ratio"] - 1
+        (disturbed,) = busy_session.comparisons
+        records = [disturbed, *busy_session.cases]
+        reported = sum(any("other processes" in reason for reason in record.reasons) for record in records)
+        moved = disturbed.ratio.value / quiet.ratio.value - 1
         print(f"{n + 1:3}  quiet {interval(quiet)}: {verdict(quiet)}")
         print(f"     busy  {interval(disturbed)}, so it moved by {moved:+.2%}: {verdict(disturbed)}")
         print(f"     {reported} of {len(records)} records report other processes", flush=True)
-        reached &= reported == len(records) and (abs(moved) <= STAYS or disturbed["verdict"] == "withheld")
+        reached &= reported == len(records) and (abs(moved) <= STAYS or disturbed.verdict == "withheld")
     return reached

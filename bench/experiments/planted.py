@@ -45,8 +45,8 @@ def run(options: Namespace) -> bool:
     verdicts, slowdowns = [], []
     for n in range(repetitions):
         record = measure.comparison(plain, slow, budget_of(options), seed=n)
-        verdicts.append(record["verdict"])
-        slowdowns.append(1 / record["ratio"] - 1)
+        verdicts.append(record.verdict)
+        slowdowns.append(1 / record.ratio.value - 1)
         print(f"{n + 1:3}  {interval(record)}: {verdict(record)}", flush=True)
     shown = verdicts.count("slower") / repetitions
     print(f"slower is shown in {shown:.1%}, faster in {verdicts.count('faster')} of {repetitions}")

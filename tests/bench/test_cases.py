@@ -1,4 +1,4 @@
-"""The cases of a benchmark: which there are, what each is given, and what is refused before it is timed."""
+"""The cases of a benchmark, their inputs, and the checks before they are timed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import onnx.parser
 import pytest
+from msgspec import structs
 from numpy.typing import NDArray
 
-from bench.cases import MODES, Case, expected, find_cases, find_pairs, opened, parity
-from bench.models import Model, from_catalogue, from_file
+from bench.cases import MODES, Case, Mode, expected, find_cases, find_pairs, opened, parity
+from bench.models import Model, from_file
 from bench.runtimes.onnx_runtime import ONNXRuntime
 from study import catalogue
 from study.artifacts import RunFiles, read_json
 from study.errors import StudyError
+from study.records.base import Parity
+from study.records.bench import CaseKey
+from study.variants import Variant
 from tests.conftest import Trained
 
 HEADER = '<ir_version: 8, opset_import: ["" : 18]>'
@@ -32,13 +36,8 @@ def write(path: Path, graph: str) -> Model:
 
 
 def imagined(name: str) -> Model:
-    """A model of the catalogue that nobody has trained: for what opens no file."""
+    """A model of the catalogue without files."""
     return Model(name, Path("m.onnx"), "0" * 64, catalogue.entry(name), RunFiles(Path("seed0"), name, 0))
-
-
-@pytest.fixture(scope="module")
-def gap(trained: Trained) -> Model:
-    return from_catalogue(trained.artifacts, catalogue.entry("gap"))
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +49,14 @@ def first_images(data: Path) -> NDArray[np.float32]:
 
 
 class Reversed(ONNXRuntime):
-    """Gives the outputs of every item in the opposite order."""
+    """Reverses the outputs of every item."""
 
     def run(self, inputs: Any) -> Any:
         return [output[:, ::-1] for output in super().run(inputs)]
 
 
 class SlightlyOff(ONNXRuntime):
-    """Its largest output is wrong by 2e-5 of itself: too much for the catalogue, little for a user's file."""
+    """Wrong by 2e-5 of the largest output: too much for the catalogue, within the limit for a user's file."""
 
     factor = 1 + 2e-5
 
@@ -66,13 +65,13 @@ class SlightlyOff(ONNXRuntime):
 
 
 class MuchOff(SlightlyOff):
-    """Wrong by 2 thousandths."""
+    """Wrong by 0.2 %."""
 
     factor = 1.002
 
 
 class OtherThreads(ONNXRuntime):
-    """Has one thread more than it was told."""
+    """Reports one thread more than requested."""
 
     closed = 0
 
@@ -88,18 +87,18 @@ class OtherThreads(ONNXRuntime):
 HERE = "tests.bench.test_cases"
 
 
-def compared(case: Case) -> dict[str, Any] | None:
-    """The case's parity, as the bench asks for it."""
+def compared(case: Case) -> Parity | None:
+    """The parity of a case, computed as in the bench."""
     pool = case.model.pool(case.batch)
     wanted = expected(case, pool)
     with opened(case, pool) as engine, engine.runtime.context():
         return parity(engine, wanted)
 
 
-# ---- which cases there are
+# ---- cases and pairs
 
 
-def test_cases_are_all_combinations_and_their_ids_say_all() -> None:
+def test_cases_are_all_combinations_with_complete_ids() -> None:
     models = [imagined("baseline"), imagined("gap")]
     found = find_cases(models, ["torch", "onnxruntime", "openvino"], [1, 32], [1, 2], "numpy")
     ids = {
@@ -114,16 +113,26 @@ def test_cases_are_all_combinations_and_their_ids_say_all() -> None:
     assert {case.against for case in found if case.runtime != "torch"} == {"torch"}
 
 
-def test_a_case_says_in_every_record_where_it_was_made() -> None:
+def test_the_key_of_a_case() -> None:
     case = Case(imagined("gap"), "torch", 32, 2, "numpy", "cuda")
     assert str(case) == "gap-torch-batch32-threads2-numpy-cuda"
-    assert case.place() == {
-        **{"model": "gap", "seed": 0, "onnx_sha256": "0" * 64, "runtime": "torch"},
-        **{"batch": 32, "threads": 2, "mode": "numpy", "device": "cuda"},
-    }
+    assert case.key == CaseKey(
+        model="gap",
+        variant="standard",
+        seed=0,
+        onnx_sha256="0" * 64,
+        runtime="torch",
+        batch=32,
+        threads=2,
+        mode="numpy",
+        device="cuda",
+    )
+    assert case.model.run is not None
+    int8 = replace(case.model, name="gap-int8-static", run=case.model.run.of(Variant(int8="static")))
+    assert replace(case, model=int8).key == structs.replace(case.key, variant="int8-static")
 
 
-def test_a_file_is_measured_by_the_engines_that_take_one_and_at_its_own_batch(tmp_path: Path) -> None:
+def test_a_file_is_measured_in_the_engines_that_run_files_and_at_its_own_batch_size(tmp_path: Path) -> None:
     models = [write(tmp_path / "free.onnx", LINEAR), write(tmp_path / "fixed.onnx", FIXED)]
     found = find_cases(models, ["torch", "torch-compile", "openvino", "onnxruntime"], [1, 3], [1])
     assert [(case.model.name, case.runtime, case.batch, case.against) for case in found] == [
@@ -134,33 +143,36 @@ def test_a_file_is_measured_by_the_engines_that_take_one_and_at_its_own_batch(tm
         ("fixed", "openvino", 4, "onnxruntime"),
         ("fixed", "onnxruntime", 4, "openvino"),
     ]
-    assert {case.place()["seed"] for case in found} == {None}
+    assert {(case.key.model, case.key.variant, case.key.seed) for case in found} == {
+        ("free", "standard", None),
+        ("fixed", "standard", None),
+    }
 
 
-def test_a_runtime_alone_on_a_file_is_compared_with_none(tmp_path: Path) -> None:
+def test_a_single_runtime_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     (case,) = find_cases([write(tmp_path / "free.onnx", LINEAR)], ["onnxruntime"], [2], [1])
     assert case.against is None
     assert compared(case) is None
 
 
-def test_a_file_that_none_of_the_runtimes_takes_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_no_runtime_can_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"free\.onnx: none of torch, torch-compile runs an ONNX file; try"):
         find_cases([write(tmp_path / "free.onnx", LINEAR)], ["torch", "torch-compile"], [1], [1])
 
 
-def test_a_device_that_a_runtime_does_not_know_is_refused() -> None:
+def test_a_device_that_a_runtime_does_not_support_is_refused() -> None:
     with pytest.raises(StudyError, match="--device cuda: openvino runs on cpu; leave it out"):
         find_cases([imagined("gap")], ["torch", "openvino"], [1], [1], device="cuda")
 
 
-def test_torch_is_paired_with_each_of_the_others_where_all_else_is_alike() -> None:
+def test_torch_is_paired_with_each_other_runtime() -> None:
     models = [imagined("baseline"), imagined("gap")]
     pairs = find_pairs(find_cases(models, ["openvino", "torch", "onnxruntime"], [1, 32], [1, 2]))
     assert len({(str(reference), str(runtime)) for reference, runtime in pairs}) == len(pairs) == 2 * 2 * 2 * 2
     for reference, runtime in pairs:
         assert reference.runtime == "torch"
         assert runtime.runtime in ("openvino", "onnxruntime")
-        assert {**reference.place(), "runtime": ""} == {**runtime.place(), "runtime": ""}
+        assert reference.key == structs.replace(runtime.key, runtime="torch")
 
 
 def test_without_torch_the_first_runtime_is_the_reference_and_one_alone_has_no_pair() -> None:
@@ -170,13 +182,11 @@ def test_without_torch_the_first_runtime_is_the_reference_and_one_alone_has_no_p
     assert find_pairs(cases[:1]) == []
 
 
-# ---- what a case is given
+# ---- inputs
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_images_are_gone_through_in_their_order_again_and_again(
-    gap: Model, first_images: NDArray[np.float32], mode: str
-) -> None:
+def test_the_images_repeat_in_their_order(gap: Model, first_images: NDArray[np.float32], mode: Mode) -> None:
     case = Case(gap, "torch", 32, mode=mode)
     with opened(case, gap.pool(32)) as engine:
         given = [next(engine.inputs) for _ in range(33)]
@@ -188,48 +198,48 @@ def test_the_images_are_gone_through_in_their_order_again_and_again(
     assert (first_images.min(), first_images.max()) == (0, 1)
 
 
-def test_the_last_batch_is_filled_up_from_the_beginning(gap: Model, first_images: NDArray[np.float32]) -> None:
+def test_the_last_batch_is_completed_from_the_beginning(gap: Model, first_images: NDArray[np.float32]) -> None:
     pool = gap.pool(7)  # 1024 = 146 * 7 + 2
     assert len(pool) == 147
     np.testing.assert_array_equal(pool[-1]["image"], first_images[[1022, 1023, 0, 1, 2, 3, 4]])
 
 
-# ---- what is refused before it is timed
+# ---- checks before the timing
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_engine_that_agrees_with_torch_is_compared_on_all_images(gap: Model, mode: str) -> None:
+def test_an_engine_is_compared_with_torch_on_all_images(gap: Model, mode: Mode) -> None:
     found = compared(Case(gap, "onnxruntime", 32, mode=mode, against="torch"))
     assert found is not None
-    assert (found["images"], found["argmax_mismatches"], found["against"]) == (1024, 0, "torch")
-    assert 0 < found["max_abs_difference"] <= 1e-5
+    assert (found.images, found.argmax_mismatches, found.against) == (1024, 0, "torch")
+    assert 0 < found.max_abs_difference <= 1e-5
 
 
 @pytest.mark.parametrize("runtime", ["Reversed", "SlightlyOff"])
-def test_what_computes_something_else_on_a_model_of_the_catalogue_is_refused(gap: Model, runtime: str) -> None:
+def test_wrong_outputs_on_a_model_of_the_catalogue_are_refused(gap: Model, runtime: str) -> None:
     place = f"gap-{HERE}:{runtime}-batch32-threads1-native-cpu"
     with pytest.raises(StudyError, match=f"^{place}: outputs differ from torch's by .*; expected at most 1e-05$"):
         compared(Case(gap, f"{HERE}:{runtime}", 32, against="torch"))
 
 
-def test_on_a_users_file_a_thousandth_of_the_largest_output_is_the_limit(tmp_path: Path) -> None:
+def test_the_limit_for_a_users_file_is_a_thousandth_of_its_largest_output(tmp_path: Path) -> None:
     case = Case(write(tmp_path / "free.onnx", LINEAR), f"{HERE}:SlightlyOff", 2, against="onnxruntime")
     found = compared(case)
     assert found is not None
-    assert (found["images"], found["against"]) == (16, "onnxruntime")  # eight inputs of two
-    assert 0 < found["max_abs_difference"] < 1e-3
+    assert (found.images, found.against) == (16, "onnxruntime")  # eight inputs of two
+    assert 0 < found.max_abs_difference < 1e-3
     for other in ("MuchOff", "Reversed"):
         with pytest.raises(StudyError, match=r"^free-.*: outputs differ from onnxruntime's"):
             compared(replace(case, runtime=f"{HERE}:{other}"))
 
 
-def test_outputs_that_are_not_numbers_show_no_agreement(tmp_path: Path) -> None:
+def test_nan_does_not_agree_with_nan(tmp_path: Path) -> None:
     model = write(tmp_path / "log.onnx", LOGARITHM)
     with pytest.raises(StudyError, match="outputs differ from openvino's by inf"):
         compared(Case(model, "onnxruntime", 2, against="openvino"))
 
 
-def test_an_engine_with_other_threads_than_asked_for_is_refused_and_closed(gap: Model) -> None:
+def test_an_engine_with_another_number_of_threads_is_refused_and_closed(gap: Model) -> None:
     with (
         pytest.raises(StudyError, match=r"expected 1 threads, tests\.bench\.test_cases:OtherThreads reports 2"),
         opened(Case(gap, f"{HERE}:OtherThreads", 32), gap.pool(32)),

@@ -1,98 +1,84 @@
-"""The cold start: time and memory of import, load and first call, in processes that really are fresh."""
+"""The cold start: time and memory of import, load and first call, in processes that are really fresh."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.cases import Case
-from bench.cold_start import MEMORY, STEPS, measure
+from bench.cold_start import BYTES, QUANTITIES, SECONDS, measure
 from bench.models import Model, from_catalogue
 from study import catalogue
-from study.artifacts import SCHEMAS
+from study.artifacts import as_json
 from study.errors import StudyError
-from tests.conftest import ROOT, Trained
+from study.records.bench import ColdStartRecord, Range
+from tests.conftest import Trained
 
-Record = dict[str, Any]
+pytestmark = pytest.mark.xdist_group("timing")
 MB = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def gap(trained: Trained) -> Model:
-    return from_catalogue(trained.artifacts, catalogue.entry("gap"))
-
-
-@pytest.fixture(scope="module")
-def torch(gap: Model) -> Record:
+def torch(gap: Model) -> ColdStartRecord:
     """Two processes, started while this one holds 500 MB."""
     held = np.ones(500 * MB, np.uint8)
-    found = measure(Case(gap, "torch", 1, against="onnxruntime"), 2, quick=False)
+    record = measure(Case(gap, "torch", 1, against="onnxruntime"), 2, quick=False)
     assert held[::4096].all()
-    return found
+    return record
 
 
 @pytest.fixture(scope="module")
-def onnxruntime(gap: Model) -> Record:
+def onnxruntime(gap: Model) -> ColdStartRecord:
     """A single process, at batch 32 on two threads."""
     return measure(Case(gap, "onnxruntime", 32, threads=2, mode="numpy"), 1, quick=True)
 
 
-def ranges(record: Record) -> dict[str, dict[str, float]]:
-    """Those of the values that were found in each process."""
-    return {name: value for name, value in record.items() if isinstance(value, dict) and name != "machine"}
+def ranges(record: ColdStartRecord, names: tuple[str, ...] = QUANTITIES) -> list[Range]:
+    return [getattr(record, name) for name in names]
 
 
-def test_the_record_is_what_its_schema_says(torch: Record, onnxruntime: Record) -> None:
-    import jsonschema
-
-    schema = json.loads((SCHEMAS / "bench.json").read_text())
-    for record in (torch, onnxruntime):
-        part = {"$ref": "#/$defs/cold_start", "$defs": schema["$defs"]}
-        jsonschema.Draft202012Validator(part).validate(record)
-        assert record.keys() == set(schema["$defs"]["cold_start"]["required"])
-
-
-def test_the_record_says_what_was_started_and_how_often(torch: Record, onnxruntime: Record, gap: Model) -> None:
-    keys = ("model", "seed", "onnx_sha256", "runtime", "batch", "threads", "device", "processes", "quick")
-    alike = ("gap", 0, gap.onnx_sha256)
-    assert [torch[key] for key in keys] == [*alike, "torch", 1, 1, "cpu", 2, False]
-    assert [onnxruntime[key] for key in keys] == [*alike, "onnxruntime", 32, 2, "cpu", 1, True]
+def test_the_record_names_its_case_and_processes(
+    torch: ColdStartRecord, onnxruntime: ColdStartRecord, gap: Model
+) -> None:
+    as_json(torch)
+    as_json(onnxruntime)
+    assert torch.key == Case(gap, "torch", 1).key
+    assert onnxruntime.key == Case(gap, "onnxruntime", 32, threads=2, mode="native").key
+    assert [(each.processes, each.quick) for each in (torch, onnxruntime)] == [(2, False), (1, True)]
+    assert onnxruntime.reasons[0] == "a quick run: 1 process is only a smoke test; leave out --quick"
+    assert (onnxruntime.valid, torch.valid) == (False, torch.reasons == ())
 
 
-def test_the_median_lies_between_the_lowest_and_the_highest(torch: Record) -> None:
-    found = ranges(torch)
-    assert found.keys() == {f"{step}_seconds" for step in STEPS} | {f"{step}_bytes" for step in MEMORY}
-    for name, each in found.items():
-        assert each["lowest"] <= each["median"] <= each["highest"], name
-        assert each["median"] == pytest.approx((each["lowest"] + each["highest"]) / 2), "of two it is their mean"
-    assert found["total_seconds"]["lowest"] < found["total_seconds"]["highest"], "two processes, not one twice"
+def test_the_median_lies_between_the_lowest_and_the_highest(torch: ColdStartRecord) -> None:
+    for each in ranges(torch):
+        assert each.lowest <= each.median <= each.highest
+        assert each.median == pytest.approx((each.lowest + each.highest) / 2), "the mean of two"
+    assert torch.total_seconds.lowest < torch.total_seconds.highest, "two processes, not one twice"
 
 
-def test_the_total_of_a_single_process_is_the_sum_of_its_steps(onnxruntime: Record) -> None:
-    found = ranges(onnxruntime)
-    assert all(each["lowest"] == each["median"] == each["highest"] for each in found.values())
-    value = {name: each["median"] for name, each in found.items()}
-    steps = [value[f"{step}_seconds"] for step in ("import", "load", "first_call")]
-    assert min(steps) > 0
-    assert value["total_seconds"] == pytest.approx(sum(steps), rel=1e-12)
-    assert value["peak_bytes"] == sum(value[f"{step}_bytes"] for step in ("import", "load", "run"))
+def test_the_total_of_a_single_process_is_the_sum_of_its_steps(onnxruntime: ColdStartRecord) -> None:
+    assert all(each.lowest == each.median == each.highest for each in ranges(onnxruntime))
+    *seconds, total = (each.median for each in ranges(onnxruntime, SECONDS))
+    assert min(seconds) > 0
+    assert total == pytest.approx(sum(seconds), rel=1e-12)
+    *grown, peak = (each.median for each in ranges(onnxruntime, BYTES))
+    assert peak == sum(grown)
 
 
-def test_importing_torch_takes_its_memory_which_was_not_there_before(torch: Record, onnxruntime: Record) -> None:
-    assert torch["import_bytes"]["lowest"] > 50 * MB
-    assert torch["import_seconds"]["lowest"] > onnxruntime["import_seconds"]["highest"]
+def test_the_import_of_torch_takes_memory_that_the_parent_does_not_lend(
+    torch: ColdStartRecord, onnxruntime: ColdStartRecord
+) -> None:
+    assert torch.import_bytes.lowest > 50 * MB
+    assert torch.import_seconds.lowest > onnxruntime.import_seconds.highest
+    assert torch.peak_bytes.highest < 500 * MB, "without the memory of the parent"
 
 
-def test_what_the_parent_holds_is_not_counted(torch: Record) -> None:
-    assert torch["peak_bytes"]["highest"] < 500 * MB
-
-
-def test_a_process_that_fails_is_told_in_one_line(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_fails_is_reported_in_one_line(
+    gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = "import sys\nclass Fails:\n    def __init__(self, *_): sys.exit('one\\nno engine here')\n"
     (tmp_path / "failing.py").write_text(
         engine + "    devices = needs_checkpoint = run = settings = to_native = to_numpy = context = close = ()\n"
@@ -103,9 +89,7 @@ def test_a_process_that_fails_is_told_in_one_line(gap: Model, tmp_path: Path, mo
         measure(Case(gap, "failing:Fails", 1), 1, quick=True)
 
 
-def test_it_does_not_matter_where_it_is_started_from(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_current_folder_does_not_matter(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bench").mkdir()  # another `bench`, in the current folder and first on the path
     (tmp_path / "bench" / "__init__.py").write_text("raise SystemExit('the wrong bench')\n")
     monkeypatch.chdir(tmp_path)
@@ -114,6 +98,4 @@ def test_it_does_not_matter_where_it_is_started_from(
     assert wrong.stderr == "the wrong bench\n"
     root = Path(os.path.relpath(trained.artifacts.root))
     model = from_catalogue(type(trained.artifacts)(root), catalogue.entry("gap"))
-    found = measure(Case(model, "onnxruntime", 1), 1, quick=True)
-    assert found["peak_bytes"]["median"] > 0
-    assert Path.cwd() != ROOT
+    assert measure(Case(model, "onnxruntime", 1), 1, quick=True).peak_bytes.median > 0

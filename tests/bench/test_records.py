@@ -1,7 +1,6 @@
-"""What is written down of a measurement: the numbers by hand, and every reason not to believe them."""
+"""The records of a measurement: numbers worked out by hand, and every reason why it is not valid."""
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -15,17 +14,19 @@ import pytest
 
 from bench import measure, models
 from bench.cases import Case
-from bench.pairing import Comparison, Interval
-from bench.records import case_reasons, case_record, comparison_record, drift
+from bench.pairing import Paired
+from bench.records import case_record, comparison_record, drift
 from bench.sampling import Budget, WarmUp
-from study.artifacts import check
+from study.artifacts import as_json
+from study.records.base import Interval, Parity
+from study.records.bench import CaseRecord, ComparisonRecord, Controls, PairSettings
 from tests.bench.test_interference import QUIET
-from tests.support.synthetic import BENCH_ENVIRONMENT, write_model
+from tests.support.synthetic import write_model
 
-Record = dict[str, Any]
 STEADY = [1e-3] * 1000
 WARM = WarmUp(calls=16, seconds=0.5, stable=True, call_seconds=1e-3)
-PARITY = {"images": 8, "max_abs_difference": 1e-7, "argmax_mismatches": 0, "against": "torch"}
+RESTLESS = replace(WARM, stable=False, seconds=5.04)
+PARITY = Parity(images=8, max_abs_difference=1e-7, argmax_mismatches=0, against="torch")
 
 
 @pytest.fixture
@@ -39,54 +40,54 @@ def of_weights(folder: Path, weights: Sequence[Sequence[float]]) -> Case:
     return Case(models.from_file(folder / "model.onnx", {"image": (1, 4)}), "onnxruntime", 1)
 
 
-def in_bench(cases: Sequence[Record] = (), comparisons: Sequence[Record] = ()) -> Record:
-    """A whole record with these, as it comes back from a file, held against the schema."""
-    record = {
-        "schema": "bench/2",
-        "environment": BENCH_ENVIRONMENT,
-        "harness_overhead_seconds": 1e-7,
-        "processes": 1,
-        **{"comparisons": list(comparisons), "cold_starts": [], "cases": list(cases)},
-    }
-    found: Record = json.loads(json.dumps(record, allow_nan=False))
-    check(found, "bench/2", "this test", "")
-    return found
+def record_of(case: Case, samples: Sequence[float] = STEADY, **changes: Any) -> CaseRecord:
+    record = case_record(
+        case,
+        case.model.pool(1),
+        samples,
+        **{
+            "budget": Budget(),
+            "warm_ups": [WARM] * 6,
+            "settings": [{"threads": 1, "n": n} for n in range(5)],
+            "parity": PARITY,
+            "seen": QUIET,
+            "calibration_seconds": 2e-4,
+            "overhead_seconds": 1e-7,
+            **changes,
+        },
+    )
+    as_json(record)  # raises unless every value is what its field allows, and of Python's own types
+    return record
 
 
 # ---- drift
 
 
 @pytest.mark.parametrize(
-    ("samples", "moved"),
+    ("samples", "change"),
     [
-        ([1.0] * 30 + [5.0] * 30 + [1.06] * 30, 0.06),  # what is in the middle does not matter
+        ([1.0] * 30 + [5.0] * 30 + [1.06] * 30, 0.06),  # the middle third does not count
         ([1.0] * 30 + [5.0] * 30 + [0.5] * 30, -0.5),
-        ([2.0, 2.0, 2.0], 0),
         ([1.0, 2.0], 1),
         ([3.0], 0),
     ],
 )
-def test_drift_is_of_the_last_third_against_the_first(samples: list[float], moved: float) -> None:
-    assert drift(samples)[0] == pytest.approx(moved)
+def test_drift_is_the_last_third_over_the_first(samples: list[float], change: float) -> None:
+    assert drift(samples)[0] == pytest.approx(change)
 
 
-def test_whether_a_drift_is_an_accident_is_a_matter_of_ranks() -> None:
+def test_whether_a_drift_is_chance_depends_on_ranks() -> None:
     assert not drift([1.0] * 30 + [1.06] * 60)[1]
-    # the same numbers in both thirds, but for one on the one side or the other of the middle
-    moved, by_accident = drift([1.0] * 16 + [1.1] * 15 + [1.0] * 31 + [1.0] * 15 + [1.1] * 16)
-    assert moved == pytest.approx(0.1)
-    assert by_accident
-    # three samples a side can be sorted by chance
+    # the same numbers in both thirds, except for one on either side of the middle
+    change, by_chance = drift([1.0] * 16 + [1.1] * 15 + [1.0] * 31 + [1.0] * 15 + [1.1] * 16)
+    assert change == pytest.approx(0.1)
+    assert by_chance
+    # three samples a side can be in order by chance
     assert drift([1.0, 1.1, 1.2] * 2 + [1.3, 1.4, 1.5])[1]
     assert drift([1.0] * 90) == (0, True)
 
 
-# ---- doubts
-
-
-def reasons(case: Case, samples: Sequence[float] = STEADY, budget: Budget | None = None, **changes: Any) -> list[str]:
-    given: Record = {"warm_ups": [WARM, WARM], "threads": 1, "overhead_seconds": 1e-7, **changes}
-    return case_reasons(case, samples, budget or Budget(), **given)
+# ---- reasons
 
 
 def over(*values: float) -> list[float]:
@@ -96,9 +97,6 @@ def over(*values: float) -> list[float]:
 
 def half_and_half(first: float, last: float) -> list[float]:
     return [first] * 500 + [last] * 500
-
-
-RESTLESS = replace(WARM, stable=False, seconds=5.04)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +118,7 @@ RESTLESS = replace(WARM, stable=False, seconds=5.04)
             {"budget": Budget(percentiles=(99.9, 50)), "samples": [1e-3] * 6635},
             {"budget": Budget(percentiles=(99.9, 50)), "samples": [1e-3] * 6636},
             "too few samples: 6635 do not give p99.9; measure longer",
-            id="too few for the percentile that is asked for",
+            id="too few for the requested percentile",
         ),
         pytest.param(
             {"warm_ups": [WARM, RESTLESS, WARM]},
@@ -129,10 +127,10 @@ RESTLESS = replace(WARM, stable=False, seconds=5.04)
             id="not stable",
         ),
         pytest.param(
-            {"threads": 2},
-            {"threads": 1},
-            "2 threads read back instead of 1: keep other code from setting them",
-            id="threads",
+            {"settings": [{"threads": 1}, {"threads": 3}, {"threads": 1}]},
+            {"settings": [{"threads": 1}] * 3},
+            "3 threads read back instead of 1: keep other code from setting them",
+            id="threads of one load",
         ),
         pytest.param(
             {"samples": half_and_half(1e-3, 1.06e-3)},
@@ -158,85 +156,75 @@ RESTLESS = replace(WARM, stable=False, seconds=5.04)
             "the harness overhead is 6.0% of the median: measure a larger batch",
             id="overhead",
         ),
+        pytest.param(
+            {"seen": replace(QUIET, other_cores=0.98)},
+            {"seen": replace(QUIET, other_cores=None, steal_share=None, load_before=None, clock_disagreement=None)},
+            "other processes used 0.98 cores: stop them, or measure on an idle machine",
+            id="interference",
+        ),
     ],
 )
-def test_each_doubt_is_told_exactly_when_there_is_cause(
-    changes: Record, enough: Record, reason: str, case: Case
+def test_each_reason_appears_exactly_beyond_its_limit(
+    changes: dict[str, Any], enough: dict[str, Any], reason: str, case: Case
 ) -> None:
-    assert reasons(case, **changes) == [reason]
-    assert reasons(case, **enough) == []
+    invalid = record_of(case, **changes)
+    assert (invalid.valid, invalid.processes[0].valid, invalid.reasons) == (False, False, (reason,))
+    valid = record_of(case, **enough)
+    assert (valid.valid, valid.processes[0].valid, valid.reasons) == (True, True, ())
 
 
-def test_without_cause_there_is_no_doubt(case: Case) -> None:
-    assert reasons(case) == []
-    assert reasons(case, overhead_seconds=None) == []
+def test_a_drift_that_may_be_chance_is_no_reason(case: Case) -> None:
+    low, high = [1e-3] * 166 + [1.1e-3] * 168, [1e-3] * 168 + [1.1e-3] * 166
+    record = record_of(case, high + low + low)
+    assert record.drift == pytest.approx(0.1)
+    assert record.reasons == ()
 
 
-def test_a_drift_that_may_be_an_accident_is_no_doubt(case: Case) -> None:
-    low, high = [1.0] * 166 + [1.1] * 168, [1.0] * 168 + [1.1] * 166
-    assert drift(high + low + low)[0] == pytest.approx(0.1)
-    assert reasons(case, high + low + low) == []
+def test_subnormal_weights_are_a_reason(tmp_path: Path) -> None:
+    record = record_of(of_weights(tmp_path, [[1e-40, 0, 3, -1e-39], [1, 2, 3, 1e-37]]))
+    assert record.subnormal_weights == 2
+    assert record.reasons == ("2 weights are subnormal, which slows some processors down 100-fold: set them to 0",)
 
 
-def test_subnormal_weights_are_a_doubt(tmp_path: Path) -> None:
-    found = reasons(of_weights(tmp_path, [[1e-40, 0, 3, -1e-39], [1, 2, 3, 1e-37]]))
-    slow = "2 weights are subnormal, which slows some processors down 100-fold: set them to 0"
-    assert found == [slow]
-
-
-def test_all_doubts_are_told(case: Case) -> None:
-    quick = Budget(quick=True)
-    found = reasons(case, half_and_half(1e-3, 2e-3), quick, warm_ups=[RESTLESS], threads=2, overhead_seconds=1)
-    assert [reason.split()[0] for reason in found] == ["a", "latency", "2", "latency", "the", "the"]
+def test_all_reasons_are_given(case: Case) -> None:
+    record = record_of(
+        case,
+        half_and_half(1e-3, 2e-3),
+        budget=Budget(quick=True),
+        warm_ups=[RESTLESS],
+        settings=[{"threads": 2}],
+        overhead_seconds=1,
+    )
+    assert [reason.split()[0] for reason in record.reasons] == ["a", "latency", "2", "latency", "the", "the"]
 
 
 # ---- the record of a case
 
 
-def record_of(case: Case, samples: Sequence[float] = STEADY, **changes: Any) -> Record:
-    given: Record = {
-        **{"pool": case.model.pool(1), "samples": samples, "budget": Budget(), "warm_ups": [WARM] * 6},
-        **{"settings": [{"threads": 1, "n": n} for n in range(5)], "parity": PARITY, "observed": QUIET},
-        **{"yardstick_seconds": 2e-4, "overhead_seconds": 1e-7},
-        **changes,
-    }
-    return case_record(case, **given)
-
-
-def test_the_record_of_a_case_fits_the_schema(case: Case) -> None:
-    record = record_of(case)
-    assert in_bench([record])["cases"] == [record]  # nothing that JSON has not, such as numpy's numbers
-    assert (record["valid"], record["reasons"]) == (True, [])
-
-
-def test_so_does_that_of_one_without_parity_and_on_a_system_that_tells_nothing(case: Case) -> None:
-    silent = replace(QUIET, other_cores=None, steal_share=None, load_before=None, clock_disagreement=None)
-    record = record_of(case, parity=None, observed=silent, overhead_seconds=None)
-    assert in_bench([record])["cases"] == [record]
-
-
 def test_the_numbers_of_a_case_by_hand(case: Case) -> None:
-    # five loads of 200 calls; the first a tenth slower than the others, and each call of a load alike
-    samples = [1.1e-3] * 200 + [1e-3] * 800
-    record = record_of(replace(case, batch=32), samples)
-    assert record["load_medians_seconds"] == [1.1e-3, 1e-3, 1e-3, 1e-3, 1e-3]
-    assert (record["samples"], record["median_seconds"]) == (1000, 1e-3)
-    assert (record["p90_seconds"], record["p99_low_seconds"], record["p99_high_seconds"]) == (1.1e-3, 1.1e-3, 1.1e-3)
-    assert record["p999_seconds"] is record["p999_low_seconds"] is record["p999_high_seconds"] is None
-    assert record["images_per_second"] == pytest.approx(32_000)
-    assert record["drift"] == pytest.approx(1 / 1.1 - 1)
-    assert record["spread"] == 0
-    assert record["warmup"] == {"calls": 6 * 16, "seconds": 3, "stable": True}
-    medians = {f"median{end}_seconds": 1e-3 for end in ("", "_low", "_high")}
-    assert record["processes"] == [{**medians, "valid": False}]
-    assert record["between_spread"] is None
-    assert (record["parameters"], record["subnormal_weights"]) == (8, 0)
-    assert record["settings"] == {"threads": 1, "n": 4}
+    # five loads of 200 calls; the first a tenth slower than the others, and the calls of a load alike
+    record = record_of(replace(case, batch=32), [1.1e-3] * 200 + [1e-3] * 800)
+    assert record.load_medians_seconds == (1.1e-3, 1e-3, 1e-3, 1e-3, 1e-3)
+    one_ms = Interval(value=1e-3, low=1e-3, high=1e-3)
+    assert (record.samples, record.median_seconds) == (1000, one_ms)
+    assert record.p90_seconds is not None
+    assert record.p90_seconds.value == 1.1e-3
+    assert record.p99_seconds == Interval(value=1.1e-3, low=1.1e-3, high=1.1e-3)
+    assert record.p999_seconds is None
+    assert record.images_per_second == pytest.approx(32_000)
+    assert record.drift == pytest.approx(1 / 1.1 - 1)
+    assert record.spread == 0
+    assert (record.warmup.calls, record.warmup.seconds, record.warmup.stable) == (6 * 16, 3, True)
+    assert [process.median_seconds for process in record.processes] == [one_ms]
+    assert record.between_spread is None
+    assert (record.parameters, record.subnormal_weights) == (8, 0)
+    assert record.settings == {"threads": 1, "n": 4}
+    assert (record.parity, record.yardstick_seconds, record.input_shapes) == (PARITY, 2e-4, {"image": (1, 4)})
 
 
-@pytest.mark.parametrize("calls", [12, 662, 2000])
+@pytest.mark.parametrize("calls", [12, 662])
 def test_each_load_has_the_median_of_its_own_calls(calls: int, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engines that take as many seconds as there were loads before; 12 is no multiple of five."""
+    """The calls of a load take as many seconds as there were loads before; 12 is no multiple of five."""
     opened = itertools.count()
 
     @contextmanager
@@ -250,90 +238,75 @@ def test_each_load_has_the_median_of_its_own_calls(calls: int, case: Case, monke
     monkeypatch.setattr(measure, "warm_up", lambda once: replace(WARM, call_seconds=2 / calls))
     budget = Budget(percentiles=(50,))
     record = measure.latency(case, budget, None, lambda given, n: [call(x) for call, x in islice(given, n)])
-    assert record["samples"] == calls
-    assert record["load_medians_seconds"] == [1, 2, 3, 4, 5]
-    assert record["settings"]["load"] == 5
-    assert record["warmup"]["calls"] == 6 * WARM.calls
-
-
-def test_one_load_with_other_threads_is_enough_to_doubt(case: Case) -> None:
-    settings = [{"threads": 1}, {"threads": 3}, {"threads": 1}]
-    record = record_of(case, settings=settings)
-    assert record["threads_read_back"] == 3
-    assert record["reasons"] == ["3 threads read back instead of 1: keep other code from setting them"]
-    assert not record["valid"]
-
-
-def test_a_disturbed_machine_is_a_doubt(case: Case) -> None:
-    record = record_of(case, observed=replace(QUIET, other_cores=0.98))
-    (reason,) = record["reasons"]
-    assert reason.startswith("other processes used 0.98 cores")
-    assert not record["valid"]
-    assert not record["processes"][0]["valid"]
-
-
-def test_a_quick_case_is_marked(case: Case) -> None:
-    record = record_of(case, [1e-3] * 70, budget=Budget(quick=True))
-    assert (record["quick"], record["valid"]) == (True, False)
-    assert record["p90_seconds"] == 1e-3
-    assert record["p95_seconds"] is None
-    assert in_bench([record])["cases"] == [record]
+    assert record.samples == calls
+    assert record.load_medians_seconds == (1, 2, 3, 4, 5)
+    assert record.settings["load"] == 5
+    assert record.warmup.calls == 6 * WARM.calls
 
 
 # ---- the record of a comparison
 
-FOUND = Comparison(
-    Interval(1.5, 1.45, 1.55),
-    Interval(1.0, 0.99, 1.01),
-    Interval(1.001, 0.995, 1.02),
+FOUND = Paired(
+    Interval(value=1.5, low=1.45, high=1.55),
+    Controls(
+        reference=Interval(value=1.0, low=0.99, high=1.01),
+        runtime=Interval(value=1.001, low=0.995, high=1.02),
+    ),
     rounds=20,
     blocks=200,
     calls=4000,
 )
 
 
-def compared(case: Case, **changes: Any) -> Record:
-    given: Record = {"found": FOUND, "budget": Budget(), "warm_ups": [WARM, WARM], "observed": QUIET, "seed": 7}
-    given |= {"settings": {"reference": {"threads": 1}, "runtime": {"threads": 1}}, "overhead_seconds": None}
-    return comparison_record(replace(case, runtime="torch"), case, **{**given, **changes})
+def compared(case: Case, **changes: Any) -> ComparisonRecord:
+    record = comparison_record(
+        replace(case, runtime="torch"),
+        case,
+        **{
+            "paired": FOUND,
+            "budget": Budget(),
+            "warm_ups": [WARM, WARM],
+            "settings": PairSettings(reference={"threads": 1}, runtime={"threads": 1}),
+            "seen": QUIET,
+            "seed": 7,
+            "overhead_seconds": None,
+            **changes,
+        },
+    )
+    as_json(record)
+    return record
 
 
-def test_the_record_of_a_comparison_fits_the_schema(case: Case) -> None:
+def test_the_record_of_a_comparison(case: Case) -> None:
     record = compared(case)
-    assert in_bench(comparisons=[record])["comparisons"] == [record]
-    assert (record["reference"], record["runtime"], record["random_seed"]) == ("torch", "onnxruntime", 7)
-    assert record["noise_floor"] == pytest.approx(0.02)
-    assert record["processes"] == [{"ratio": 1.5, "low": 1.45, "high": 1.55, "noise_floor": record["noise_floor"]}]
-    assert (record["verdict"], record["valid"], record["reasons"]) == ("faster", True, [])
-
-
-@pytest.mark.parametrize(
-    ("ratio", "said"),
-    [
-        (Interval(1.5, 1.45, 1.55), "faster"),
-        (Interval(0.9, 0.88, 0.92), "slower"),
-        (Interval(1.01, 1.005, 1.015), "no difference shown"),  # the floor is 2 %
-    ],
-)
-def test_its_verdict(ratio: Interval, said: str, case: Case) -> None:
-    assert compared(case, found=replace(FOUND, ratio=ratio))["verdict"] == said
+    assert (record.reference, record.key.runtime, record.random_seed) == ("torch", "onnxruntime", 7)
+    assert (record.rounds, record.blocks, record.calls, record.controls) == (20, 200, 4000, FOUND.controls)
+    assert record.noise_floor == pytest.approx(0.02)
+    (process,) = record.processes
+    assert (
+        (process.ratio, process.noise_floor) == (record.ratio, record.noise_floor) == (FOUND.ratio, FOUND.noise_floor)
+    )
+    assert (record.verdict, record.valid, record.reasons) == ("faster", True, ())
+    slower = compared(case, paired=replace(FOUND, ratio=Interval(value=0.9, low=0.88, high=0.92)))
+    assert slower.verdict == "slower"
+    within_the_floor = compared(case, paired=replace(FOUND, ratio=Interval(value=1.01, low=1.005, high=1.015)))
+    assert within_the_floor.verdict == "no difference shown"
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         (
-            {"budget": Budget(quick=True), "found": replace(FOUND, rounds=3)},
+            {"budget": Budget(quick=True), "paired": replace(FOUND, rounds=3)},
             "a quick run: 3 rounds are only a smoke test; leave out --quick",
         ),
         ({"warm_ups": [WARM, RESTLESS]}, "latency was still changing after the warm-up: let the machine rest"),
-        ({"observed": replace(QUIET, steal_share=0.125)}, "the host gave 12.5% of the CPU time to other"),
+        ({"seen": replace(QUIET, steal_share=0.125)}, "the host gave 12.5% of the CPU time to other virtual machines"),
         ({"overhead_seconds": 60e-6}, "the harness overhead is 6.0% of the median"),
     ],
 )
-def test_a_doubtful_comparison_withholds_its_verdict(changes: Record, reason: str, case: Case) -> None:
+def test_an_invalid_comparison_withholds_its_verdict(changes: dict[str, Any], reason: str, case: Case) -> None:
     record = compared(case, **changes)
-    assert (record["verdict"], record["valid"]) == ("withheld", False)
-    (found,) = record["reasons"]
-    assert found.startswith(reason)
-    assert in_bench(comparisons=[record])["comparisons"] == [record]
+    assert (record.verdict, record.valid) == ("withheld", False)
+    (only,) = record.reasons
+    assert only.startswith(reason)

@@ -237,7 +237,7 @@ def test_in_integers_a_few_classes_may_differ_and_not_more(
     with opened(case, pool) as engine, engine.runtime.context():
         found = parity(engine, outputs)
         assert found is not None
-        assert (found["images"], found["against"]) == (256, "onnxruntime")
+        assert (found.images, found.against) == (256, "onnxruntime")
         outputs[0][0][:3] = np.roll(outputs[0][0][:3], 1, axis=1)
         with pytest.raises(StudyError, match=r"and in 3 classes of 256 images; expected at most 5e-02$"):
             parity(engine, outputs)

@@ -1,0 +1,173 @@
+"""The options of `pytest bench`: the cases and the budget they mean, and every mistake in one line."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx.parser
+import pytest
+
+from bench import plan
+from bench.plan import _numbers, _percentiles, _threads, add_bench_options, find_session, limit_threads
+from bench.session import Session
+from study.errors import StudyError
+from tests.conftest import Trained
+
+BODY = "<float[2] table = {0.5, 2}> { factors = Gather(table, ids) y = Mul(x, factors) }"
+
+
+def write(path: Path, batch: str, length: str = "W") -> Path:
+    """A model of two inputs: each number is multiplied by 0.5 or 2, by an index that is the same for all rows."""
+    graph = f"g (float[{batch}, W] x, int64[{length}] ids) => (float[{batch}, W] y) {BODY}"
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {graph}')
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def planned(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Session]:
+    """Plan a session from the words of a command line; the rest are options of other plugins."""
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "restored after the test")
+    parser = argparse.ArgumentParser()
+    add_bench_options(parser.add_argument)
+
+    def call(*words: str, **others: object) -> Session:
+        options = parser.parse_args(["--artifacts", str(trained.artifacts.root), *words])
+        defaults = {"benchmark_disable": False, "benchmark_cprofile": None, "benchmark_timer": "time.perf_counter"}
+        for name, value in {**defaults, "collectonly": True, **others}.items():
+            setattr(options, name, value)
+        return find_session(options, words)
+
+    return call
+
+
+def test_the_words_of_a_command_line_become_cases_pairs_and_a_budget(planned: Callable[..., Session]) -> None:
+    session = planned("--models", "gap", "--batches", "1,32", "--seconds", "3", "--percentiles", "50,99.9")
+    assert [str(case) for case in session.cases] == [
+        f"gap-{runtime}-batch{batch}-threads1-native-cpu" for batch in (1, 32) for runtime in ("torch", "onnxruntime")
+    ]
+    assert [(one.runtime, other.runtime, one.batch) for one, other in session.pairs] == [
+        ("torch", "onnxruntime", 1),
+        ("torch", "onnxruntime", 32),
+    ]
+    assert [(case.runtime, case.batch) for case in session.starting] == [("torch", 1), ("onnxruntime", 1)]
+    assert (session.budget.seconds, session.budget.percentiles, session.budget.loads) == (3, (50, 99.9), 5)
+    assert (session.processes, session.environment.load_after) == (1, None)
+    assert session.environment.files_sha256["gap/model.onnx"] == session.cases[0].model.onnx_sha256
+    quick = planned("--models", "gap", "--quick", "--cold-starts", "0")
+    assert (quick.budget.quick, quick.budget.loads, quick.starting) == (True, 1, [])
+
+
+MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
+    "an unknown model": (("--models", "gpa"), "no model is called 'gpa'; the catalogue has: baseline, "),
+    "an unknown runtime": (("--runtimes", "tensorrt"), "no runtime is called 'tensorrt'; there are: "),
+    "a batch that is no number": (("--batches", "1,x"), "--batches: expected numbers from 1"),
+    "more threads than cores": (("--threads", "100000"), "--threads: expected at most the "),
+    "an unknown percentile": (("--percentiles", "12"), "expected some of 50,90,95,99,99.9, found '12'"),
+    "no processes": (("--processes", "0"), "--processes from 1"),
+    "no time": (("--seconds", "nan"), "expected --seconds above 0"),
+    "too few cold starts": (("--cold-starts", "3"), "--cold-starts: expected 0 or at least 5, found 3"),
+    "a shape without a file": (("--shape", "x=1"), "--shape applies to inputs of a file given with --onnx"),
+    "a malformed shape": (
+        ("--onnx", "{two}", "--shape", "ids"),
+        "--shape: expected name=1,3,224,224 (name= for a scalar), found 'ids'",
+    ),
+    "a missing shape": (
+        ("--onnx", "{open}", "--runtimes", "onnxruntime"),
+        "input 'x' has shape [N, W]: give it with --shape x=1,224",
+    ),
+    "a missing file": (("--onnx", "{none}"), "{none}: expected an ONNX file, found nothing there"),
+    "a corrupt file": (("--onnx", "{bad}"), "{bad}: expected an ONNX model, found a malformed file"),
+    "one name twice": (("--onnx", "{two}", "{two}", "--shape", "ids=5"), "would be measured twice"),
+    "a file in torch": (("--onnx", "{two}", "--runtimes", "torch"), "{two}: none of torch runs an ONNX file"),
+    "a model without a run": (("--models", "l2-1e-4"), "run `python -m train l2-1e-4`"),
+    "no GPU": (("--device", "cuda", "--runtimes", "onnxruntime"), "--device cuda: "),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_refused_in_one_line(mistake: str, planned: Callable[..., Session], tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.onnx" for name in ("two", "open", "bad", "none")}
+    write(files["two"], "N")
+    write(files["open"], "N", "1")
+    files["bad"].write_bytes(b"no model")
+    words, message = MISTAKES[mistake]
+    model = () if {"--models", "--onnx"} & set(words) else ("--models", "gap")
+    with pytest.raises(StudyError) as refusal:
+        planned(*model, *(word.format(**files) for word in words))
+    assert message.format(**files) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_stale_onnx_file_is_refused(planned: Callable[..., Session], trained: Trained, tmp_path: Path) -> None:
+    artifacts = trained.copy(tmp_path / "stale")
+    with artifacts.run("gap", 0).onnx.open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(StudyError, match="run `python -m export gap`"):
+        planned("--models", "gap", "--artifacts", str(artifacts.root))
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ({"benchmark_disable": True}, "--benchmark-disable leaves nothing to measure"),
+        ({"benchmark_cprofile": "cumtime"}, "--benchmark-cprofile would add to the latency"),
+        ({"benchmark_timer": "time.process_time"}, "--benchmark-timer: expected time.perf_counter"),
+        ({"dist": "load"}, "several pytest workers would slow each other down"),
+    ],
+)
+def test_options_of_other_plugins_that_distort_the_measurements_are_refused(
+    others: dict[str, object], message: str, planned: Callable[..., Session]
+) -> None:
+    with pytest.raises(StudyError, match=message):
+        planned("--models", "gap", **others)
+
+
+def test_a_worker_of_pytest_xdist_does_not_measure(
+    planned: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    with pytest.raises(StudyError, match="several pytest workers would slow each other down"):
+        planned("--models", "gap")
+
+
+# ---- single options
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("1", [1]), ("32,1,256", [32, 1, 256]), ("1,2,1", [1, 2])])
+def test_numbers(text: str, numbers: list[int]) -> None:
+    assert _numbers("batches", text) == numbers
+
+
+@pytest.mark.parametrize("text", ["", "0", "1,,2", "-1", "1.5", "²", "all"])
+def test_anything_but_numbers_from_1_is_refused(text: str) -> None:
+    with pytest.raises(StudyError) as refusal:
+        _numbers("batches", text)
+    assert str(refusal.value) == f"--batches: expected numbers from 1 with commas between them, found {text!r}"
+
+
+def test_percentiles() -> None:
+    assert _percentiles("99.9,50") == (99.9, 50)
+    for text in ("", "75", "99.90", "p99", "50,,90"):
+        with pytest.raises(StudyError) as refusal:
+            _percentiles(text)
+        assert str(refusal.value) == f"--percentiles: expected some of 50,90,95,99,99.9, found {text!r}"
+
+
+def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "usable_cores", lambda: 4)
+    assert _threads("all") == [4]
+    assert _threads("4,1") == [4, 1]
+    with pytest.raises(StudyError, match=r"^--threads: expected at most the 4 cores this process may use, found 5$"):
+        _threads("1,5")
+    with pytest.raises(StudyError, match=r"^--threads: expected numbers from 1 with commas"):
+        _threads("0")
+
+
+def test_openmp_gets_no_more_threads_than_requested_and_none_that_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "to be overwritten")
+    limit_threads(3)
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("3", "PASSIVE")
