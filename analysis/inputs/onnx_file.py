@@ -9,7 +9,7 @@ from analysis.measures.layer import Facts, facts
 from analysis.measures.sparsity import Measure, Value, evaluate
 from analysis.weights.layers import Layer, Weights, read
 from analysis.weights.progress import Progress
-from analysis.weights.proof.residual import Proof
+from analysis.weights.proof import Proof
 from study.errors import StudyError, tell
 
 
@@ -52,7 +52,7 @@ def describe(
     proofs: Sequence[Proof | None] = [None] * len(weights.layers)
     mistake = False
     if options.verify and weights.layers:
-        from analysis.weights.proof.verify import verify
+        from analysis.weights.proof import verify
 
         try:
             proofs = verify(path, weights.layers, shapes)

@@ -78,7 +78,7 @@ def _layer(found: Described, measures: Sequence[Measure]) -> dict[str, object]:
         "node": layer.node,
         "operator": layer.operator,
         "tensor": layer.tensor,
-        "form": layer.form,
+        "form": layer.pattern,
         "role": layer.role,
         "out_features": out_features,
         "in_features": in_features,
@@ -174,7 +174,7 @@ def _cells(found: Described, measures: Sequence[Measure]) -> dict[str, str]:
     out_features, in_features = found.layer.weight.shape
     cells = {"layer": found.layer.name, "out x in": f"{out_features} x {in_features}", "type": found.layer.weight.dtype}
     cells |= {str(measure): _number(measure, value) for measure, value in zip(measures, found.values, strict=True)}
-    cells["operator pattern"] = found.layer.form
+    cells["operator pattern"] = found.layer.pattern
     return cells | ({"verified": _verified(found).partition(":")[0]} if found.proof else {})
 
 

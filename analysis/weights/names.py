@@ -2,31 +2,46 @@
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import onnx
 
 SCOPES = "pkg.torch.onnx.name_scopes"
+"""torch's record of the modules that a node is in, from the outermost; each is a whole path."""
 SCOPE = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 SUFFIX = re.compile(r"(.+)\.weight(_quantized|_DequantizeLinear_Output|_Q\d|_DQ_Q\d)*")
-"""A parameter as torch names it, and what ONNX Runtime's quantiser makes of its name."""
+"""A parameter as torch names it, with the endings that ONNX Runtime's quantiser adds."""
 OPERATION = re.compile(r"(Gemm|MatMul|Conv|QGemm|Tensordot|Einsum|BiasAdd)([_\d].*)?")
-"""The part of a node's path from which on it says what is done, no more where."""
+"""The first part of a node's path that names an operation; the parts before it name modules."""
+
+
+class Step(NamedTuple):
+    """A node on the way from the main graph to a layer, the last being the layer's own.
+
+    `body` is how its body is entered from the step before: "" for the main graph, "function" for that of the function
+    called there, or the attribute that holds the graph. `position` is the node's in that body.
+    """
+
+    body: str
+    position: int
+    proto: onnx.NodeProto
 
 
 def parameter(tensor: str) -> str:
-    """The module of a parameter: `body.fc1` of `body.fc1.weight`, "" of a name that tells none."""
-    found = SUFFIX.fullmatch(tensor)
-    return found[1] if found else ""
+    """The module of a parameter: `body.fc1` of `body.fc1.weight`, "" of any other name."""
+    match = SUFFIX.fullmatch(tensor)
+    return match[1] if match else ""
 
 
-def module(nodes: Sequence[onnx.NodeProto]) -> str:
-    """The module of the last of `nodes`, the ones before being the calls and branches that it is in; "" if unknown."""
-    scopes = _scopes(nodes[-1])
+def module(trail: Sequence[Step]) -> str:
+    """The module that the last node of `trail` belongs to, "" if unknown."""
+    scopes = _scopes(trail[-1].proto)
     if len(scopes) > 1 and scopes[-2]:
         return scopes[-2]
     parts: list[str] = []
-    for node in nodes:
-        for part in node.name.removeprefix("fused ").split("/")[:-1] if "/" in node.name else []:
+    for step in trail:
+        name = step.proto.name
+        for part in name.removeprefix("fused ").split("/")[:-1] if "/" in name else []:
             if OPERATION.fullmatch(part):
                 break
             if parts and part.startswith(f"{parts[-1]}."):  # torch repeats a container's name in its children's
@@ -36,17 +51,17 @@ def module(nodes: Sequence[onnx.NodeProto]) -> str:
     return ".".join(parts)
 
 
-def path(nodes: Sequence[onnx.NodeProto], places: Sequence[tuple[str, int]]) -> str:
-    """What the node is called in the file, behind the calls and branches it is in: `/If > then_branch > /fc1/Gemm`."""
+def path(trail: Sequence[Step]) -> str:
+    """The node's name in the file, behind the calls and branches it is in: `/If > then_branch > /fc1/Gemm`."""
     words: list[str] = []
-    for node, (body, index) in zip(nodes, places, strict=True):
+    for body, position, proto in trail:
         words += [body] if body not in ("", "function") else []
-        words.append(node.name or f"{node.op_type}#{index}")
+        words.append(proto.name or f"{proto.op_type}#{position}")
     return printable(" > ".join(words))
 
 
 def printable(text: str) -> str:
-    """The text with escapes for line feeds and whatever else a terminal obeys: names in files may be anything."""
+    """The text with control characters escaped: names in files may be anything, and a terminal obeys them."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
@@ -59,9 +74,6 @@ def unique(name: str, taken: dict[str, int]) -> str:
 
 
 def _scopes(node: onnx.NodeProto) -> list[str]:
-    """torch's record of the modules that a node is in, from the outermost; each is a whole path.
-
-    It is a list of strings as Python prints it, which Python's own parser would take long to read if it were hostile.
-    """
+    """The paths in `SCOPES`, a printed list of strings; Python's own parser would take long on a hostile one."""
     text = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "")
     return [one or other for one, other in SCOPE.findall(text[:10_000])] if text[:1] == "[" else []

@@ -1,4 +1,4 @@
-"""A node where it stands, and what is found of it: the parts that all products share."""
+"""A node in its graph, and how to describe the product it computes: the parts that all operators share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,22 +15,25 @@ from analysis.weights.tensors import Held
 
 @dataclass(frozen=True)
 class Product:
-    """A node found to be a layer: its weight, the input that holds it (-1: an attribute) and how, in words."""
+    """A node that is a layer: its weight, the input that holds it (-1: an attribute) and the operator pattern in words.
+
+    `tensor` is the stored tensor, `literal` its key, `names` what the value is called on its way to the node.
+    """
 
     weight: Matrix
     operand: int
     tensor: str
     names: tuple[str, ...]
     literal: object
-    form: str
+    pattern: str
     role: str = "fc"
 
 
-@dataclass(frozen=True)
-class Site:
-    """A node where it stands: its attributes' values, the constants there, and what is known around it."""
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A node with its attributes resolved, the constants visible to it, and look-ups in the graph around it."""
 
-    node: onnx.NodeProto
+    proto: onnx.NodeProto
     attributes: Attributes
     scope: Scope
     consumers: Callable[[str], Sequence[onnx.NodeProto]]
@@ -38,44 +41,68 @@ class Site:
     shape: Callable[[str], tuple[int | None, ...] | None]
     pointwise: bool
 
+    @property
+    def operator(self) -> str:
+        return self.proto.op_type
+
+    @property
+    def described(self) -> str:
+        """The operator and the node's name, for an error message."""
+        return f"{self.proto.op_type} {self.proto.name!r}"
+
     def flag(self, name: str) -> bool:
         return name in self.attributes and bool(self.attributes[name].i)
 
     def number(self, name: str, default: float) -> float:
         return self.attributes[name].f if name in self.attributes else default
 
-    def whole(self, name: str) -> int:
-        if name not in self.attributes:
-            raise ValueError(f"{self.node.op_type} {self.node.name!r} has no attribute {name}")
-        return self.attributes[name].i
+    def whole(self, name: str, default: int | None = None) -> int:
+        """An attribute of type int.
+
+        Raises:
+            ValueError: it is missing, and there is no default.
+        """
+        if name in self.attributes:
+            return self.attributes[name].i
+        if default is None:
+            raise ValueError(f"{self.described} has no attribute {name}")
+        return default
 
     def input(self, index: int) -> str:
-        return self.node.input[index] if index < len(self.node.input) else ""
+        return self.proto.input[index] if index < len(self.proto.input) else ""
 
 
 class NoLayerError(Exception):
     """The node is no fully-connected layer; the message is the reason, in a few words."""
 
 
-def operands(site: Site, left: int, right: int) -> tuple[int, Constant]:
-    """Which of two inputs is the constant operand, and the constant."""
-    names = site.input(left), site.input(right)
+def operands(node: Node, left: int, right: int) -> tuple[int, Constant]:
+    """Which of two inputs is the constant operand, and the constant.
+
+    Raises:
+        NoLayerError: none of them is constant, or both are, or the constant is no matrix.
+    """
+    names = node.input(left), node.input(right)
     if not all(names):
-        raise ValueError(f"{site.node.op_type} {site.node.name!r} has {len(site.node.input)} inputs")
-    found = [site.scope.known(name) for name in names]
-    known = [each is not None for each in found]
-    if all(known):
-        reason = next((each.reason for each in found if isinstance(each, Opaque)), "a product of constants")
+        raise ValueError(f"{node.described} has {len(node.proto.input)} inputs")
+    values = [node.scope.known(name) for name in names]
+    constant = [value is not None for value in values]
+    if all(constant):
+        reason = next((value.reason for value in values if isinstance(value, Opaque)), "a product of constants")
         raise NoLayerError(reason)
-    if not any(known):
+    if not any(constant):
         raise NoLayerError("both operands are computed, as in attention")
-    index = right if known[1] else left
-    return index, only(site, index)
+    index = right if constant[1] else left
+    return index, only(node, index)
 
 
-def only(site: Site, index: int) -> Constant:
-    """The constant that is the input of this number, of rank 2 or more."""
-    constant = site.scope.constant(site.input(index)) if site.input(index) else None
+def only(node: Node, index: int) -> Constant:
+    """The constant that is the input of this number, of rank 2 or more.
+
+    Raises:
+        NoLayerError: there is none, or it is a vector.
+    """
+    constant = node.scope.constant(node.input(index)) if node.input(index) else None
     if constant is None:
         raise NoLayerError("its weight is computed from the model's inputs")
     if len(constant.shape) < 2:
@@ -83,35 +110,39 @@ def only(site: Site, index: int) -> Constant:
     return constant
 
 
-def stacked(site: Site, constant: Constant, operand: int, flipped: bool, alpha: float) -> Product:
-    """The product with a matrix, or with a stack of them: then their outputs, one matrix after the other."""
+def stacked(node: Node, constant: Constant, operand: int, flipped: bool, alpha: float) -> Product:
+    """The product with a matrix, or with a stack of them: their outputs then follow one another."""
     right = operand > 0
     notes = ["constant on the left"] * (not right)
-    if flipped or site.node.op_type in ("FusedMatMul", "QGemm"):
+    if flipped or node.operator in ("FusedMatMul", "QGemm"):
         notes.append(f"{'transB' if right else 'transA'}={flipped:d}")
-    while len(constant.shape) > 2 and constant.shape[0] == 1:
-        constant = replace(constant, shape=constant.shape[1:])
-    if len(constant.shape) > 2:
-        count = prod(constant.shape[:-2])
-        if constant.quantisation is not None and constant.quantisation.scale.size > 1:
-            raise NoLayerError(f"a stack of {count} matrices with scales of their own")
-        notes.append(f"a stack of {count} matrices")
-        inner, outer = constant.shape[-2:]
-        if flipped == right:  # each matrix is (out, in)
-            constant = replace(constant, shape=(count * inner, outer))
-            return as_product(site, constant, operand, constant.matrix(alpha=alpha), *notes)
-        site.scope.opened.compute(prod(constant.shape), f"a stack of shape {list(constant.shape)}")
+    constant = without_ones(constant)
+    transposed = flipped != right  # stored (in, out)
+    if len(constant.shape) == 2:
+        return as_product(node, constant, operand, constant.matrix(transposed=transposed, alpha=alpha), *notes)
+    count, (inner, outer) = prod(constant.shape[:-2]), constant.shape[-2:]
+    if constant.quantisation is not None and constant.quantisation.scale.size > 1:
+        raise NoLayerError(f"a stack of {count} matrices with scales of their own")
+    if transposed:
+        node.scope.opened.compute(prod(constant.shape), f"a stack of shape {list(constant.shape)}")
         turned = constant.source.read(0, prod(constant.shape)).reshape(count, inner, outer).swapaxes(1, 2)
         held = Held(np.ascontiguousarray(turned).reshape(-1), constant.source.dtype)
-        constant = replace(constant, source=held, shape=(count * outer, inner))
-        return as_product(site, constant, operand, constant.matrix(alpha=alpha), *notes)
-    return as_product(site, constant, operand, constant.matrix(transposed=flipped != right, alpha=alpha), *notes)
+        constant, inner, outer = replace(constant, source=held), outer, inner
+    rows = replace(constant, shape=(count * inner, outer))
+    return as_product(node, rows, operand, rows.matrix(alpha=alpha), *notes, f"a stack of {count} matrices")
 
 
-def as_product(site: Site, constant: Constant, operand: int, weight: Matrix, *notes: str) -> Product:
-    words = [site.node.op_type, *notes]
+def without_ones(constant: Constant) -> Constant:
+    """The constant without leading axes of one: a stack of one matrix is that matrix."""
+    while len(constant.shape) > 2 and constant.shape[0] == 1:
+        constant = replace(constant, shape=constant.shape[1:])
+    return constant
+
+
+def as_product(node: Node, constant: Constant, operand: int, weight: Matrix, *notes: str) -> Product:
+    words = [node.operator, *notes]
     if constant.behind:
         words.append(f"behind {', '.join(reversed(constant.behind))}")
-    tensor = constant.tensor or site.input(operand)
-    form = ", ".join(word for word in words if word)
-    return Product(weight, operand, tensor, (*constant.names, tensor), constant.literal, form)
+    tensor = constant.tensor or node.input(operand)
+    pattern = ", ".join(word for word in words if word)
+    return Product(weight, operand, tensor, (*constant.names, tensor), constant.literal, pattern)

@@ -12,84 +12,86 @@ import onnx
 
 from analysis.weights.constants import Constant
 from analysis.weights.matrix import Matrix, Quantisation, linear
-from analysis.weights.node import NoLayerError, Product, Site, as_product, only, operands, stacked
+from analysis.weights.node import Node, NoLayerError, Product, as_product, only, operands, stacked, without_ones
 from analysis.weights.tensors import Held, Stored, UnreadableError
 
 
-def qlinear_matmul(site: Site) -> Product:
+def qlinear_matmul(node: Node) -> Product:
     """a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point."""
-    operand, constant = operands(site, 0, 3)
-    scaled = _dequantised(site, constant, operand + 1, operand + 2, axis=-1 if operand else -2)
-    return stacked(site, scaled, operand, False, 1.0)
+    operand, constant = operands(node, 0, 3)
+    scaled = _dequantised(node, constant, operand + 1, operand + 2, axis=-1 if operand else -2)
+    return stacked(node, scaled, operand, False, 1.0)
 
 
-def qgemm(site: Site) -> Product:
+def qgemm(node: Node) -> Product:
     """A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point; scales per column of B."""
-    operand, constant = operands(site, 0, 3)
-    flipped = site.flag("transB" if operand else "transA")
-    scaled = _dequantised(site, constant, operand + 1, operand + 2, axis=-2 if flipped == bool(operand) else -1)
-    return stacked(site, scaled, operand, flipped, site.number("alpha", 1.0))
+    operand, constant = operands(node, 0, 3)
+    flipped = node.flag("transB" if operand else "transA")
+    scaled = _dequantised(node, constant, operand + 1, operand + 2, axis=-2 if flipped == bool(operand) else -1)
+    return stacked(node, scaled, operand, flipped, node.number("alpha", 1.0))
 
 
-def matmul_integer(site: Site) -> Product:
+def matmul_integer(node: Node) -> Product:
     """A, B, a_zero_point, b_zero_point; the scale of B, if any, is a factor of what is made of the result."""
-    operand, constant = operands(site, 0, 1)
+    operand, constant = operands(node, 0, 1)
     if operand == 0:
         raise NoLayerError("its integer weight is the left operand, whose scale is not looked for")
-    scale = _scale_behind(site)
-    zero = site.scope.array(site.input(3))
+    scale = _scale_behind(node)
+    zero = node.scope.array(node.input(3))
     found = np.ones(1, np.float32) if scale is None else scale
     scaled = _with(constant, found, zero, axis=-1)
-    product = stacked(site, scaled, operand, False, 1.0)
-    return product if scale is not None else replace(product, form=f"{product.form}, in steps of an unknown scale")
+    product = stacked(node, scaled, operand, False, 1.0)
+    if scale is None:
+        product = replace(product, pattern=f"{product.pattern}, in steps of an unknown scale")
+    return product
 
 
-def quantised_operand(scale: int, zero: int) -> Callable[[Site], Product]:
+def quantised_operand(scale: int, zero: int) -> Callable[[Node], Product]:
     """A product of A and an integer B whose scale and zero point are inputs of these numbers."""
 
-    def found(site: Site) -> Product:
-        operand, constant = operands(site, 0, 1)
+    def found(node: Node) -> Product:
+        operand, constant = operands(node, 0, 1)
         if operand == 0:
             raise NoLayerError("its integer weight is the left operand")
-        return stacked(site, _dequantised(site, constant, scale, zero, axis=-1), operand, False, 1.0)
+        return stacked(node, _dequantised(node, constant, scale, zero, axis=-1), operand, False, 1.0)
 
     return found
 
 
-def matmul_nbits(site: Site) -> Product:
+def matmul_nbits(node: Node) -> Product:
     """A, B [N, blocks, bytes], scales [N, blocks], zero points: y = A @ W.T, W (N, K) in blocks along K."""
-    columns, rows, block = site.whole("K"), site.whole("N"), site.whole("block_size")
-    bits = site.attributes["bits"].i if "bits" in site.attributes else 4
+    columns, rows, block = node.whole("K"), node.whole("N"), node.whole("block_size")
+    bits = node.whole("bits", 4)
     if bits not in (2, 4, 8) or block < 16 or min(columns, rows) < 1:
         raise UnreadableError(f"it has {rows} x {columns} with {bits} bits in blocks of {block}")
-    constant = only(site, 1)
+    constant = only(node, 1)
     blocks = -(-columns // block)
     if constant.source.dtype != np.uint8 or prod(constant.shape) * 8 != rows * blocks * block * bits:
         raise UnreadableError(f"it has {list(constant.shape)} for {rows} x {columns} weights")
-    scale, zero = site.scope.array(site.input(2)), site.scope.array(site.input(3))
-    if site.input(4):
+    scale, zero = node.scope.array(node.input(2)), node.scope.array(node.input(3))
+    if node.input(4):
         raise NoLayerError("its columns are reordered (g_idx)")
-    if scale is None or scale.size != rows * blocks or (site.input(3) and zero is None):
+    if scale is None or scale.size != rows * blocks or (node.input(3) and zero is None):
         raise NoLayerError("its scales or zero points are not constant")
     if zero is None:
         zero = np.full((1, 1), 2 ** (bits - 1), np.float32)
     elif zero.dtype == np.uint8:
         zero = _unpacked(zero.reshape(rows, -1), bits)[:, :blocks]
     if zero.size not in (1, rows * blocks):
-        raise ValueError(f"MatMulNBits {site.node.name!r} has {zero.size} zero points for {rows} x {blocks} blocks")
+        raise ValueError(f"{node.described} has {zero.size} zero points for {rows} x {blocks} blocks")
     quantisation = Quantisation(
         scale.reshape(rows, blocks).astype(np.float32),
         zero.reshape(-1, blocks if zero.size > 1 else 1).astype(np.float32),
         (1, block),
     )
     weight = Matrix(_narrow(constant, bits), rows, columns, blocks * block, False, quantisation)
-    return as_product(site, constant, 1, weight, f"{bits} bits in blocks of {block}")
+    return as_product(node, constant, 1, weight, f"{bits} bits in blocks of {block}")
 
 
-def _dequantised(site: Site, constant: Constant, scale: int, zero: int, axis: int) -> Constant:
-    scales = site.scope.array(site.input(scale))
-    zeros = site.scope.array(site.input(zero))
-    if scales is None or (site.input(zero) and zeros is None):
+def _dequantised(node: Node, constant: Constant, scale: int, zero: int, axis: int) -> Constant:
+    scales = node.scope.array(node.input(scale))
+    zeros = node.scope.array(node.input(zero))
+    if scales is None or (node.input(zero) and zeros is None):
         raise NoLayerError("the scale or zero point of its weight is not constant")
     return _with(constant, scales, zeros, axis)
 
@@ -106,23 +108,22 @@ def _with(constant: Constant, scale: np.ndarray, zero: np.ndarray | None, axis: 
         scale, zero = (np.broadcast_to(each, size) if each.size == 1 else each for each in (scale, zero))
     if constant.quantisation is not None:
         raise NoLayerError("its integer weight is dequantised before")
-    while len(constant.shape) > 2 and constant.shape[0] == 1:  # a stack of one is a matrix
-        constant = replace(constant, shape=constant.shape[1:])
+    constant = without_ones(constant)
     found = linear(constant.shape, scale, zero, axis)
     if found is None:
         raise NoLayerError("a stack of matrices with scales of their own")
     return replace(constant, quantisation=found.transposed if constant.transposed else found)
 
 
-def _scale_behind(site: Site) -> np.ndarray | None:
+def _scale_behind(node: Node) -> np.ndarray | None:
     """The weight's scale as ONNX Runtime's quantiser leaves it: result, Cast, Mul by Mul(scale of A, scale of B)."""
     few = 8  # of one consumer each, as the quantiser writes it; a hostile file has thousands of thousands
-    for cast in site.consumers(site.node.output[0])[:few]:
-        for mul in site.consumers(cast.output[0])[:few] if cast.op_type == "Cast" and cast.output else ():
+    for cast in node.consumers(node.proto.output[0])[:few]:
+        for mul in node.consumers(cast.output[0])[:few] if cast.op_type == "Cast" and cast.output else ():
             for name in mul.input[:few] if mul.op_type == "Mul" else ():
-                factors = site.producer(name)
+                factors = node.producer(name)
                 if name != cast.output[0] and factors is not None and factors.op_type == "Mul":
-                    found = [array for factor in factors.input if (array := site.scope.array(factor)) is not None]
+                    found = [array for factor in factors.input if (array := node.scope.array(factor)) is not None]
                     if len(found) == 1:
                         return found[0]
     return None

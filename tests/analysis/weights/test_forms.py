@@ -14,7 +14,7 @@ import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from analysis.weights.layers import Weights, read
-from analysis.weights.proof.verify import verify
+from analysis.weights.proof import verify
 from tests.support import exported, exported_others, exported_runtime, handmade
 from tests.support.exported import Expected, run
 from tests.support.synthetic import save_graph

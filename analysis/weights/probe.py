@@ -1,0 +1,240 @@
+"""A layer in a model of its own: its node with the constants it depends on, and x as the only input.
+
+Bias, activation and requantisation are left out, so that y = x W^T. Which constants the node depends on is looked up as
+the reader does it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from analysis.weights.constants import Constant, Known, Literal, Opaque, Output, Pending, Scope
+from analysis.weights.layers import Layer
+from analysis.weights.operators import LEARNING, MICROSOFT
+from analysis.weights.tensors import Stored
+
+MOST_BYTES = 2**31 - 2**20
+"""Bytes of a layer's constants: a model is one protobuf message, which holds less than 2 GiB."""
+
+
+class NotTriedError(Exception):
+    """The layer cannot be proved, for this reason."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """How an operator is copied: by which one, and with which inputs where the weight is on the right, or on the left.
+
+    A number is the node's own input of that index, `x` the identity, `one` a scale, `zero` a zero point or a bias, `-`
+    nothing.
+    """
+
+    domain: str
+    operator: str
+    right: str
+    left: str = ""
+    attributes: tuple[str, ...] = ()
+
+
+TURNED = ("alpha", "transA", "transB")
+GEMM = Copy("", "Gemm", "x 1 zero", "0 x zero", TURNED)  # whose bias is no option before opset 11
+FUSED = Copy(MICROSOFT, "FusedMatMul", "x 1", "0 x", TURNED)
+CONV = Copy("", "Conv", "x 1", attributes=("kernel_shape",))
+LABELS = ("coefficients", "intercepts", "targets", "classlabels_ints", "classlabels_strings")
+COPIES = {
+    "Gemm": GEMM,
+    "FusedGemm": GEMM,
+    "MatMul": Copy("", "MatMul", "x 1", "0 x"),
+    "FusedMatMul": FUSED,
+    "TransposeMatMul": FUSED,
+    "Conv": CONV,
+    "FusedConv": CONV,
+    "MatMulInteger": Copy("", "MatMulInteger", "x 1 - 3"),
+    "QGemm": Copy(MICROSOFT, "QGemm", "x one zero 3 4 5", "0 1 2 x one zero", TURNED),
+    "QLinearMatMul": Copy(MICROSOFT, "MatMulIntegerToFloat", "x 3 one 4 - 5", "0 x 1 one 2 -"),
+    "MatMulIntegerToFloat": Copy(MICROSOFT, "MatMulIntegerToFloat", "x 1 one 3 - 5"),
+    "DynamicQuantizeMatMul": Copy(MICROSOFT, "DynamicQuantizeMatMul", "x 1 2 3"),
+    "MatMulNBits": Copy(MICROSOFT, "MatMulNBits", "x 1 2 3", attributes=("K", "N", "bits", "block_size")),
+    "LinearClassifier": Copy(LEARNING, "LinearClassifier", "x", attributes=LABELS),
+    "LinearRegressor": Copy(LEARNING, "LinearRegressor", "x", attributes=LABELS),
+}
+"""By the layer's operator. MatMulInteger has its scale later on, QLinearMatMul rounds its result to 8 bits."""
+OF_INTEGERS = ("MatMulInteger", "QGemm", "MatMulIntegerToFloat")
+"""Copies whose x is of 8 bits."""
+
+
+class Probe:
+    """A layer to be run: `inputs` is the length of its x, and `dtype` the type that x has in the graph."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.node, self.copy = layer.in_graph, COPIES[layer.operator]
+        self.left = layer.operand == 0
+        weight = self.node.scope.constant(self.node.input(layer.operand)) if layer.operand >= 0 else None
+        self.shape = layer.weight.shape if weight is None else weight.shape
+        self.dtype = np.dtype(np.float32) if weight is None else self._dtype(weight)
+        if self.copy is CONV:
+            self.inputs = prod(self.shape[1:])
+        elif self.copy.operator == "MatMulNBits":
+            self.inputs = self.node.whole("K")
+        else:
+            self.inputs = self.shape[-1 if weight is None or self.left != self._flag("transA", "transB") else -2]
+
+    def _flag(self, left: str, right: str) -> bool:
+        """The flag of the weight's side, if the operator has any."""
+        name = left if self.left else right
+        return name in self.copy.attributes and self.node.flag(name)
+
+    def _dtype(self, weight: Constant) -> np.dtype[Any]:
+        if self.copy.operator in OF_INTEGERS:
+            return weight.dtype if self.left else np.dtype(np.uint8)
+        if self.copy.operator == "DynamicQuantizeMatMul":
+            return np.dtype(np.float32)
+        scales = self.node.scope.constant(self.node.input(2)) if self.copy.operator == "MatMulNBits" else None
+        return weight.dtype if scales is None else scales.dtype
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What ONNX Runtime makes of x (rows, inputs): y (rows, outputs).
+
+        Raises:
+            NotTriedError: it is not installed, or has no way to run the layer; the message is the reason.
+        """
+        shape = (len(x), *self.shape[1:]) if self.copy is CONV else x.shape
+        x = x.reshape(shape) if self.left == self._flag("transB", "transA") else np.ascontiguousarray(x.T)
+        y = _run(self.model(), x)
+        if len(self.shape) > 1 and self.copy is not CONV and self.copy.domain != LEARNING:
+            y = np.moveaxis(y, -1 if self.left else -2, 0)  # of a stack of matrices the outputs follow one another
+        rows: NDArray[np.float64] = y.reshape(len(y), -1)
+        return rows
+
+    def model(self) -> bytes:
+        constants = Constants(self.node.scope)
+        cast = helper.make_node("Cast", ["x"], ["typed"], to=helper.np_dtype_to_tensor_dtype(self.dtype))
+        words = (self.copy.left if self.left else self.copy.right).split()
+        inputs = [self._input(word, constants) for word in words]
+        product = helper.make_node(self.copy.operator, inputs, ["product"], domain=self.copy.domain)
+        for name in self.copy.attributes:
+            if name in self.node.attributes:
+                attribute = copied(self.node.attributes[name], name)
+                if name == "intercepts":  # whose number may be that of the classes
+                    attribute.floats[:] = [0.0] * len(attribute.floats)
+                product.attribute.append(attribute)
+        if self.copy.operator == "LinearClassifier":  # its second output are the scores
+            product.output.insert(0, "label")
+        if self.copy.operator == "MatMulNBits":
+            product.attribute.append(helper.make_attribute("accuracy_level", 1))  # x in float32, not quantised
+        result = helper.make_node("Cast", ["product"], ["y"], to=TensorProto.DOUBLE)
+        return constants.model([cast, product, result])
+
+    def _input(self, word: str, constants: "Constants") -> str:
+        if word in ("x", "-"):
+            return "typed" if word == "x" else ""
+        if word in ("one", "zero"):
+            array = np.float32(1) if word == "one" else np.zeros(1 if self.copy is GEMM else (), self.dtype)
+            return constants.tensor(numpy_helper.from_array(np.asarray(array)))
+        name = self.node.input(int(word))
+        known = self.node.scope.known(name) if name else None
+        if name and known is None:
+            raise NotTriedError(f"its input {word} is computed")
+        return "" if known is None else constants.add(known)
+
+
+@dataclass
+class Constants:
+    """The constants that a layer depends on, copied with the nodes that make them."""
+
+    scope: Scope
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    tensors: list[TensorProto] = field(default_factory=list)
+    sparse: list[onnx.SparseTensorProto] = field(default_factory=list)
+    size: int = 0
+    added: dict[int, tuple[object, Mapping[str, str]]] = field(default_factory=dict)
+    """By the id of each, which is held so that no other has it: the names of its outputs here, by those there."""
+
+    def add(self, known: Known) -> str:
+        """Copy a constant and all that it is made of, once; its name here."""
+        owner = known.pending if isinstance(known, Output) else known
+        if id(owner) not in self.added:
+            names = self._computed(owner) if isinstance(owner, Pending) else {"": self._stored(owner)}
+            self.added[id(owner)] = owner, names
+        return self.added[id(owner)][1][known.name if isinstance(known, Output) else ""]
+
+    def _computed(self, pending: Pending) -> Mapping[str, str]:
+        if pending.scope.version != self.scope.version:
+            raise NotTriedError("its constants are made by operators of several opsets")
+        inputs = ["" if known is None else self.add(known) for known in pending.inputs]
+        names = {name: f"{len(self.nodes)} {index}" for index, name in enumerate(pending.node.output)}
+        outputs = [names[name] if name else "" for name in pending.node.output]
+        node = helper.make_node(pending.node.op_type, inputs, outputs, domain=pending.node.domain)
+        node.attribute.extend(copied(attribute, name) for name, attribute in pending.attributes.items())
+        self.nodes.append(node)
+        return names
+
+    def _stored(self, known: Literal | Constant | Opaque) -> str:
+        if isinstance(known, Opaque):
+            raise NotTriedError(known.reason)
+        if isinstance(known, Constant):
+            array = known.source.read(0, known.source.size).reshape(known.shape)
+            return self.tensor(numpy_helper.from_array(array))
+        if isinstance(known.tensor, TensorProto):
+            return self.tensor(self._inside(known.tensor))
+        parts = self._inside(known.tensor.values), self._inside(known.tensor.indices)
+        self.sparse.append(onnx.SparseTensorProto(values=parts[0], indices=parts[1], dims=known.tensor.dims))
+        self.sparse[-1].values.name = f"sparse {len(self.sparse)}"
+        return self.sparse[-1].values.name
+
+    def _inside(self, tensor: TensorProto) -> TensorProto:
+        """The tensor with its bytes in it, wherever they lie."""
+        source = self.scope.opened.source(tensor, None)
+        self.size += source.place.length if isinstance(source, Stored) else tensor.ByteSize()
+        if self.size > MOST_BYTES:
+            raise NotTriedError("its constants take more than 2 GiB, which is more than one model holds")
+        if isinstance(source, Stored):
+            raw = source.place.read(0, source.place.length).tobytes()
+            return TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw)
+        return tensor
+
+    def tensor(self, tensor: TensorProto) -> str:
+        self.tensors.append(TensorProto())
+        self.tensors[-1].CopyFrom(tensor)
+        self.tensors[-1].name = f"tensor {len(self.tensors)}"
+        return self.tensors[-1].name
+
+    def model(self, nodes: Sequence[onnx.NodeProto]) -> bytes:
+        """x -> y through these constants and nodes."""
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
+        y = helper.make_tensor_value_info("y", TensorProto.DOUBLE, None)
+        all_nodes = [*self.nodes, *nodes]
+        graph = helper.make_graph(all_nodes, "layer", [x], [y], self.tensors, sparse_initializer=self.sparse)
+        versions = {"": 13, MICROSOFT: 1, LEARNING: 1, **self.scope.opsets}
+        opsets = [helper.make_opsetid(*each) for each in versions.items()]
+        return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
+
+
+def copied(attribute: onnx.AttributeProto, name: str) -> onnx.AttributeProto:
+    """The attribute under this name; a function's may be called otherwise by who calls it."""
+    copy = onnx.AttributeProto()
+    copy.CopyFrom(attribute)
+    copy.name, copy.ref_attr_name = name, ""
+    return copy
+
+
+def _run(model: bytes, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise NotTriedError("ONNX Runtime is not installed here (pip install onnxruntime)") from None
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4  # what it logs of an error is in the exception too
+    # enable_fallback would print, and try the same again
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    [y] = session.run(["y"], {"x": x})
+    return np.asarray(y)

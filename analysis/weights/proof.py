@@ -1,0 +1,115 @@
+"""Prove that a matrix read from a file is the one its layer multiplies with: ONNX Runtime multiplies the identity.
+
+No shape tells a square matrix from its transpose, and a scale or zero point has no shape to check at all. So the
+layer's node is copied into a model of its own (`analysis.weights.probe`) and fed with the identity: what comes out is
+the whole matrix as ONNX Runtime reads it, compared weight by weight with the one read here.
+
+The file may be from anywhere, and ONNX Runtime is trusted with the layer's node and constants, with time and memory
+too: prove only files that you would run. Whatever it reports becomes a reason.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.weights.files import plain
+from analysis.weights.layers import Layer
+from analysis.weights.probe import NotTriedError, Probe
+from analysis.weights.protobuf import skeleton
+from study.errors import StudyError, one_line
+from study.onnx_inputs import Shapes, resolve, signature
+
+MOST_ELEMENTS = 2**25
+"""Elements of x and y together."""
+MOST_PRODUCTS = 2**36
+"""Multiply-accumulates of a layer, some seconds."""
+TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2}
+"""The error allowed where x is of this type, a few roundings; `FINE` for all others."""
+FINE = 1e-5
+CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+"""The beginning of each message of ONNX Runtime's."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """`verified` is None where it could not be tried; `error` is the largest of an output, relative to its weights.
+
+    `inputs_seen` is the number of the layer's inputs whose weights were compared, all of them unless it is very large.
+    `reason` says what is wrong or why it could not be tried; it is empty where `verified` is True.
+    """
+
+    verified: bool | None
+    error: float | None
+    reason: str
+    inputs_seen: int = 0
+
+
+def verify(path: Path, layers: Sequence[Layer], shapes: Shapes | None = None) -> list[Proof]:
+    """A proof for each of the layers that were read from `path`.
+
+    Args:
+        shapes: the user's shapes of the model's inputs. The proof needs none, but they have to fit.
+
+    Raises:
+        StudyError: `shapes` do not fit the model's inputs.
+    """
+    if shapes:
+        file = plain(path)
+        with file.open() as content:
+            graph = skeleton(content, file.size).model.graph
+        resolve(signature(graph, shapes), shapes)
+    return [prove(layer) for layer in layers]
+
+
+def prove(layer: Layer) -> Proof:
+    """Whether ONNX Runtime multiplies with `layer.weight`; MatMulInteger up to a positive factor of each output."""
+    try:
+        probe, outputs = Probe(layer), layer.weight.shape[0]
+        if not probe.inputs or not outputs:
+            raise NotTriedError("its matrix is empty")
+        most = min(MOST_ELEMENTS // (probe.inputs + outputs), MOST_PRODUCTS // (probe.inputs * outputs))
+        chosen = np.linspace(0, probe.inputs - 1, max(1, min(probe.inputs, most))).astype(int)
+        x = np.zeros((len(chosen), probe.inputs), np.float32)
+        x[np.arange(len(chosen)), chosen] = 1
+        y = probe.run(x)
+        return _compared(layer, probe, chosen, y)
+    except (NotTriedError, StudyError) as error:
+        return Proof(None, None, one_line(error))
+    except Exception as error:  # onnxruntime has one for each of its codes; a malformed node may lead to any other
+        return Proof(None, None, f"ONNX Runtime cannot run the layer: {CODE.sub('', one_line(error))}")
+
+
+def _compared(layer: Layer, probe: Probe, chosen: NDArray[np.int_], y: NDArray[np.float64]) -> Proof:
+    weight = layer.weight.load()
+    if layer.operator == "LinearClassifier" and len(weight) == 1:
+        y = y[:, -1:]  # of two classes with one row of weights the second has the product as its score
+    if weight.shape != (y.shape[1], probe.inputs):
+        sides = f"the matrix is {weight.shape[0]} x {weight.shape[1]}, but x has {probe.inputs} columns"
+        return Proof(False, None, f"y is not x W^T: {sides} and y has {y.shape[1]}")
+    with np.errstate(all="ignore"):
+        error = _errors(weight[:, chosen], y.T, scaled=layer.operator != "MatMulInteger")
+    if np.isnan(error).all():
+        raise NotTriedError("its weights are not finite")
+    worst, tolerance = float(np.nanmax(error)), TOLERANCE.get(probe.dtype.name, FINE)
+    wrong = f"y is not x W^T: the relative error is {worst:.2g}, more than {tolerance}"
+    return Proof(worst <= tolerance, worst, "" if worst <= tolerance else wrong, len(chosen))
+
+
+def _errors(expected: NDArray[np.float64], found: NDArray[np.float64], scaled: bool) -> NDArray[np.float64]:
+    """The largest error of each output, relative to its largest weight; NaN where none of them is finite.
+
+    Both are (outputs, inputs). Unless `scaled`, `expected` lacks a positive factor for each output.
+    """
+    if not scaled:
+        factor = (expected * found).sum(axis=1) / np.maximum((expected.astype(np.float64) ** 2).sum(axis=1), 1e-300)
+        expected = expected * np.maximum(factor, 0)[:, None]
+    wrong = np.abs(found - expected).max(axis=1)
+    size = np.maximum(np.abs(expected).max(axis=1), np.abs(found).max(axis=1))
+    errors = np.divide(wrong, size, out=np.zeros_like(wrong), where=size > 0)
+    finite = np.isfinite(expected).all(axis=1), np.isfinite(found).all(axis=1)
+    different: NDArray[np.float64] = np.where(finite[0] != finite[1], np.inf, np.where(finite[0], errors, np.nan))
+    return different

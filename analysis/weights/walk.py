@@ -1,0 +1,208 @@
+"""Walk all nodes of a model, through its subgraphs and functions, and describe each that is a fully-connected layer.
+
+The walk goes into the branches and loops of control flow, and into the functions of the file once for each call. What
+it costs is bounded, since functions that call functions grow without measure.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import onnx
+
+from analysis.weights import names
+from analysis.weights.constant_folding import Attributes
+from analysis.weights.constants import Known, Literal, Scope
+from analysis.weights.names import Step
+from analysis.weights.node import Node, NoLayerError, Product
+from analysis.weights.operators import product
+from analysis.weights.shapes import Shape, shapes
+from analysis.weights.tensors import Opened, UnreadableError
+from study.errors import StudyError
+from study.onnx_graph import Body, opsets, subgraphs
+
+MOST_NODES = 400_000
+"""Nodes visited, those of a function once for each call."""
+MOST_BYTES = 2**26
+"""Bytes of all bodies visited, weights apart, again once for each call."""
+MOST_CHARACTERS = 2**27
+"""Characters in the descriptions of nodes: a function that is called often repeats its long names at every call."""
+MOST_CALLS = 100
+"""Calls and subgraphs within one another."""
+DESCRIBED = 1000
+"""Characters that a layer counts as, with all that is kept of it, besides its names."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A node that might be taken for a fully-connected layer, and why it is none, or cannot be read."""
+
+    node: str
+    operator: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A node that is a layer, the product it computes, and the steps that lead to it."""
+
+    node: Node
+    product: Product
+    trail: Sequence[Step]
+
+
+@dataclass
+class Walk:
+    """The layers of a model in the order of its nodes, once `run`; `uses` counts the nodes that take each tensor."""
+
+    model: onnx.ModelProto
+    opened: Opened
+    pointwise: bool
+    found: list[Found] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    uses: Counter[object] = field(default_factory=Counter)
+    nodes: int = 0
+    bytes: int = 0
+    characters: int = 0
+
+    def run(self) -> "Walk":
+        """
+        Raises:
+            StudyError: it takes more than the limits above, or than those of what it reads.
+            ValueError: the model is malformed.
+        """
+        self._visit(self.model.graph, Scope(self.opened, opsets(self.model.opset_import)), (), "", {})
+        return self
+
+    def _visit(self, body: Body, scope: Scope, outer: tuple[Step, ...], entry: str, call: Attributes) -> None:
+        """Visit the nodes of a body, entered from the last node of `outer` by `entry`; `call` are those of its call."""
+        self.bytes += body.ByteSize()
+        if self.bytes > MOST_BYTES:
+            raise StudyError(f"expected a model of at most {MOST_BYTES:,} bytes, calls included, found more")
+        if isinstance(body, onnx.GraphProto):
+            _declare(body, scope)
+        links = Links(body.node)
+        in_function = entry == "function" or any(step.body == "function" for step in outer)
+        for index, proto in enumerate(body.node):
+            self.nodes += 1
+            if self.nodes > MOST_NODES:
+                raise StudyError(f"expected a model of at most {MOST_NODES:,} nodes, calls included, found more")
+            attributes = resolved(proto, call)
+            self.uses.update(known.key for name in proto.input if isinstance(known := scope.known(name), Literal))
+            trail = (*outer, Step(entry, index, proto))
+            function = self._functions.get((proto.domain, proto.op_type, proto.overload))
+            if function is not None:
+                self._call(function, proto, attributes, scope, trail)
+                continue
+            for name, attribute in attributes.items():
+                for graph in subgraphs(attribute):
+                    inner = Scope(self.opened, scope.opsets, (scope.key, index, name), scope)
+                    self._visit(graph, inner, trail, name, call)
+            shape = _unknown if in_function else self._shape  # the names in a function are its own
+            self._examine(Node(proto, attributes, scope, links.consumers, links.producer, shape, self.pointwise), trail)
+            scope.add(proto, attributes)
+
+    def _examine(self, node: Node, trail: Sequence[Step]) -> None:
+        try:
+            described = product(node)
+        except (NoLayerError, UnreadableError) as error:
+            reason = names.printable(str(error))
+            self._count(len(reason), trail)
+            self.skipped.append(Skipped(names.path(trail), names.printable(node.operator), reason))
+        else:
+            if described is not None:
+                self._count(len(described.pattern) + 8 * len(described.names), trail)
+                self.found.append(Found(node, described, trail))
+
+    def _count(self, characters: int, trail: Sequence[Step]) -> None:
+        """Count what is about to be kept of the last node of `trail`."""
+        self.characters += DESCRIBED + characters + sum(100 + len(step.proto.name) for step in trail)
+        self.characters += sum(len(entry.value) for entry in trail[-1].proto.metadata_props)
+        if self.characters > MOST_CHARACTERS:
+            raise StudyError(f"expected a model with at most {MOST_CHARACTERS // DESCRIBED:,} layers, found more")
+
+    def _call(
+        self,
+        function: onnx.FunctionProto,
+        proto: onnx.NodeProto,
+        attributes: Attributes,
+        scope: Scope,
+        trail: tuple[Step, ...],
+    ) -> None:
+        """Visit the body of a function with the constants that it is called with."""
+        if len(trail) > MOST_CALLS:
+            raise ValueError("functions that call each other without end")
+        key = (function.domain, function.name, function.overload)
+        arguments: dict[str, Known | None] = {}
+        for name, value in zip(function.input, proto.input, strict=False):
+            known = scope.known(value) if value else None
+            if known is not None:
+                arguments[name] = known
+        inner = Scope(self.opened, opsets(function.opset_import) or scope.opsets, key, None, arguments)
+        defaults = {attribute.name: attribute for attribute in function.attribute_proto}
+        self._visit(function, inner, trail, "function", {**defaults, **attributes})
+        for outside, inside in zip(proto.output, function.output, strict=False):
+            known = inner.known(inside)
+            if known is not None and outside:
+                scope.values[outside] = known
+
+    @cached_property
+    def _functions(self) -> Mapping[tuple[str, str, str], onnx.FunctionProto]:
+        return {(each.domain, each.name, each.overload): each for each in self.model.functions}
+
+    def _shape(self, name: str) -> Shape | None:
+        return self._shapes.get(name)
+
+    @cached_property
+    def _shapes(self) -> Mapping[str, Shape]:
+        return shapes(self.model.graph, opsets(self.model.opset_import).get("", 1))
+
+
+class Links:
+    """Which node produces a value of a body and which consume it; collected when first asked for."""
+
+    def __init__(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        self.nodes = nodes
+
+    @cached_property
+    def both(self) -> tuple[dict[str, onnx.NodeProto], dict[str, list[onnx.NodeProto]]]:
+        producers: dict[str, onnx.NodeProto] = {}
+        consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            producers.update(dict.fromkeys(node.output, node))
+            for name in node.input:
+                consumers.setdefault(name, []).append(node)
+        return producers, consumers
+
+    def producer(self, name: str) -> onnx.NodeProto | None:
+        return self.both[0].get(name)
+
+    def consumers(self, name: str) -> Sequence[onnx.NodeProto]:
+        return self.both[1].get(name, ())
+
+
+def resolved(node: onnx.NodeProto, call: Attributes) -> Attributes:
+    """The node's attributes by name; one that refers to its function's is that of the call."""
+    attributes = {}
+    for attribute in node.attribute:
+        if not attribute.ref_attr_name:
+            attributes[attribute.name] = attribute
+        elif attribute.ref_attr_name in call:
+            attributes[attribute.name] = call[attribute.ref_attr_name]
+    return attributes
+
+
+def _declare(graph: onnx.GraphProto, scope: Scope) -> None:
+    """Enter the initializers of a graph into its scope; the inputs of a subgraph hide constants around it."""
+    if scope.outer is not None:
+        scope.values.update(dict.fromkeys(value.name for value in graph.input))
+    for tensor in (*graph.initializer, *graph.sparse_initializer):
+        name = tensor.name if isinstance(tensor, onnx.TensorProto) else tensor.values.name
+        if isinstance(scope.values.get(name), Literal):
+            raise ValueError(f"two initializers called {name!r}")
+        scope.values[name] = Literal(tensor, (scope.key, name))
+
+
+def _unknown(name: str) -> Shape | None:
+    return None
