@@ -1,12 +1,13 @@
 """Small models as torch's two exporters write them, each with the fully-connected weights that its file holds.
 
 The weights come from the modules themselves, never from the file: they are what a reader of the file must find. Every
-entry of FORMS writes one file into an empty folder; names end in the exporter, TorchScript's (`script`) or `dynamo`.
+entry of PATTERNS and WITHOUT_LAYERS writes one file into an empty folder; names end in the exporter, TorchScript's
+(`script`) or `dynamo`.
 """
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,9 @@ class Expected:
     """Whether the weights are known to the last bit, which they are not where somebody computes them."""
     named: bool = True
     """Whether the names are those of `weights`; otherwise only how many there are is known."""
-    tied: dict[int, int] = field(default_factory=dict)
+    tied: Mapping[int, int] = field(default_factory=dict)
     """Layers, by position, that use the same stored tensor as an earlier one."""
-    roles: dict[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
     """Layers that are not plainly `fc`."""
     skipped: tuple[tuple[str, str], ...] = ()
     """Nodes that must be named as no layer: (end of the node's name, operator)."""
@@ -68,14 +69,13 @@ class Expected:
     """Whether 1x1 convolutions are asked for."""
     runtime: str = "onnxruntime"
     """Who runs the file: `onnxruntime`, or `onnx.reference` where it has no kernel."""
-    originals: dict[str, Matrix] = field(default_factory=dict)
-    """Of quantised layers: the weights before."""
-    rounding: dict[str, Matrix] = field(default_factory=dict)
-    """Of quantised layers: the most by which a weight was changed, half a step; it broadcasts to (out, in)."""
+    originals: Mapping[str, Matrix] = field(default_factory=dict)
+    """The weights of quantised layers before."""
+    rounding: Mapping[str, Matrix] = field(default_factory=dict)
+    """The most by which quantisation changed a weight, half a step; it broadcasts to (out, in)."""
 
 
 Builder = Callable[[Path], Expected]
-FORMS: dict[str, Builder] = {}
 
 
 def run(expected: Expected, **inputs: Matrix) -> list[Matrix]:
@@ -103,7 +103,7 @@ def _some(value: onnx.ValueInfoProto) -> Matrix:
     return np.random.default_rng(0).normal(size=shape).astype(dtype)
 
 
-def matrix(weight: torch.Tensor) -> Matrix:
+def matrix(weight: Any) -> Matrix:
     """A module's weight as an (out, in) matrix; half precision as float32, which holds it exactly."""
     weight = weight.detach()
     exact = weight if weight.dtype == torch.float64 else weight.float()
@@ -118,17 +118,38 @@ def export(module: nn.Module, args: Any, path: Path, *, dynamo: bool, **options:
         torch.onnx.export(module.eval(), args, path, dynamo=dynamo, verbose=False, **options)
 
 
-def scripted(module: nn.Module) -> nn.Module:
-    """Compiled, so that its `if` and `for` stay in the graph; deprecated, but what many files were made with."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        compiled: nn.Module = torch.jit.script(module.eval())
-    return compiled
+def layers(module: nn.Module, names: str) -> dict[str, Matrix]:
+    """The weights of these submodules, however they are computed."""
+    return {name: matrix(module.get_submodule(name).weight) for name in names.split()}
 
 
-def unfolded(dynamo: bool) -> dict[str, Any]:
-    """The option that keeps an exporter from computing what is constant."""
-    return {"optimize": False} if dynamo else {"do_constant_folding": False}
+@dataclass(frozen=True)
+class Network:
+    """A module to export with an input, its `layers`, and what else is expected of the file each exporter writes.
+
+    `weights` are further ones, of no submodule. A `scripted` module is compiled, so that its `if` and `for` stay.
+    """
+
+    make: Callable[[], nn.Module]
+    x: Callable[[], Any]
+    layers: str
+    expected: Mapping[str, Any]
+    script: Mapping[str, Any] = field(default_factory=dict)
+    dynamo: Mapping[str, Any] = field(default_factory=dict)
+    weights: Callable[[Any], dict[str, Matrix]] = lambda module: {}
+    scripted: bool = False
+
+    def write(self, folder: Path, dynamo: bool, **options: Any) -> Expected:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = self.make().eval()
+            prepared = torch.jit.script(module) if self.scripted else module
+        export(prepared, self.x(), folder / "model.onnx", dynamo=dynamo, **options)
+        weights = layers(module, self.layers) | self.weights(module)
+        expected = {**self.expected, **(self.dynamo if dynamo else self.script)}
+        if names := expected.pop("names", None):  # nothing in the file says which modules these were
+            weights = dict(zip(names, weights.values(), strict=True))
+        return Expected(folder / "model.onnx", weights, **expected)
 
 
 def rows() -> torch.Tensor:
@@ -141,201 +162,166 @@ def sequences(width: int = 12) -> torch.Tensor:
     return torch.randn(BATCH, SEQUENCE, width)
 
 
-def inputs(rank: int) -> torch.Tensor:
-    return rows() if rank == 2 else sequences()
+def image() -> torch.Tensor:
+    return torch.randn(BATCH, 1, 8, 8)
 
 
-def layers(module: nn.Module, *names: str) -> dict[str, Matrix]:
-    """The weights of these submodules."""
-    return {name: matrix(module.get_submodule(name).get_parameter("weight")) for name in names}
+def words() -> torch.Tensor:
+    return torch.ones(BATCH, 5, dtype=torch.int64)
 
 
-PERCEPTRON = ("body.0", "body.2", "head")
-
-
-def perceptron(folder: Path, dynamo: bool, **options: Any) -> Expected:
-    module = Perceptron()
-    export(module, rows(), folder / "model.onnx", dynamo=dynamo, **options)
-    # TorchScript's exporter writes a Linear without bias as a MatMul
-    operators = ("Gemm", "Gemm" if dynamo else "MatMul", "Gemm")
-    return Expected(folder / "model.onnx", layers(module, *PERCEPTRON), operators)
-
-
-def of_rank_3(folder: Path, dynamo: bool, dtype: torch.dtype = torch.float32, **options: Any) -> Expected:
-    module = Perceptron().to(dtype)
-    export(module, sequences().to(dtype), folder / "model.onnx", dynamo=dynamo, **options)
-    runtime = "onnx.reference" if dtype == torch.bfloat16 else "onnxruntime"
+def of_type(dtype: torch.dtype) -> Network:
+    """The perceptron with input of rank 3."""
     name = str(dtype).removeprefix("torch.")
-    return Expected(folder / "model.onnx", layers(module, *PERCEPTRON), ("MatMul",), name, runtime=runtime)
+    runtime = "onnx.reference" if dtype == torch.bfloat16 else "onnxruntime"
+    expected = {**PRODUCTS, "dtype": name, "runtime": runtime}
+    return Network(lambda: Perceptron().to(dtype), lambda: sequences().to(dtype), PERCEPTRON, expected)
 
 
-def tied(folder: Path, dynamo: bool, rank: int, **options: Any) -> Expected:
-    module = Pair(tied=True)
-    export(module, inputs(rank), folder / "model.onnx", dynamo=dynamo, **options)
-    operators = ("Gemm",) if rank == 2 else ("MatMul",)
-    return Expected(folder / "model.onnx", layers(module, "fc1", "fc2"), operators, tied={1: 0})
+def normed(by: Callable[[nn.Module], nn.Module]) -> Network:
+    return Network(partial(Pair, normed=by), rows, "fc1 fc2", GEMMS | COMPUTED)
 
 
-def pruned(folder: Path, dynamo: bool, **options: Any) -> Expected:
+def pruned() -> nn.Module:
     module = Pair()
     prune.l1_unstructured(module.fc1, "weight", 0.5)  # type: ignore[no-untyped-call]
-    export(module, rows(), folder / "model.onnx", dynamo=dynamo, **options)
-    weights = {"fc1": matrix(torch.as_tensor(module.fc1.weight)), "fc2": matrix(module.fc2.weight)}
-    assert np.count_nonzero(weights["fc1"]) == 72
-    return Expected(folder / "model.onnx", weights, ("Gemm",))
+    assert torch.count_nonzero(torch.as_tensor(module.fc1.weight)) == 72
+    return module
 
 
-def normed(
-    folder: Path, dynamo: bool, by: Callable[[nn.Module], nn.Module], x: torch.Tensor, **options: Any
-) -> Expected:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        module = Pair(normed=by).eval()
-    export(module, x, folder / "model.onnx", dynamo=dynamo, **options)
-    weights = {"fc1": matrix(torch.as_tensor(module.fc1.weight)), "fc2": matrix(module.fc2.weight)}
-    return Expected(folder / "model.onnx", weights, ("Gemm",) if x.ndim == 2 else ("MatMul",), exact=False)
+def no_layers(*nodes: tuple[str, str]) -> dict[str, Any]:
+    return {"skipped": nodes}
 
 
-def lenet(folder: Path, dynamo: bool) -> Expected:
-    module = LeNet()
-    export(module, torch.randn(BATCH, 1, 8, 8), folder / "model.onnx", dynamo=dynamo)
-    weights = layers(module, "c5", "fc")
-    assert weights["c5"].shape == (12, 4 * 3 * 3)
-    return Expected(folder / "model.onnx", weights, ("Conv", "Gemm"), roles={"c5": "conv-as-fc"})
+PERCEPTRON = "body.0 body.2 head"
+PRODUCTS: dict[str, Any] = {"operators": ("MatMul",)}
+GEMMS: dict[str, Any] = {"operators": ("Gemm",)}
+COMPUTED = {"exact": False}
+TIED = {"tied": {1: 0}}
+CHOICE = "fc1 fc2 out"
+POINTWISE = partial(Network, Pointwise, image)
+HEAD = {"operators": ("Conv",), "pointwise": True, "roles": {"head": "pointwise"}}
+# TorchScript's exporter writes a Linear without bias as a MatMul
+FIRST = Network(Perceptron, rows, PERCEPTRON, GEMMS, script={"operators": ("Gemm", "MatMul", "Gemm")})
 
-
-def pointwise(folder: Path, dynamo: bool, wanted: bool) -> Expected:
-    module = Pointwise()
-    export(module, torch.randn(BATCH, 1, 8, 8), folder / "model.onnx", dynamo=dynamo)
-    weights = layers(module, "head") if wanted else {}
-    return Expected(folder / "model.onnx", weights, ("Conv",), roles={"head": "pointwise"}, pointwise=wanted)
-
-
-def attention(folder: Path, dynamo: bool) -> Expected:
-    module = Attention()
-    export(module, sequences(16), folder / "model.onnx", dynamo=dynamo)
-    names = ("node_matmul", "node_matmul_1") if dynamo else ("/MatMul", "/MatMul_1")
-    products = tuple((name, "MatMul") for name in names)
-    return Expected(folder / "model.onnx", layers(module, "q", "k", "v", "out"), ("MatMul",), skipped=products)
-
-
-def multi_head(folder: Path, dynamo: bool) -> Expected:
-    module = MultiHead()
-    export(module, sequences(16), folder / "model.onnx", dynamo=dynamo)
-    packed = {"attention": matrix(module.attention.in_proj_weight)}
-    assert packed["attention"].shape == (48, 16)
-    names = ("node_MatMul_73", "node_scaled_dot_product_attention") if dynamo else ("MatMul_1", "MatMul_2")
-    return Expected(
-        folder / "model.onnx",
-        packed | layers(module, "attention.out_proj", "out"),
-        ("MatMul", "Gemm", "MatMul"),
-        skipped=tuple((name, "MatMul") for name in names),
-    )
-
-
-def language(folder: Path, dynamo: bool) -> Expected:
-    module = Language()
-    export(module, torch.ones(BATCH, 5, dtype=torch.int64), folder / "model.onnx", dynamo=dynamo)
-    lstm, table = ("node_lstm__2", "node_embedding") if dynamo else ("/lstm/LSTM", "/embedding/Gather")
-    no_layers = ((lstm, "LSTM"), (table, "Gather"))
-    return Expected(folder / "model.onnx", layers(module, "out"), ("MatMul",), skipped=no_layers)
-
-
-def tied_embedding(folder: Path, dynamo: bool, **options: Any) -> Expected:
-    """One layer; that a table shares its tensor neither makes it tied nor gives it the table's name."""
-    module = TiedEmbedding()
-    export(module, torch.ones(BATCH, 5, dtype=torch.int64), folder / "model.onnx", dynamo=dynamo, **options)
-    table = "node_embedding" if dynamo else "/embedding/Gather"
-    return Expected(folder / "model.onnx", layers(module, "head"), ("MatMul",), skipped=((table, "Gather"),))
-
-
-def low_rank(folder: Path, dynamo: bool, **options: Any) -> Expected:
-    module = LowRank()
-    export(module, rows(), folder / "model.onnx", dynamo=dynamo, **options)
+NETWORKS = {
+    "perceptron": FIRST,
+    "rank 3": of_type(torch.float32),
+    "half": of_type(torch.float16),
+    "bfloat16": of_type(torch.bfloat16),
+    "double": of_type(torch.float64),
+    "tied": Network(lambda: Pair(tied=True), rows, "fc1 fc2", GEMMS | TIED),
+    "tied rank 3": Network(lambda: Pair(tied=True), sequences, "fc1 fc2", PRODUCTS | TIED),
+    "pruned": Network(pruned, rows, "fc1 fc2", GEMMS),
+    "weight norm": normed(parametrizations.weight_norm),
+    "lenet": Network(LeNet, image, "c5 fc", {"operators": ("Conv", "Gemm"), "roles": {"c5": "conv-as-fc"}}),
+    "pointwise asked for": POINTWISE("head", HEAD),
+    "attention": Network(
+        Attention,
+        lambda: sequences(16),
+        "q k v out",
+        PRODUCTS,
+        script=no_layers(("/MatMul", "MatMul"), ("/MatMul_1", "MatMul")),
+        dynamo=no_layers(("node_matmul", "MatMul"), ("node_matmul_1", "MatMul")),
+    ),
+    "multi-head": Network(
+        MultiHead,
+        lambda: sequences(16),
+        "",
+        {"operators": ("MatMul", "Gemm", "MatMul")},
+        script=no_layers(("MatMul_1", "MatMul"), ("MatMul_2", "MatMul")),
+        dynamo=no_layers(("node_MatMul_73", "MatMul"), ("node_scaled_dot_product_attention", "MatMul")),
+        weights=lambda module: {
+            "attention": matrix(module.attention.in_proj_weight),  # three matrices in one
+            **layers(module, "attention.out_proj out"),
+        },
+    ),
+    "language": Network(
+        Language,
+        words,
+        "out",
+        PRODUCTS,
+        script=no_layers(("/lstm/LSTM", "LSTM"), ("/embedding/Gather", "Gather")),
+        dynamo=no_layers(("node_lstm__2", "LSTM"), ("node_embedding", "Gather")),
+    ),
+    # one layer; that a table shares its tensor neither makes it tied nor gives it the table's name
+    "tied embedding": Network(
+        TiedEmbedding,
+        words,
+        "head",
+        PRODUCTS,
+        script=no_layers(("/embedding/Gather", "Gather")),
+        dynamo=no_layers(("node_embedding", "Gather")),
+    ),
     # which module it is the file does not say: its weight is made of three tensors
-    return Expected(folder / "model.onnx", {"": matrix(module.weight())}, ("Gemm",), exact=False, named=False)
-
-
-def products(folder: Path, dynamo: bool) -> Expected:
-    module = Products()
-    export(module, sequences(), folder / "model.onnx", dynamo=dynamo)
-    left = {"node_matmul" if dynamo else "/MatMul": matrix(module.left)}
-    return Expected(folder / "model.onnx", layers(module, "scaled", "turned") | left, ("MatMul",))
-
-
-def choice(folder: Path, dynamo: bool, rank: int, **options: Any) -> Expected:
-    module: Choice = Traced() if dynamo else Scripted()
-    prepared = module if dynamo else scripted(module)
-    export(prepared, inputs(rank), folder / "model.onnx", dynamo=dynamo, **options)
-    weights = layers(module, "fc1", "fc2", "out")
-    if rank == 3 and not options:  # nothing in the file says which modules these were
-        names = ("node_MatMul_1", "node_MatMul_1_2", "out") if dynamo else ("/MatMul", "/MatMul_1", "/MatMul_2")
-        weights = dict(zip(names, weights.values(), strict=True))
-    return Expected(folder / "model.onnx", weights, ("Gemm",) if rank == 2 else ("MatMul",))
-
-
-def loop(folder: Path, rank: int, **options: Any) -> Expected:
-    module = Loop()
-    export(scripted(module), (inputs(rank), torch.tensor(3)), folder / "model.onnx", dynamo=False, **options)
-    return Expected(folder / "model.onnx", layers(module, "fc", "out"), ("Gemm",) if rank == 2 else ("MatMul",))
+    "low rank": Network(
+        LowRank, rows, "", GEMMS | COMPUTED | {"named": False}, weights=lambda module: {"": matrix(module.weight())}
+    ),
+    "products": Network(
+        Products,
+        sequences,
+        "scaled turned",
+        PRODUCTS,
+        script={"names": ("scaled", "turned", "/MatMul")},
+        dynamo={"names": ("scaled", "turned", "node_matmul")},
+        weights=lambda module: {"left": matrix(module.left)},
+    ),
+}
+"""What both exporters write."""
+UNFOLDED = {name: NETWORKS[name] for name in ("rank 3", "pruned", "tied embedding", "low rank")} | {
+    "weight norm": replace(NETWORKS["weight norm"], x=sequences, expected=PRODUCTS | COMPUTED)
+}
+"""What an exporter writes that is asked not to compute what is constant."""
+OPTIONS: dict[str, dict[str, Any]] = {"script": {"do_constant_folding": False}, "dynamo": {"optimize": False}}
 
 
 def module_functions(folder: Path) -> Expected:
     """Every Linear is a call of a local function; a call has its weight as an argument and, unused, as an attribute."""
-    module = Perceptron()
-    functions = {"export_modules_as_functions": {nn.Linear}}
-    export(module, rows(), folder / "model.onnx", dynamo=False, **functions)
+    expected = FIRST.write(folder, dynamo=False, export_modules_as_functions={nn.Linear})
     assert len(onnx.load(folder / "model.onnx").functions) == 2
-    return Expected(folder / "model.onnx", layers(module, *PERCEPTRON), ("Gemm", "MatMul", "Gemm"))
+    return expected
 
 
-def recurrence(folder: Path) -> Expected:
-    module = Recurrence()
-    export(module, torch.randn(4, BATCH, 12), folder / "model.onnx", dynamo=True)
-    return Expected(folder / "model.onnx", layers(module, "fc", "out"), ("Gemm", "MatMul"))
+def choice(make: Callable[[], Choice], x: Callable[[], Any], expected: Mapping[str, Any], **more: Any) -> Network:
+    return Network(make, x, CHOICE, expected, scripted=make is Scripted, **more)
 
 
-for _exporter, _dynamo in (("script", False), ("dynamo", True)):
-    _embedded: dict[str, Any] = {"external_data": False} if _dynamo else {}
-    _forms: dict[str, Callable[..., Expected]] = {
-        "perceptron": partial(perceptron, **_embedded),
-        "rank 3": of_rank_3,
-        "rank 3 unfolded": partial(of_rank_3, **unfolded(_dynamo)),
-        "half": partial(of_rank_3, dtype=torch.float16),
-        "bfloat16": partial(of_rank_3, dtype=torch.bfloat16),
-        "double": partial(of_rank_3, dtype=torch.float64),
-        "tied": partial(tied, rank=2),
-        "tied rank 3": partial(tied, rank=3),
-        "pruned": pruned,
-        "pruned unfolded": partial(pruned, **unfolded(_dynamo)),
-        "weight norm": partial(normed, by=parametrizations.weight_norm, x=rows()),
-        "weight norm unfolded": partial(normed, by=parametrizations.weight_norm, x=sequences(), **unfolded(_dynamo)),
-        "lenet": lenet,
-        "pointwise asked for": partial(pointwise, wanted=True),
-        "pointwise": partial(pointwise, wanted=False),
-        "attention": attention,
-        "multi-head": multi_head,
-        "language": language,
-        "tied embedding": tied_embedding,
-        "tied embedding unfolded": partial(tied_embedding, **unfolded(_dynamo)),
-        "low rank": low_rank,
-        "low rank unfolded": partial(low_rank, **unfolded(_dynamo)),
-        "products": products,
-        "choice": partial(choice, rank=2),
-        "choice rank 3": partial(choice, rank=3),
-    }
-    for _name, _form in _forms.items():
-        FORMS[f"{_name} {_exporter}"] = partial(_form, dynamo=_dynamo)
+def loop(x: Callable[[], Any], expected: Mapping[str, Any]) -> Network:
+    return Network(Loop, lambda: (x(), torch.tensor(3)), "fc out", expected, scripted=True)
 
-FORMS |= {
-    "initializers as inputs script": partial(perceptron, dynamo=False, keep_initializers_as_inputs=True),
-    "old weight norm script": partial(normed, dynamo=False, by=weight_norm, x=rows()),
-    "tied unfolded script": partial(tied, dynamo=False, rank=3, do_constant_folding=False),
-    "external data dynamo": partial(perceptron, dynamo=True, external_data=True),
-    "spectral norm dynamo": partial(normed, dynamo=True, by=parametrizations.spectral_norm, x=rows()),
-    "choice unfolded dynamo": partial(choice, dynamo=True, rank=3, optimize=False),
-    "scan dynamo": recurrence,
+
+PATTERNS: dict[str, Builder] = {
+    "perceptron dynamo": partial(FIRST.write, dynamo=True, external_data=False),
+    "external data dynamo": partial(FIRST.write, dynamo=True, external_data=True),
+    "initializers as inputs script": partial(FIRST.write, dynamo=False, keep_initializers_as_inputs=True),
     "module functions script": module_functions,
-    "loop script": partial(loop, rank=2),
-    "loop rank 3 unfolded script": partial(loop, rank=3, do_constant_folding=False),
+    "old weight norm script": partial(normed(weight_norm).write, dynamo=False),
+    "tied unfolded script": partial(NETWORKS["tied rank 3"].write, dynamo=False, **OPTIONS["script"]),
+    "spectral norm dynamo": partial(normed(parametrizations.spectral_norm).write, dynamo=True),
+    "scan dynamo": partial(
+        Network(Recurrence, lambda: torch.randn(4, BATCH, 12), "fc out", {"operators": ("Gemm", "MatMul")}).write,
+        dynamo=True,
+    ),
+    "choice script": partial(choice(Scripted, rows, GEMMS).write, dynamo=False),
+    "choice dynamo": partial(choice(Traced, rows, GEMMS).write, dynamo=True),
+    "choice rank 3 script": partial(
+        choice(Scripted, sequences, {**PRODUCTS, "names": ("/MatMul", "/MatMul_1", "/MatMul_2")}).write, dynamo=False
+    ),
+    "choice rank 3 dynamo": partial(
+        choice(Traced, sequences, {**PRODUCTS, "names": ("node_MatMul_1", "node_MatMul_1_2", "out")}).write, dynamo=True
+    ),
+    "choice unfolded dynamo": partial(choice(Traced, sequences, PRODUCTS).write, dynamo=True, **OPTIONS["dynamo"]),
+    "loop script": partial(loop(rows, GEMMS).write, dynamo=False),
+    "loop rank 3 unfolded script": partial(loop(sequences, PRODUCTS).write, dynamo=False, **OPTIONS["script"]),
+}
+for _exporter in ("script", "dynamo"):
+    _dynamo = _exporter == "dynamo"
+    for _name, _network in NETWORKS.items():
+        PATTERNS.setdefault(f"{_name} {_exporter}", partial(_network.write, dynamo=_dynamo))
+    for _name, _network in UNFOLDED.items():
+        PATTERNS[f"{_name} unfolded {_exporter}"] = partial(_network.write, dynamo=_dynamo, **OPTIONS[_exporter])
+
+_unasked = POINTWISE("", {"operators": ("Conv",)})
+WITHOUT_LAYERS: dict[str, Builder] = {
+    f"pointwise {exporter}": partial(_unasked.write, dynamo=exporter == "dynamo") for exporter in OPTIONS
 }

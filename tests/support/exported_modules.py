@@ -1,7 +1,6 @@
 """Networks of a few small layers, some of them square, so that a matrix turned the wrong way does not fit.
 
-Each stands for one way in which torch's exporters write fully-connected layers, or what is none. Every constructor sets
-its own seed.
+Each stands for one way in which torch's exporters write fully-connected layers, or what is none.
 """
 
 from collections.abc import Callable
@@ -14,12 +13,19 @@ SEQUENCE = 3
 """Rows of an input of rank 3."""
 
 
-class Perceptron(nn.Module):
-    """Three layers, the second square and without bias."""
+class Seeded(nn.Module):
+    """Its weights are the same each time."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
+
+
+class Perceptron(Seeded):
+    """Three layers, the second square and without bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.body = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 16, bias=False))
         self.head = nn.Linear(16, 5)
 
@@ -28,12 +34,11 @@ class Perceptron(nn.Module):
         return y
 
 
-class Pair(nn.Module):
+class Pair(Seeded):
     """Two square layers, `fc1` and `fc2`, and what is between them."""
 
     def __init__(self, *, tied: bool = False, normed: Callable[[nn.Module], nn.Module] = lambda module: module) -> None:
         super().__init__()
-        torch.manual_seed(1)
         self.fc1 = normed(nn.Linear(12, 12))
         self.fc2 = nn.Linear(12, 12)
         if tied:
@@ -44,12 +49,11 @@ class Pair(nn.Module):
         return y
 
 
-class Attention(nn.Module):
+class Attention(Seeded):
     """One head, whose two products have no constant operand."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(2)
         self.q, self.k, self.v, self.out = (nn.Linear(16, 16) for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -57,12 +61,11 @@ class Attention(nn.Module):
         return y
 
 
-class MultiHead(nn.Module):
+class MultiHead(Seeded):
     """torch's own attention, whose three projections are one matrix of 3 x 16 rows."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(3)
         self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
         self.out = nn.Linear(16, 16)
 
@@ -71,12 +74,11 @@ class MultiHead(nn.Module):
         return y
 
 
-class Language(nn.Module):
+class Language(Seeded):
     """Words to words: an embedding (a table of 20 rows), packed gates, and one layer."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(4)
         self.embedding = nn.Embedding(20, 12)
         self.lstm = nn.LSTM(12, 12, batch_first=True)
         self.out = nn.Linear(12, 20)
@@ -86,12 +88,11 @@ class Language(nn.Module):
         return y
 
 
-class TiedEmbedding(nn.Module):
+class TiedEmbedding(Seeded):
     """Words to words with one table: `head` multiplies by what `embedding` picks rows of."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(12)
         self.embedding, self.head = nn.Embedding(20, 12), nn.Linear(12, 20, bias=False)
         self.head.weight = self.embedding.weight
 
@@ -100,12 +101,11 @@ class TiedEmbedding(nn.Module):
         return y
 
 
-class LowRank(nn.Module):
+class LowRank(Seeded):
     """A square weight and an update of rank 2, added up in every pass."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(13)
         self.fc = nn.Linear(12, 12)
         self.a, self.b = nn.Parameter(torch.randn(2, 12)), nn.Parameter(torch.randn(12, 2))
 
@@ -116,12 +116,11 @@ class LowRank(nn.Module):
         return nn.functional.linear(x, self.weight(), self.fc.bias)
 
 
-class LeNet(nn.Module):
+class LeNet(Seeded):
     """A 3x3 convolution over a map of 3x3, `c5`, as in LeNet-5."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(5)
         self.conv, self.pool = nn.Conv2d(1, 4, 3), nn.MaxPool2d(2)
         self.c5, self.fc = nn.Conv2d(4, 12, 3), nn.Linear(12, 10)
 
@@ -130,12 +129,11 @@ class LeNet(nn.Module):
         return y
 
 
-class Pointwise(nn.Module):
+class Pointwise(Seeded):
     """A 1x1 convolution as the head, then the mean of the map."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(6)
         self.conv, self.head = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 10, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -143,12 +141,11 @@ class Pointwise(nn.Module):
         return y
 
 
-class Products(nn.Module):
+class Products(Seeded):
     """A scaled layer, a layer of the turned input, and a parameter on the left: y = W x."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(7)
         self.scaled = nn.Linear(12, 12, bias=False)
         self.turned = nn.Linear(SEQUENCE, 7, bias=False)
         self.left = nn.Parameter(torch.randn(5, 12))
@@ -158,12 +155,11 @@ class Products(nn.Module):
         return self.scaled(x) * 0.5, self.turned(turned), self.left @ turned
 
 
-class Choice(nn.Module):
+class Choice(Seeded):
     """One of two layers, as the input decides, then another; written for either exporter."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(8)
         self.fc1, self.fc2, self.out = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 5)
 
 
@@ -180,12 +176,11 @@ class Traced(Choice):
         return y
 
 
-class Loop(nn.Module):
+class Loop(Seeded):
     """The same layer `rounds` times, then another."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(9)
         self.fc, self.out = nn.Linear(12, 12), nn.Linear(12, 5)
 
     def forward(self, x: torch.Tensor, rounds: int) -> torch.Tensor:
@@ -194,12 +189,11 @@ class Loop(nn.Module):
         return self.out(x)  # type: ignore[no-any-return]
 
 
-class Recurrence(nn.Module):
+class Recurrence(Seeded):
     """A layer in the body of a scan over the first axis."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(10)
         self.fc, self.out = nn.Linear(12, 12), nn.Linear(12, 5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Models as scikit-learn's and Keras' exporters write them, with the weights that the libraries themselves report.
 
-Every entry of FORMS writes one file into an empty folder, but for Keras', whose file is kept in `fixtures/keras`.
+Every entry of PATTERNS writes one file into an empty folder, but for Keras', whose file is kept in `fixtures/keras`.
 """
 
 from functools import partial
@@ -90,7 +90,7 @@ def quick(model: type, **options: Any) -> Any:
     return model(**options, max_iter=400, tol=1.0, n_iter_no_change=2, random_state=0)
 
 
-FORMS: dict[str, Builder] = {
+PATTERNS: dict[str, Builder] = {
     "logistic regression of two classes": partial(linear, model=LogisticRegression(), targets="two"),
     "logistic regression of three classes": partial(linear, model=LogisticRegression(), targets="three"),
     "logistic regression of named classes": partial(linear, model=LogisticRegression(), targets="named"),

@@ -56,8 +56,8 @@ class Mutant:
         return self.outcome.fault or (f"{self.outcome.seconds:.1f} s" if slow else "")
 
 
-def forms(sources: Sequence[Mapping[str, object]], folder: Path) -> Iterator[Seed]:
-    """The files that these FORMS write, as they are and, of every third, with the weights beside."""
+def models(sources: Sequence[Mapping[str, object]], folder: Path) -> Iterator[Seed]:
+    """The files that these PATTERNS write, as they are and, of every third, with the weights beside."""
     for number, (name, build) in enumerate(each for source in sources for each in source.items()):
         place = folder / str(number)
         place.mkdir(parents=True)
@@ -130,8 +130,8 @@ def main() -> int:
     logging.disable()  # the exporters say much, and of nothing that is looked at here
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        sources = [each.FORMS for each in (exported, exported_runtime, exported_others, handmade)]
-        seeds = [*forms(sources, Path(folder)), *bombs()]
+        sources = [each.PATTERNS for each in (exported, exported_runtime, exported_others, handmade)]
+        seeds = [*models(sources, Path(folder)), *bombs()]
     print(f"{len(seeds)} seeds in {time.perf_counter() - begun:.0f} s")
     begun = time.perf_counter()
     kinds: Counter[str] = Counter()

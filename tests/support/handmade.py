@@ -1,195 +1,217 @@
-"""Models made with onnx.helper in forms that no exporter here writes, each with the weight that its file holds.
+"""Models in onnx's own notation, in patterns that no exporter here writes, each with the weight that its file holds.
 
-Every entry of FORMS writes one file into an empty folder, in which x (2, 12) or (3, 2, 12) goes through one layer `fc`,
-unless it says otherwise. W is (16, 12) and SQUARE (12, 12), of halves of small integers, which every type here holds.
+Every entry of PATTERNS and WITHOUT_LAYERS writes one file into an empty folder, in which x (2, 12) goes through one
+layer `fc` unless it says otherwise. W is (16, 12) and SQUARE (12, 12), of halves of small integers, which every type
+here holds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import onnx
-from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
+from study.onnx_graph import bodies
 from tests.support.exported import Builder, Expected, Matrix, run
 
-OPSET = helper.make_opsetid("", 21)
-LOCAL = helper.make_opsetid("local", 1)
-IN, OUT, ROWS, STACK = 12, 16, 2, 3
+IN, OUT = 12, 16
 W = np.random.default_rng(0).integers(-6, 7, (OUT, IN)).astype(np.float32) / 2
 SQUARE = np.random.default_rng(1).integers(-6, 7, (IN, IN)).astype(np.float32) / 2
 OTHER = SQUARE[::-1].copy()
-
-node = helper.make_node
-
-
-def tensor(array: Matrix, name: str = "fc.weight") -> TensorProto:
-    return numpy_helper.from_array(np.asarray(array, order="C"), name)
+HEAD = '<ir_version: 10, opset_import: ["": 21, "local": 1]> handmade'
+HALF, BRAIN, FLOAT8 = np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn
+ONE_MATMUL: dict[str, Any] = {"weights": {"fc": W}, "operators": ("MatMul",)}
 
 
-def matmul(weight: str = "fc.weight", name: str = "/fc/MatMul", x: str = "x", y: str = "y") -> NodeProto:
-    return node("MatMul", [x, weight], [y], name)
+def literal(array: Matrix) -> str:
+    """A float32 array in the notation."""
+    return f"float[{','.join(map(str, array.shape))}] {{{','.join(map(str, array.ravel()))}}}"
 
 
 @dataclass(frozen=True)
 class Handmade:
-    """A graph x -> y, and what must be found in it; y must be x times these weights, one after another."""
+    """A graph x -> y, and what must be found in it; y must be x times these weights, one after another.
 
-    nodes: Sequence[NodeProto]
-    tensors: Sequence[TensorProto] = ()
-    weights: dict[str, Matrix] = field(default_factory=lambda: {"fc": W})
-    operators: tuple[str, ...] = ("MatMul",)
-    dtype: str = "float32"
-    exact: bool = True
-    named: bool = True
-    tied: dict[int, int] = field(default_factory=dict)
-    skipped: tuple[tuple[str, str], ...] = ()
-    runtime: str = "onnxruntime"
-    x: tuple[int, ...] = (ROWS, IN)
-    x_type: int = TensorProto.FLOAT
-    more_inputs: Sequence[onnx.ValueInfoProto] = ()
-    sparse: Sequence[onnx.SparseTensorProto] = ()
-    functions: Sequence[onnx.FunctionProto] = ()
+    `tensors` are initializers, `own` those of the subgraph of that name; `edit` adds what has no notation. `product` is
+    how each weight multiplies: `right`: y = x W^T; `left`: y = W x; `stack` and `stack left`: each matrix of a stack;
+    `none`: not checked.
+    """
+
+    nodes: str
+    tensors: Mapping[str, Any] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    x: str = "float[2,12]"
     product: str = "right"
-    """`right`: y = x W^T; `left`: y = W x; `stack` and `stack left`: that of each matrix; `none`: not checked."""
+    functions: str = ""
+    own: Mapping[str, Mapping[str, Matrix]] = field(default_factory=dict)
+    edit: Callable[[onnx.ModelProto], object] = lambda model: None
 
     def write(self, folder: Path) -> Expected:
-        x = helper.make_tensor_value_info("x", self.x_type, self.x)
-        y = helper.make_tensor_value_info("y", self.x_type, None)
-        graph = helper.make_graph(list(self.nodes), "handmade", [x, *self.more_inputs], [y], list(self.tensors))
-        graph.sparse_initializer.extend(self.sparse)
-        opsets = [OPSET, LOCAL] if self.functions else [OPSET]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=list(self.functions))
+        kind = self.x.partition("[")[0]
+        text = f"{HEAD} ({self.x} x) => ({kind}[] y) {{ {self.nodes} }} {self.functions}"
+        model = parser.parse_model(text)
+        for graph in bodies(model):
+            tensors = self.tensors if graph is model.graph else self.own.get(graph.name, {})
+            if isinstance(graph, onnx.GraphProto):
+                graph.initializer.extend(tensor(array, name) for name, array in tensors.items())
+        self.edit(model)
         path = folder / "model.onnx"
         path.write_bytes(model.SerializeToString())
-        expected = Expected(
-            path,
-            self.weights,
-            self.operators,
-            self.dtype,
-            self.exact,
-            self.named,
-            self.tied,
-            skipped=self.skipped,
-            runtime=self.runtime,
-        )
-        self.prove(expected)
+        expected = Expected(path, **{**ONE_MATMUL, **self.expected})
+        self.prove(model, expected)
         return expected
 
-    def prove(self, expected: Expected) -> None:
+    def prove(self, model: onnx.ModelProto, expected: Expected) -> None:
         """Run the file: whole numbers in, so that the outputs are exact."""
-        x = np.random.default_rng(2).integers(-4, 5, self.x).astype(helper.tensor_dtype_to_np_dtype(self.x_type))
+        if self.product == "none":
+            return
+        kind = model.graph.input[-1].type.tensor_type
+        shape = [size.dim_value for size in kind.shape.dim]
+        x = np.random.default_rng(2).integers(-4, 5, shape).astype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
         (found,) = run(expected, x=x)
         y = x.astype(np.float32)
-        for weight in self.weights.values():
-            if self.product == "right":
-                y = y @ weight.T
-            elif self.product == "left":
-                y = weight @ y
-            elif self.product == "stack":
-                y = np.stack([rows @ block.T for rows, block in zip(y, np.split(weight, len(y)), strict=True)])
-            elif self.product == "stack left":
-                y = np.stack([block @ columns for columns, block in zip(y, np.split(weight, len(y)), strict=True)])
-        if self.product != "none":
-            np.testing.assert_allclose(found.astype(np.float32), y, rtol=1e-5, atol=1e-5)
+        for weight in expected.weights.values():
+            blocks = np.stack(np.split(weight, len(y))) if "stack" in self.product else weight
+            y = blocks @ y if "left" in self.product else y @ blocks.swapaxes(-1, -2)
+        np.testing.assert_allclose(found.astype(np.float32), y, rtol=1e-5, atol=1e-5)
 
 
-def gemm(stored: Matrix, weight: Matrix, left: bool = False, **attributes: Any) -> Handmade:
-    inputs = ["fc.weight", "x"] if left else ["x", "fc.weight"]
+def tensor(array: Any, name: str) -> TensorProto:
+    if isinstance(array, TensorProto):
+        array.name = name
+        return array
+    return numpy_helper.from_array(np.asarray(array, order="C"), name)
+
+
+def matmul(weight: str = '"fc.weight"', x: str = "x", y: str = "y", name: str = "fc") -> str:
+    return f'["/{name}/MatMul"] {y} = MatMul({x}, {weight})'
+
+
+def products(left: str, right: str) -> str:
+    """One after the other, with fc1 and then fc2."""
+    return f"{matmul(left, 'x', 'h', 'fc1')} {matmul(right, 'h', 'y', 'fc2')}"
+
+
+def gemm(stored: Matrix, weight: Matrix, attributes: str = "", left: bool = False) -> Handmade:
+    inputs = '"fc.weight", x' if left else 'x, "fc.weight"'
     return Handmade(
-        [node("Gemm", inputs, ["y"], "/fc/Gemm", **attributes)],
-        [tensor(stored)],
-        {"fc": weight},
-        ("Gemm",),
-        x=(IN, ROWS) if left else (ROWS, IN),
+        f'["/fc/Gemm"] y = Gemm{attributes}({inputs})',
+        {"fc.weight": stored},
+        {"weights": {"fc": weight}, "operators": ("Gemm",)},
+        x="float[12,2]" if left else "float[2,12]",
         product="left" if left else "right",
     )
 
 
-def behind(nodes: Sequence[NodeProto], stored: TensorProto, **changes: Any) -> Handmade:
-    """Nodes from `stored`, of name `fc.weight`, to `w`, (in, out), which is multiplied by."""
-    return Handmade([*nodes, matmul("w")], [stored], **changes)
+def left(weight: Matrix) -> Handmade:
+    nodes = '["/fc/MatMul"] y = MatMul("fc.weight", x)'
+    return Handmade(nodes, {"fc.weight": weight}, {"weights": {"fc": weight}}, x="float[12,2]", product="left")
 
 
-def whole(value: int, name: str) -> TensorProto:
-    return tensor(np.array([value]), name)
+def stored(array: Any, chain: str = "", x: str = "float[2,12]", **expected: Any) -> Handmade:
+    """Nodes from `fc.weight` to `w`, (in, out), which is multiplied by; without nodes it is `fc.weight` itself."""
+    constants = {"axis": np.array([0]), "shape": np.array([IN, OUT])}
+    tensors = {name: constant for name, constant in constants.items() if name in chain}
+    nodes = f"{chain} {matmul('w')}" if chain else matmul()
+    return Handmade(nodes, {"fc.weight": array, **tensors}, expected, x)
 
 
-def chains() -> dict[str, Handmade]:
-    """A weight behind nodes that only move, rename or widen it."""
-    transposed = node("Transpose", ["fc.weight"], ["w"], perm=[1, 0])
-    reshape = Handmade(
-        [node("Reshape", ["fc.weight", "shape"], ["w"]), matmul("w")],
-        [tensor(W.T.reshape(-1)), tensor(np.array([IN, -1]), "shape")],
-    )
-    every = [
-        node("Identity", ["fc.weight"], ["a"]),
-        node("Unsqueeze", ["a", "axis"], ["b"]),
-        node("Cast", ["b"], ["c"], to=TensorProto.FLOAT),
-        node("Transpose", ["c"], ["d"], perm=[0, 2, 1]),
-        node("Squeeze", ["d", "axis"], ["e"]),
-        node("Reshape", ["e", "shape"], ["w"]),
-        matmul("w"),
-    ]
-    constants = [tensor(W.astype(np.float16)), whole(0, "axis"), tensor(np.array([IN, OUT]), "shape")]
-    cast = node("Cast", ["fc.weight"], ["w"], to=TensorProto.FLOAT)
-    squeeze = [node("Squeeze", ["fc.weight"], ["w"])]
-    return {
-        "behind Identity": behind([node("Identity", ["fc.weight"], ["w"])], tensor(W.T)),
-        "behind Transpose": behind([transposed], tensor(W)),
-        "behind Transpose without perm": behind([node("Transpose", ["fc.weight"], ["w"])], tensor(W)),
-        "square behind Transpose": behind([transposed], tensor(SQUARE), weights={"fc": SQUARE}),
-        "square behind two Transposes": behind(
-            [node("Transpose", ["fc.weight"], ["v"]), node("Transpose", ["v"], ["w"])],
-            tensor(SQUARE.T),
-            weights={"fc": SQUARE},
+def in_int32(array: Matrix, kind: int) -> TensorProto:
+    """16-bit floats as integers of their bits."""
+    return TensorProto(data_type=kind, dims=array.shape, int32_data=array.view(np.uint16).ravel().tolist())
+
+
+MOVED = {
+    "Gemm": gemm(W.T, W),
+    "Gemm with transB": gemm(W, W, "<transB=1>"),
+    "square Gemm": gemm(SQUARE.T, SQUARE),
+    "square Gemm with transB": gemm(SQUARE, SQUARE, "<transB=1>"),
+    "Gemm, constant left": gemm(W, W, left=True),
+    "Gemm, constant left, transA": gemm(W.T, W, "<transA=1>", left=True),
+    "square Gemm, constant left": gemm(SQUARE, SQUARE, left=True),
+    "square Gemm, constant left, transA": gemm(SQUARE.T, SQUARE, "<transA=1>", left=True),
+    "Gemm with alpha": gemm(W, W / 2, "<transB=1, alpha=0.5>"),
+    "MatMul": stored(W.T),
+    "square MatMul": stored(SQUARE.T, weights={"fc": SQUARE}),
+    "MatMul, constant left": left(W),
+    "square MatMul, constant left": left(SQUARE),
+    "behind Identity": stored(W.T, 'w = Identity("fc.weight")'),
+    "behind Transpose": stored(W, 'w = Transpose<perm=[1,0]>("fc.weight")'),
+    "behind Transpose without perm": stored(W, 'w = Transpose("fc.weight")'),
+    "square behind Transpose": stored(SQUARE, 'w = Transpose<perm=[1,0]>("fc.weight")', weights={"fc": SQUARE}),
+    "square behind two Transposes": stored(
+        SQUARE.T, 'v = Transpose("fc.weight") w = Transpose(v)', weights={"fc": SQUARE}
+    ),
+    "behind Cast from float16": stored(W.T.astype(HALF), 'w = Cast<to=1>("fc.weight")', dtype="float16"),
+    "behind Cast from bfloat16": stored(W.T.astype(BRAIN), 'w = Cast<to=1>("fc.weight")', dtype="bfloat16"),
+    "behind Reshape": stored(W.T.reshape(-1), 'w = Reshape("fc.weight", shape)'),
+    "behind Squeeze": stored(W.T.reshape(1, IN, 1, OUT), 'w = Squeeze("fc.weight")'),
+    "behind a chain": stored(
+        W.astype(HALF),
+        """a = Identity("fc.weight") b = Unsqueeze(a, axis) c = Cast<to=1>(b) d = Transpose<perm=[0,2,1]>(c)
+        e = Squeeze(d, axis) w = Reshape(e, shape)""",
+        dtype="float32",
+    ),
+}
+"""A weight on either side, and behind nodes that only move, rename or widen it."""
+
+_thin = SQUARE * (np.abs(SQUARE) > 1)
+_rows, _columns = np.nonzero(_thin.T)
+_kept = tensor(_thin.T[_rows, _columns], "fc.weight")
+
+
+def _sparse(indices: Matrix) -> onnx.SparseTensorProto:
+    return helper.make_sparse_tensor(_kept, tensor(indices, "indices"), [IN, IN])
+
+
+_pairs = _sparse(np.stack([_rows, _columns], axis=1))
+_zeroed = {"weights": {"fc": _thin}}
+STORED = {
+    "initializer that is also an input": Handmade(
+        matmul(), {"fc.weight": W.T}, x='float[12,16] "fc.weight", float[2,12]'
+    ),
+    "Constant with value": Handmade(f'"fc.weight" = Constant<value = {literal(W.T)}>() {matmul()}'),
+    "Constant with value_floats": Handmade(
+        f"flat = Constant<value_floats = [{','.join(map(str, W.T.ravel()))}]>() "
+        f"shape = Constant<value_ints = [{IN}, {OUT}]>() w = Reshape(flat, shape) {matmul('w')}"
+    ),
+    "sparse initializer, pairs of indices": Handmade(
+        matmul(), expected=_zeroed, edit=lambda model: model.graph.sparse_initializer.append(_pairs)
+    ),
+    "sparse initializer, one index each": Handmade(
+        matmul(),
+        expected=_zeroed,
+        edit=lambda model: model.graph.sparse_initializer.append(_sparse(_rows * IN + _columns)),
+    ),
+    "Constant with sparse_value": Handmade(
+        matmul(),
+        expected=_zeroed,
+        edit=lambda model: model.graph.node.insert(
+            0, helper.make_node("Constant", [], ["fc.weight"], sparse_value=_pairs)
         ),
-        "behind Cast from float16": behind([cast], tensor(W.T.astype(np.float16)), dtype="float16"),
-        "behind Cast from bfloat16": behind([cast], tensor(W.T.astype(ml_dtypes.bfloat16)), dtype="bfloat16"),
-        "behind Reshape": reshape,
-        "behind Squeeze": behind(squeeze, tensor(W.T.reshape(1, IN, 1, OUT))),
-        "behind a chain": Handmade(every, constants, dtype="float32"),
-    }
-
-
-def storage() -> dict[str, Handmade]:
-    """Where and how the numbers of a weight lie in the file."""
-    as_input = helper.make_tensor_value_info("fc.weight", TensorProto.FLOAT, [IN, OUT])
-    values = W.T.ravel()
-    flat = [node("Constant", [], ["flat"], value_floats=values), node("Constant", [], ["shape"], value_ints=[IN, OUT])]
-    half = TensorProto(name="fc.weight", data_type=TensorProto.FLOAT16, dims=[IN, OUT])
-    half.int32_data.extend(values.astype(np.float16).view(np.uint16).tolist())
-    brain = TensorProto(name="fc.weight", data_type=TensorProto.BFLOAT16, dims=[IN, OUT])
-    brain.int32_data.extend(values.astype(ml_dtypes.bfloat16).view(np.uint16).tolist())
-    double = helper.make_tensor("fc.weight", TensorProto.DOUBLE, [IN, OUT], values)
-    of_float16: dict[str, Any] = {"x_type": TensorProto.FLOAT16, "dtype": "float16"}
-    of_bfloat16: dict[str, Any] = {"x_type": TensorProto.BFLOAT16, "dtype": "bfloat16", "runtime": "onnx.reference"}
-    weight = {"fc": SQUARE * (np.abs(SQUARE) > 1)}
-    rows, columns = np.nonzero(weight["fc"].T)
-    kept = tensor(weight["fc"].T[rows, columns])
-    pairs = helper.make_sparse_tensor(kept, tensor(np.stack([rows, columns], axis=1), "indices"), [IN, IN])
-    linear = helper.make_sparse_tensor(kept, tensor(rows * IN + columns, "indices"), [IN, IN])
-    return {
-        "initializer that is also an input": Handmade([matmul()], [tensor(W.T)], more_inputs=[as_input]),
-        "Constant with value": Handmade([node("Constant", [], ["fc.weight"], value=tensor(W.T)), matmul()]),
-        "Constant with value_floats": Handmade(
-            [*flat, node("Reshape", ["flat", "shape"], ["w"]), matmul("w")],
-        ),
-        "sparse initializer, pairs of indices": Handmade([matmul()], weights=weight, sparse=[pairs]),
-        "sparse initializer, one index each": Handmade([matmul()], weights=weight, sparse=[linear]),
-        "Constant with sparse_value": Handmade(
-            [node("Constant", [], ["fc.weight"], sparse_value=pairs), matmul()], weights=weight
-        ),
-        "float_data": Handmade([matmul()], [helper.make_tensor("fc.weight", TensorProto.FLOAT, [IN, OUT], values)]),
-        "double_data": Handmade([matmul()], [double], dtype="float64", x_type=TensorProto.DOUBLE),
-        "float16 in int32_data": Handmade([matmul()], [half], **of_float16),
-        "float16 raw": Handmade([matmul()], [tensor(W.T.astype(np.float16))], **of_float16),
-        "bfloat16 in int32_data": Handmade([matmul()], [brain], **of_bfloat16),
-        "bfloat16 raw": Handmade([matmul()], [tensor(W.T.astype(ml_dtypes.bfloat16))], **of_bfloat16),
-    }
+    ),
+    "float_data": stored(helper.make_tensor("", TensorProto.FLOAT, [IN, OUT], W.T.ravel())),
+    "double_data": stored(
+        helper.make_tensor("", TensorProto.DOUBLE, [IN, OUT], W.T.ravel()), x="double[2,12]", dtype="float64"
+    ),
+    "float16 in int32_data": stored(
+        in_int32(W.T.astype(HALF, order="C"), TensorProto.FLOAT16), x="float16[2,12]", dtype="float16"
+    ),
+    "float16 raw": stored(W.T.astype(HALF), x="float16[2,12]", dtype="float16"),
+    "bfloat16 in int32_data": stored(
+        in_int32(W.T.astype(BRAIN, order="C"), TensorProto.BFLOAT16),
+        x="bfloat16[2,12]",
+        dtype="bfloat16",
+        runtime="onnx.reference",
+    ),
+    "bfloat16 raw": stored(W.T.astype(BRAIN), x="bfloat16[2,12]", dtype="bfloat16", runtime="onnx.reference"),
+}
+"""Where and how the numbers of a weight lie in the file."""
 
 
 def quantised() -> dict[str, Handmade]:
@@ -198,245 +220,144 @@ def quantised() -> dict[str, Handmade]:
     rows, columns = (random.integers(1, 9, n).astype(np.float32) / 8 for n in (IN, OUT))
     blocks = random.integers(1, 9, (IN // 4, OUT)).astype(np.float32) / 8
     points = random.integers(0, 8, (IN // 4, OUT))
+    signed, unsigned = random.integers(-128, 128, (IN, OUT)), random.integers(0, 256, (IN, OUT))
+    small, nibbles = random.integers(-8, 8, (IN, OUT)), random.integers(0, 16, (IN, OUT))
+    zero, eighth = random.integers(0, 256, OUT), np.float32(0.125)
+    per_block, points_per_block = np.repeat(blocks, 4, axis=0), np.repeat(points, 4, axis=0)
 
-    def form(integers: Matrix, scale: Any, zero: Matrix | None, wide: Matrix, **attributes: Any) -> Handmade:
+    def of(kind: Any, integers: Matrix, scale: Any, zero: Matrix | None, wide: Matrix, how: str = "") -> Handmade:
         """`wide` is the (in, out) matrix that comes out."""
-        tensors = [tensor(integers, "fc.weight_quantized"), tensor(scale, "scale")]
-        tensors += [] if zero is None else [tensor(zero, "zero")]
-        dequantize = node("DequantizeLinear", [t.name for t in tensors], ["w"], **attributes)
-        weight = {"fc": wide.T.astype(np.float32)}
-        return Handmade([dequantize, matmul("w")], tensors, weight, dtype=str(integers.dtype), exact=False)
+        tensors = {"fc.weight_quantized": integers.astype(kind), "scale": scale}
+        tensors |= {} if zero is None else {"zero": zero.astype(kind)}
+        inputs = ", ".join(f'"{name}"' for name in tensors)
+        expected = {"weights": {"fc": wide.T.astype(np.float32)}, "dtype": str(np.dtype(kind)), "exact": False}
+        return Handmade(f"w = DequantizeLinear{how}({inputs}) {matmul('w')}", tensors, expected)
 
-    def whole_numbers(low: int, high: int) -> Matrix:
-        return random.integers(low, high, (IN, OUT))
-
-    signed, unsigned = whole_numbers(-128, 128), whole_numbers(0, 256)
-    small, nibbles = whole_numbers(-8, 8), whole_numbers(0, 16)
-    zero = random.integers(0, 256, OUT)
-    by_column = unsigned.astype(np.uint8), columns, zero.astype(np.uint8), (unsigned - zero) * columns
-    eighth = np.float32(0.125)
-    float8 = W.T.astype(ml_dtypes.float8_e4m3fn)
-    spread_scale, spread_points = np.repeat(blocks, 4, axis=0), np.repeat(points, 4, axis=0)
+    by_column = unsigned, columns, zero, (unsigned - zero) * columns
+    by_row = signed, rows, np.ones(IN), (signed - 1) * rows[:, None]
+    in_blocks = "<axis=0, block_size=4>"
     return {
-        "int8 per tensor without zero point": form(signed.astype(np.int8), eighth, None, signed * eighth),
-        "int8 per tensor, scale in a list": form(
-            signed.astype(np.int8), np.array([eighth]), np.ones(1, np.int8), (signed - 1) * eighth
+        "int8 per tensor without zero point": of(np.int8, signed, eighth, None, signed * eighth),
+        "int8 per tensor, scale in a list": of(np.int8, signed, np.array([eighth]), np.ones(1), (signed - 1) * eighth),
+        "int8 per axis 0": of(np.int8, *by_row, "<axis=0>"),
+        "uint8 per axis 1": of(np.uint8, *by_column),
+        "uint8 per axis -1": of(np.uint8, *by_column, "<axis=-1>"),
+        "int8 in blocks": of(np.int8, signed, blocks, points, (signed - points_per_block) * per_block, in_blocks),
+        "int4 per tensor": of(ml_dtypes.int4, small, eighth, None, small * eighth),
+        "int4 per axis 1": of(ml_dtypes.int4, small, columns, None, small * columns, "<axis=1>"),
+        "uint4 in blocks": of(
+            ml_dtypes.uint4, nibbles, blocks, points, (nibbles - points_per_block) * per_block, in_blocks
         ),
-        "int8 per axis 0": form(
-            signed.astype(np.int8), rows, np.ones(IN, np.int8), (signed - 1) * rows[:, None], axis=0
-        ),
-        "uint8 per axis 1": form(
-            unsigned.astype(np.uint8), columns, zero.astype(np.uint8), (unsigned - zero) * columns
-        ),
-        "uint8 per axis -1": form(*by_column, axis=-1),
-        "int8 in blocks": form(
-            signed.astype(np.int8),
-            blocks,
-            points.astype(np.int8),
-            (signed - spread_points) * spread_scale,
-            axis=0,
-            block_size=4,
-        ),
-        "int4 per tensor": form(small.astype(ml_dtypes.int4), eighth, None, small * eighth),
-        "int4 per axis 1": form(small.astype(ml_dtypes.int4), columns, None, small * columns, axis=1),
-        "uint4 in blocks": form(
-            nibbles.astype(ml_dtypes.uint4),
-            blocks,
-            points.astype(ml_dtypes.uint4),
-            (nibbles - spread_points) * spread_scale,
-            axis=0,
-            block_size=4,
-        ),
-        "float8 with a scale": form(float8, np.float32(2), None, float8.astype(np.float32) * 2),
+        "float8 with a scale": of(FLOAT8, W.T, np.float32(2), None, W.T.astype(FLOAT8).astype(np.float32) * 2),
     }
 
 
-def functions() -> dict[str, Handmade]:
-    """Local functions: the weight from outside, inside, or as an attribute."""
-
-    def function(name: str, inputs: list[str], nodes: list[NodeProto], attributes: list[str]) -> onnx.FunctionProto:
-        return helper.make_function("local", name, inputs, ["y"], nodes, [OPSET, LOCAL], attributes)
-
-    def call(name: str, inputs: list[str], output: str, path: str, **attributes: Any) -> NodeProto:
-        return node(name, inputs, [output], path, domain="local", **attributes)
-
-    linear = function("Linear", ["x", "w"], [matmul("w", "product")], [])
-    inside = function("Inside", ["x"], [node("Constant", [], ["w"], value=tensor(SQUARE.T)), matmul("w", "p")], [])
-    twice = function(
-        "Twice", ["x", "v"], [call("Linear", ["x", "v"], "h", "first"), call("Linear", ["h", "v"], "y", "second")], []
-    )
-    reference = node("Constant", [], ["w"])
-    reference.attribute.append(AttributeProto(name="value", ref_attr_name="kernel", type=AttributeProto.TENSOR))
-    by_attribute = function("Attribute", ["x"], [reference, matmul("w", "p")], ["kernel"])
-    stored = [tensor(SQUARE.T, "fc1.weight"), tensor(OTHER.T, "fc2.weight")]
-    return {
-        "function called with two weights": Handmade(
-            [
-                call("Linear", ["x", "fc1.weight"], "h", "/fc1/Linear"),
-                call("Linear", ["h", "fc2.weight"], "y", "/fc2/Linear"),
-            ],
-            stored,
-            {"fc1": SQUARE, "fc2": OTHER},
-            functions=[linear],
-        ),
-        "function with its own weight": Handmade(
-            [call("Inside", ["x"], "y", "/fc/Inside")], weights={"fc": SQUARE}, functions=[inside], named=False
-        ),
-        "function with its own weight, called twice": Handmade(
-            [call("Inside", ["x"], "h", "/fc1/Inside"), call("Inside", ["h"], "y", "/fc2/Inside")],
-            weights={"fc1": SQUARE, "fc2": SQUARE},
-            functions=[inside],
-            tied={1: 0},
-            named=False,
-        ),
-        "function that calls a function twice": Handmade(
-            [call("Twice", ["x", "fc1.weight"], "y", "/pair/Twice")],
-            stored[:1],
-            {"first": SQUARE, "second": SQUARE},
-            functions=[linear, twice],
-            tied={1: 0},
-            named=False,
-        ),
-        "function with its weight as an attribute": Handmade(
-            [
-                call("Attribute", ["x"], "h", "/fc1/Attribute", kernel=tensor(SQUARE.T)),
-                call("Attribute", ["h"], "y", "/fc2/Attribute", kernel=tensor(OTHER.T)),
-            ],
-            weights={"fc1": SQUARE, "fc2": OTHER},
-            functions=[by_attribute],
-            named=False,
-        ),
-    }
-
-
-def bodies() -> dict[str, Handmade]:
-    """Graphs inside nodes, with weights of the graph around them or their own."""
-
-    def value(name: str, kind: int = TensorProto.FLOAT, shape: Sequence[int] | None = None) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, kind, shape)
-
-    def body(nodes: list[NodeProto], inputs: list[Any], outputs: list[Any], *tensors: TensorProto) -> onnx.GraphProto:
-        return helper.make_graph(nodes, "body", inputs, outputs, list(tensors))
-
-    rows = [ROWS, IN]
-    outer, own = tensor(SQUARE.T, "fc1.weight"), tensor(OTHER.T, "fc2.weight")
-    yes = tensor(np.array(True), "yes")
-    then = body([matmul("fc1.weight", "/fc1/MatMul", y="a")], [], [value("a")])
-    other = body([matmul("fc2.weight", "/fc2/MatMul", y="b")], [], [value("b")], own)
-    both = {"fc1": SQUARE, "fc2": OTHER}
-
-    loop_values = [value("i", TensorProto.INT64, []), value("go", TensorProto.BOOL, []), value("s", shape=rows)]
-    loop_nodes = [
-        node("Identity", ["go"], ["go_on"]),
-        matmul("fc1.weight", "/fc1/MatMul", "s", "t"),
-        matmul("fc2.weight", "/fc2/MatMul", "t", "u"),
-    ]
-    loop = body(loop_nodes, loop_values, [value("go_on", TensorProto.BOOL, []), value("u", shape=rows)], own)
-    scan_nodes = [
-        matmul("fc1.weight", "/fc1/MatMul", "s", "t"),
-        matmul("fc2.weight", "/fc2/MatMul", "t", "u"),
-        node("Identity", ["e"], ["f"]),
-    ]
-    scan = body(scan_nodes, [value("s", shape=rows), value("e")], [value("u", shape=rows), value("f")], own)
-    inner = body([matmul("fc2.weight", "/fc2/MatMul", "h", "c")], [], [value("c")])
-    nest = node("If", ["yes"], ["d"], "nested", then_branch=inner, else_branch=inner)
-    nested = body([matmul("fc1.weight", "/fc1/MatMul", y="h"), nest], [], [value("d")], own)
-    plain = body([node("Identity", ["x"], ["e"])], [], [value("e")])
-    return {
-        "branches": Handmade(  # make_node sorts the attributes: else_branch comes before then_branch
-            [node("If", ["yes"], ["y"], "choice", then_branch=then, else_branch=other)],
-            [outer, yes],
-            {"fc2": OTHER, "fc1": SQUARE},
-            product="none",
-        ),
-        "branch inside a branch": Handmade(
-            [node("If", ["yes"], ["y"], "choice", then_branch=nested, else_branch=plain)],
-            [outer, yes],
-            {"fc1": SQUARE, "fc2": OTHER, "fc2 again": OTHER},
-            tied={2: 1},
-            named=False,
-            product="none",
-        ),
-        "body of a loop": Handmade(
-            [node("Loop", ["rounds", "", "x"], ["y"], "loop", body=loop)],
-            [outer, tensor(np.array(1), "rounds")],
-            both,
-        ),
-        "body of a scan": Handmade(
-            [node("Scan", ["x", "steps"], ["y", "z"], "scan", body=scan, num_scan_inputs=1)],
-            [outer, tensor(np.zeros(1, np.float32), "steps")],
-            both,
-        ),
-    }
-
-
-def shapes() -> dict[str, Handmade]:
-    """Constants that are a stack of matrices, and those that are no matrix."""
-    stack = np.stack([SQUARE, OTHER, SQUARE * 2])
-    rows = stack.reshape(-1, IN)
-    no_layer: dict[str, Any] = {"weights": {}, "product": "none"}
-    return {
-        "stack of matrices": Handmade(
-            [matmul()],
-            [tensor(stack.transpose(0, 2, 1))],
-            {"fc": rows},
-            x=(STACK, ROWS, IN),
-            product="stack",
-        ),
-        "stack of matrices on the left": Handmade(
-            [node("MatMul", ["fc.weight", "x"], ["y"], "/fc/MatMul")],
-            [tensor(stack)],
-            {"fc": rows},
-            x=(STACK, IN, ROWS),
-            product="stack left",
-        ),
-        "stack of one": Handmade([matmul()], [tensor(W.T[None])], x=(1, ROWS, IN), product="stack"),
-        "vector": Handmade([matmul()], [tensor(W[0])], **no_layer),
-        "vector on the left": Handmade(
-            [node("MatMul", ["fc.weight", "x"], ["y"])], [tensor(W[0])], x=(IN, ROWS), **no_layer
-        ),
-        "two constants": Handmade(
-            [matmul("v", x="fc.weight", y="c"), node("Identity", ["c"], ["y"])],
-            [tensor(W), tensor(SQUARE, "v")],
-            **no_layer,
-        ),
-        "no constant": Handmade(
-            [node("Transpose", ["x"], ["t"]), matmul("t", "/product")], **no_layer, skipped=(("/product", "MatMul"),)
-        ),
-        "table of an embedding": Handmade(
-            [node("Cast", ["x"], ["i"], to=TensorProto.INT64), node("Gather", ["fc.weight", "i"], ["y"], "/rows")],
-            [tensor(W)],
-            **no_layer,
-            skipped=(("/rows", "Gather"),),
-        ),
-    }
-
-
-PLAIN = {
-    "Gemm": gemm(W.T, W),
-    "Gemm with transB": gemm(W, W, transB=1),
-    "square Gemm": gemm(SQUARE.T, SQUARE),
-    "square Gemm with transB": gemm(SQUARE, SQUARE, transB=1),
-    "Gemm, constant left": gemm(W, W, left=True),
-    "Gemm, constant left, transA": gemm(W.T, W, left=True, transA=1),
-    "square Gemm, constant left": gemm(SQUARE, SQUARE, left=True),
-    "square Gemm, constant left, transA": gemm(SQUARE.T, SQUARE, left=True, transA=1),
-    "Gemm with alpha": replace(gemm(W, W, transB=1, alpha=0.5), weights={"fc": W / 2}),
-    "MatMul": Handmade([matmul()], [tensor(W.T)]),
-    "square MatMul": Handmade([matmul()], [tensor(SQUARE.T)], {"fc": SQUARE}),
-    "MatMul, constant left": Handmade(
-        [node("MatMul", ["fc.weight", "x"], ["y"], "/fc/MatMul")], [tensor(W)], x=(IN, ROWS), product="left"
+BOTH = {"fc1.weight": SQUARE.T, "fc2.weight": OTHER.T}
+PAIR: dict[str, Any] = {"weights": {"fc1": SQUARE, "fc2": OTHER}}
+UNNAMED = {"named": False}
+LOCAL = '<domain: "local", opset_import: ["": 21, "local": 1]>'
+LINEAR = f"{LOCAL} Linear (x, w) => (y) {{ [product] y = MatMul(x, w) }}"
+INSIDE = f"{LOCAL} Inside (x) => (y) {{ w = Constant<value = {literal(SQUARE.T)}>() [p] y = MatMul(x, w) }}"
+TWICE = f"{LOCAL} Twice (x, v) => (y) {{ [first] h = local.Linear(x, v) [second] y = local.Linear(h, v) }}"
+KERNEL = f"{LOCAL} Kernel <kernel> (x) => (y) {{ w = Constant<value: tensor = @kernel>() [p] y = MatMul(x, w) }}"
+FUNCTIONS = {
+    "function called with two weights": Handmade(
+        '["/fc1/Linear"] h = local.Linear(x, "fc1.weight") ["/fc2/Linear"] y = local.Linear(h, "fc2.weight")',
+        BOTH,
+        PAIR,
+        functions=LINEAR,
     ),
-    "square MatMul, constant left": Handmade(
-        [node("MatMul", ["fc.weight", "x"], ["y"], "/fc/MatMul")],
-        [tensor(SQUARE)],
-        {"fc": SQUARE},
-        x=(IN, ROWS),
-        product="left",
+    "function with its own weight": Handmade(
+        "y = local.Inside(x)", expected={"weights": {"fc": SQUARE}, **UNNAMED}, functions=INSIDE
+    ),
+    "function with its own weight, called twice": Handmade(
+        "h = local.Inside(x) y = local.Inside(h)",
+        expected={"weights": {"fc1": SQUARE, "fc2": SQUARE}, "tied": {1: 0}, **UNNAMED},
+        functions=INSIDE,
+    ),
+    "function that calls a function twice": Handmade(
+        'y = local.Twice(x, "fc1.weight")',
+        {"fc1.weight": SQUARE.T},
+        {"weights": {"first": SQUARE, "second": SQUARE}, "tied": {1: 0}, **UNNAMED},
+        functions=f"{LINEAR} {TWICE}",
+    ),
+    "function with its weight as an attribute": Handmade(
+        f"h = local.Kernel<kernel = {literal(SQUARE.T)}>(x) y = local.Kernel<kernel = {literal(OTHER.T)}>(h)",
+        expected={**PAIR, **UNNAMED},
+        functions=KERNEL,
     ),
 }
-FORMS: dict[str, Builder] = {
-    name: form.write
-    for group in (PLAIN, chains(), storage(), quantised(), functions(), bodies(), shapes())
-    for name, form in group.items()
+"""Local functions: the weight from outside, inside, or as an attribute."""
+
+FIRST, SECOND = '"fc1.weight"', '"fc2.weight"'
+OUTER = {"fc1.weight": SQUARE.T}
+CHOICE = {**OUTER, "yes": np.array(True)}
+ELSE = f"other () => (float[] b) {{ {matmul(SECOND, y='b', name='fc2')} }}"
+THEN = f"then () => (float[] a) {{ {matmul(FIRST, y='a', name='fc1')} }}"
+NEST = f"inner () => (float[] c) {{ {matmul(SECOND, 'h', 'c', 'fc2')} }}"
+STEPS = f"{matmul(FIRST, 's', 't', 'fc1')} {matmul(SECOND, 't', 'u', 'fc2')}"
+BODIES = {
+    "branches": Handmade(  # the parser keeps the order of the attributes
+        f"y = If(yes)<else_branch = {ELSE}, then_branch = {THEN}>",
+        CHOICE,
+        {"weights": {"fc2": OTHER, "fc1": SQUARE}},
+        product="none",
+        own={"other": {"fc2.weight": OTHER.T}},
+    ),
+    "branch inside a branch": Handmade(
+        f"""y = If(yes)<
+            then_branch = outer () => (float[] d) {{
+                {matmul(FIRST, y="h", name="fc1")} d = If(yes)<then_branch = {NEST}, else_branch = {NEST}>
+            }}, else_branch = same () => (float[] e) {{ e = Identity(x) }}>""",
+        CHOICE,
+        {"weights": {"fc1": SQUARE, "fc2": OTHER, "fc2 again": OTHER}, "tied": {2: 1}, **UNNAMED},
+        product="none",
+        own={"outer": {"fc2.weight": OTHER.T}},
+    ),
+    "body of a loop": Handmade(
+        f"""y = Loop(rounds, , x)<body = steps (int64 i, bool go, float[2,12] s) => (bool on, float[2,12] u)
+            {{ on = Identity(go) {STEPS} }}>""",
+        {**OUTER, "rounds": np.array(1)},
+        PAIR,
+        own={"steps": {"fc2.weight": OTHER.T}},
+    ),
+    "body of a scan": Handmade(
+        f"""y, z = Scan<num_scan_inputs = 1, body = steps (float[2,12] s, float e) => (float[2,12] u, float f)
+            {{ {STEPS} f = Identity(e) }}>(x, steps)""",
+        {**OUTER, "steps": np.zeros(1, np.float32)},
+        PAIR,
+        own={"steps": {"fc2.weight": OTHER.T}},
+    ),
+}
+"""Graphs inside nodes, with weights of the graph around them or their own."""
+
+_stack = np.stack([SQUARE, OTHER, SQUARE * 2])
+STACKS = {
+    "stack of matrices": replace(
+        stored(_stack.transpose(0, 2, 1), x="float[3,2,12]", weights={"fc": _stack.reshape(-1, IN)}), product="stack"
+    ),
+    "stack of matrices on the left": replace(
+        left(_stack), x="float[3,12,2]", expected={"weights": {"fc": _stack.reshape(-1, IN)}}, product="stack left"
+    ),
+    "stack of one": stored(W.T[None], x="float[1,2,12]"),
+}
+NONE = partial(Handmade, product="none")
+NO_LAYERS = {
+    "vector": NONE(matmul(), {"fc.weight": W[0]}),
+    "vector on the left": NONE('y = MatMul("fc.weight", x)', {"fc.weight": W[0]}, x="float[12,2]"),
+    "two constants": NONE(f"""{matmul("v", '"fc.weight"', "c")} y = Identity(c)""", {"fc.weight": W, "v": SQUARE}),
+    "no constant": NONE('t = Transpose(x) ["/product"] y = MatMul(x, t)', {}, {"skipped": (("/product", "MatMul"),)}),
+    "table of an embedding": NONE(
+        'i = Cast<to=7>(x) ["/rows"] y = Gather("fc.weight", i)',
+        {"fc.weight": W},
+        {"operators": (), "skipped": (("/rows", "Gather"),)},
+    ),
+}
+PATTERNS: dict[str, Builder] = {
+    name: pattern.write
+    for group in (MOVED, STORED, quantised(), FUNCTIONS, BODIES, STACKS)
+    for name, pattern in group.items()
+}
+WITHOUT_LAYERS: dict[str, Builder] = {
+    name: replace(pattern, expected={"weights": {}, **pattern.expected}).write for name, pattern in NO_LAYERS.items()
 }
