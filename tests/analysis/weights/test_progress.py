@@ -34,7 +34,7 @@ def test_on_a_terminal_there_is_a_bar_and_the_blocks_are_the_same(tmp_path: Path
     """The command itself, on a terminal of its own; what it prints of the layers goes elsewhere."""
     write_model(tmp_path / "m.onnx", {"fc": np.eye(600, dtype=np.float32)})
     script = (
-        "from analysis import progress, sparsity; import sys; progress.WORTH_TELLING = 1; "
+        "from analysis import sparsity; from analysis.weights import progress; import sys; progress.WORTH_TELLING = 1; "
         f"sparsity.main([{str(tmp_path / 'm.onnx')!r}, '--facts', '--format', 'csv'])"
     )
     ours, theirs = pty.openpty()
