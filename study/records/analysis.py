@@ -118,7 +118,7 @@ class ProofRecord(Record):
     reason: str
     """Why it is not verified; empty if it is."""
     inputs_seen: Count
-    """Inputs of the layer that changed between the runs."""
+    """Inputs of the layer whose weights were compared."""
 
 
 class LayerRecord(Record, omit_defaults=True):
