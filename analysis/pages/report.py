@@ -23,6 +23,7 @@ from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
 from analysis.plots import style as plots
 from analysis.plots import training as history_plots
+from analysis.plots.pruning import pruning
 from analysis.tables import exports as exports_tables
 from analysis.tables import latency as latency_tables
 from analysis.tables import search as search_tables
@@ -67,8 +68,8 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
     draw: dict[str, Callable[[pd.DataFrame], Figure]] = {
         "sparsity": lambda frame: weight_plots.sparsity(frame, study.models, noise),
         "weights_histogram": histogram_plots.histograms,
-        "pruning": lambda frame: plots.pruning(frame, list(study.models)),
-        "convergence": plots.convergence,
+        "pruning": lambda frame: pruning(frame, list(study.models)),
+        "convergence": history_plots.convergence,
         "history": history_plots.histories,
         **{name: getattr(latency_plots, name) for name in ("latency", "comparisons", "throughput", "accuracy")},
         "search": search_plots.search,

@@ -1,4 +1,4 @@
-"""The picture of the histograms of the weights; drawn from the CSV file of its name."""
+"""The picture of weights_histogram.csv: a histogram of the weights of each layer of each model."""
 
 from typing import Any
 
@@ -8,61 +8,57 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from analysis.plots.sparsity import CHARACTER, WIDTH, digits, empty, tail
-from analysis.plots.style import COLOURS, legend_above
+from analysis.plots.sparsity import digits
+from analysis.plots.style import CHARACTER, COLOURS, WIDTH, empty, legend_above, panels, tail
 
 PANELS = 24
 """Panels in a picture at most; the table has the others."""
 FLOOR = 0.7
-"""Where the axis of the counts begins, so that a bin with one weight can be seen."""
+"""Lower end of the axis of counts, so that a bin with one weight is visible."""
 RUN: dict[str, Any] = {"color": COLOURS[0], "linewidth": 0.8}
 ZEROS: dict[str, Any] = {"color": "black", "linewidth": 1.1, "marker": "D", "markersize": 4.5}
 ZEROS |= {"markerfacecolor": COLOURS[3], "markeredgewidth": 0.7}
 
 
 def histograms(frame: pd.DataFrame) -> Figure:
-    """Where the weights of each layer lie: a panel a layer of a model, a line a run, counts on a log scale.
+    """Histograms of the weights: a panel a layer of a model, a line a run, counts on a log scale.
 
-    `frame` has the columns model, seed, layer, low, high and count: the rows of `analysis.measures.histogram`.
-    The weights that
-    are exactly zero are a needle at 0, beside the bins. Panels of layers of the same name have the same axes.
+    `frame` has the columns model, seed, layer, low, high and count: the rows of `analysis.measures.histogram`. The
+    weights that are exactly zero are a needle at 0, apart from the bins. Panels of layers of one name share their axes.
     """
     models, layers = (list(dict.fromkeys(frame[column])) for column in ("model", "layer"))
     if not layers:
         return empty("no model has a fully-connected layer")
-    names = {
-        (model, layer): f"{model}, {layer}" if len(models) > 1 else layer
-        for model, layer in zip(frame["model"], frame["layer"], strict=True)
-    }
+    pairs = list(dict.fromkeys(zip(frame["model"], frame["layer"], strict=True)))
+    names = {(model, layer): f"{model}, {layer}" if len(models) > 1 else layer for model, layer in pairs}
     if len(models) > 1 and len(layers) <= 4:
         columns = len(layers)
-        places = {models.index(model) * columns + layers.index(layer): (model, layer) for model, layer in names}
+        places = {models.index(model) * columns + layers.index(layer): (model, layer) for model, layer in pairs}
     else:
         fitting = 4 if CHARACTER * max(map(len, names.values())) + 35 < WIDTH * 72 / 4 else 3
-        columns, places = min(len(names), fitting), dict(enumerate(names))
-    shown = {place: panel for place, panel in places.items() if place < PANELS // columns * columns}
-    rows = 1 + max(shown) // columns
-    figure = Figure(figsize=(WIDTH, 0.8 + 1.3 * rows), layout="constrained")
-    for place, axis in enumerate(figure.subplots(rows, columns, squeeze=False).ravel()):
+        columns, places = min(len(pairs), fitting), dict(enumerate(pairs))
+    shown = {place: pair for place, pair in places.items() if place < PANELS // columns * columns}
+    figure, axes = panels(max(shown) + 1, 1.3, columns)
+    for place, axis in enumerate(axes):
         if place not in shown:
             axis.remove()
             continue
         model, layer = shown[place]
-        title = tail(names[model, layer], int((WIDTH * 72 / columns - 35) / CHARACTER))
-        axis.set_title(title, fontsize=8.5, pad=14)
         same = frame[frame["layer"] == layer]
-        _histogram(axis, same[same["model"] == model], same)
+        counts = _histogram(axis, same[same["model"] == model], same)
+        title = tail(names[model, layer], int((WIDTH * 72 / columns - 35) / CHARACTER))
+        axis.set_title(f"{title}\n{counts}", fontsize=8)
     more = len(places) - len(shown)
     figure.supxlabel("weight" + (f"; {more:,} more layers are in the table" if more else ""), fontsize=9)
     figure.supylabel("weights in a bin (log scale)", fontsize=9)
     several = frame.groupby(["model", "layer"])["seed"].nunique().gt(1).any()
-    labels = ("not 0, a line a run", "exactly 0, mean of the runs") if several else ("not 0", "exactly 0")
+    labels = ("not 0, one line a run", "exactly 0, mean of the runs") if several else ("not 0", "exactly 0")
     legend_above(figure, [Line2D([], [], label=f"weights {labels[i]}", **(RUN, ZEROS)[i]) for i in (0, 1)])
     return figure
 
 
-def _histogram(axis: Axes, own: pd.DataFrame, same: pd.DataFrame) -> None:
-    """The histograms of the runs `own`, on axes which fit those of all layers of this name, `same`."""
+def _histogram(axis: Axes, own: pd.DataFrame, same: pd.DataFrame) -> str:
+    """The histograms of the runs `own`, on axes that fit all layers of this name, `same`; the zeros in words."""
     shares, zeros = [], []
     for _, run in own.groupby("seed", sort=False, dropna=False):
         bins, at_zero = run[run["low"] < run["high"]], run[(run["low"] == 0) & (run["high"] == 0)]
@@ -75,11 +71,6 @@ def _histogram(axis: Axes, own: pd.DataFrame, same: pd.DataFrame) -> None:
     if any(zeros):
         mean = max(FLOOR, sum(zeros) / len(zeros))
         axis.plot([0, 0], [FLOOR, mean], markevery=[1], zorder=3, clip_on=False, **ZEROS)
-    texts = [f"{_percent(min(shares), max(shares))} exactly 0"]
-    if lost := int(own.loc[own["low"].isna(), "count"].sum()):
-        texts.append(f"{lost:,} not finite")
-    above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
-    axis.annotate(", ".join(texts), (0.5, 1), xytext=(0, 4), fontsize=8, **above)
     reach = same["high"].max() if same["high"].max() > 0 else 1.0
     axis.set(yscale="log", xlim=(-1.03 * reach, 1.03 * reach), ylim=(FLOOR, 2 * max(1, same["count"].max())))
     axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], symmetric=True))
@@ -89,10 +80,12 @@ def _histogram(axis: Axes, own: pd.DataFrame, same: pd.DataFrame) -> None:
         each.set_major_formatter(FuncFormatter(lambda value, _: digits(value)))
     axis.tick_params(labelsize=8)
     axis.grid(True, axis="y")
+    lost = int(own.loc[own["low"].isna(), "count"].sum())
+    return f"{_percent(min(shares), max(shares))} exactly 0" + (f", {lost:,} not finite" if lost else "")
 
 
 def _percent(low: float, high: float) -> str:
-    """A range of shares in per cent with one decimal; only 0 % and 100 % themselves are called so."""
+    """A range of shares in per cent with one decimal; only 0 % and 100 % themselves are written so."""
     texts = [_share(share) for share in (low, high)]
     if texts in (["0", "0"], ["100", "100"]):
         return "none" if texts[0] == "0" else "all"

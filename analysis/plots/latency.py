@@ -1,11 +1,10 @@
-"""The pictures of what was measured: latency, speed-up, throughput, and accuracy against latency.
+"""The pictures of measurements: latency, speed-up, throughput, and accuracy against latency.
 
-A runtime has its colour and marker in all of them, and what is not to be believed is hollow. Axes of times, ratios and
+A runtime has the same colour and marker in all of them, and invalid measurements are hollow. Axes of times, ratios and
 throughputs are logarithmic, so that equal ratios are equal distances.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,101 +15,103 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator
 
-from analysis.plots.style import COLOURS, DASHES, LABEL_BOX, MARKERS, legend_above, log_scale
-from analysis.tables import headline as headlines
+from analysis.plots.style import empty, legend_above, line, log_scale, name_rows, panels, point
+from analysis.tables import headline
 from analysis.tables.numbers import TIMES, interval, runtime
 
 Series = tuple[str, str]
 """A runtime and its device."""
+Range = tuple[float, float]
+Triple = tuple[float, float, float]
 
-WIDTH = 7.5
 LONGEST = 24
-"""Characters of a model's name; of a longer one the middle is left out."""
-BESIDE: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+"""Characters of a model's name; a longer one loses its middle."""
 FLOOR: dict[str, Any] = {"facecolor": "0.8", "edgecolor": "0.45", "linewidth": 0.8}
+INVALID = "hollow: invalid"
 
 
 def latency(frame: pd.DataFrame) -> Figure:
-    """Time of one call by model and runtime: a panel a batch size, each median within its interval."""
-    rows = headlines.cases(frame)
+    """Time of one call by model and runtime: a panel a batch size, each median with its interval."""
+    rows = _in_microseconds(headline.cases(frame))
     if rows.empty:
-        return _empty("no latency has been measured")
-    series, models, batches = _series(rows), _models(rows), sorted(set(rows["batch"]))
-    figure, axes = _stacked(len(batches), len(models), len(series))
-    for axis, batch in zip(axes, batches, strict=True):
-        panel = rows[rows["batch"] == batch]
-        for row, y, face in _placed(panel, models, series):
-            median, low, high = (1e6 * getattr(row, f"median_{part}seconds") for part in ("", "low_", "high_"))
-            _point(axis, median, y, xerr=(low, high), face=face)
-            _value(axis, high, y, f"{median:,.1f}" if median < 100 else f"{median:,.0f}")
-        _rows(axis, models, f"batch {batch}")
-        low, high = 1e6 * panel["median_low_seconds"].min(), 1e6 * panel["median_high_seconds"].max()
-        log_scale(axis, axis.xaxis, low, high, room=0.13)
-    axes[-1].set_xlabel("microseconds a call (log scale): median with 95 % interval; hollow: invalid")
-    _legend(figure, series)
+        return empty("no latency was measured")
+    texts = [f"{value:,.1f}" if value < 100 else f"{value:,.0f}" for value in rows["value"]]
+    limits = {batch: (own["low"].min(), own["high"].max()) for batch, own in rows.groupby("batch")}
+    figure, axes = _intervals(rows.assign(text=texts), limits)
+    axes[-1].set_xlabel(f"microseconds a call (log scale): median with 95 % interval; {INVALID}")
+    _legend(figure, _series(rows))
     return figure
 
 
 def comparisons(frame: pd.DataFrame) -> Figure:
-    """How many times as fast as the reference each runtime is, by model: a panel a batch size.
+    """Speed-up over the reference by model and runtime: a panel a batch size.
 
     The grey band around 1 is a comparison's own noise floor f, from 1 / (1 + f) to 1 + f: a ratio within it is no
     difference.
     """
-    rows = headlines.comparisons(frame)
+    rows = headline.comparisons(frame)
     if rows.empty:
-        return _empty("no runtimes have been compared")
-    rows = rows.assign(valid=rows["verdict"] != headlines.WITHHELD)
-    series, models, batches = _series(rows), _models(rows), sorted(set(rows["batch"]))
-    figure, axes = _stacked(len(batches), len(models), len(series))
+        return empty("no runtimes were compared")
+    texts = [
+        f"{interval(row.ratio, row.low, row.high, '.2f', unit=TIMES)}  ±{100 * row.noise_floor:.2f} %"
+        for row in _tuples(rows)
+    ]
+    rows = rows.assign(value=rows["ratio"], valid=rows["verdict"] != headline.WITHHELD, text=texts)
     widest = 1 + rows["noise_floor"].max()
-    low, high = min(rows["low"].min(), 1 / widest), max(rows["high"].max(), widest)
-    for axis, batch in zip(axes, batches, strict=True):
+    limits = min(rows["low"].min(), 1 / widest), max(rows["high"].max(), widest)
+    figure, axes = _intervals(rows, dict.fromkeys(set(rows["batch"]), limits))
+    for axis in axes:
         axis.axvline(1, color="black", linewidth=0.8, zorder=1)
-        for row, y, face in _placed(rows[rows["batch"] == batch], models, series):
-            half = 0.36 / len(series)
-            floor = [1 / (1 + row.noise_floor), 1 + row.noise_floor]
-            axis.fill_between(floor, y - half, y + half, zorder=2, **FLOOR)
-            _point(axis, row.ratio, y, xerr=(row.low, row.high), face=face)
-            text = interval(row.ratio, row.low, row.high, ".2f", unit=TIMES)
-            axis.annotate(f"{text}  ±{row.noise_floor * 100:.2f} %", (1, y), xytext=(6, 0), fontsize=8, **BESIDE)
-        _rows(axis, models, f"batch {batch}")
-        log_scale(axis, axis.xaxis, low, high, room=0.02)
-    head = "speed-up  ±noise floor"
-    axes[0].annotate(head, (1, 1), xytext=(6, 6), xycoords="axes fraction", textcoords="offset points", fontsize=8)
+    axes[0].set_title("speed-up  ±noise floor", loc="right", fontsize=8)
     (reference, *others) = dict.fromkeys(rows["reference"])
-    against = runtime(reference) if not others else "the reference"
+    against = "the reference" if others else runtime(reference)
     axes[-1].set_xlabel(f"times as fast as {against} (log scale): ratio with 95 % interval; hollow: verdict withheld")
-    _legend(figure, series, Patch(label="noise floor", **FLOOR))
+    _legend(figure, _series(rows), Patch(label="noise floor", **FLOOR))
     return figure
+
+
+def _intervals(rows: pd.DataFrame, limits: dict[Any, Range]) -> tuple[Figure, Sequence[Axes]]:
+    """A panel a batch size, with these limits; a row a model; a point a runtime: value, low, high and a text."""
+    series, models = _series(rows), _models(rows)
+    step = 0.72 / len(series)
+    figure, axes = panels(len(limits), 0.6 + len(models) * (0.12 + 0.15 * len(series)))
+    for axis, batch in zip(axes, sorted(limits), strict=True):
+        texts = []
+        for k, (i, own) in enumerate(_by_series(rows[rows["batch"] == batch], series)):
+            for row in _tuples(own):
+                y = models.index(row.model) + (k - (len(series) - 1) / 2) * step
+                if floor := getattr(row, "noise_floor", 0):
+                    axis.barh(y, 1 + floor - 1 / (1 + floor), step, left=1 / (1 + floor), zorder=2, **FLOOR)
+                _point(axis, (row.value, row.low, row.high), (y, y, y), point(i, row.valid))
+                texts.append((y, row.text))
+        name_rows(axis, [_short(model) for model in models], texts)
+        axis.set_title(f"batch {batch}", loc="left")
+        log_scale(axis, axis.xaxis, *limits[batch], room=0.03)
+    return figure, axes
 
 
 def throughput(frame: pd.DataFrame) -> Figure:
     """Images per second over the batch size: a panel a model, a line a runtime, with the interval at each point."""
     if frame.empty:
-        return _empty("no latency has been measured")
+        return empty("no latency was measured")
     series, models, batches = _series(frame), _models(frame), sorted(set(frame["batch"]))
-    columns = min(3, len(models))
-    figure, axes = _grid(len(models), columns, height=2.2)
+    figure, axes = panels(len(models), 2.2, min(3, len(models)), sharex=True, sharey=True)
     low, high = frame["images_per_second_low"].min(), frame["images_per_second_high"].max()
     for axis, model in zip(axes, models, strict=True):
         own = frame[frame["model"] == model]
-        for i, one in series.items():
-            rows = own[(own["runtime"] == one[0]) & (own["device"] == one[1])]
-            looks: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
-            for _, line in rows.groupby(["threads", "mode"]):
-                axis.plot(line["batch"], line["images_per_second"], zorder=2, **looks)
+        for i, rows in _by_series(own, series):
+            for _, measured in rows.groupby(["threads", "mode"]):
+                axis.plot(measured["batch"], measured["images_per_second"], zorder=2, **line(i))
             for row in _tuples(rows):
-                ends = row.images_per_second_low, row.images_per_second_high
-                _point(axis, row.batch, row.images_per_second, yerr=ends, face=_face(i, row.valid))
+                y = row.images_per_second, row.images_per_second_low, row.images_per_second_high
+                _point(axis, (row.batch,) * 3, y, point(i, row.valid))
         axis.set_title(_short(model), loc="left")
         log_scale(axis, axis.yaxis, low, high, room=0.03)
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
         log_scale(axis, axis.xaxis, batches[0], batches[-1], room=0.05)
-        shown = batches if len(batches) <= 6 else batches[::-2][::-1]
-        axis.xaxis.set_major_locator(FixedLocator(shown))
+        axis.xaxis.set_major_locator(FixedLocator(batches if len(batches) <= 6 else batches[::-2][::-1]))
         axis.grid(True, axis="both")
-    figure.supxlabel("batch size (log scale); hollow: invalid", fontsize=9)
+    figure.supxlabel(f"batch size (log scale); {INVALID}", fontsize=9)
     figure.supylabel("images a second (log scale)", fontsize=9)
     _legend(figure, series, lines=True)
     return figure
@@ -119,37 +120,28 @@ def throughput(frame: pd.DataFrame) -> Figure:
 def accuracy(frame: pd.DataFrame) -> Figure:
     """Test error against the latency with one image: a panel a runtime, a point a model.
 
-    Upright lines reach from the lowest to the highest run, level ones over the median's interval.
+    Vertical lines reach from the lowest to the highest run, horizontal ones over the median's interval.
     """
     if frame.empty:
-        return _empty("no latency of a model of the catalogue has been measured with one image")
+        return empty("no latency of a model of the catalogue was measured with one image")
+    frame = _in_microseconds(frame)
     series, models = _series(frame), _models(frame)
-    figure, axes = _grid(len(series), min(2, len(series)), height=3.1, sharex=False)
-    for axis, one in zip(axes, series.values(), strict=True):
-        rows = frame[(frame["runtime"] == one[0]) & (frame["device"] == one[1])]
+    figure, axes = panels(len(series), 3.1, min(2, len(series)), sharey=True)
+    for axis, (i, rows) in zip(axes, _by_series(frame, series), strict=True):
         for row in _tuples(rows):
-            median, low, high = (1e6 * getattr(row, f"median_{part}seconds") for part in ("", "low_", "high_"))
-            error = 100 * row.test_error_mean
-            runs = (100 * row.test_error_lowest, 100 * row.test_error_highest)
-            face = _face(models.index(row.model), row.valid)
-            _point(axis, median, error, xerr=(low, high), yerr=runs, face=face, colour=face["color"])
-        axis.set_title(runtime(*one), loc="left")
-        low, high = 1e6 * rows["median_low_seconds"].min(), 1e6 * rows["median_high_seconds"].max()
-        log_scale(axis, axis.xaxis, low, high, room=0.06)
+            error = 100 * row.test_error_mean, 100 * row.test_error_lowest, 100 * row.test_error_highest
+            face = point(models.index(row.model), row.valid)
+            _point(axis, (row.value, row.low, row.high), error, face, face["color"])
+        axis.set_title(runtime(*series[i]), loc="left")
+        log_scale(axis, axis.xaxis, rows["low"].min(), rows["high"].max(), room=0.06)
         axis.grid(True, axis="both")
         axis.yaxis.set_major_formatter("{x:g}")
-    figure.supxlabel(
-        "microseconds a call with one image (log scale): median with 95 % interval; hollow: invalid", fontsize=9
-    )
+    label = f"microseconds a call with one image (log scale): median with 95 % interval; {INVALID}"
+    figure.supxlabel(label, fontsize=9)
     figure.supylabel("test error, %", fontsize=9)
-    dots = [Line2D([], [], linestyle="", label=_short(model), **_face(i, True)) for i, model in enumerate(models)]
-    legend_above(figure, dots)
-    return figure
-
-
-def _empty(text: str) -> Figure:
-    figure = Figure(figsize=(WIDTH, 1.5))
-    figure.text(0.5, 0.5, text, ha="center", va="center")
+    legend_above(
+        figure, [Line2D([], [], linestyle="", label=_short(model), **point(i)) for i, model in enumerate(models)]
+    )
     return figure
 
 
@@ -161,6 +153,11 @@ def _series(frame: pd.DataFrame) -> dict[int, Series]:
     return {number: one for one, number in sorted(numbers.items(), key=lambda item: item[1]) if one in there}
 
 
+def _by_series(frame: pd.DataFrame, series: dict[int, Series]) -> Iterator[tuple[int, pd.DataFrame]]:
+    for i, (name, device) in series.items():
+        yield i, frame[(frame["runtime"] == name) & (frame["device"] == device)]
+
+
 def _models(frame: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(frame["model"]))
 
@@ -169,77 +166,21 @@ def _tuples(frame: pd.DataFrame) -> Any:
     return frame.itertuples(index=False)
 
 
-def _stacked(panels: int, models: int, series: int) -> tuple[Figure, Sequence[Axes]]:
-    """Panels one below the other, high enough for the lines of text beside each model."""
-    height = 0.7 + panels * (0.6 + models * (0.12 + 0.15 * series))
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, list(figure.subplots(panels, 1, squeeze=False)[:, 0])
+def _in_microseconds(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the median as `value` and its interval, in microseconds."""
+    columns = {"value": "median_seconds", "low": "median_low_seconds", "high": "median_high_seconds"}
+    return rows.assign(**{name: 1e6 * rows[column] for name, column in columns.items()})
 
 
-def _grid(panels: int, columns: int, height: float, sharex: bool = True) -> tuple[Figure, Sequence[Axes]]:
-    """Panels side by side with axes in common, in as many rows as it takes."""
-    rows = math.ceil(panels / columns)
-    figure = Figure(figsize=(WIDTH, 0.7 + height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=True).ravel()
-    for i, axis in enumerate(axes):
-        axis.tick_params(labelbottom=not sharex or i + columns >= panels)
-        if i >= panels:
-            axis.remove()
-    return figure, list(axes[:panels])
-
-
-def _placed(
-    panel: pd.DataFrame, models: list[str], series: dict[int, Series]
-) -> list[tuple[Any, float, dict[str, Any]]]:
-    """Each row of a panel with its height, in units of one model, and its looks."""
-    order = list(series.items())
-    step = 0.72 / len(order)
-    placed = []
-    for row in _tuples(panel):
-        (k, i) = next((k, i) for k, (i, one) in enumerate(order) if one == (row.runtime, row.device))
-        y = models.index(row.model) + (k - (len(order) - 1) / 2) * step
-        placed.append((row, y, _face(i, row.valid)))
-    return placed
-
-
-def _face(i: int, valid: bool) -> dict[str, Any]:
-    """How the points of the i-th runtime or model look: filled where valid, hollow where not."""
-    colour = COLOURS[i % len(COLOURS)]
-    edge = {"markerfacecolor": colour if valid else "white", "markeredgecolor": "black", "markeredgewidth": 0.8}
-    return {"marker": MARKERS[i % len(MARKERS)], "markersize": 6, "color": colour, **edge}
-
-
-def _point(
-    axis: Axes,
-    x: float,
-    y: float,
-    face: dict[str, Any],
-    xerr: tuple[float, float] | None = None,
-    yerr: tuple[float, float] | None = None,
-    colour: str = "black",
-) -> None:
-    """A point with its intervals, given by their ends."""
-    ends: dict[str, Any] = {
-        name: np.clip([[at - pair[0]], [pair[1] - at]], 0, None)
-        for name, at, pair in (("xerr", x, xerr), ("yerr", y, yerr))
-        if pair is not None
+def _point(axis: Axes, x: Triple, y: Triple, face: dict[str, Any], colour: str = "black") -> None:
+    """A point with its intervals: `x` and `y` are a value, its low and its high end."""
+    spans: dict[str, Any] = {
+        name: np.clip([[at - low], [high - at]], 0, None)
+        for name, (at, low, high) in (("xerr", x), ("yerr", y))
+        if low < high
     }
-    axis.errorbar(x, y, fmt="none", ecolor=colour, elinewidth=1, capsize=4, zorder=4, **ends)
-    axis.plot(x, y, zorder=3, **face)
-
-
-def _value(axis: Axes, x: float, y: float, text: str) -> None:
-    place: dict[str, Any] = {"xytext": (7, 0), "textcoords": "offset points", "va": "center_baseline"}
-    axis.annotate(text, (x, y), fontsize=7.5, bbox=LABEL_BOX, zorder=5, **place)
-
-
-def _rows(axis: Axes, models: list[str], title: str) -> None:
-    """A row a model, from the top."""
-    axis.set(ylim=(len(models) - 0.5, -0.5), yticks=range(len(models)), yticklabels=map(_short, models))
-    axis.set_title(title, loc="left")
-    axis.grid(True, axis="x")
-    for y in range(1, len(models)):
-        axis.axhline(y - 0.5, color="0.8", linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
+    axis.errorbar(x[0], y[0], fmt="none", ecolor=colour, elinewidth=1, capsize=4, zorder=4, **spans)
+    axis.plot(x[0], y[0], zorder=3, **face)
 
 
 def _short(model: str) -> str:
@@ -248,7 +189,7 @@ def _short(model: str) -> str:
 
 def _legend(figure: Figure, series: dict[int, Series], *more: Patch, lines: bool = False) -> None:
     handles = [
-        Line2D([], [], linestyle=DASHES[i % len(DASHES)] if lines else "", label=runtime(*one), **_face(i, True))
+        Line2D([], [], label=runtime(*one), **line(i) | point(i) | ({} if lines else {"linestyle": ""}))
         for i, one in series.items()
     ]
     legend_above(figure, [*handles, *more])

@@ -1,4 +1,4 @@
-"""The picture of portability.csv: a square a runtime and model, that tells without colour what came of it."""
+"""The picture of portability.csv: a square for each runtime and model, whose verdict is legible without colour."""
 
 import textwrap
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     FAILED: {"facecolor": "#9E3D00", "edgecolor": "black", "linewidth": 1.2},
     NOT_RUN: {"facecolor": "white", "edgecolor": "0.72", "linewidth": 0.8, "hatch": "////"},
 }
-"""Light, dark and hatched in grey print too."""
+"""Distinct in grey print too: light, dark and hatched."""
 TEXTS: dict[str, dict[str, Any]] = {
     PASSED: {"color": "black"},
     FAILED: {"color": "white", "weight": "bold"},
@@ -26,7 +26,7 @@ TEXTS: dict[str, dict[str, Any]] = {
 MARKS = {PASSED: "✓", FAILED: "✗ FAILED", NOT_RUN: "not run"}
 STALE: dict[str, Any] = {"facecolor": "white", "linestyle": (0, (3, 2)), "linewidth": 1.4}
 LABEL = 22
-"""Characters in a line of a label; a longer one takes two, and the rest is left out."""
+"""Characters in a line of a label, which has two lines at most."""
 
 
 def matrix(found: "Mapping[tuple[str, str], Square]", most_columns: int) -> Figure:
@@ -40,7 +40,7 @@ def matrix(found: "Mapping[tuple[str, str], Square]", most_columns: int) -> Figu
     axis = figure.subplots()
     axis.set(xlim=(0, max(1, len(columns))), ylim=(max(1, len(rows)), 0))
     if not found:
-        axis.text(0.5, 0.5, "nothing has been tried", ha="center", va="center")
+        axis.text(0.5, 0.5, "nothing was tried", ha="center", va="center")
     for x, column in enumerate(columns):
         for y, row in enumerate(rows):
             square = found.get((column, row) if swapped else (row, column))
@@ -75,10 +75,10 @@ def _lines(square: "Square | None", verdict: str, broad: bool, stale: bool) -> l
     difference = "" if square is None or square.difference is None else f"{square.difference:.1e}"
     if verdict == NOT_RUN:
         return [MARKS[verdict]]
-    told = [part for part in (difference, "stale" if stale else "") if part]
+    more = [part for part in (difference, "stale" if stale else "") if part]
     if not broad or verdict == FAILED:
-        return [MARKS[verdict] if broad else MARKS[verdict].removeprefix("✗ "), *told]
-    return [" ".join([MARKS[verdict], *told])]
+        return [MARKS[verdict] if broad else MARKS[verdict].removeprefix("✗ "), *more]
+    return [" ".join([MARKS[verdict], *more])]
 
 
 def _label(name: str) -> str:

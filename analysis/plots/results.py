@@ -1,4 +1,4 @@
-"""The pictures of the results page: accuracy of every entry beside what was published for it, and what all share."""
+"""The picture of accuracy.csv of the results page: each entry's accuracy beside the published one."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.style import COLOURS, LABEL_BOX, legend_above
+from analysis.plots.style import COLOURS, legend_above, name_rows, panels
 
 LOOKS: dict[str, dict[str, Any]] = {
     "test": {"marker": "o", "color": COLOURS[0], "markerfacecolor": COLOURS[0]},
@@ -27,21 +27,19 @@ LABELS = {
     "published validation": "published, validation",
 }
 OFFSETS = {"test": -0.13, "validation": 0.2, "published test": 0.13, "published validation": 0.2}
-"""Of a row's middle, in rows; those on the same kind of images are neighbours."""
+"""Offsets from the middle of a row, in rows; those on the same kind of images are neighbours."""
 LOWEST = 85.0
-"""Percent: where an axis begins at the latest that has accuracies above it; what is lower stands at its edge."""
+"""Highest start in percent of an axis with accuracies above it; lower ones are drawn at its edge."""
 
 
 def accuracy(frame: pd.DataFrame) -> Figure:
-    """A panel a study and a row an entry: mean accuracy with its runs as ticks, and the published figure.
+    """A panel a study and a row an entry: mean accuracy with its runs as ticks, and the published accuracy.
 
-    Filled is on test images, hollow on validation images. Panels of one data set have the same axis.
+    Filled points are on test images, hollow ones on validation images. Panels of one data set have the same axis.
     """
     studies = list(dict.fromkeys(frame["study"]))
     counts = [frame.loc[frame["study"] == study, "model"].nunique() for study in studies]
-    figure = Figure(figsize=(7.5, 1.1 + sum(0.42 + 0.27 * n for n in counts)), layout="constrained")
-    heights = [0.6 + n for n in counts]
-    axes = figure.subplots(len(studies), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    figure, axes = panels(len(studies), [0.42 + 0.27 * n for n in counts])
     limits = {str(name): _limits(rows["accuracy"]) for name, rows in frame.groupby("dataset")}
     for axis, study in zip(axes, studies, strict=True):
         rows = frame[frame["study"] == study]
@@ -57,7 +55,7 @@ def accuracy(frame: pd.DataFrame) -> Figure:
 
 def _panel(axis: Axes, rows: pd.DataFrame, low: float) -> None:
     models = list(dict.fromkeys(rows["model"]))
-    labels = []
+    labels, beside = [], []
     for y, model in enumerate(models):
         own = rows[rows["model"] == model]
         short = own["budget"].dropna()
@@ -74,17 +72,13 @@ def _panel(axis: Axes, rows: pd.DataFrame, low: float) -> None:
                 axis.plot(low, at, linestyle="", zorder=4, clip_on=False, **{**looks, "marker": "<"})
                 beyond.append(f"{what} {values.mean():.1f}")
         if beyond:
-            place: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
-            axis.annotate(", ".join(beyond), (low, y), bbox=LABEL_BOX, zorder=2, **place)
-    axis.set(ylim=(len(models) - 0.5, -0.5), yticks=range(len(models)), yticklabels=labels)
+            beside.append((y, ", ".join(beyond)))
+    name_rows(axis, labels, beside)
     axis.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
-    axis.grid(True, axis="x")
-    for y in range(1, len(models)):
-        axis.axhline(y - 0.5, color="0.8", linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
 
 
 def _limits(values: "pd.Series[float]") -> tuple[float, float]:
-    """Of an axis: from below the lowest value, but not from below `LOWEST`, if there are higher ones."""
+    """The ends of an axis: around all values, or those above `LOWEST` if there are any."""
     low = max(values.min(), LOWEST) if values.max() > LOWEST else values.min()
     room = max(0.05 * (values.max() - low), 0.2)
     return low - room, values.max() + room

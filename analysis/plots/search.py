@@ -1,14 +1,13 @@
-"""The pictures of a search of hyper-parameters: its trials in their order, and which parameters mattered."""
+"""The pictures of a hyper-parameter search: its trials in order, and the importance of each parameter."""
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.style import COLOURS, legend_above, log_scale
+from analysis.plots.style import COLOURS, empty, legend_above, log_scale, name_rows, panels
 
 STATES: dict[str, dict[str, Any]] = {
     "complete": {"marker": "o", "markerfacecolor": COLOURS[0], "markeredgecolor": COLOURS[0], "markersize": 4.5},
@@ -21,13 +20,12 @@ BEST: dict[str, Any] = {"color": COLOURS[3], "linewidth": 1.5, "drawstyle": "ste
 
 
 def search(frame: pd.DataFrame) -> Figure:
-    """A panel a model: the validation error of each trial, in their order, and the best so far.
+    """A panel a model: the validation error of each trial, in order, and the best so far.
 
     A trial that failed before its first epoch is at the upper edge.
     """
     models = list(dict.fromkeys(frame["model"]))
-    figure = Figure(figsize=(7.5, 0.8 + 2.5 * len(models)), layout="constrained")
-    axes = figure.subplots(len(models), 1, squeeze=False)[:, 0]
+    figure, axes = panels(len(models), 2.5)
     for axis, model in zip(axes, models, strict=True):
         own = frame[frame["model"] == model].assign(percent=lambda f: 100 * f["last_error"].astype(float))
         known = own["percent"].dropna()
@@ -54,26 +52,18 @@ def search(frame: pd.DataFrame) -> Figure:
 
 
 def importance(frame: pd.DataFrame) -> Figure:
-    """A panel a model and a bar a parameter: its share in what sets the best trials apart, the largest on top."""
+    """A panel a model and a bar a parameter: its share of the importance of all, the largest on top."""
     models = list(dict.fromkeys(frame["model"]))
     if not models:
-        figure = Figure(figsize=(7.5, 1.5))
-        figure.text(0.5, 0.5, "too few trials to tell which parameters matter", ha="center", va="center")
-        return figure
+        return empty("too few trials for the importance of parameters")
     counts = [int((frame["model"] == model).sum()) for model in models]
-    figure = Figure(figsize=(7.5, 0.5 + sum(0.5 + 0.26 * n for n in counts)), layout="constrained")
-    axes = figure.subplots(len(models), 1, squeeze=False, gridspec_kw={"height_ratios": [1 + n for n in counts]})[:, 0]
+    figure, axes = panels(len(models), [0.5 + 0.26 * n for n in counts])
     for axis, model in zip(axes, models, strict=True):
         own = frame[frame["model"] == model]
-        places = np.arange(len(own))
-        axis.barh(places, own["share"], color=COLOURS[0], height=0.62)
-        for y, share in zip(places, own["share"], strict=True):
-            axis.annotate(
-                f"{share:.2f}", (share, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
-            )
-        axis.set(ylim=(len(own) - 0.5, -0.5), yticks=places, yticklabels=own["parameter"])
+        bars = axis.barh(range(len(own)), own["share"], color=COLOURS[0], height=0.62)
+        axis.bar_label(bars, fmt="%.2f", padding=4, fontsize=8)
+        name_rows(axis, list(own["parameter"]))
         axis.set_xlim(0, max(1.12 * own["share"].max(), 0.01))
         axis.set_title(model, loc="left")
-        axis.grid(True, axis="x")
     axes[-1].set_xlabel(f"importance ({', '.join(dict.fromkeys(frame['evaluator']))}): shares of 1")
     return figure

@@ -1,8 +1,8 @@
-"""Pictures of training and of cutting weights, and what all pictures share; each is drawn from the CSV of its name.
+"""What all pictures share: colours, panels, rows, legends, and their rendering as SVG and PNG.
 
-Made to be read in print, in grey and by colour-blind eyes: the colours are Okabe & Ito's (Color Universal Design,
-2008), and hatches, markers or dashes repeat what they say. The same table gives the same bytes. Figures are made
-without pyplot, which keeps them all and may look for a display.
+Made to be legible in print, in grey and for colour-blind readers: the colours are those of Okabe & Ito (Color Universal
+Design, 2008), and hatches, markers or dashes repeat what they say. Figures are made without pyplot, which keeps them
+all and may look for a display.
 """
 
 import io
@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -22,12 +21,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from PIL import Image
 
-from analysis.measures.pruning import LOSS_ALLOWED
-
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 HATCHES = ("", "///", "...", "\\\\\\", "xx", "++", "oo", "--")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)), (0, (8, 2, 2, 2, 2, 2)))
+WIDTH = 7.5
+"""Inches, of every picture."""
+CHARACTER = 5.0
+"""Average width in points of a character of 8 points."""
+FORMATS = (".svg", ".png")
+DPI, SMALL_DPI, SMALL_COLOURS = 200, 133, 64
+"""Dots an inch of a PNG, and those and the colours of one that is committed to the repository."""
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -44,15 +48,11 @@ STYLE: Any = {
     "hatch.linewidth": 0.6,
     "svg.hashsalt": "fashionbench",
 }
-FORMATS = (".svg", ".png")
-DPI, SMALL_DPI, SMALL_COLOURS = 200, 133, 64
-"""Dots an inch of a PNG, and those and the colours of one that is committed to the repository."""
-LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """This module's settings and no others, whatever the user's own say."""
+    """These settings and no others, whatever the user's own are."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
@@ -89,66 +89,45 @@ def _png(figure: Figure, small: bool) -> bytes:
     return file.getvalue()
 
 
-def convergence(frame: pd.DataFrame) -> Figure:
-    """Training error and loss by epoch: a line a model, the mean of its runs, within the range of its runs."""
-    figure = Figure(figsize=(7.5, 3.7), layout="constrained")
-    axes = figure.subplots(1, 2)
-    panels = (("train_error", 100, "training error, %"), ("train_loss", 1, "training loss"))
-    for axis, (column, scale, label) in zip(axes, panels, strict=True):
-        for i, (model, rows) in enumerate(frame.groupby("model", sort=False)):
-            epochs = rows.assign(value=rows[column] * scale).groupby("epoch")["value"].agg(["mean", "min", "max"])
-            colour = COLOURS[i % len(COLOURS)]
-            axis.fill_between(epochs.index, epochs["min"], epochs["max"], color=colour, alpha=0.22, linewidth=0)
-            line: dict[str, Any] = {"color": colour, "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.5}
-            marker: dict[str, Any] = {
-                "marker": MARKERS[i % len(MARKERS)],
-                "markeredgecolor": "black",
-                "markeredgewidth": 0.4,
-            }
-            axis.plot(epochs.index, epochs["mean"], markersize=4, markevery=(i % 6, 6), label=model, **line, **marker)
-        axis.set(xlabel="epoch", ylabel=label)
-        if frame[column].gt(0).all():
-            axis.set(yscale="log", ylabel=f"{label} (log scale)")
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-            axis.yaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(True, axis="y")
-    legend_above(figure, axes[0].get_legend_handles_labels()[0])
-    return figure
+def panels(
+    count: int, heights: float | Sequence[float], columns: int = 1, **shared: Any
+) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with `count` panels in so many columns.
 
-
-def pruning(frame: pd.DataFrame, models: list[str]) -> Figure:
-    """What cutting the smallest weights costs: a line a model, the mean of its runs, within their range.
-
-    The dashed line is the loss allowed; a point is the most that can be cut of a run.
+    `heights` in inches are those of the rows, or one for all of them; `shared` says which axes are (sharex, sharey).
     """
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
-    axis = figure.subplots()
-    for i, model in enumerate(models):
-        own = frame[frame["model"] == model].assign(share=lambda f: f["share"] * 100, loss=lambda f: f["loss"] * 100)
-        common = own.groupby("share")["loss"].agg(["mean", "min", "max", "size"])
-        common = common[common["size"] == own["seed"].nunique()]
-        if own.empty:
-            continue
-        colour = COLOURS[i % len(COLOURS)]
-        axis.fill_between(common.index, common["min"], common["max"], color=colour, alpha=0.22, linewidth=0)
-        axis.plot(common.index, common["mean"], color=colour, linestyle=DASHES[i % len(DASHES)], linewidth=1.5)
-        chosen = own[own["chosen"]]
-        marker = MARKERS[i % len(MARKERS)]
-        axis.plot(
-            chosen["share"], chosen["loss"], marker, color=colour, markeredgecolor="black", markersize=5, zorder=5
-        )
-        both: dict[str, Any] = {"color": colour, "linestyle": DASHES[i % len(DASHES)], "marker": marker}
-        axis.plot([], [], label=model, markeredgecolor="black", markersize=5, linewidth=1.5, **both)
-    if frame.empty:
-        axis.text(50, 1.5, "not measured", ha="center")
-    axis.axhline(LOSS_ALLOWED * 100, color="black", linestyle=(0, (5, 3)), linewidth=1.1, zorder=4)
-    axis.set(xlim=(0, 100), ylim=(-0.25, 3), xlabel="fully-connected weights cut, %", ylabel="accuracy lost, points")
-    axis.grid(True, axis="y")
-    if not frame.empty:
-        legend_above(figure, axis.get_legend_handles_labels()[0])
+    rows = math.ceil(count / columns)
+    each = list(heights) if isinstance(heights, Sequence) else [heights] * rows
+    figure = Figure(figsize=(WIDTH, 0.7 + sum(each)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=each, **shared).ravel()
+    for i, axis in enumerate(axes):
+        if shared.get("sharex"):
+            axis.tick_params(labelbottom=i + columns >= count)
+        if i >= count:
+            axis.remove()
+    return figure, list(axes[:count])
+
+
+def empty(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = Figure(figsize=(WIDTH, 1.5))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
     return figure
+
+
+def name_rows(axis: Axes, labels: Sequence[str], beside: Sequence[tuple[float, str]] = ()) -> None:
+    """A row for each label, the first on top, with lines between them, and texts to the right of the panel."""
+    axis.set(ylim=(len(labels) - 0.5, -0.5))
+    axis.set_yticks(range(len(labels)), labels=labels, parse_math=False)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(True, axis="x")
+    for y in range(1, len(labels)):
+        axis.axhline(y - 0.5, color="0.8", linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
+    if beside:
+        right = axis.secondary_yaxis("right")
+        right.set_yticks([y for y, _ in beside], labels=[text for _, text in beside], fontsize=8)
+        right.tick_params(length=0)
+        right.spines[:].set_visible(False)
 
 
 def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
@@ -157,8 +136,26 @@ def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3)
 
 
+def line(i: int) -> dict[str, Any]:
+    """Colour and dashes of the i-th line; they repeat together after 24."""
+    return {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.5}
+
+
+def point(i: int, valid: bool = True) -> dict[str, Any]:
+    """Colour and marker of the i-th kind of points: filled if valid, hollow if not."""
+    colour = COLOURS[i % len(COLOURS)]
+    edge = {"markerfacecolor": colour if valid else "white", "markeredgecolor": "black", "markeredgewidth": 0.8}
+    return {"marker": MARKERS[i % len(MARKERS)], "markersize": 6, "color": colour, **edge}
+
+
+def bar(i: int) -> dict[str, Any]:
+    """Colour and hatch of the i-th kind of bars; hatches move on by one each time the colours come round."""
+    hatch = HATCHES[(i + i // len(COLOURS)) % len(HATCHES)]
+    return {"facecolor": COLOURS[i % len(COLOURS)], "hatch": hatch, "edgecolor": "black", "linewidth": 0.6}
+
+
 def log_scale(axes: Axes, axis: Axis, low: float, high: float, room: float) -> None:
-    """A logarithmic axis from `low` to `high` with that share of it more at either end, and ticks at round numbers."""
+    """A logarithmic axis from `low` to `high`, longer by that share at either end, with ticks at round numbers."""
     margin = max(math.log(high / low) * room, 0.005)
     ends = low * math.exp(-margin), high * math.exp(margin)
     if axis is axes.xaxis:
@@ -170,3 +167,8 @@ def log_scale(axes: Axes, axis: Axis, low: float, high: float, room: float) -> N
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter("{x:,g}")
+
+
+def tail(name: str, longest: int) -> str:
+    """`name`, shortened to its end, where the names of layers differ."""
+    return name if len(name) <= longest else f"…{name[-longest + 1 :]}"

@@ -1,8 +1,8 @@
-"""How each run was trained, epoch by epoch: loss and accuracy on training and on validation images, a row a model.
+"""How training went, epoch by epoch: the mean of each model's runs in one panel, and every run in a row a model.
 
-Losses are on a logarithmic scale, and accuracies on one that is logarithmic in the error, so that the first epochs and
-the last can both be read. Drawn from history.csv, whose figures of training are over the augmented images, each before
-the update it takes part in.
+In the rows losses are on a logarithmic scale, and accuracies on one that is logarithmic in the error, so that the first
+and the last epochs can both be read. Training figures in history.csv are over the augmented images, each before the
+update that it takes part in.
 """
 
 from typing import Any
@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from analysis.plots.style import COLOURS, DASHES, legend_above, log_scale
+from analysis.plots.style import COLOURS, DASHES, legend_above, line, log_scale, panels, point
 
 PARTS = {"train": ("training", COLOURS[0], DASHES[0]), "validation": ("validation", COLOURS[3], DASHES[1])}
 PANELS = {"loss": "loss", "accuracy": "accuracy, %"}
@@ -23,40 +23,63 @@ MEAN = 1.7
 """Width of the line of the mean."""
 
 
+def convergence(frame: pd.DataFrame) -> Figure:
+    """Training error and loss by epoch: a line a model, the mean of its runs, in a band from lowest to highest run."""
+    figure, axes = panels(2, 3, columns=2)
+    for axis, (column, scale, label) in zip(
+        axes, (("train_error", 100, "training error, %"), ("train_loss", 1, "training loss")), strict=True
+    ):
+        for i, (model, rows) in enumerate(frame.groupby("model", sort=False)):
+            epochs = rows.assign(value=rows[column] * scale).groupby("epoch")["value"].agg(["mean", "min", "max"])
+            look = line(i)
+            axis.fill_between(epochs.index, epochs["min"], epochs["max"], color=look["color"], alpha=0.22, linewidth=0)
+            marks = {**point(i), "markersize": 4, "markevery": (i % 6, 6)}
+            axis.plot(epochs.index, epochs["mean"], label=model, **look | marks)
+        axis.set(xlabel="epoch", ylabel=label)
+        if frame[column].gt(0).all():
+            axis.set(yscale="log", ylabel=f"{label} (log scale)")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(True, axis="y")
+    legend_above(figure, axes[0].get_legend_handles_labels()[0])
+    return figure
+
+
 def histories(frame: pd.DataFrame, shared: bool = False) -> Figure:
     """A row a model with a panel of the losses and one of the accuracies: each run thin, the mean of the runs thick.
 
-    The mean reaches as far as all runs go. A ring is the epoch whose weights a run kept that stopped early. With
-    `shared` all panels have the same epochs, and all of accuracies the same scale; losses are of different criteria.
+    The mean ends with the shortest run. A ring is the epoch whose weights were kept by a run that stopped early. With
+    `shared` all panels have the same epochs, and all accuracies the same scale; losses are of different criteria.
     """
     models = list(dict.fromkeys(frame["model"]))
-    figure = Figure(figsize=(7.5, 0.8 + 1.55 * len(models)), layout="constrained")
-    axes = figure.subplots(len(models), len(PANELS), squeeze=False, sharex=shared)
+    figure, axes = panels(2 * len(models), 1.55, columns=2, sharex=shared)
     validated = bool(frame["validation_loss"].notna().any())
-    for row, model in zip(axes, models, strict=True):
+    for model, loss, accuracy in zip(models, axes[::2], axes[1::2], strict=True):
         own = frame[frame["model"] == model]
-        for axis, (name, label) in zip(row, PANELS.items(), strict=True):
+        for axis, (name, label) in zip((loss, accuracy), PANELS.items(), strict=True):
             _panel(axis, own, name, frame if shared and name == "accuracy" else own)
             axis.set_ylabel(label)
             axis.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
             axis.grid(True, axis="y")
         runs = own["seed"].nunique()
-        row[0].set_title(f"{model}, {runs} run{'' if runs == 1 else 's'}", loc="left")
+        loss.set_title(f"{model}, {runs} run{'' if runs == 1 else 's'}", loc="left")
         if validated and own["validation_loss"].isna().all():
-            row[1].set_title("no images kept back to validate on", loc="left", fontsize=8.5)
-    for axis in axes[-1]:
+            accuracy.set_title("no validation images", loc="left", fontsize=8.5)
+    for axis in axes[-2:]:
         axis.set_xlabel("epoch")
     legend_above(figure, _legend(frame, validated))
     return figure
 
 
 def stopped_early(rows: pd.DataFrame) -> bool:
-    """Whether the weights that a run kept are of an epoch before its last one."""
+    """Whether a run kept the weights of an epoch before its last one."""
     return bool(rows.loc[rows["kept"].astype(bool), "epoch"].max() < rows["epoch"].max())
 
 
 def _panel(axis: Axes, own: pd.DataFrame, name: str, reaching: pd.DataFrame) -> None:
-    """The lines of one model's runs; the error, 100 - accuracy, stands for the accuracy. All of `reaching` has room."""
+    """The lines of one model's runs; accuracies as errors on an inverted axis. All of `reaching` has room."""
     lines = _values(own, name)
     present = pd.concat(list(_values(reaching, name).values())).dropna()
     for part, (_, colour, dashes) in PARTS.items():
@@ -81,7 +104,7 @@ def _panel(axis: Axes, own: pd.DataFrame, name: str, reaching: pd.DataFrame) -> 
 
 
 def _values(frame: pd.DataFrame, name: str) -> dict[str, "pd.Series[float]"]:
-    """What is drawn for each of `PARTS`: losses, or errors in percent."""
+    """The values drawn for each of `PARTS`: losses, or errors in percent."""
     columns = {part: frame[f"{part}_{name}"].astype(float) for part in PARTS}
     return columns if name == "loss" else {part: 100 - 100 * values for part, values in columns.items()}
 
@@ -93,7 +116,7 @@ def _legend(frame: pd.DataFrame, validated: bool) -> list[Line2D]:
         for name, colour, dashes in parts.values()
     ]
     if (frame.groupby("model")["seed"].nunique() > 1).any():
-        handles.append(Line2D([], [], color="0.3", label="a run", **RUN))
+        handles.append(Line2D([], [], color="0.3", label="one run", **RUN))
     if any(stopped_early(run) for _, run in frame.groupby(["model", "seed"])):
         handles.append(Line2D([], [], color=PARTS["validation"][1], linestyle="", label="epoch kept", **KEPT))
     return handles

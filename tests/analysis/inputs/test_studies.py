@@ -148,7 +148,7 @@ class TestSearch:
         assert text == "baseline: 1 trials (1 failed); none of them is complete.\n"
         assert search_tables.best(search).empty
         (note,) = search_plots.importance(search_tables.importance([search])).texts
-        assert note.get_text() == "too few trials to tell which parameters matter"
+        assert note.get_text() == "too few trials for the importance of parameters"
         assert search_plots.search(search_tables.trials([search])).axes
 
     def test_a_best_recipe_that_is_none_is_refused(self, artifacts: Artifacts) -> None:

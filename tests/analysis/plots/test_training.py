@@ -1,4 +1,4 @@
-"""What is drawn where in the pictures of training histories, read back from the figure."""
+"""The pictures of training and of pruning, read back from their axes."""
 
 from typing import Any
 
@@ -8,83 +8,125 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.inputs.entries import read_field
-from analysis.plots import training as history_plots
+from analysis.plots import training
+from analysis.plots.pruning import pruning
 from analysis.plots.style import style
-from analysis.tables import training as tables
-from study.artifacts import Artifacts
-from tests.support.synthetic import layers, write_run
+from tests.analysis.plots.reading import legend, xy
 
 
-def histories(artifacts: Artifacts) -> tuple[pd.DataFrame, Figure]:
-    """history.csv of all runs there are, and its picture."""
-    runs = [run for standing in read_field(artifacts, ()).standings for run in standing.runs]
-    frame = tables.history(runs)
+def run(model: str, seed: int, epochs: int, validation: list[float] | None = None) -> list[dict[str, Any]]:
+    """A run's rows of history.csv, with the loss 1 / epoch; it kept the epoch with the lowest validation error."""
+    errors = validation or [float("nan")] * epochs
+    kept = 1 + int(np.argmin(errors)) if validation else epochs
+    return [
+        {"model": model, "seed": seed, "epoch": n, "train_loss": 1 / n, "train_accuracy": 0.95 - 0.5 / n}
+        | {"validation_loss": 3 * error, "validation_accuracy": 1 - error, "kept": n == kept}
+        for n, error in enumerate(errors, 1)
+    ]
+
+
+TWO_MODELS = pd.DataFrame(
+    [*run("cnn5", 0, 4, [0.3, 0.1, 0.2, 0.2]), *run("cnn5", 1, 3, [0.1, 0.2, 0.4]), *run("plain", 0, 3)]
+)
+"""A model with two runs that stopped early and kept epochs 2 and 1, and one without validation."""
+
+
+@pytest.fixture(scope="module")
+def figure() -> Figure:
     with style():
-        figure = history_plots.histories(frame)
+        figure = training.histories(TWO_MODELS)
         figure.draw_without_rendering()
-    return frame, figure
+    return figure
 
 
 def lines(axis: Axes, width: float) -> list[list[list[float]]]:
-    return [np.round(np.asarray(line.get_xydata()), 6).tolist() for line in axis.lines if line.get_linewidth() == width]
+    return [xy(line).tolist() for line in axis.lines if line.get_linewidth() == width]
 
 
 def rings(axis: Axes) -> list[list[float]]:
     return [np.asarray(line.get_xydata())[0].tolist() for line in axis.lines if line.get_marker() == "o"]
 
 
-@pytest.fixture
-def early(tmp_path: Any) -> Artifacts:
-    """A model with two runs that stopped early and kept epochs 2 and 1, and one without validation."""
-    artifacts = Artifacts(tmp_path)
-    write_run(artifacts, "cnn5", 0, layers(0), validation=[0.3, 0.1, 0.2, 0.2])
-    write_run(artifacts, "cnn5", 1, layers(1), validation=[0.1, 0.2, 0.4])
-    write_run(artifacts, "cnn5-modern", 0, layers(0))
-    return artifacts
-
-
 class TestHistories:
-    def test_each_run_is_a_thin_line_and_the_mean_a_thick_one_as_far_as_all_go(self, early: Artifacts) -> None:
-        loss = histories(early)[1].axes[0]
-        thin = lines(loss, history_plots.RUN["linewidth"])
+    def test_each_run_is_a_thin_line_and_the_mean_a_thick_one_as_far_as_all_go(self, figure: Figure) -> None:
+        loss = figure.axes[0]
+        thin = lines(loss, training.RUN["linewidth"])
         assert [len(line) for line in thin] == [4, 3, 4, 3], "training, then validation"
         assert thin[3] == [[1, 0.3], [2, 0.6], [3, 1.2]]
-        training, validation = lines(loss, history_plots.MEAN)
-        assert [epoch for epoch, _ in training] == [1, 2, 3]
+        mean, validation = lines(loss, training.MEAN)
+        assert [epoch for epoch, _ in mean] == [1, 2, 3]
         assert validation == [[1, 0.6], [2, 0.45], [3, 0.9]]
 
-    def test_the_epoch_that_was_kept_has_a_ring(self, early: Artifacts) -> None:
-        loss, accuracy, *others = histories(early)[1].axes
+    def test_the_epoch_that_was_kept_has_a_ring(self, figure: Figure) -> None:
+        loss, accuracy, *others = figure.axes
         assert rings(loss) == [[2, pytest.approx(0.3)], [1, pytest.approx(0.3)]]
         assert rings(accuracy) == [[2, pytest.approx(10)], [1, pytest.approx(10)]], "errors, on an inverted axis"
         assert [rings(axis) for axis in others] == [[], []]
 
-    def test_accuracies_are_told_and_grow_upwards(self, early: Artifacts) -> None:
-        accuracy = histories(early)[1].axes[1]
-        low, high = accuracy.get_ylim()
+    def test_accuracies_are_labelled_and_grow_upwards(self, figure: Figure) -> None:
+        low, high = figure.axes[1].get_ylim()
         assert low > high
-        told = [float(label.get_text()) for label in accuracy.get_yticklabels()]
-        assert told == [pytest.approx(100 - error) for error in accuracy.get_yticks()]
+        labels = [float(label.get_text()) for label in figure.axes[1].get_yticklabels()]
+        assert labels == [pytest.approx(100 - error) for error in figure.axes[1].get_yticks()]
 
-    def test_a_model_without_validation_has_its_training_alone_and_says_so(self, early: Artifacts) -> None:
-        frame, figure = histories(early)
-        assert frame[frame["model"] == "cnn5-modern"]["validation_accuracy"].isna().all()
-        assert figure.axes[3].get_title(loc="left") == "no images kept back to validate on"
-        assert [len(line) for line in lines(figure.axes[2], history_plots.MEAN)] == [3, 0]
+    def test_a_model_without_validation_has_its_training_alone_and_says_so(self, figure: Figure) -> None:
+        assert [axis.get_title(loc="left") for axis in figure.axes] == [
+            *("cnn5, 2 runs", ""),
+            *("plain, 1 run", "no validation images"),
+        ]
+        assert [len(line) for line in lines(figure.axes[2], training.MEAN)] == [3, 0]
 
-    def test_the_legend_has_what_is_drawn_and_no_more(self, early: Artifacts, artifacts: Artifacts) -> None:
-        told = [text.get_text() for text in histories(early)[1].legends[0].get_texts()]
-        assert told == ["training, mean of the runs", "validation, mean of the runs", "a run", "epoch kept"]
-        told = [text.get_text() for text in histories(artifacts)[1].legends[0].get_texts()]
-        assert told == ["training, mean of the runs"]
+    def test_the_legend_has_what_is_drawn_and_no_more(self, figure: Figure) -> None:
+        every = ["training, mean of the runs", "validation, mean of the runs", "one run", "epoch kept"]
+        assert legend(figure) == every
+        assert legend(training.histories(TWO_MODELS[TWO_MODELS["model"] == "plain"])) == every[:1]
 
-    def test_rows_that_share_have_the_same_epochs_and_the_same_scale_of_accuracies(self, early: Artifacts) -> None:
-        with style():
-            upper, lower = np.reshape(np.array(history_plots.histories(histories(early)[0], shared=True).axes), (2, 2))
+    def test_rows_that_share_have_the_same_epochs_and_the_same_scale_of_accuracies(self) -> None:
+        upper, lower = np.reshape(np.array(training.histories(TWO_MODELS, shared=True).axes), (2, 2))
         assert upper[0].get_xlim() == lower[0].get_xlim() == upper[1].get_xlim() == lower[1].get_xlim()
         assert upper[1].get_ylim() == lower[1].get_ylim()
         assert upper[0].get_ylim() != lower[0].get_ylim(), "losses are of different criteria"
 
-    def test_kept_is_the_last_epoch_where_nothing_stopped_early(self, artifacts: Artifacts) -> None:
-        assert histories(artifacts)[0]["kept"].tolist() == [False, False, True]
+
+def bands(axis: Axes) -> list[set[Any]]:
+    """The corners of each band."""
+    corners = [np.round(np.asarray(band.get_paths()[0].vertices), 6).tolist() for band in axis.collections]
+    return [set(map(tuple, band)) for band in corners]
+
+
+def test_convergence_has_a_line_a_model_in_the_band_of_its_runs() -> None:
+    errors = {("a", 0): (0.5, 0.2), ("a", 1): (0.3, 0.1), ("b", 0): (0.4, 0.0)}
+    keys = [(model, seed, n, errors[model, seed][n]) for model, seed in errors for n in (0, 1)]
+    frame = pd.DataFrame(
+        [{"model": m, "seed": s, "epoch": n + 1, "train_error": e, "train_loss": 1.0 + e} for m, s, n, e in keys]
+    )
+    figure = training.convergence(frame)
+    error, loss = figure.axes
+    means = [xy(line)[:, 1].tolist() for line in error.lines]
+    assert means == [[40, 15], [40, 0]]
+    assert bands(error)[0] == {(1, 30), (1, 50), (2, 10), (2, 20)}
+    assert (error.get_yscale(), error.get_ylabel()) == ("linear", "training error, %"), "an error is 0"
+    assert (loss.get_yscale(), loss.get_ylabel()) == ("log", "training loss (log scale)")
+    assert legend(figure) == ["a", "b"]
+
+
+def test_pruning_has_a_line_a_model_the_loss_allowed_and_a_point_a_run() -> None:
+    losses = {0: {0.0: 0.0, 0.5: 0.004, 0.51: 0.006, 1.0: 0.9}, 1: {0.0: 0.0, 0.5: 0.002, 1.0: 0.7}}
+    frame = pd.DataFrame(
+        [
+            {"model": "a", "seed": seed, "share": share, "loss": loss, "chosen": share == 0.5}
+            for seed, run in losses.items()
+            for share, loss in run.items()
+        ]
+    )
+    figure = pruning(frame, ["a", "gap"])
+    (axis,) = figure.axes
+    mean, *_, allowed = axis.lines
+    assert xy(mean).tolist() == [[0, 0], [50, 0.3], [100, 80]], "51 % was tried in one run"
+    assert bands(axis)[0] >= {(50, 0.2), (50, 0.4)}
+    (chosen,) = [line for line in axis.lines if line.get_marker() == "o"]
+    assert xy(chosen).tolist() == [[50, 0.4], [50, 0.2]]
+    assert xy(allowed)[:, 1].tolist() == [0.5, 0.5]
+    assert legend(figure) == ["a"]
+    (note,) = pruning(frame.iloc[:0], ["a"]).axes[0].texts
+    assert note.get_text() == "not measured"
