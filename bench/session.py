@@ -15,7 +15,7 @@ from bench.journal import Journal
 from bench.keys import model_name
 from bench.processes import measure_in_process, merged_case, merged_comparison
 from bench.sampling import Budget
-from study.artifacts import sha256
+from study.artifacts import as_json, sha256
 from study.data import datasets
 from study.environment import environment, machine
 from study.reasons import told_once
@@ -119,7 +119,9 @@ def surroundings(cases: Sequence[Case]) -> BenchEnvironment:
             files[images.name] = files.get(images.name) or sha256(images)
     loads = {"load_before": _load(), "load_after": None}
     gpu = gpu_name() if any(case.device == "cuda" for case in cases) else None
-    return convert({**environment(), **machine(), **loads, "files_sha256": files, "gpu": gpu}, BenchEnvironment)
+    return convert(
+        {**as_json(environment()), **machine(), **loads, "files_sha256": files, "gpu": gpu}, BenchEnvironment
+    )
 
 
 def gpu_name() -> str | None:

@@ -12,7 +12,7 @@ from study.artifacts import RunFiles, read_record, sha256, write_bytes, write_re
 from study.entry import Entry
 from study.environment import environment, versions
 from study.parity import compare
-from study.records.base import Environment, Parity
+from study.records.base import Parity
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
 
@@ -73,7 +73,7 @@ def export(
         bytes=len(content),
         parity=parity,
         test_error_onnxruntime=float((computed.argmax(1) != labels.numpy()).mean()) if every else None,
-        environment=Environment(**environment()),
+        environment=environment(),
         variant=variant,
     )
     write_record(files.export, record)

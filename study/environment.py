@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+from study.records.base import Environment
 
 PACKAGES = (
     "torch",
@@ -50,34 +53,36 @@ class Description:
         return f"{self.machine}, {self.setup}, {self.versions}; {self.commit}"
 
 
-def describe(environment: Mapping[str, Any]) -> Description:
+def describe(environment: Environment | Mapping[str, Any]) -> Description:
     """The `environment` of a JSON file in words."""
-    quota = environment.get("quota_cores")
+    if isinstance(environment, Mapping):  # of a file that is not read as a record yet
+        environment = SimpleNamespace(**{"quota_cores": None, "turbo": None, "governor": None, **environment})
+    quota, turbo, governor = (getattr(environment, name, None) for name in ("quota_cores", "turbo", "governor"))
     share = "" if quota is None else f" (quota {quota:g})"
-    turbo = {True: "turbo on", False: "turbo off", None: ""}[environment.get("turbo")]
-    governor = f"governor {environment['governor']}" if environment.get("governor") else ""
-    packages = (f"{name} {version}" for name, version in environment["packages"].items())
-    dirty = " with uncommitted changes" if environment["dirty"] else ""
+    settings = [f"governor {governor}" if governor else "", {True: "turbo on", False: "turbo off", None: ""}[turbo]]
+    packages = (f"{name} {version}" for name, version in environment.packages.items())
+    dirty = " with uncommitted changes" if environment.dirty else ""
     return Description(
-        machine=f"{environment['cpu']}, {environment['cores']} cores{share}, "
-        f"{environment['memory_bytes'] / 2**30:.0f} GiB",
-        setup=", ".join(filter(None, (governor, turbo, environment["system"]))),
-        versions=", ".join((f"Python {environment['python']}", *packages)),
-        commit=f"commit {environment['commit'][:12]}{dirty}" if environment["commit"] else "no commit known",
+        machine=f"{environment.cpu}, {environment.cores} cores{share}, {environment.memory_bytes / 2**30:.0f} GiB",
+        setup=", ".join(filter(None, (*settings, environment.system))),
+        versions=", ".join((f"Python {environment.python}", *packages)),
+        commit=f"commit {environment.commit[:12]}{dirty}" if environment.commit else "no commit known",
     )
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """The machine, the versions of the installed packages and the commit of this repository."""
-    return {
-        "cpu": cpu_name(),
-        "cores": cores(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": versions(),
-        **commit(),
-    }
+    revision, dirty = commit()
+    return Environment(
+        cpu=cpu_name(),
+        cores=cores(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        system=platform.platform(),
+        python=platform.python_version(),
+        packages=versions(),
+        commit=revision,
+        dirty=dirty,
+    )
 
 
 def cores() -> int:
@@ -203,14 +208,14 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def commit() -> dict[str, Any]:
-    """`commit` and `dirty` of this file's repository; both null outside git."""
+def commit() -> tuple[str, bool] | tuple[None, None]:
+    """The commit of this file's repository, and whether there are uncommitted changes; None outside git."""
     root = Path(__file__).resolve().parent.parent
 
     def git(*words: str) -> str:
         return subprocess.run(("git", "-C", str(root), *words), capture_output=True, text=True, check=True).stdout
 
     try:
-        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain").strip())}
+        return git("rev-parse", "HEAD").strip(), bool(git("status", "--porcelain").strip())
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
+        return None, None

@@ -56,8 +56,9 @@ def main() -> int:
 def evaluate(entries: Sequence[Entry], seeds: Sequence[int], artifacts: Artifacts, named: Path | None) -> int:
     """Test error of every checkpoint, beside the one in its run.json; 1 if one differs or is not there."""
     from study import checkpoints, evaluation
-    from study.artifacts import read_json
+    from study.artifacts import read_record
     from study.data import tensors as images
+    from study.records.training import RunRecord
 
     found = [(e, files) for e in entries for files in artifacts.runs(e.name) if files.seed in seeds]
     if not found:
@@ -71,7 +72,7 @@ def evaluate(entries: Sequence[Entry], seeds: Sequence[int], artifacts: Artifact
     tests = {name: images.load(data, train=False, dataset=name) for name in names}
     differing = len(missing)
     for entry, files in found:
-        recorded = read_json(files.record, "run/1", "train it again")["test_error"]
+        recorded = read_record(files.record, RunRecord, "train it again").test_error
         now = evaluation.evaluate(checkpoints.load(entry, files), *tests[entry.dataset])
         same = now.error == recorded
         differing += not same

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from train.tasks import Event, Task
+from train.tasks import Epoch, Event, Failed, Task
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class Processes(Generic[T]):
         worker.process.join()
 
 
-def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) -> None:
+def run(tasks: Sequence[Task], workers: int, report: Callable[[Task, Event], None]) -> None:
     """Make all runs, in the order of `tasks`, at most `workers` at a time; `report` receives their events."""
     from train.worker import work  # imports torch, which is not needed before there is something to train
 
@@ -107,7 +107,7 @@ def run(tasks: Sequence[Task], workers: int, report: Callable[[Event], None]) ->
                 processes.start(waiting.popleft())
             for worker, event in processes.wait():
                 if isinstance(event, Exit):
-                    event = Event(worker.task, "failed", f"its process ended with exit code {event.code}")
-                report(event)
-                if event.kind != "epoch":
+                    event = Failed(f"its process ended with exit code {event.code}")
+                report(worker.task, event)
+                if not isinstance(event, Epoch):
                     processes.end(worker)

@@ -1,4 +1,4 @@
-"""What a person sees while the runs are made: bars on a terminal, one line an epoch in a log."""
+"""The progress of training: bars on a terminal, one line an epoch in a log."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -16,18 +16,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from train.tasks import Event, Task
+from train.tasks import Epoch, Event, Failed, Task
 
 ALL = "all runs, epochs"
 
 
 class Bars:
-    """A bar for all that is to be done, and others that come and go below it; a context manager.
+    """A bar for the whole work, above those of its parts; a context manager.
 
     Args:
-        title: of the first bar, of which `completed` of `total` steps are done.
+        title: of the first bar, with `completed` of `total` steps.
         width: of the column of titles, in characters.
-        columns: further ones on the right.
+        columns: further columns on the right.
     """
 
     def __init__(self, title: str, total: int, width: int, *columns: ProgressColumn, completed: int = 0) -> None:
@@ -59,7 +59,7 @@ class Bars:
 
 
 class Display(Bars):
-    """Shows events of all runs together."""
+    """Shows the events of all runs."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         epochs = sum(task.entry.recipe.epochs for task in tasks)
@@ -67,35 +67,35 @@ class Display(Bars):
         super().__init__(ALL, epochs, width, TimeRemainingColumn())
         self.bars: dict[str, TaskID] = {}
         self.done: dict[str, int] = {}
-        """Epochs that each run has told of."""
+        """Epochs that each run has completed."""
 
-    def show(self, event: Event) -> None:
-        """Take in one event."""
-        label, epochs = event.task.label, event.task.entry.recipe.epochs
-        if event.kind == "epoch":
-            row = event.content
-            state = f"loss {row['train_loss']:.4f}  error {100 * row['train_error']:.2f} %"
-            if row["validation_error"] is not None:
-                state += f"  validation {100 * row['validation_error']:.2f} %"
-            if label not in self.bars:
-                self.bars[label] = self.progress.add_task(label, total=epochs, state="")
-            self.progress.update(self.bars[label], completed=row["epoch"], state=state)
-            self.done[label] = row["epoch"]
-            self.progress.advance(self.total)
-            if not self.console.is_terminal:
-                print(f"{label}  epoch {row['epoch']}/{epochs}  {state}  {row['seconds']:.1f} s", flush=True)
+    def show(self, task: Task, event: Event) -> None:
+        label, epochs = task.label, task.entry.recipe.epochs
+        if isinstance(event, Epoch):
+            self._epoch(label, epochs, event)
             return
         if label in self.bars:
             self.progress.remove_task(self.bars.pop(label))
         done = self.done.get(label, 0)
-        self.progress.advance(self.total, epochs - done)  # those that an early end has saved
-        if event.kind == "finished":
-            record = event.content
-            stopped = f"stopped after {done} of {epochs} epochs, " if done < epochs else ""
-            text = (
-                f"{label}: {stopped}training error {100 * record['train_error']:.2f} %, test error "
-                f"{100 * record['test_error']:.2f} %, {record['seconds']:.0f} s, wrote {event.task.files.checkpoint}"
-            )
-        else:
-            text = f"{label}: FAILED, {event.content}"
-        self.say(text)
+        self.progress.advance(self.total, epochs - done)  # the epochs saved by early stopping
+        if isinstance(event, Failed):
+            self.say(f"{label}: FAILED, {event.reason}")
+            return
+        stopped = f"stopped after {done} of {epochs} epochs, " if done < epochs else ""
+        record = event.record
+        self.say(
+            f"{label}: {stopped}training error {100 * record.train_error:.2f} %, test error "
+            f"{100 * record.test_error:.2f} %, {record.seconds:.0f} s, wrote {task.files.checkpoint}"
+        )
+
+    def _epoch(self, label: str, epochs: int, event: Epoch) -> None:
+        state = f"loss {event.train_loss:.4f}  error {100 * event.train_error:.2f} %"
+        if event.validation_error is not None:
+            state += f"  validation {100 * event.validation_error:.2f} %"
+        if label not in self.bars:
+            self.bars[label] = self.progress.add_task(label, total=epochs, state="")
+        self.progress.update(self.bars[label], completed=event.epoch, state=state)
+        self.done[label] = event.epoch
+        self.progress.advance(self.total)
+        if not self.console.is_terminal:
+            print(f"{label}  epoch {event.epoch}/{epochs}  {state}  {event.seconds:.1f} s", flush=True)

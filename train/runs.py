@@ -1,4 +1,4 @@
-"""The runs that are asked for and not finished, made side by side."""
+"""Make the requested runs that are not finished, side by side."""
 
 import time
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ from study.errors import StudyError, one_line
 def make(
     entries: Sequence[Entry], seeds: Sequence[int], artifacts: Artifacts, named: Path | None, workers: int, fresh: bool
 ) -> int:
-    """Train each entry with each seed, unless that run is finished and neither recipe nor network has changed.
+    """Train each entry with each seed, unless that run is finished with the same recipe and network.
 
     Args:
-        named: the folder with the data sets' files that the user named, if any.
+        named: the user's folder with the data sets' files, if any.
         workers: runs at a time.
-        fresh: train also what is finished or begun.
+        fresh: train finished and unfinished runs from the start.
 
     Returns:
         The exit code: 1 if a run failed.
 
     Raises:
-        StudyError: the images are not to be had, or a network does not take them.
+        StudyError: the images are not available, or a network does not accept them.
     """
     from train import engine
     from train.fitting import is_finished
     from train.progress import Display
-    from train.tasks import Event, Task
+    from train.tasks import Event, Failed, Task
 
     data = datasets.prepare((entry.dataset for entry in entries), artifacts.data, named)
     tasks = []
@@ -44,28 +44,28 @@ def make(
         return 0
 
     costs = {entry.name: cost(entry) for entry in {task.entry.name: task.entry for task in tasks}.values()}
-    tasks.sort(key=lambda task: -costs[task.entry.name])  # longest first: no core is left idle at the end
-    failed: list[Event] = []
+    tasks.sort(key=lambda task: -costs[task.entry.name])  # longest first, so that no core is idle at the end
+    failed: list[str] = []
     started = time.perf_counter()
     with Display(tasks) as display:
 
-        def report(event: Event) -> None:
-            display.show(event)
-            if event.kind == "failed":
-                failed.append(event)
+        def report(task: Task, event: Event) -> None:
+            display.show(task, event)
+            if isinstance(event, Failed):
+                failed.append(f"FAILED: {task.label}: {event.reason}")
 
         engine.run(tasks, min(workers, len(tasks)), report)
     minutes = (time.perf_counter() - started) / 60
     print(f"{len(tasks) - len(failed)} of {len(tasks)} runs trained in {minutes:.1f} minutes under {artifacts.root}")
-    for event in failed:
-        print(f"FAILED: {event.task.label}: {event.content}")
+    for line in failed:
+        print(line)
     return 1 if failed else 0
 
 
 def cost(entry: Entry) -> float:
-    """Work of a run relative to others: floating-point operations of a training step, images and epochs multiplied.
+    """Relative work of a run: floating-point operations of a training step, times images and epochs.
 
-    The step, with two images, also shows whether the network can be trained on the data set at all.
+    The step, with two images, also checks that the network can be trained on the data set.
 
     Raises:
         StudyError: it cannot.
@@ -83,7 +83,7 @@ def cost(entry: Entry) -> float:
             logits = network(torch.zeros(2, *dataset.shape))
             if logits.shape == (2, len(dataset.classes)):
                 logits.sum().backward()
-    except Exception as error:  # whatever a user's network has against them
+    except Exception as error:  # whatever a user's network raises
         raise StudyError(
             f"{entry.name}: {entry.network} cannot be trained on the images of {dataset.title}, float32 "
             f"{['N', *dataset.shape]} ({type(error).__name__}: {one_line(error)})"

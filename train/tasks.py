@@ -1,23 +1,24 @@
-"""What a run is to its process and to whoever watches: the task it is given, the events it sends."""
+"""A training run as its processes exchange it: the task, and the events that follow."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from study.artifacts import RunFiles
 from study.entry import Entry
+from study.records.training import RunRecord
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run that is to be made."""
+    """One run to be made."""
 
     entry: Entry
     files: RunFiles
     data: Path
-    """The folder that the files of the entry's data set lie below."""
+    """The folder below which the data sets lie."""
     fresh: bool = False
-    """Start anew, whatever an earlier attempt has left."""
+    """Ignore the state of an earlier attempt."""
 
     @property
     def label(self) -> str:
@@ -25,9 +26,30 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Event:
-    """What a run has to tell: "epoch" and a row of its history, "finished" and its run.json, or "failed" and why."""
+class Epoch:
+    """A row of history.csv, in the order of its columns; errors are fractions, losses in nats."""
 
-    task: Task
-    kind: str
-    content: Any
+    epoch: int
+    """From 1."""
+    lr: float
+    """Learning rate of the last step."""
+    train_loss: float
+    train_error: float
+    validation_loss: float | None
+    """None if the recipe has no validation images."""
+    validation_error: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    record: RunRecord
+
+
+@dataclass(frozen=True)
+class Failed:
+    reason: str
+
+
+Event: TypeAlias = Epoch | Finished | Failed
+"""What a run sends; the last one is not an `Epoch`."""

@@ -1,4 +1,4 @@
-"""The process of one run: what `train.engine` starts, and imports beforehand where processes can be forked."""
+"""The process of one run: `train.engine` starts it, and preloads this module where processes can be forked."""
 
 import contextlib
 import signal
@@ -9,26 +9,26 @@ import torch
 from study.data.tensors import import_torchvision, load
 from study.errors import StudyError
 from train.fitting import DivergedError, Images, fit
-from train.tasks import Event, Task
+from train.tasks import Event, Failed, Finished, Task
 
 import_torchvision()  # once for all runs
 
 
 def work(task: Task, sender: Connection) -> None:
     """Train, and send each event to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and terminates this process
     torch.set_num_threads(1)
     if task.fresh:
         task.files.resume.unlink(missing_ok=True)
     dataset = task.entry.dataset
     images = Images(load(task.data, True, dataset), load(task.data, False, dataset))
+    event: Event
     try:
-        record = fit(task.entry, task.files, images, lambda row: sender.send(Event(task, "epoch", row)))
-        event = Event(task, "finished", record)
+        event = Finished(fit(task.entry, task.files, images, sender.send))
     except DivergedError as error:
         lower = f"lower the recipe's learning rate ({task.entry.recipe.learning_rate}) or its penalty"
-        event = Event(task, "failed", f"training diverged: {error}; {lower}")
+        event = Failed(f"training diverged: {error}; {lower}")
     except (StudyError, OSError) as error:
-        event = Event(task, "failed", str(error))
-    with contextlib.suppress(BrokenPipeError):  # the parent was killed: nobody listens
+        event = Failed(str(error))
+    with contextlib.suppress(BrokenPipeError):  # the parent was killed
         sender.send(event)

@@ -22,7 +22,7 @@ import onnx
 
 from analysis.measures.magnitude import Images, Network, errors
 from analysis.weights import layers
-from study.artifacts import RunFiles, current_export, read_json, sha256, write_json
+from study.artifacts import RunFiles, as_json, current_export, read_json, sha256, write_json
 from study.data import arrays
 from study.data.datasets import Dataset, titled
 from study.environment import environment, usable_cores
@@ -102,7 +102,7 @@ def _measure_all(runs: Sequence[tuple[RunFiles, list[str]]], images: Images, tes
             result = measure(onnx.load(files.onnx), tensors, images, test)
         except StudyError as error:
             return f"{files.onnx}: {NOT_MEASURED}: {error}"
-        write_json(files.pruning, {**_made_as(files), **result, "environment": environment()})
+        write_json(files.pruning, {**_made_as(files), **result, "environment": as_json(environment())})
         print(f"{files.model} seed {files.seed}: {in_words(result)}, {perf_counter() - started:.1f} s", flush=True)
         return ""
 

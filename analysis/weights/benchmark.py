@@ -50,9 +50,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
     from study.environment import environment
 
-    found = environment()
-    versions = ", ".join(f"{name} {found['packages'][name]}" for name in ("numpy", "onnx"))
-    print(f"{found['cpu']}, {found['cores']} cores; Python {found['python']}, {versions}; n = {options.turns}")
+    made = environment()
+    versions = ", ".join(f"{name} {made.packages[name]}" for name in ("numpy", "onnx"))
+    print(f"{made.cpu}, {made.cores} cores; Python {made.python}, {versions}; n = {options.turns}")
     print(f"{'weights':<23}{'MiB':>6}{'peak MiB':>10}{'run':>8}{'seconds':>9}{'numpy':>7}{'ratio':>7}  range")
     with tempfile.TemporaryDirectory() as folder:
         for place, matrices in FILES.items():

@@ -15,7 +15,6 @@ from export.conformance.runtimes import RUNTIMES, Runtime, select
 from study.artifacts import DEFAULT_ROOT, Artifacts, write_record
 from study.environment import environment, usable_cores
 from study.errors import StudyError, one_line
-from study.records.base import Environment
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
 from study.selection import add_options
 from study.variants import STANDARD_NAME
@@ -107,7 +106,7 @@ def measure(
     finished = {n: future.result() for n, future in enumerate(running) if not future.cancelled()}
     interrupted = Prepared(reason="interrupted")
     return PortabilityRecord(
-        environment=Environment(**environment()),
+        environment=environment(),
         images=len(subjects[0].expected[BATCHES[0]]),
         batches=BATCHES,
         runtimes=tuple(described(runtime, prepared.get(runtime.name, interrupted)) for runtime in runtimes),

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import jsonschema
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from msgspec import structs
 from torch import Tensor
 
 from study import catalogue, checkpoints
@@ -23,21 +22,16 @@ from study.evaluation import evaluate
 from study.networks import build, source_sha256
 from study.networks.lenet5 import LeNet5
 from study.recipe import Recipe
-from train.fitting import DivergedError, Images, Trainer, criterion, fit, is_finished
+from train.fitting import DivergedError, Images, fit, is_finished
 from train.split import hold_out
+from train.tasks import Epoch
+from train.trainer import Trainer, criterion
 
 SHORT = replace(catalogue.entry("baseline"), recipe=Recipe(epochs=3, unshifted=1, l1=1e-3))
 
 
-@pytest.fixture(scope="module")
-def few(data: Path) -> Images:
-    """1,000 real images to train and 500 to test on."""
-    pictures, labels = images.load(data, train=False)
-    return Images((pictures[:1000], labels[:1000]), (pictures[1000:1500], labels[1000:1500]))
-
-
-def rows(report: list[dict[str, Any]]) -> list[Any]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in report]
+def without_times(history: list[Epoch]) -> list[Epoch]:
+    return [replace(row, seconds=0.0) for row in history]
 
 
 # ---- the schedule and the start
@@ -77,7 +71,7 @@ def test_a_fresh_model_guesses(data: Path) -> None:
 
 def test_the_files_of_a_run(few: Images, tmp_path: Path) -> None:
     files = Artifacts(tmp_path).run("baseline", 5)
-    seen: list[dict[str, Any]] = []
+    seen: list[Epoch] = []
     record = fit(SHORT, files, few, seen.append)
 
     assert read_json(files.record, "run/1", "") == record
@@ -90,7 +84,7 @@ def test_the_files_of_a_run(few: Images, tmp_path: Path) -> None:
     assert record["penalty_strength"] == pytest.approx(1e-3 * record["learning_rate_sum"])
     history = list(csv.DictReader(files.history.open()))
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
-    assert [float(row["train_loss"]) for row in history] == [row["train_loss"] for row in seen]
+    assert [float(row["train_loss"]) for row in history] == [row.train_loss for row in seen]
     assert {row["validation_loss"] for row in history} == {""}
     assert not files.resume.exists()
 
@@ -132,35 +126,35 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(few: Images, 
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_a_run_stopped_after_any_epoch_ends_with_the_same_bytes(few: Images, tmp_path: Path, after: int) -> None:
     whole, halved = Artifacts(tmp_path / "whole").run("baseline", 0), Artifacts(tmp_path / "halved").run("baseline", 0)
-    all_rows: list[dict[str, Any]] = []
+    all_rows: list[Epoch] = []
     fit(SHORT, whole, few, all_rows.append)
 
     class Stop(Exception):  # noqa: N818
         pass
 
-    def stop(row: dict[str, Any]) -> None:
-        if row["epoch"] == after:
+    def stop(row: Epoch) -> None:
+        if row.epoch == after:
             raise Stop
 
     with pytest.raises(Stop):
         fit(SHORT, halved, few, stop)
     assert not is_finished(halved, SHORT)
-    resumed: list[dict[str, Any]] = []
+    resumed: list[Epoch] = []
     fit(SHORT, halved, few, resumed.append)
     assert halved.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
-    assert rows(resumed) == rows(all_rows)
+    assert without_times(resumed) == without_times(all_rows)
 
 
 def test_an_unfinished_run_of_another_recipe_is_not_continued(few: Images, tmp_path: Path) -> None:
     files = Artifacts(tmp_path).run("baseline", 0)
 
-    def stop(row: dict[str, Any]) -> None:
+    def stop(row: Epoch) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit(SHORT, files, few, stop)
-    seen: list[dict[str, Any]] = []
-    fit(replace(SHORT, recipe=structs.replace(SHORT.recipe, l1=0.0)), files, few, seen.append)
+    seen: list[Epoch] = []
+    fit(replace(SHORT, recipe=replace(SHORT.recipe, l1=0.0)), files, few, seen.append)
     assert len(seen) == 3
     assert read_json(files.record, "run/1", "")["recipe"]["l1"] == 0
 
@@ -172,7 +166,7 @@ def test_a_broken_resume_file_means_from_the_start(
     files = Artifacts(tmp_path).run("baseline", 0)
     files.folder.mkdir(parents=True)
     files.resume.write_bytes(content)
-    seen: list[dict[str, Any]] = []
+    seen: list[Epoch] = []
     fit(SHORT, files, few, seen.append)
     assert len(seen) == 3
     assert f"{files.resume} cannot be read" in capsys.readouterr().err
@@ -185,7 +179,7 @@ def test_finished_means_this_recipe_this_network_and_this_checkpoint(
     assert not is_finished(files, SHORT)
     fit(SHORT, files, few, lambda row: None)
     assert is_finished(files, SHORT)
-    assert not is_finished(files, replace(SHORT, recipe=structs.replace(SHORT.recipe, l2=1e-9)))
+    assert not is_finished(files, replace(SHORT, recipe=replace(SHORT.recipe, l2=1e-9)))
     assert not is_finished(files, replace(SHORT, network="study.networks.lenet5:LeNet5GAP"))
     with monkeypatch.context() as patch:
         patch.setattr("train.fitting.source_sha256", lambda entry: "0" * 64)
@@ -200,7 +194,7 @@ def test_a_run_is_recorded_with_the_source_it_began_with(
     """And so is trained again if its network was edited meanwhile."""
     files = Artifacts(tmp_path).run("baseline", 0)
 
-    def edit(row: dict[str, Any]) -> None:
+    def edit(row: Epoch) -> None:
         monkeypatch.setattr("train.fitting.source_sha256", lambda entry: "0" * 64)
 
     assert fit(SHORT, files, few, edit)["network_sha256"] == source_sha256(SHORT)
@@ -242,7 +236,7 @@ def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(few: Ima
     assert validation is not None
     kept = checkpoints.load(entry, files)
     assert evaluate(kept, *validation).loss == pytest.approx(min(losses), rel=1e-6)
-    short = replace(entry, recipe=structs.replace(PATIENT, epochs=best + 1))
+    short = replace(entry, recipe=replace(PATIENT, epochs=best + 1))
     again = Artifacts(tmp_path / "short").run("baseline", 0)
     fit(short, again, few, lambda row: None)
     assert again.checkpoint.read_bytes() == files.checkpoint.read_bytes(), "the same as if trained no longer"
@@ -250,7 +244,7 @@ def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(few: Ima
 
 def test_images_kept_for_validation_are_not_trained_on(few: Images, tmp_path: Path) -> None:
     """Other pictures in their place change nothing but what is measured on them."""
-    entry = replace(SHORT, recipe=structs.replace(SHORT.recipe, validation=200))
+    entry = replace(SHORT, recipe=replace(SHORT.recipe, validation=200))
     _, kept = hold_out(few.train[1], 200)
     blackened = few.train[0].clone()
     blackened[kept] = 0
@@ -265,14 +259,14 @@ def test_images_kept_for_validation_are_not_trained_on(few: Images, tmp_path: Pa
 
 @pytest.mark.parametrize("after", [1, 4])
 def test_a_patient_run_with_dropout_resumes_to_the_same_bytes(few: Images, tmp_path: Path, after: int) -> None:
-    recipe = structs.replace(PATIENT, optimiser="adamw", learning_rate=1e-2, dropout=0.2)
+    recipe = replace(PATIENT, optimiser="adamw", learning_rate=1e-2, dropout=0.2)
     entry = Entry("mine", "study.networks.lenet5_variants:LeNet5Dropout", recipe)
     whole, halved = Artifacts(tmp_path / "whole").run("mine", 0), Artifacts(tmp_path / "halved").run("mine", 0)
     expected = fit(entry, whole, few, lambda row: None)
     assert expected["epochs"] > 4
 
-    def stop(row: dict[str, Any]) -> None:
-        if row["epoch"] == after:
+    def stop(row: Epoch) -> None:
+        if row.epoch == after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -306,7 +300,7 @@ PLAIN = Recipe(epochs=1, batch_size=50, schedule="constant", learning_rate=0.01,
 
 
 def test_sgd_with_weight_decay_is_the_formula(few: Images) -> None:
-    before, after, gradient = one_step(structs.replace(PLAIN, momentum=0.0, weight_decay=0.1), few)
+    before, after, gradient = one_step(replace(PLAIN, momentum=0.0, weight_decay=0.1), few)
     torch.testing.assert_close(after, before - 0.01 * (gradient + 0.1 * before))
 
 
@@ -316,18 +310,18 @@ def test_nesterovs_first_step_is_the_formula(few: Images) -> None:
 
 
 def test_adams_first_step_is_the_sign_of_the_gradient(few: Images) -> None:
-    before, after, gradient = one_step(structs.replace(PLAIN, optimiser="adam"), few)
+    before, after, gradient = one_step(replace(PLAIN, optimiser="adam"), few)
     torch.testing.assert_close(after, before - 0.01 * gradient / (gradient.abs() + 1e-8))
 
 
 def test_adamw_decays_apart_from_the_gradient(few: Images) -> None:
-    before, after, gradient = one_step(structs.replace(PLAIN, optimiser="adamw", weight_decay=0.1), few)
+    before, after, gradient = one_step(replace(PLAIN, optimiser="adamw", weight_decay=0.1), few)
     torch.testing.assert_close(after, before * (1 - 0.01 * 0.1) - 0.01 * gradient / (gradient.abs() + 1e-8))
 
 
 def test_nadams_first_step_is_dozats(few: Images) -> None:
     """Dozat 2016 as torch has it: mu_t = 0.9 * (1 - 0.5 * 0.96 ** (t * 0.004))."""
-    before, after, gradient = one_step(structs.replace(PLAIN, optimiser="nadam"), few)
+    before, after, gradient = one_step(replace(PLAIN, optimiser="nadam"), few)
     mu1, mu2 = (0.9 * (1 - 0.5 * 0.96 ** (t * 0.004)) for t in (1, 2))
     size = (1 - mu1) / (1 - mu1) + mu2 * 0.1 / (1 - mu1 * mu2)
     torch.testing.assert_close(after, before - 0.01 * size * gradient / (gradient.abs() + 1e-8))
@@ -352,7 +346,7 @@ def test_a_constant_rate_is_constant(few: Images) -> None:
 
 def test_he_draws_kernels_of_variance_two_over_fan_in_and_leaves_no_bias(few: Images) -> None:
     own, he = (
-        Trainer(Entry("m", LENET5, structs.replace(PLAIN, initialisation=kind)), *few.train, seed=0).network
+        Trainer(Entry("m", LENET5, replace(PLAIN, initialisation=kind)), *few.train, seed=0).network
         for kind in ("own", "he")
     )
     for name, fan_in in (("fc1", 400), ("fc2", 120)):
@@ -364,7 +358,7 @@ def test_he_draws_kernels_of_variance_two_over_fan_in_and_leaves_no_bias(few: Im
 
 
 def test_the_recipes_dropout_is_every_layers(few: Images) -> None:
-    recipe = structs.replace(PLAIN, dropout=0.125)
+    recipe = replace(PLAIN, dropout=0.125)
     trainer = Trainer(Entry("tuned", "study.networks.tuned:Tuned", recipe), *few.train, seed=0)
     rates = [module.p for module in trainer.network.modules() if isinstance(module, torch.nn.Dropout)]
     assert rates == [0.125, 0.125]
@@ -373,9 +367,7 @@ def test_the_recipes_dropout_is_every_layers(few: Images) -> None:
 def test_bfloat16_learns_the_same_within_its_precision_and_keeps_float32_weights(few: Images, tmp_path: Path) -> None:
     losses = {}
     for bfloat16 in (False, True):
-        entry = Entry(
-            "mini-vgg", "study.networks.mini_vgg:MiniVGG", structs.replace(PLAIN, batch_size=100, bfloat16=bfloat16)
-        )
+        entry = Entry("mini-vgg", "study.networks.mini_vgg:MiniVGG", replace(PLAIN, batch_size=100, bfloat16=bfloat16))
         files = Artifacts(tmp_path / str(bfloat16)).run("mini-vgg", 0)
         losses[bfloat16] = fit(entry, files, Images(few.test, few.test), lambda row: None)["train_loss"]
         state = torch.load(files.checkpoint, weights_only=True)
@@ -409,7 +401,7 @@ def test_a_recipe_that_cannot_be_is_refused(value: dict[str, Any], message: str)
 
 
 def test_a_bfloat16_run_is_evaluated_as_it_is_read_back(few: Images, tmp_path: Path) -> None:
-    recipe = structs.replace(PLAIN, batch_size=100, bfloat16=True, validation=100, patience=1)
+    recipe = replace(PLAIN, batch_size=100, bfloat16=True, validation=100, patience=1)
     entry = Entry("mini-vgg", "study.networks.mini_vgg:MiniVGG", recipe)
     files = Artifacts(tmp_path).run("mini-vgg", 0)
     record = fit(entry, files, Images(few.test, few.test), lambda row: None)
@@ -419,12 +411,12 @@ def test_a_bfloat16_run_is_evaluated_as_it_is_read_back(few: Images, tmp_path: P
 def test_what_a_recipe_may_be_its_record_may_be(few: Images) -> None:
     """No run ends with a record that its schema refuses: every field of every recipe here is one it knows."""
     schema = json.loads((SCHEMAS / "run.json").read_text())["properties"]["recipe"]
-    assert set(schema["properties"]) == {field.name for field in structs.fields(Recipe)}
+    assert set(schema["properties"]) == {field.name for field in fields(Recipe)}
     extreme = Recipe(
         shift=0, warmup=0, momentum=1, rubbish=-2, dropout=0, erasing=1, rotation=500, l1=5, l2=7, patience=0
     )
     for recipe in (extreme, *(entry.recipe for entry in catalogue.ENTRIES)):
-        jsonschema.validate(structs.asdict(recipe), schema)
+        jsonschema.validate(asdict(recipe), schema)
 
 
 def test_a_run_made_before_a_field_came_is_one_with_its_default(few: Images, tmp_path: Path) -> None:
@@ -436,4 +428,4 @@ def test_a_run_made_before_a_field_came_is_one_with_its_default(few: Images, tmp
         del record[later]
     write_json(files.record, record)
     assert is_finished(files, SHORT)
-    assert not is_finished(files, replace(SHORT, recipe=structs.replace(SHORT.recipe, weight_decay=1e-4)))
+    assert not is_finished(files, replace(SHORT, recipe=replace(SHORT.recipe, weight_decay=1e-4)))

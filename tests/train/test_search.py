@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +12,6 @@ from typing import Any
 
 import optuna
 import pytest
-from msgspec import structs
 from optuna.trial import FrozenTrial, TrialState
 
 from study import catalogue
@@ -38,20 +36,6 @@ from study.catalogue import Entry
 from study.recipe import Recipe
 ENTRIES = [Entry("little", {LENET5!r}, Recipe(epochs=2, batch_size=128, unshifted=1))]
 """
-
-
-@pytest.fixture(scope="module")
-def few(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the first 1,500 training images and 200 test images."""
-    real, folder = data / "FashionMNIST" / "raw", tmp_path_factory.mktemp("few")
-    raw = folder / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part, count in (("train", 1500), ("t10k", 200)):
-        pixels = (real / f"{part}-images-idx3-ubyte").read_bytes()[16 : 16 + count * 784]
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, count, 28, 28) + pixels)
-        labels = (real / f"{part}-labels-idx1-ubyte").read_bytes()[8 : 8 + count]
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels)
-    return folder
 
 
 def searched(folder: Path, data: Path = Path(), entry: Entry = LITTLE, epochs: int = 1, trials: int = 3) -> Search:
@@ -130,15 +114,15 @@ def test_the_first_trial_is_the_entrys_own_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("patience", [0, 3])
 def test_a_search_continues_once_its_winner_is_in_the_catalogue(tmp_path: Path, patience: int) -> None:
     """Other values of the searched fields change nothing, not even the first trial."""
-    entry = replace(LITTLE, recipe=structs.replace(LITTLE.recipe, patience=patience, validation=500 if patience else 0))
+    entry = replace(LITTLE, recipe=replace(LITTLE.recipe, patience=patience, validation=500 if patience else 0))
     Storage(searched(tmp_path, entry=entry))
-    winner = structs.replace(LITTLE.recipe, optimiser="adamw", learning_rate=1e-3, batch_size=64, l2=1e-4, flip=False)
+    winner = replace(LITTLE.recipe, optimiser="adamw", learning_rate=1e-3, batch_size=64, l2=1e-4, flip=False)
     storage = Storage(searched(tmp_path, entry=replace(LITTLE, recipe=winner)))
     first = storage.begin()
     assert first is not None
     assert storage.recipe(first) == LITTLE.recipe
     with pytest.raises(StudyError, match=r"of another search: recipe.momentum expected 0.5, found 0.9; --fresh"):
-        Storage(searched(tmp_path, entry=replace(LITTLE, recipe=structs.replace(winner, momentum=0.5))))
+        Storage(searched(tmp_path, entry=replace(LITTLE, recipe=replace(winner, momentum=0.5))))
 
 
 def test_a_trial_whose_process_is_killed_every_time_is_given_up(tmp_path: Path) -> None:
@@ -183,13 +167,13 @@ def test_trials_worse_than_the_median_are_pruned_from_half_their_epochs_on(tmp_p
     assert record["importance"] is None
 
 
-def test_a_trial_sends_the_validation_error_of_each_epoch(few: Path) -> None:
-    images = load(few, train=True)
-    *epochs, end = trials.train(trials.Task(searched(few, epochs=2), 3, LITTLE.recipe), images)
+def test_a_trial_sends_the_validation_error_of_each_epoch(few_data: Path) -> None:
+    images = load(few_data, train=True)
+    *epochs, end = trials.train(trials.Task(searched(few_data, epochs=2), 3, LITTLE.recipe), images)
     assert [type(event) for event in epochs] == [Epoch, Epoch]
     assert end == Ended(3, epochs[-1].error)
-    wild = structs.replace(LITTLE.recipe, learning_rate=1e6)
-    *_, end = trials.train(trials.Task(searched(few, epochs=2), 4, wild), images)
+    wild = replace(LITTLE.recipe, learning_rate=1e6)
+    *_, end = trials.train(trials.Task(searched(few_data, epochs=2), 4, wild), images)
     assert isinstance(end, Ended)
     assert re.match(r"diverged: loss .* in epoch 1", end.reason or "")
 
@@ -218,7 +202,7 @@ def test_a_search_from_before_a_field_of_recipe_goes_on_with_its_default(tmp_pat
     assert older["recipe"].pop("initialisation") == "own"
     storage.study.set_user_attr("made_with", older)
     Storage(searched(tmp_path, tmp_path))
-    he = replace(LITTLE, recipe=structs.replace(LITTLE.recipe, initialisation="he"))
+    he = replace(LITTLE, recipe=replace(LITTLE.recipe, initialisation="he"))
     with pytest.raises(StudyError, match=r"recipe\.initialisation expected 'he', found None|another search"):
         Storage(replace(searched(tmp_path, tmp_path), entry=he))
 
@@ -226,10 +210,10 @@ def test_a_search_from_before_a_field_of_recipe_goes_on_with_its_default(tmp_pat
 # ---- processes
 
 
-def test_an_interrupted_search_continues_and_a_killed_process_is_replaced(few: Path, tmp_path: Path) -> None:
+def test_an_interrupted_search_continues_and_a_killed_process_is_replaced(few_data: Path, tmp_path: Path) -> None:
     blind = tmp_path / "FashionMNIST" / "raw"
     blind.mkdir(parents=True)
-    for file in (few / "FashionMNIST" / "raw").iterdir():  # the test images are empty files: no trial reads them
+    for file in (few_data / "FashionMNIST" / "raw").iterdir():  # the test images are empty files: no trial reads them
         (blind / file.name).write_bytes(b"" if file.name.startswith("t10k") else file.read_bytes())
     storage = Storage(searched(tmp_path, tmp_path, trials=5))
 
@@ -276,9 +260,9 @@ if __name__ == "__main__":
 """
 
 
-def test_a_second_search_waits_and_repeats_the_trial_of_a_killed_one(few: Path, tmp_path: Path) -> None:
+def test_a_second_search_waits_and_repeats_the_trial_of_a_killed_one(few_data: Path, tmp_path: Path) -> None:
     (tmp_path / "search_twice.py").write_text(SEARCHING)
-    command = [sys.executable, str(tmp_path / "search_twice.py"), str(tmp_path), str(few)]
+    command = [sys.executable, str(tmp_path / "search_twice.py"), str(tmp_path), str(few_data)]
     options: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True}
     options["env"] = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, **options) as killed:
@@ -324,9 +308,9 @@ def test_another_search_or_no_storage_at_all_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_searches_goes_on_and_trains_the_winner_once(
-    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(datasets, "prepare", lambda *_: few)
+    monkeypatch.setattr(datasets, "prepare", lambda *_: few_data)
     file = tmp_path / "searched_models.py"
     file.write_text(LITTLES)
     artifacts = Artifacts(tmp_path)

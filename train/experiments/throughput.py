@@ -85,7 +85,7 @@ def study(data: Path) -> float:
     import torch
 
     from study.data.tensors import load
-    from train.fitting import Trainer
+    from train.trainer import Trainer
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

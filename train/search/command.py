@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import mean
 
 from study import catalogue
-from study.artifacts import Artifacts, RunFiles, read_json, write_json
+from study.artifacts import Artifacts, RunFiles, read_record, write_record
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, one_line
-from study.recipe import recorded
+from study.records.training import RunRecord, SearchRecord
 from study.selection import selected
 from train import runs
 from train.options import add_options, positive
@@ -103,7 +103,7 @@ def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifact
                 side_by_side(storage, options.workers, display.show)
     finally:
         if storage.finished():
-            write_json(path, record(storage, options.seeds))
+            write_record(path, record(storage, options.seeds))
 
     winner = best(storage.trials())
     if winner is None or winner.value is None:
@@ -117,7 +117,7 @@ def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifact
     if code:
         return code
     errors = [
-        read_json(artifacts.run(entry.name, seed).record, "run/1", "train it again")["test_error"]
+        read_record(artifacts.run(entry.name, seed).record, RunRecord, "train it again").test_error
         for seed in options.seeds
     ]
     print(
@@ -130,10 +130,10 @@ def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifact
 
 def refuse_to_replace(finished: list[RunFiles], search: Path) -> None:
     """Raise a StudyError if the winner's runs would replace one that this search has not made."""
-    best = read_json(search, "search/1", "delete it")["best"] if search.is_file() else None
+    best = read_record(search, SearchRecord, "delete it").best if search.is_file() else None
     for files in finished:
-        recipe = read_json(files.record, "run/1", "train it again")["recipe"]
-        if best is None or recorded(recipe) != recorded(best["recipe"]):
+        recipe = read_record(files.record, RunRecord, "train it again").recipe
+        if best is None or recipe != best.recipe:
             raise StudyError(
                 f"{files.folder} has a run by another recipe, which the winner's would replace; search into another "
                 "folder with --artifacts DIR, or move it away"

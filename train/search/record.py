@@ -1,7 +1,7 @@
 """search.json: the results of a search so far."""
 
 import warnings
-from typing import Any
+from typing import Literal
 
 import optuna
 from msgspec import structs
@@ -10,41 +10,43 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from study.environment import environment
+from study.networks import source_sha256
+from study.records.training import BestTrial, ImageCounts, Importance, SearchRecord, TrialRecord
 from train.search import space as search_space
 from train.search.storage import FINISHED, REPEATS, SEED, Storage
 
-STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+STATES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 BEST_SHARE = 0.25
 """Importance is what distinguishes this share of the trials, the best ones, from all of them."""
 SUFFICIENT = 20
 """With this many trials that share is five; Optuna's documentation advises against the evaluator with fewer."""
 
 
-def record(storage: Storage, seeds: tuple[int, ...]) -> dict[str, Any]:
+def record(storage: Storage, seeds: tuple[int, ...]) -> SearchRecord:
     """The content of search.json: the trials that have ended, the best one, and the importance of the parameters."""
-    search, made_with = storage.search, storage.made_with()
-    trials = storage.trials()
-    chosen = best(trials)
+    search, trials = storage.search, storage.trials()
+    winner = best(trials)
     machine = environment()
-    return {
-        "schema": "search/1",
-        "model": search.entry.name,
-        **{name: made_with[name] for name in ("network", "network_sha256", "dataset", "images", "trial_epochs")},
-        "trial_seed": SEED,
-        "space": made_with["space"],
-        "finished": sum(trial.state in FINISHED for trial in trials),
-        "trials": [_trial(storage, trial) for trial in trials if trial.state in STATES],
-        "best": None
-        if chosen is None
-        else {
-            "number": chosen.number,
-            "validation_error": chosen.value,
-            "recipe": structs.asdict(storage.recipe(chosen)),
-        },
-        "importance": importance(trials, search.half),
-        "seeds": list(seeds),
-        "environment": {**machine, "packages": {**machine["packages"], "optuna": optuna.__version__}},
-    }
+    return SearchRecord(
+        model=search.entry.name,
+        network=search.entry.network,
+        network_sha256=source_sha256(search.entry),
+        dataset=search.entry.dataset,
+        images=ImageCounts(training=search.training, validation=search.validation),
+        trial_epochs=search.epochs,
+        trial_seed=SEED,
+        space={name: search_space.described(range_) for name, range_ in storage.space.items()},
+        finished=sum(trial.state in FINISHED for trial in trials),
+        trials=tuple(_trial(storage, trial) for trial in trials if trial.state in STATES),
+        best=winner and BestTrial(number=winner.number, validation_error=_error(winner), recipe=storage.recipe(winner)),
+        importance=importance(trials, search.half),
+        seeds=seeds,
+        environment=structs.replace(machine, packages={**machine.packages, "optuna": optuna.__version__}),
+    )
 
 
 def best(trials: list[FrozenTrial]) -> FrozenTrial | None:
@@ -53,34 +55,39 @@ def best(trials: list[FrozenTrial]) -> FrozenTrial | None:
     return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
 
 
-def _trial(storage: Storage, trial: FrozenTrial) -> dict[str, Any]:
-    errors = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
-    duration = trial.duration
+def _error(trial: FrozenTrial) -> float:
+    """The validation error of a complete trial."""
+    assert trial.value is not None
+    return trial.value
+
+
+def _trial(storage: Storage, trial: FrozenTrial) -> TrialRecord:
+    errors = tuple(trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values))
+    complete = trial.state is TrialState.COMPLETE
     # all but one of the two learning rates; a killed search may have left a trial with fewer
     known = trial.user_attrs.get("own") or len(trial.params) == len(storage.space) - 1
-    return {
-        "number": trial.number,
-        "state": STATES[trial.state],
-        "own": trial.user_attrs.get("own", False),
-        "repeats": trial.user_attrs.get("repeats"),
-        "values": search_space.values(storage.recipe(trial), storage.space) if known else {},
-        "validation_error": errors[-1] if trial.state is TrialState.COMPLETE else None,
-        "epochs": len(errors),
-        "validation_errors": errors,
-        "seconds": duration.total_seconds() if duration else None,
-        "reason": trial.user_attrs.get("reason") or _death(trial),
-    }
+    return TrialRecord(
+        number=trial.number,
+        state=STATES[trial.state],
+        own=trial.user_attrs.get("own", False),
+        repeats=trial.user_attrs.get("repeats"),
+        values=search_space.values(storage.recipe(trial), storage.space) if known else {},
+        validation_error=errors[-1] if complete else None,
+        epochs=len(errors),
+        validation_errors=errors,
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        reason=None if complete else trial.user_attrs.get("reason") or _death(trial),
+    )
 
 
-def _death(trial: FrozenTrial) -> str | None:
+def _death(trial: FrozenTrial) -> str:
     """Why a trial whose process reported no reason was not completed."""
     if trial.state is TrialState.FAIL:
         return "its process ended"
-    given_up = trial.state is TrialState.PRUNED
-    return f"its process ended, as did {REPEATS} before it" if given_up else None
+    return f"its process ended, as did {REPEATS} before it"
 
 
-def importance(trials: list[FrozenTrial], epoch: int) -> dict[str, Any] | None:
+def importance(trials: list[FrozenTrial], epoch: int) -> Importance | None:
     """Each parameter's share in what distinguishes the best finished trials; None if there are too few trials.
 
     Trials are compared by their validation error after `epoch`, which most pruned ones reached. PED-ANOVA (Watanabe et
@@ -97,10 +104,10 @@ def importance(trials: list[FrozenTrial], epoch: int) -> dict[str, Any] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE))
-    return {
-        "evaluator": "PED-ANOVA",
-        "best_share": BEST_SHARE,
-        "epoch": epoch,
-        "trials": len(reached),
-        "shares": shares,
-    }
+    return Importance(
+        evaluator="PED-ANOVA",
+        best_share=BEST_SHARE,
+        epoch=epoch,
+        trials=len(reached),
+        shares=shares,
+    )

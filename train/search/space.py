@@ -1,4 +1,4 @@
-"""Which hyper-parameters `python -m train search` varies, between which bounds. Needs optuna."""
+"""The hyper-parameters that `python -m train search` varies, and their ranges. Needs optuna."""
 
 import math
 from collections.abc import Mapping
@@ -12,16 +12,17 @@ from torch import nn
 from study.entry import Entry
 from study.networks import build
 from study.recipe import Recipe
+from study.records.training import SearchRange
 
 Space: TypeAlias = dict[str, BaseDistribution]
 """The range of each parameter: a field of Recipe, or the learning rate under some of the optimisers."""
 
 RATES = {"sgd": "learning_rate_sgd", "adamw": "learning_rate_adam", "nadam": "learning_rate_adam"}
-"""The parameter that an optimiser's learning rate is; a trial has one of them."""
+"""The name of each optimiser's learning rate; a trial has one of them."""
 
 
 def space(entry: Entry) -> Space:
-    """What is varied for `entry`: all that has an effect on its network and schedule. The recipe gives the rest."""
+    """The parameters that affect the entry's network and schedule; the recipe sets all others."""
     everything: Space = {
         "optimiser": CategoricalDistribution(tuple(RATES)),
         "learning_rate_sgd": FloatDistribution(0.01, 0.3, log=True),
@@ -49,20 +50,16 @@ def dropout_rates(entry: Entry) -> list[float]:
     return [module.p for module in build(entry).modules() if isinstance(module, nn.Dropout)]
 
 
-def described(space: Space) -> dict[str, dict[str, Any]]:
-    """The ranges as JSON has them: `choices`, or `low`, `high` and whether it is searched by its logarithm."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, range_ in space.items():
-        match range_:
-            case CategoricalDistribution():
-                found[name] = {"choices": list(range_.choices)}
-            case FloatDistribution() | IntDistribution():
-                found[name] = {"low": range_.low, "high": range_.high, "log": range_.log}
-    return found
+def described(range_: BaseDistribution) -> SearchRange:
+    """A range as search.json has it."""
+    if isinstance(range_, CategoricalDistribution):
+        return SearchRange(choices=range_.choices)
+    assert isinstance(range_, FloatDistribution | IntDistribution)
+    return SearchRange(low=range_.low, high=range_.high, log=range_.log)
 
 
 def suggest(trial: Trial, space: Space) -> None:
-    """Let `trial` choose its parameters: the optimiser first, then its learning rate, then the others."""
+    """Draw the parameters of `trial`: the optimiser first, then its learning rate, then the others."""
     for name, range_ in space.items():
         if name in RATES.values() and name != RATES[trial.params["optimiser"]]:
             continue
@@ -85,24 +82,24 @@ def recipe(entry: Entry, params: Mapping[str, Any]) -> Recipe:
 
 
 def nearest(entry: Entry, space: Space) -> dict[str, Any]:
-    """Parameters in `space` that come nearest to the entry's own recipe, which may lie outside."""
+    """The parameters in `space` nearest to the entry's own recipe, which may lie outside."""
     values: dict[str, Any] = {name: getattr(entry.recipe, name, None) for name in space}
     optimiser = values["optimiser"] = entry.recipe.optimiser if entry.recipe.optimiser in RATES else "adamw"
     values |= dict.fromkeys(RATES.values(), entry.recipe.learning_rate)
     if values.get("dropout", 0) is None:
         rates = dropout_rates(entry)
         values["dropout"] = sum(rates) / len(rates)
-    found: dict[str, Any] = {}
+    nearest: dict[str, Any] = {}
     for name, range_ in space.items():
         value = values[name]
         match range_:
             case CategoricalDistribution() if value not in range_.choices:
-                found[name] = min(range_.choices, key=lambda choice: abs(math.log(choice / value)))  # batch sizes
+                nearest[name] = min(range_.choices, key=lambda choice: abs(math.log(choice / value)))  # of batch sizes
             case FloatDistribution() | IntDistribution():
-                found[name] = min(max(value, range_.low), range_.high)
+                nearest[name] = min(max(value, range_.low), range_.high)
             case _:
-                found[name] = value
-    return {name: value for name, value in found.items() if name not in RATES.values() or name == RATES[optimiser]}
+                nearest[name] = value
+    return {name: value for name, value in nearest.items() if name not in RATES.values() or name == RATES[optimiser]}
 
 
 def values(recipe: Recipe, space: Space) -> dict[str, Any]:
@@ -119,7 +116,7 @@ def in_short(values: Mapping[str, Any]) -> str:
 
 
 def line(recipe: Recipe) -> str:
-    """The recipe as the catalogue writes it: Recipe(...) with all that is not at its default."""
+    """The recipe as the catalogue writes it: Recipe(...) with the fields that differ from their defaults."""
     default = {field.name: field.default for field in structs.fields(Recipe) if field.default is not NODEFAULT}
-    told = [f"{name}={getattr(recipe, name)!r}" for name in default if getattr(recipe, name) != default[name]]
-    return f"Recipe({', '.join(told)})"
+    differing = [f"{name}={getattr(recipe, name)!r}" for name in default if getattr(recipe, name) != default[name]]
+    return f"Recipe({', '.join(differing)})"

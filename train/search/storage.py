@@ -21,6 +21,7 @@ from msgspec import structs
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.trial import FrozenTrial, TrialState
 
+from study.artifacts import as_json
 from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.networks import source_sha256
@@ -144,7 +145,7 @@ class Storage:
             "seed": SEED,
             "trial_epochs": self.search.epochs,
             "recipe": {name: value for name, value in structs.asdict(entry.recipe).items() if name not in searched},
-            "space": search_space.described(self.space),
+            "space": {name: as_json(search_space.described(range_)) for name, range_ in self.space.items()},
         }
 
     def trials(self) -> list[FrozenTrial]:

@@ -19,10 +19,10 @@ from study.errors import StudyError
 from study.evaluation import evaluate
 from study.recipe import Recipe
 from train.engine import Exit, Processes
-from train.fitting import Trainer
 from train.search import space as search_space
 from train.search.storage import SEED, Search, Storage
 from train.split import hold_out
+from train.trainer import Trainer
 
 DEATHS = 3
 """More processes than this never end by accident between two trials that end."""
