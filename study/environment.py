@@ -55,18 +55,18 @@ class Description:
 
 def describe(environment: Environment | Mapping[str, Any]) -> Description:
     """The `environment` of a JSON file in words."""
-    if isinstance(environment, Mapping):  # of a file that is not read as a record yet
-        environment = SimpleNamespace(**{"quota_cores": None, "turbo": None, "governor": None, **environment})
-    quota, turbo, governor = (getattr(environment, name, None) for name in ("quota_cores", "turbo", "governor"))
+    # a mapping is of a file that is not read as a record yet
+    made: Any = SimpleNamespace(**environment) if isinstance(environment, Mapping) else environment
+    quota, turbo, governor = (getattr(made, name, None) for name in ("quota_cores", "turbo", "governor"))
     share = "" if quota is None else f" (quota {quota:g})"
     settings = [f"governor {governor}" if governor else "", {True: "turbo on", False: "turbo off", None: ""}[turbo]]
-    packages = (f"{name} {version}" for name, version in environment.packages.items())
-    dirty = " with uncommitted changes" if environment.dirty else ""
+    packages = (f"{name} {version}" for name, version in made.packages.items())
+    dirty = " with uncommitted changes" if made.dirty else ""
     return Description(
-        machine=f"{environment.cpu}, {environment.cores} cores{share}, {environment.memory_bytes / 2**30:.0f} GiB",
-        setup=", ".join(filter(None, (*settings, environment.system))),
-        versions=", ".join((f"Python {environment.python}", *packages)),
-        commit=f"commit {environment.commit[:12]}{dirty}" if environment.commit else "no commit known",
+        machine=f"{made.cpu}, {made.cores} cores{share}, {made.memory_bytes / 2**30:.0f} GiB",
+        setup=", ".join(filter(None, (*settings, made.system))),
+        versions=", ".join((f"Python {made.python}", *packages)),
+        commit=f"commit {made.commit[:12]}{dirty}" if made.commit else "no commit known",
     )
 
 

@@ -1,4 +1,4 @@
-"""Augmentation of a whole epoch at once, as tensor operations on uint8 images."""
+"""Augment the images of a whole epoch at once, as tensor operations on uint8 images."""
 
 import math
 
@@ -10,17 +10,17 @@ from torch import Tensor
 from study.recipe import Recipe
 
 _BEFORE_TRAINING = 2**31  # stands in for an epoch number no run reaches
-_CHUNK = 2000  # images turned at a time: their coordinates and float copies stay small
+_CHUNK = 2000  # images rotated at a time, to keep their coordinates and float copies small
 
 
 class Augmentation:
     """The augmented, shuffled training images of every epoch.
 
-    What epoch e looks like depends on the seed and on e alone, so that a resumed run sees what it would have seen.
+    An epoch depends on the seed and its number alone, so a resumed run sees the same images.
 
     Args:
         images: uint8 [N, C, H, W].
-        recipe: its `flip`, `shift`, `rotation`, `erasing` and `unshifted` are used.
+        recipe: `flip`, `shift`, `rotation`, `erasing` and `unshifted` apply.
         seed: the run's seed.
     """
 
@@ -37,9 +37,9 @@ class Augmentation:
     def epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Images uint8 [N, C, H, W] in the order of epoch number `epoch`, and that order int64 [N].
 
-        Alternating flips (Jordan 2024, arXiv 2404.00498): each image is mirrored in every other epoch, which shows
-        both of its views equally often. Shifts are drawn anew, uniform over all offsets; pixels moved in are 0. In
-        the recipe's last `unshifted` epochs the images are as they are in the test set, but for the flips.
+        Alternating flips (Jordan 2024, arXiv 2404.00498): each image is mirrored in every other epoch, so both of its
+        views are shown equally often. Each epoch draws its own shifts, uniform over all offsets; pixels moved in are
+        0. In the recipe's last `unshifted` epochs the images are only flipped.
         """
         n, _, height, width = self.shape
         generator = self._generator(epoch)
@@ -67,32 +67,32 @@ class Augmentation:
 
 
 def mixed(*numbers: int) -> int:
-    """A seed of 32 bits from several numbers; torch's CPU generator keeps no more of one."""
+    """A seed from several numbers, of 32 bits: torch's CPU generator uses no more."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def rotate(images: Tensor, degrees: float, generator: torch.Generator) -> None:
-    """Turn each of `images` (uint8 [N, C, H, W], in place) by its own angle, uniform in +-`degrees`.
+    """Rotate each of `images` (uint8 [N, C, H, W], in place) by its own angle, uniform in +-`degrees`.
 
-    Bilinear, about the centre; what comes in from outside is 0. `torchvision.transforms.v2.RandomRotation` turns a
-    whole batch by one angle, so it would have to be called image by image (`python -m train.experiments.augmentation`).
+    Bilinear, about the centre; pixels from outside are 0. `torchvision.transforms.v2.RandomRotation` rotates a whole
+    batch by one angle and would have to be called for each image (`python -m train.experiments.augmentation`).
     """
     _, _, height, width = images.shape
     angles = (torch.rand(len(images), generator=generator) * 2 - 1) * math.radians(degrees)
     for chunk, angle in zip(torch.split(images, _CHUNK), torch.split(angles, _CHUNK), strict=True):
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-        # affine_grid's coordinates run from -1 to 1 along both sides: a turn in pixels is sheared by their ratio
+        # affine_grid's coordinates run from -1 to 1 along both sides: a rotation of pixels is sheared by their ratio
         rows = (cos, -sin * height / width, zero, sin * width / height, cos, zero)
         grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(chunk.shape), align_corners=False)
         chunk.copy_(F.grid_sample(chunk.float(), grid, align_corners=False).round_())
 
 
 def erase(images: Tensor, probability: float, generator: torch.Generator) -> None:
-    """Blacken a rectangle in so many of `images` (uint8 [N, C, H, W], in place), each a different one.
+    """Blacken a random rectangle in a share of `probability` of `images` (uint8 [N, C, H, W], in place).
 
     Random erasing (Zhong et al. 2017, arXiv 1708.04896) with its sizes: an area of 2 to 33 % of the image, sides in a
-    ratio of 0.3 to 1 / 0.3, as `torchvision.transforms.v2.RandomErasing`, which blackens one place in all of a batch.
-    Sides that would be longer than the image are cut to it.
+    ratio of 0.3 to 1 / 0.3, as `torchvision.transforms.v2.RandomErasing`, which blackens the same rectangle in a
+    whole batch. Sides are clipped to the image.
     """
     n, _, height, width = images.shape
     chosen, area, ratio, down, right = torch.rand(5, n, generator=generator)

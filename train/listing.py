@@ -1,4 +1,4 @@
-"""What `python -m train --list` prints: every model with its data set, network, parameters and recipe."""
+"""The output of `python -m train --list`: every model with its data set, network, parameters and recipe."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from study.entry import Entry
 from study.recipe import Recipe
 
 ALWAYS = ("epochs", "batch_size", "optimiser", "learning_rate", "schedule")
-"""Fields that are shown whatever they are; of the others those that differ from the study's recipe."""
+"""Fields that are always shown; of the others, those that differ from the study's recipe."""
 WORDS = {"l1": "L1", "l2": "L2", "bfloat16": "bfloat16", "weight_decay": "weight decay"}
 PACKAGE = "study.networks."
-"""Left out before a network's name."""
+"""Prefix of a network's path that is not shown."""
 
 
 def lines(catalogue: Sequence[Entry]) -> list[str]:
@@ -36,14 +36,14 @@ def lines(catalogue: Sequence[Entry]) -> list[str]:
 
 
 def in_words(recipe: Recipe) -> str:
-    """The recipe in a line: its length and steps, and whatever else is not as in the study's own recipe."""
+    """The recipe in one line: epochs, batches and learning rate, then all that differs from the study's own recipe."""
     shown = [f"{recipe.epochs} epochs", f"batch {recipe.batch_size}"]
     shown.append(f"{recipe.optimiser} {recipe.learning_rate:g} {recipe.schedule}")
-    still = not (recipe.shift or recipe.rotation or recipe.erasing)  # then `unshifted` says nothing
-    left_out = {*ALWAYS, "l1_update", *(["unshifted"] if still else [])}
+    still = not (recipe.shift or recipe.rotation or recipe.erasing)  # then `unshifted` has no effect
+    hidden = {*ALWAYS, "l1_update", *(["unshifted"] if still else [])}
     for field in structs.fields(Recipe):
         value = getattr(recipe, field.name)
-        if field.name in left_out or value == field.default:
+        if field.name in hidden or value == field.default:
             continue
         shown.append(_differs(WORDS.get(field.name, field.name.replace("_", " ")), value))
     if recipe.l1 and recipe.l1_update == "subgradient":

@@ -1,4 +1,4 @@
-"""The options that training and searching have in common."""
+"""The options that training and search share."""
 
 import argparse
 from pathlib import Path
@@ -11,11 +11,23 @@ from study.environment import cores
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add --seeds, --workers, --data, --artifacts and --fresh."""
     add = parser.add_argument
-    add("--seeds", type=seeds, default=catalogue.DEFAULT_SEEDS, metavar="0,1,2", help="one run a seed (default: 0,1,2)")
-    add("--workers", type=positive, default=cores(), metavar="N", help="at a time (default: all cores, %(default)s)")
-    add("--data", type=Path, metavar="DIR", help="folder with the data sets' files (or STUDY_DATA)")
-    add("--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="where results go (default: %(default)s)")
-    add("--fresh", action="store_true", help="do again what is finished or begun")
+    add(
+        "--seeds",
+        type=seeds,
+        default=catalogue.DEFAULT_SEEDS,
+        metavar="0,1,2",
+        help="one run a seed (default: 0,1,2)",
+    )
+    add(
+        "--workers",
+        type=positive,
+        default=cores(),
+        metavar="N",
+        help="processes at a time (default: all %(default)s cores)",
+    )
+    add("--data", type=Path, metavar="DIR", help="folder with the files of the data sets (or STUDY_DATA)")
+    add("--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="output folder (default: %(default)s)")
+    add("--fresh", action="store_true", help="repeat finished and unfinished runs from the start")
 
 
 def seeds(text: str) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
-"""The L1 and L2 penalties of a recipe, as steps of their own after the optimiser's.
+"""The L1 and L2 penalties of a recipe, as separate steps after the optimiser's.
 
-Decoupled from the gradient they are not amplified by momentum (by 1 / (1 - m) when put into the loss), and the
-proximal L1 step gives exact zeros, which a subgradient never does. See docs/method.md.
+Decoupled from the gradient, they are not amplified by momentum (by 1 / (1 - m) as part of the loss), and the proximal
+L1 step gives exact zeros, which a subgradient never does. See docs/method.md.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from study.recipe import Recipe
 
 
 def kernels(network: nn.Module) -> list[Tensor]:
-    """The weights of the convolutions and fully-connected layers: what the penalties apply to, never biases."""
+    """The weights of convolutions and fully-connected layers, which the penalties apply to; no biases."""
     return [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
 
 

@@ -1,4 +1,4 @@
-"""What is told about a machine, of /proc and /sys laid out by hand."""
+"""The facts about a machine, from a handmade /proc and /sys."""
 
 import os
 import platform
@@ -37,7 +37,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_variables")
-def test_a_system_that_tells_nothing_gives_nulls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_reports_nothing_gives_nulls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     nothing = {"affinity": None, "quota_cores": None, "governor": None, "turbo": None}
@@ -45,72 +45,65 @@ def test_a_system_that_tells_nothing_gives_nulls(tmp_path: Path, monkeypatch: py
     assert usable_cores(tmp_path) == 8
 
 
-@pytest.mark.parametrize("name", ["flags\t\t", "Features\t"])
-def test_the_flags_are_those_of_the_first_processor_in_order(tmp_path: Path, name: str) -> None:
-    lay_out(tmp_path, {"proc/cpuinfo": f"model name\t: X\n{name}: sse2 avx2 fma avx2\nbugs\t: x\n\n{name}: other"})
-    assert machine(tmp_path)["cpu_flags"] == ["avx2", "fma", "sse2"]
+def test_the_flags_are_those_of_the_first_processor_in_order(tmp_path: Path) -> None:
+    for name in ("flags\t\t", "Features\t"):
+        lay_out(tmp_path, {"proc/cpuinfo": f"model name\t: X\n{name}: sse2 avx2 fma avx2\nbugs\t: x\n\n{name}: other"})
+        assert machine(tmp_path)["cpu_flags"] == ["avx2", "fma", "sse2"]
 
 
-@pytest.mark.usefixtures("four_cores")
-def test_the_affinity_is_in_order(tmp_path: Path) -> None:
-    assert machine(tmp_path)["affinity"] == [2, 3, 10, 11]
-
-
-@pytest.mark.usefixtures("no_variables")
-def test_only_variables_that_are_set_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("four_cores", "no_variables")
+def test_the_affinity_is_in_order_and_only_set_variables_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.setenv("MKL_DYNAMIC", "")
-    assert machine(tmp_path)["thread_variables"] == {"OMP_WAIT_POLICY": "ACTIVE", "MKL_DYNAMIC": ""}
+    facts = machine(tmp_path)
+    assert facts["affinity"] == [2, 3, 10, 11]
+    assert facts["thread_variables"] == {"OMP_WAIT_POLICY": "ACTIVE", "MKL_DYNAMIC": ""}
 
 
 @pytest.mark.usefixtures("four_cores")
-class TestFrequency:
-    def test_one_governor_of_all_cores_is_told_once_and_those_of_other_cores_not_at_all(self, tmp_path: Path) -> None:
-        files = {f"{CPU}/cpu{core}/cpufreq/scaling_governor": "performance" for core in (2, 3, 10, 11)}
-        lay_out(tmp_path, files | {f"{CPU}/cpu0/cpufreq/scaling_governor": "powersave"})
-        assert machine(tmp_path)["governor"] == "performance"
+def test_the_governors_of_the_allowed_cores_are_listed_once_each(tmp_path: Path) -> None:
+    files = {f"{CPU}/cpu{core}/cpufreq/scaling_governor": "performance" for core in (2, 3, 10)}  # none for core 11
+    lay_out(tmp_path, files | {f"{CPU}/cpu0/cpufreq/scaling_governor": "powersave"})
+    assert machine(tmp_path)["governor"] == "performance"
+    lay_out(tmp_path, {f"{CPU}/cpu2/cpufreq/scaling_governor": "schedutil"})
+    assert machine(tmp_path)["governor"] == "performance, schedutil"
 
-    def test_governors_that_differ_are_all_told(self, tmp_path: Path) -> None:
-        governors = {2: "schedutil", 3: "performance", 10: "schedutil"}  # core 11 does not tell
-        lay_out(tmp_path, {f"{CPU}/cpu{core}/cpufreq/scaling_governor": name for core, name in governors.items()})
-        assert machine(tmp_path)["governor"] == "performance, schedutil"
 
-    @pytest.mark.parametrize(
-        ("file", "text", "turbo"),
-        [
+def test_turbo(tmp_path: Path) -> None:
+    for n, (file, text, turbo) in enumerate(
+        (
             ("intel_pstate/no_turbo", "0", True),
             ("intel_pstate/no_turbo", "1", False),
             ("cpufreq/boost", "1", True),
             ("cpufreq/boost", "0", False),
             ("cpufreq/boost", "unknown", None),
-        ],
-    )
-    def test_turbo(self, tmp_path: Path, file: str, text: str, turbo: bool | None) -> None:
-        lay_out(tmp_path, {f"{CPU}/{file}": text})
-        assert machine(tmp_path)["turbo"] is turbo
+        )
+    ):
+        lay_out(tmp_path / str(n), {f"{CPU}/{file}": text})
+        assert machine(tmp_path / str(n))["turbo"] is turbo
 
 
-class TestQuota:
-    @pytest.mark.parametrize(
-        ("top", "own", "quota"),
-        [
-            ("max 100000", "max 100000", None),
-            ("max 100000", "150000 100000", 1.5),
-            ("50000 100000", "150000 100000", 0.5),
-            ("200000 50000", "max 50000", 4.0),
-        ],
-    )
-    def test_the_smallest_of_the_group_and_its_parents_counts(
-        self, tmp_path: Path, top: str, own: str, quota: float | None
-    ) -> None:
+# ---- the quota of the control groups
+
+
+def test_the_smallest_quota_of_the_group_and_its_parents_counts(tmp_path: Path) -> None:
+    for top, own, quota in (
+        ("max 100000", "max 100000", None),
+        ("max 100000", "150000 100000", 1.5),
+        ("50000 100000", "150000 100000", 0.5),
+        ("200000 50000", "max 50000", 4.0),
+    ):
         groups = {"a/cpu.max": top, "a/b/cpu.max": "max 100000", "a/b/c/cpu.max": own, "a/b/other/cpu.max": "1 100000"}
         files = {"proc/self/mountinfo": V2.format("/"), "proc/self/cgroup": "0::/a/b/c"}
         lay_out(tmp_path, files | {f"sys/fs/cgroup/{name}": text for name, text in groups.items()})
         assert quota_cores(tmp_path) == quota
         assert machine(tmp_path)["quota_cores"] == quota
 
-    @pytest.mark.parametrize(("quota", "cores"), [("-1", None), ("250000", 2.5)])
-    def test_of_version_one(self, tmp_path: Path, quota: str, cores: float | None) -> None:
+
+def test_the_quota_of_control_groups_version_one(tmp_path: Path) -> None:
+    for quota, cores in (("-1", None), ("250000", 2.5)):
         files = {
             "proc/self/mountinfo": V1.format("/"),
             "proc/self/cgroup": "3:cpuset:/x\n2:cpu,cpuacct:/user.slice/a\n0::/x",
@@ -122,30 +115,29 @@ class TestQuota:
         lay_out(tmp_path, files)
         assert quota_cores(tmp_path) == cores
 
-    @pytest.mark.parametrize(("top", "group"), [("/docker/0123", "/docker/0123"), ("/docker/0123", "/"), ("/..", "/")])
-    def test_in_a_container_the_folder_that_is_mounted_is_the_containers_own(
-        self, tmp_path: Path, top: str, group: str
-    ) -> None:
-        """Without a namespace of its own the container's group has a name there; with one it is the top."""
+
+def test_in_a_container_the_mounted_folder_is_its_own_group(tmp_path: Path) -> None:
+    """Without a namespace the container's group has its full name there; with one it is the root."""
+    for top, group in (("/docker/0123", "/docker/0123"), ("/docker/0123", "/"), ("/..", "/")):
         files = {"proc/self/mountinfo": V2.format(top), "proc/self/cgroup": f"0::{group}"}
         lay_out(tmp_path, {**files, "sys/fs/cgroup/cpu.max": "300000 100000"})
         assert quota_cores(tmp_path) == 3
 
-    def test_of_a_hierarchy_mounted_twice_the_first_place_counts(self, tmp_path: Path) -> None:
-        mounts = V2.format("/") + V2.format("/a").replace("/sys/fs/cgroup", "/run/other")
-        lay_out(tmp_path, {"proc/self/mountinfo": mounts, "proc/self/cgroup": "0::/a"})
-        lay_out(tmp_path, {"sys/fs/cgroup/cpu.max": "300000 100000", "run/other/cpu.max": "100000 100000"})
-        assert quota_cores(tmp_path) == 3
 
-    @pytest.mark.usefixtures("four_cores")
-    @pytest.mark.parametrize(
-        ("quota", "usable"),
-        [("max", 4), ("1000000", 4), ("400000", 4), ("300001", 4), ("300000", 3), ("150000", 2), ("1000", 1)],
-    )
-    def test_it_limits_the_usable_cores_but_not_the_cores(self, tmp_path: Path, quota: str, usable: int) -> None:
+def test_of_a_hierarchy_mounted_twice_the_first_mount_counts(tmp_path: Path) -> None:
+    mounts = V2.format("/") + V2.format("/a").replace("/sys/fs/cgroup", "/run/other")
+    lay_out(tmp_path, {"proc/self/mountinfo": mounts, "proc/self/cgroup": "0::/a"})
+    lay_out(tmp_path, {"sys/fs/cgroup/cpu.max": "300000 100000", "run/other/cpu.max": "100000 100000"})
+    assert quota_cores(tmp_path) == 3
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_a_quota_limits_the_usable_cores_but_not_the_cores(tmp_path: Path) -> None:
+    usable = {"max": 4, "1000000": 4, "400000": 4, "300001": 4, "300000": 3, "150000": 2, "1000": 1}
+    for quota, cores in usable.items():
         files = {"proc/self/mountinfo": V2.format("/"), "proc/self/cgroup": "0::/a"}
         lay_out(tmp_path, {**files, "sys/fs/cgroup/a/cpu.max": f"{quota} 100000"})
-        assert usable_cores(tmp_path) == usable
+        assert usable_cores(tmp_path) == cores
         assert environment.cores() == 4
 
 

@@ -44,10 +44,6 @@ EXPECTED: dict[type[nn.Module], tuple[int, str]] = {
 EXPORTED: dict[str, tuple[nn.Module, onnx.ModelProto]] = {}
 of_every_network = pytest.mark.parametrize("network_type", EXPECTED, ids=lambda network_type: network_type.__name__)
 
-of_every_network_not_in_test_export = pytest.mark.parametrize(
-    "network_type", list(EXPECTED)[2:], ids=lambda network_type: network_type.__name__
-)
-
 
 def shape(network_type: type[nn.Module]) -> tuple[int, int, int]:
     return (3, 32, 32) if network_type in (LeNet5Colour, LeNet5GAPColour) else (1, 28, 28)
@@ -79,53 +75,51 @@ def exported(network_type: type[nn.Module]) -> tuple[nn.Module, onnx.ModelProto]
 
 
 @of_every_network
-def test_its_parameters_are_as_many_as_expected(network_type: type[nn.Module]) -> None:
-    assert parameters(network_type()) == EXPECTED[network_type][0]
-
-
-@of_every_network
-def test_its_work_is_as_much_as_published(network_type: type[nn.Module]) -> None:
+def test_its_parameters_and_work_are_those_published(network_type: type[nn.Module]) -> None:
     network = network_type().eval()
+    size, published = EXPECTED[network_type]
+    assert parameters(network) == size
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.rand(1, *shape(network_type)))
     work = counter.get_total_flops() / 2
     if network_type is LeNet5Of1998:  # C3 is computed densely, with zeros for the 36 kernels that the paper leaves out
         work -= 36 * 5 * 5 * 10 * 10
-    published = EXPECTED[network_type][1]
     assert f"{work / 1e6:.{len(published.partition('.')[2])}f}" == published
 
 
 @of_every_network
-def test_it_gives_ten_finite_logits_that_depend_on_each_image_alone(network_type: type[nn.Module]) -> None:
+def test_its_ten_logits_depend_on_each_image_alone_and_training_on_every_parameter(
+    network_type: type[nn.Module],
+) -> None:
     network = randomised(network_type)
-    images = torch.rand(3, *shape(network_type))
+    images = torch.rand(8, *shape(network_type))
     with torch.no_grad():
         logits = network(images)
-        assert (logits.dtype, logits.shape) == (torch.float32, (3, 10))
+        assert (logits.dtype, logits.shape) == (torch.float32, (8, 10))
         assert logits.isfinite().all()
         assert float((logits[0] - logits[1]).abs().max()) > 1e-3
         torch.testing.assert_close(network(images[1:2]), logits[1:2])
-
-
-@of_every_network
-def test_its_training_step_reaches_every_parameter(network_type: type[nn.Module]) -> None:
-    torch.manual_seed(0)
     network = network_type()
-    F.cross_entropy(network(torch.rand(8, *shape(network_type))), torch.arange(8)).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(network(images), torch.arange(8)).backward()  # type: ignore[no-untyped-call]
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
     assert [name for name, p in network.named_parameters() if p.grad is not None and not p.grad.any()] == []
 
 
-@of_every_network_not_in_test_export
-def test_its_onnx_file_computes_the_same_at_any_batch_size(network_type: type[nn.Module]) -> None:
+@of_every_network
+def test_its_onnx_file_computes_the_same_with_portable_operators_of_inference(network_type: type[nn.Module]) -> None:
     network, model = exported(network_type)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for batch in (1, 7):
         images = torch.rand(batch, *shape(network_type))
         with torch.no_grad():
             expected = network(images).softmax(1).numpy()
-        (found,) = session.run(["probabilities"], {"image": images.numpy()})
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+        (probabilities,) = session.run(["probabilities"], {"image": images.numpy()})
+        np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
+    assert violations(model.SerializeToString()) == []
+    assert {node.op_type for node in model.graph.node} <= {
+        *("Pad", "Sub", "Div", "Mul", "Add", "Pow", "Conv", "Gemm", "Relu", "Elu", "Tanh", "Softmax"),
+        *("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceSum", "Flatten"),
+    }, "no BatchNormalization, Dropout or Identity"
 
 
 def test_the_distances_of_1998_are_in_the_file_to_a_relative_1e_5() -> None:
@@ -142,63 +136,41 @@ def test_the_distances_of_1998_are_in_the_file_to_a_relative_1e_5() -> None:
 
 
 def test_every_network_of_the_catalogue_is_here() -> None:
-    found = {f"{network_type.__module__}:{network_type.__name__}" for network_type in EXPECTED}
-    assert found == {entry.network for entry in ENTRIES}
-
-
-@of_every_network_not_in_test_export
-def test_its_onnx_file_breaks_no_rule(network_type: type[nn.Module]) -> None:
-    """Of the other two tests/export/test_check.py has the same."""
-    assert violations(exported(network_type)[1].SerializeToString()) == []
-
-
-@of_every_network_not_in_test_export
-def test_its_onnx_file_has_no_operator_of_training(network_type: type[nn.Module]) -> None:
-    found = {node.op_type for node in exported(network_type)[1].graph.node}
-    assert not found & {"BatchNormalization", "Dropout", "Identity"}
-    assert found <= {
-        *("Pad", "Sub", "Div", "Mul", "Add", "Pow", "Conv", "Gemm", "Relu", "Elu", "Tanh", "Softmax"),
-        *("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceSum", "Flatten"),
-    }
+    here = {f"{network_type.__module__}:{network_type.__name__}" for network_type in EXPECTED}
+    assert here == {entry.network for entry in ENTRIES}
 
 
 # ---- families
 
 
-@pytest.mark.parametrize(
-    ("network_type", "rates"),
-    [(ConvNet7x7, [0.5, 0.5]), (CNN5, [0.5, 0.5]), (MiniVGG, []), (LeNet5Dropout, [0.5, 0.5]), (Tuned, [0.25, 0.25])],
-)
-def test_dropout_is_at_the_published_rates_and_a_recipe_can_set_them(
-    network_type: type[nn.Module], rates: list[float]
-) -> None:
-    network = network_type()
-    modules = [m for m in network.modules() if isinstance(m, nn.Dropout)]
-    assert [m.p for m in modules] == rates
-    images = torch.rand(2, 1, 28, 28)
-    assert torch.equal(network(images), network(images)) == (not rates)
-    for module in modules:
-        module.p = 0.0
-    assert torch.equal(network(images), network(images)), "nothing else is random"
-
-
-@pytest.mark.parametrize("network_type", [LeNet5Plain, LeNet5Dropout, LeNet5Colour, LeNet5GAPColour])
-def test_the_fused_step_gives_the_gradients_of_the_plain_operators(network_type: type[nn.Module]) -> None:
-    torch.manual_seed(0)
-    network = network_type()
-    images, labels = torch.rand(4, *shape(network_type)), torch.tensor([3, 1, 4, 1])
-
-    def gradients() -> list[Tensor]:
-        loss = F.cross_entropy(network(images), labels)
-        return list(torch.autograd.grad(loss, list(network.parameters())))
-
-    network.eval()
-    plain = gradients()
-    for module in network.train().modules():
-        if isinstance(module, nn.Dropout):
+def test_dropout_is_at_the_published_rates_and_a_recipe_can_set_them() -> None:
+    half = [0.5, 0.5]
+    rates = {ConvNet7x7: half, CNN5: half, MiniVGG: [], LeNet5Dropout: half, Tuned: [0.25, 0.25]}
+    for network_type, expected in rates.items():
+        network = network_type()
+        modules = [m for m in network.modules() if isinstance(m, nn.Dropout)]
+        assert [m.p for m in modules] == expected
+        images = torch.rand(2, 1, 28, 28)
+        assert torch.equal(network(images), network(images)) == (not expected)
+        for module in modules:
             module.p = 0.0
-    for found, expected in zip(gradients(), plain, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+        assert torch.equal(network(images), network(images)), "nothing else is random"
+
+
+def test_the_fused_step_gives_the_gradients_of_the_plain_operators() -> None:
+    for network_type in (LeNet5Plain, LeNet5Dropout, LeNet5Colour, LeNet5GAPColour):
+        torch.manual_seed(0)
+        network = network_type()
+        images, labels = torch.rand(4, *shape(network_type)), torch.tensor([3, 1, 4, 1])
+        gradients = []
+        for training in (False, True):
+            for module in network.train(training).modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = 0.0
+            loss = F.cross_entropy(network(images), labels)
+            gradients.append(torch.autograd.grad(loss, list(network.parameters())))
+        for fused, plain in zip(gradients[1], gradients[0], strict=True):
+            torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-6)
 
 
 def test_c5_as_a_convolution_is_the_fully_connected_layer_of_the_baseline() -> None:
@@ -273,14 +245,11 @@ def count(network: nn.Module) -> dict[str, tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("layer", TABLE)
-def test_each_layer_of_1998_has_the_papers_parameters_and_connections(layer: str) -> None:
-    assert count(LeNet5Of1998())[layer] == TABLE[layer]
-
-
-def test_the_network_of_1998_has_60000_parameters_and_340908_connections() -> None:
+def test_the_layers_of_1998_have_the_papers_parameters_and_connections() -> None:
     network = LeNet5Of1998()
-    assert [sum(column) for column in zip(*count(network).values(), strict=True)] == [60_000, 340_908]
+    layers = count(network)
+    assert layers == TABLE
+    assert [sum(column) for column in zip(*layers.values(), strict=True)] == [60_000, 340_908]
     assert network.state_dict()["output.codes"].numel() == 840
     assert sum(tensor.numel() for tensor in network.state_dict().values()) == 60_000 + 840
 

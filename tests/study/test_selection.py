@@ -1,4 +1,4 @@
-"""Models of one's own, from a file outside the project: as the README shows it, and what is told of a wrong file."""
+"""A user's own models from a file outside the project, as the README shows it; the errors of a wrong file."""
 
 import re
 import sys
@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from study import catalogue
-from study.artifacts import Artifacts, read_bench, read_json
+from study.artifacts import Artifacts, read_bench, read_record
 from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
+from study.records.export import ExportRecord
+from study.records.training import RunRecord
 from study.selection import add_options, selected
 from tests.conftest import ROOT, run
 from train.listing import in_words
@@ -56,10 +58,10 @@ def test_a_model_in_a_file_of_ones_own_goes_all_the_way(my_models: Path, data: P
         assert done.returncode == 0, done.stdout + done.stderr
 
     files = Artifacts(root).run("mine", 0)
-    record = read_json(files.record, "run/1", "")
-    assert (record["network"], record["recipe"]["optimiser"]) == ("my_models:Mine", "adamw")
-    assert record["test_error"] < 0.5
-    assert read_json(files.export, "export/1", "")["parity"]["argmax_mismatches"] == 0
+    record = read_record(files.record, RunRecord, "")
+    assert (record.network, record.recipe.optimiser) == ("my_models:Mine", "adamw")
+    assert record.test_error < 0.5
+    assert read_record(files.export, ExportRecord, "").parity.argmax_mismatches == 0
     found = read_bench(file, "")
     assert [(case["model"], case["runtime"]) for case in found["cases"]] == [("mine", "torch"), ("mine", "onnxruntime")]
     assert [start["runtime"] for start in found["cold_starts"]] == ["torch", "onnxruntime"]
@@ -76,85 +78,82 @@ def test_the_list_has_it_too(my_models: Path) -> None:
     assert len(columns) == 1, "no name is too long for its column"
 
 
-IMPORTS = "from study.catalogue import Entry\nfrom study.recipe import Recipe\n"
-WRONG = {
-    "missing": ("mine.py", None, "expected a Python file with ENTRIES, found no such file"),
-    "no module": ("my-models.py", "", "expected a name that can be imported, such as my_models.py"),
-    "no entries": ("mine.py", "", r"expected ENTRIES = \(Entry\("),
-    "no tuple": (
-        "mine.py",
-        f"{IMPORTS}ENTRIES = (Entry('mine', 'mine:M', Recipe()))",
-        r"expected ENTRIES = \(Entry\(",
-    ),
-    "syntax": ("mine.py", "ENTRIES = (\n", r"cannot be imported \(SyntaxError: '\(' was never closed"),
-    "no recipe": ("mine.py", "from study.recipe import Recipe\nRecipe(epochs=0)", r"\(ValueError: epochs: expected a "),
-    "twice": (
-        "mine.py",
-        f"{IMPORTS}ENTRIES = [Entry('gap', 'mine:M', Recipe())]",
-        "two models are called 'gap'; rename one",
-    ),
-    "no name": (
-        "mine.py",
-        f"{IMPORTS}ENTRIES = [Entry('../gap', 'mine:M', Recipe())]",
-        r"'\.\./gap' is no name for a model",
-    ),
-    "taken": ("json.py", "ENTRIES = ()", "a module called json exists already; give the file another name"),
-    "taken by Python": ("sys.py", "ENTRIES = ()", "a module called sys exists already"),
-    "taken here": ("train.py", "ENTRIES = ()", "a module called train exists already"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_file_is_told_in_one_line(case: str, tmp_path: Path) -> None:
-    name, code, message = WRONG[case]
-    file = tmp_path / name
-    if code is not None:
-        file.write_text(code)
+def test_a_wrong_file_is_an_error_of_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "absent.py"
     shown = run("train", "--list", "--catalogue", file)
-    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (2, "", 1)
-    assert re.match(rf"error: --catalogue {re.escape(str(file))}:? .*{message}", shown.stderr), shown.stderr
+    message = f"error: --catalogue {file}: expected a Python file with ENTRIES, found no such file\n"
+    assert (shown.returncode, shown.stdout, shown.stderr) == (2, "", message)
 
 
-NETWORKS = {
-    "no class": ("mine:Absent", "", r"the network 'mine:Absent' cannot be imported \(AttributeError: "),
-    "no module": ("absent:M", "", r"the network 'absent:M' cannot be imported \(ModuleNotFoundError: "),
-    "arguments": ("mine:M", "def __init__(self, n): ...", r"mine:M\(\) fails \(TypeError: .*'n'"),
-    "other images": (
+IMPORTS = "from study.catalogue import Entry\nfrom study.recipe import Recipe\n"
+WRONG = (
+    ("my-models.py", "", "expected a name that can be imported, such as my_models.py"),
+    ("mine.py", "", r"expected ENTRIES = \(Entry\("),
+    ("mine.py", f"{IMPORTS}ENTRIES = (Entry('mine', 'mine:M', Recipe()))", r"expected ENTRIES = \(Entry\("),
+    ("mine.py", f"{IMPORTS}ENTRIES = [Entry('mine', 'mine:M', Recipe(), None)]", "expected strings as name, network"),
+    ("mine.py", "ENTRIES = (\n", r"cannot be imported \(SyntaxError: '\(' was never closed"),
+    ("mine.py", f"{IMPORTS}Recipe(epochs=0)", r"\(ValueError: epochs: expected a "),
+    ("mine.py", f"{IMPORTS}ENTRIES = [Entry('gap', 'mine:M', Recipe())]", "two models are called 'gap'; rename one"),
+    ("mine.py", f"{IMPORTS}ENTRIES = [Entry('../gap', 'mine:M', Recipe())]", r"'\.\./gap' is no name for a model"),
+    ("json.py", "ENTRIES = ()", "a module called json exists already; give the file another name"),
+    ("sys.py", "ENTRIES = ()", "a module called sys exists already"),
+    ("train.py", "ENTRIES = ()", "a module called train exists already"),
+)
+
+
+def test_a_wrong_file_is_refused_with_its_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n, (name, code, message) in enumerate(WRONG):
+        file = tmp_path / str(n) / name
+        file.parent.mkdir()
+        file.write_text(code)
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        with pytest.raises(StudyError) as error:
+            catalogue.extended(file)
+        assert re.match(rf"--catalogue {re.escape(str(file))}:? .*{message}", str(error.value)), error.value
+        assert "\n" not in str(error.value)
+        sys.modules.pop("mine", None)
+
+
+NETWORKS = (
+    ("mine:Absent", "", r"the network 'mine:Absent' cannot be imported \(AttributeError: "),
+    ("absent:M", "", r"the network 'absent:M' cannot be imported \(ModuleNotFoundError: "),
+    ("mine:M", "def __init__(self, n): ...", r"mine:M\(\) fails \(TypeError: .*'n'"),
+    ("study.entries:CIFAR10", "", "cannot be|fails"),
+    (
         "mine:M",
         "def forward(self, x): return x.reshape(-1, 3072)[:, :10]",
         r"cannot be trained on the images of Fashion-MNIST, float32 \['N', 1, 28, 28\] \(RuntimeError: ",
     ),
-    "no class but an object": ("study.entries:CIFAR10", "", r"cannot be|fails"),
-    "nothing to train": (
+    (
         "mine:M",
         "def forward(self, x): return x.flatten(1)[:, :10]",
-        r"cannot be trained on .*does not require grad",
+        "cannot be trained on .*does not require grad",
     ),
-    "training mode alone": (
+    (
         "mine:M",
         "def forward(self, x): assert not self.training, 'only to be used'",
-        r"cannot be trained on .*AssertionError: only to be used",
+        "cannot be trained on .*AssertionError: only to be used",
     ),
-    "other outputs": (
+    (
         "mine:M",
         "def forward(self, x): return x.flatten(1)[:, :11]",
         r"expected logits \[N, 10\] of mine:M, found \[2, 11\] for 2 images",
     ),
-}
+)
 
 
-@pytest.mark.parametrize("case", NETWORKS)
-def test_a_wrong_network_is_told_in_one_line_before_anything_is_trained(
-    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_network_is_an_error_of_one_line_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, body, message = NETWORKS[case]
-    (tmp_path / "mine.py").write_text(f"from torch import nn\nclass M(nn.Module):\n    {body or 'pass'}\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    with pytest.raises(StudyError, match=f"^mine: .*{message}") as error:
-        cost(Entry("mine", network, Recipe()))
-    assert "\n" not in str(error.value)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    for n, (network, body, message) in enumerate(NETWORKS):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        (folder / "mine.py").write_text(f"from torch import nn\nclass M(nn.Module):\n    {body or 'pass'}\n")
+        monkeypatch.syspath_prepend(folder)
+        with pytest.raises(StudyError, match=f"^mine: .*{message}") as error:
+            cost(Entry("mine", network, Recipe()))
+        assert "\n" not in str(error.value)
+        sys.modules.pop("mine", None)
 
 
 def test_a_data_set_chooses_the_same_models_for_it() -> None:

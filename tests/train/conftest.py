@@ -1,12 +1,23 @@
 """A small data set of real images, on which a run takes a second."""
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from study.data.tensors import load
 from train.fitting import Images
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Train with one thread, as the runs do: more would only slow down the tests beside it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

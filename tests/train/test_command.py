@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from study import catalogue
-from study.artifacts import Artifacts, read_json
+from study.artifacts import Artifacts, read_record
 from study.entries import LENET5
 from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
+from study.records.training import RunRecord
 from tests.conftest import ROOT, Trained, run
 from train import __main__ as command
 from train import engine
@@ -25,9 +26,9 @@ SHORT = Entry("baseline", LENET5, Recipe(epochs=1))
 
 
 def test_the_pipeline_learns_on_the_real_images(trained: Trained) -> None:
-    record = read_json(trained.artifacts.run("baseline", 0).record, "run/1", "")
-    assert record["test_error"] < 0.25
-    assert record["environment"]["packages"]["torch"] == torch.__version__
+    record = read_record(trained.artifacts.run("baseline", 0).record, RunRecord, "")
+    assert record.test_error < 0.25
+    assert record.environment.packages["torch"] == torch.__version__
     assert "baseline seed 0  epoch 1/1  loss" in trained.log
 
 
@@ -137,7 +138,7 @@ def test_evaluate_compares_each_checkpoint_with_its_record(
     artifacts = trained.copy(tmp_path / "a")
     words = ("gap", "--evaluate", "--artifacts", artifacts.root, "--seeds")
     files = artifacts.run("gap", 0)
-    error = read_json(files.record, "run/1", "")["test_error"]
+    error = read_record(files.record, RunRecord, "").test_error
     assert main(monkeypatch, *words, "0") == 0
     output = capsys.readouterr().out
     assert f"gap seed 0: test error {100 * error:.2f} %" in output

@@ -12,16 +12,18 @@ from typing import Any
 
 import optuna
 import pytest
+from msgspec import structs
 from optuna.trial import FrozenTrial, TrialState
 
 from study import catalogue
-from study.artifacts import Artifacts, read_json
+from study.artifacts import Artifacts, read_record
 from study.data import datasets
 from study.data.tensors import load
 from study.entries import LENET5, LENET5_GAP
 from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
+from study.records.training import ImageCounts, RunRecord, SearchRecord
 from tests.conftest import ROOT
 from tests.support.synthetic import layers, write_run
 from train.search import command, progress, trials
@@ -114,15 +116,15 @@ def test_the_first_trial_is_the_entrys_own_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("patience", [0, 3])
 def test_a_search_continues_once_its_winner_is_in_the_catalogue(tmp_path: Path, patience: int) -> None:
     """Other values of the searched fields change nothing, not even the first trial."""
-    entry = replace(LITTLE, recipe=replace(LITTLE.recipe, patience=patience, validation=500 if patience else 0))
+    entry = replace(LITTLE, recipe=structs.replace(LITTLE.recipe, patience=patience, validation=500 if patience else 0))
     Storage(searched(tmp_path, entry=entry))
-    winner = replace(LITTLE.recipe, optimiser="adamw", learning_rate=1e-3, batch_size=64, l2=1e-4, flip=False)
+    winner = structs.replace(LITTLE.recipe, optimiser="adamw", learning_rate=1e-3, batch_size=64, l2=1e-4, flip=False)
     storage = Storage(searched(tmp_path, entry=replace(LITTLE, recipe=winner)))
     first = storage.begin()
     assert first is not None
     assert storage.recipe(first) == LITTLE.recipe
     with pytest.raises(StudyError, match=r"of another search: recipe.momentum expected 0.5, found 0.9; --fresh"):
-        Storage(searched(tmp_path, entry=replace(LITTLE, recipe=replace(winner, momentum=0.5))))
+        Storage(searched(tmp_path, entry=replace(LITTLE, recipe=structs.replace(winner, momentum=0.5))))
 
 
 def test_a_trial_whose_process_is_killed_every_time_is_given_up(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_a_trial_whose_process_is_killed_every_time_is_given_up(tmp_path: Path) 
         storage.repeat(trial.number, killed=True)
     assert storage.begin() is None, "enough are finished"
     assert states(storage) == ["FAIL", "FAIL", "PRUNED"]
-    reasons = [trial["reason"] for trial in search_record.record(storage, (0,))["trials"]]
+    reasons = [trial.reason for trial in search_record.record(storage, (0,)).trials]
     assert reasons == [*2 * ["its process ended"], "its process ended, as did 2 before it"]
 
 
@@ -161,10 +163,11 @@ def test_trials_worse_than_the_median_are_pruned_from_half_their_epochs_on(tmp_p
     worse, good = [0.8, 0.4], [0.9, 0.3, 0.2, 0.05]
     assert play(storage, [1.0], worse, good) == [False, True, False], "not after the first epoch"
     record = search_record.record(storage, (0,))
-    assert record["best"]["number"] == 7
-    assert record["best"]["validation_error"] == 0.05 == min(t["validation_error"] or 1 for t in record["trials"])
-    assert [t["epochs"] for t in record["trials"]] == [4, 4, 4, 4, 4, 1, 2, 4]
-    assert record["importance"] is None
+    assert record.best is not None
+    assert record.best.number == 7
+    assert record.best.validation_error == 0.05 == min(t.validation_error or 1 for t in record.trials)
+    assert [t.epochs for t in record.trials] == [4, 4, 4, 4, 4, 1, 2, 4]
+    assert record.importance is None
 
 
 def test_a_trial_sends_the_validation_error_of_each_epoch(few_data: Path) -> None:
@@ -172,7 +175,7 @@ def test_a_trial_sends_the_validation_error_of_each_epoch(few_data: Path) -> Non
     *epochs, end = trials.train(trials.Task(searched(few_data, epochs=2), 3, LITTLE.recipe), images)
     assert [type(event) for event in epochs] == [Epoch, Epoch]
     assert end == Ended(3, epochs[-1].error)
-    wild = replace(LITTLE.recipe, learning_rate=1e6)
+    wild = structs.replace(LITTLE.recipe, learning_rate=1e6)
     *_, end = trials.train(trials.Task(searched(few_data, epochs=2), 4, wild), images)
     assert isinstance(end, Ended)
     assert re.match(r"diverged: loss .* in epoch 1", end.reason or "")
@@ -190,9 +193,9 @@ def test_importance_finds_the_parameter_that_matters_among_pruned_trials_too() -
         study.tell(trial, 0.5 if state is TrialState.COMPLETE else None, state=state)
     found = search_record.importance(study.get_trials(), epoch=2)
     assert found is not None
-    assert max(found["shares"], key=found["shares"].__getitem__) == "rotation"
-    assert sum(found["shares"].values()) == pytest.approx(1)
-    assert (found["trials"], found["epoch"]) == (59, 2)
+    assert max(found.shares, key=found.shares.__getitem__) == "rotation"
+    assert sum(found.shares.values()) == pytest.approx(1)
+    assert (found.trials, found.epoch) == (59, 2)
     assert search_record.importance(study.get_trials()[:20], epoch=2) is None  # 19 without the seventh
 
 
@@ -202,7 +205,7 @@ def test_a_search_from_before_a_field_of_recipe_goes_on_with_its_default(tmp_pat
     assert older["recipe"].pop("initialisation") == "own"
     storage.study.set_user_attr("made_with", older)
     Storage(searched(tmp_path, tmp_path))
-    he = replace(LITTLE, recipe=replace(LITTLE.recipe, initialisation="he"))
+    he = replace(LITTLE, recipe=structs.replace(LITTLE.recipe, initialisation="he"))
     with pytest.raises(StudyError, match=r"recipe\.initialisation expected 'he', found None|another search"):
         Storage(replace(searched(tmp_path, tmp_path), entry=he))
 
@@ -243,7 +246,7 @@ def test_an_interrupted_search_continues_and_a_killed_process_is_replaced(few_da
     assert sorted(again) == [trial.number for trial in failed]
     assert all(trial.params == again[trial.number].params for trial in failed)
     record = search_record.record(storage, (0,))
-    assert {t["reason"] for t in record["trials"] if t["state"] == "failed"} == {"its process ended"}
+    assert {t.reason for t in record.trials if t.state == "failed"} == {"its process ended"}
 
 
 SEARCHING = """
@@ -339,21 +342,21 @@ def test_the_command_searches_goes_on_and_trains_the_winner_once(
         patched.setattr(progress, "TrialDisplay", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             command.main([*words, "2"])
-    assert read_json(artifacts.search("little"), "search/1", "")["finished"] in {1, 2}
+    assert read_record(artifacts.search("little"), SearchRecord, "").finished in {1, 2}
     assert not artifacts.runs("little")
 
     assert command.main([*words, "2"]) == 0
-    record = read_json(artifacts.search("little"), "search/1", "")
-    assert record["finished"] == 2
-    assert record["images"] == {"training": 1001, "validation": 499}  # a third of each class, rounded
-    complete = [trial for trial in record["trials"] if trial["state"] == "complete"]
-    assert record["best"]["validation_error"] == min(trial["validation_error"] for trial in complete)
+    record = read_record(artifacts.search("little"), SearchRecord, "")
+    assert record.finished == 2
+    assert record.images == ImageCounts(training=1001, validation=499)  # a third of each class, rounded
+    assert record.best is not None
+    assert record.best.validation_error == min(trial.validation_error or 1 for trial in record.trials)
     runs = artifacts.runs("little")
-    assert [run.seed for run in runs] == [0, 1] == record["seeds"]
+    assert [run.seed for run in runs] == [0, 1] == list(record.seeds)
     for run in runs:
-        made = read_json(run.record, "run/1", "")
-        assert made["recipe"] == record["best"]["recipe"]
-        assert (made["epochs"], made["validation_error"]) == (2, None)
+        made = read_record(run.record, RunRecord, "")
+        assert made.recipe == record.best.recipe
+        assert (made.epochs, made.validation_error) == (2, None)
     before = [run.checkpoint.stat().st_mtime_ns for run in runs]
     capsys.readouterr()
 
@@ -361,11 +364,11 @@ def test_the_command_searches_goes_on_and_trains_the_winner_once(
     said = capsys.readouterr().out
     assert "little: 2 trials are finished, of 2 wanted: nothing to search" in said
     assert "little seed 1: finished, recipe and network have not changed: nothing to do" in said
-    assert f"validation error of the best trial {100 * record['best']['validation_error']:.2f} %" in said
+    assert f"validation error of the best trial {100 * record.best.validation_error:.2f} %" in said
     assert [run.checkpoint.stat().st_mtime_ns for run in runs] == before
 
     assert command.main([*words, "3"]) == 0
-    assert read_json(artifacts.search("little"), "search/1", "")["finished"] == 3
+    assert read_record(artifacts.search("little"), SearchRecord, "").finished == 3
 
 
 def test_without_optuna_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,12 @@
-"""How much faster the study trains than the plain loop everybody writes: `python -m train.experiments.throughput`.
+"""Speed of this project's training loop and of a textbook one: `python -m train.experiments.throughput`.
 
 Both train LeNet-5 on one core with the same images, augmentation (mirror, shift by a pixel), batch size and optimiser:
 
-- plain-v1, plain-v2: torchvision's data set, transforms image by image (`torchvision.transforms`, and
+- plain-v1, plain-v2: torchvision's data set, transforms for each image (`torchvision.transforms`, and
   `torchvision.transforms.v2`, which torchvision recommends), DataLoader, nn.Sequential;
-- study: the loop of train/fitting.py.
+- study: the loop of train/trainer.py.
 
-They take turns, each time in a fresh process, so that a drift of the machine meets both. Printed are images per
-second and core of every turn, the medians and their ratio.
+They take turns, each time in a new process. Printed are images per second of every turn, the medians and their ratio.
 """
 
 import argparse
@@ -16,72 +15,43 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 from study import catalogue
-from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import fashion_mnist
-from study.environment import cpu_name, versions
 from study.errors import StudyError, exit_with
 from train.engine import ONE_CORE
+from train.experiments import turns
 
+MODULE = "train.experiments.throughput"
 SIDES = ("plain-v1", "plain-v2", "study")
 WARM_UP_STEPS = 5
 PLAIN_STEPS = 60
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.experiments.throughput",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--turns", type=int, choices=range(1, 100), default=5, metavar="N", help="of each side (default: %(default)s)"
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the Fashion-MNIST files")
-    parser.add_argument("--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # what a turn's process is told
-    return parser.parse_args()
-
-
 def main() -> int:
-    options = arguments()
-    data = fashion_mnist.prepare(Artifacts(options.artifacts).data, options.data)
+    parser = turns.parser(MODULE, __doc__)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # of the process of a turn
+    options = parser.parse_args()
+    data = turns.images(options)
     if options.side:
         print(study(data) if options.side == "study" else plain(data, options.side))
         return 0
-    found: dict[str, list[float]] = {side: [] for side in SIDES}
-    for turn in range(options.turns):
-        for side in SIDES:
-            environment = ONE_CORE if side == "study" else {"OMP_NUM_THREADS": "1"}
-            command = [
-                sys.executable,
-                "-m",
-                "train.experiments.throughput",
-                "--side",
-                side,
-                "--artifacts",
-                str(options.artifacts),
-            ]
-            result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
-            if result.returncode:
-                raise StudyError(
-                    f"the turn of {side} ended with exit code {result.returncode}: {result.stderr.strip()}"
-                )
-            found[side].append(float(result.stdout))
-            print(f"turn {turn + 1}: {side} {found[side][-1]:,.0f} images/s", flush=True)
-    medians = {side: median(rates) for side, rates in found.items()}
-    shown = ", ".join(f"{side} {rate:,.0f}" for side, rate in medians.items())
-    ratios = ", ".join(f"{medians['study'] / medians[side]:.1f} times {side}" for side in SIDES[:2])
-    packages = ", ".join(f"{name} {versions()[name]}" for name in ("torch", "torchvision"))
-    print(f"images per second and core, median of {options.turns} turns: {shown}")
-    print(f"the study's loop is {ratios}; {cpu_name()}, {packages}, one thread")
+
+    def rate(side: str) -> float:
+        environment = ONE_CORE if side == "study" else {"OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", MODULE, "--side", side, "--artifacts", str(options.artifacts)]
+        result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+        if result.returncode:
+            raise StudyError(f"the turn of {side} ended with exit code {result.returncode}: {result.stderr.strip()}")
+        return float(result.stdout)
+
+    print(turns.summary(turns.medians(options.turns, SIDES, rate, show=True), "study"))
+    print(turns.conditions(options.turns))
     return 0
 
 
 def study(data: Path) -> float:
-    """Images per second of one epoch of the study's loop, after a short one to warm up."""
+    """Images per second of one epoch of the study's loop, after a short warm-up."""
     import torch
 
     from study.data.tensors import load
@@ -121,10 +91,7 @@ def plain(data: Path, side: str) -> float:
     else:
         steps = [v2.ToImage(), v2.RandomHorizontalFlip(), v2.RandomCrop(28, padding=recipe.shift)]
         steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(*statistics)]
-    transform = transforms.Compose(steps)
-    loader = DataLoader(
-        datasets.FashionMNIST(data, train=True, transform=transform), batch_size=recipe.batch_size, shuffle=True
-    )
+    images = datasets.FashionMNIST(data, train=True, transform=transforms.Compose(steps))
     network = nn.Sequential(
         *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
@@ -132,11 +99,11 @@ def plain(data: Path, side: str) -> float:
     )
     optimiser = torch.optim.SGD(network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
     criterion = nn.CrossEntropyLoss()
-    for step, (images, labels) in enumerate(loader):
+    for step, (batch, labels) in enumerate(DataLoader(images, batch_size=recipe.batch_size, shuffle=True)):
         if step == WARM_UP_STEPS:
             started = time.perf_counter()
         optimiser.zero_grad()
-        criterion(network(images), labels).backward()
+        criterion(network(batch), labels).backward()
         optimiser.step()
         if step + 1 == WARM_UP_STEPS + PLAIN_STEPS:
             break

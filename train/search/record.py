@@ -42,7 +42,7 @@ def record(storage: Storage, seeds: tuple[int, ...]) -> SearchRecord:
         space={name: search_space.described(range_) for name, range_ in storage.space.items()},
         finished=sum(trial.state in FINISHED for trial in trials),
         trials=tuple(_trial(storage, trial) for trial in trials if trial.state in STATES),
-        best=winner and BestTrial(number=winner.number, validation_error=_error(winner), recipe=storage.recipe(winner)),
+        best=_best(storage, winner) if winner else None,
         importance=importance(trials, search.half),
         seeds=seeds,
         environment=structs.replace(machine, packages={**machine.packages, "optuna": optuna.__version__}),
@@ -55,10 +55,9 @@ def best(trials: list[FrozenTrial]) -> FrozenTrial | None:
     return min(complete, key=lambda trial: (trial.value, trial.number), default=None)
 
 
-def _error(trial: FrozenTrial) -> float:
-    """The validation error of a complete trial."""
+def _best(storage: Storage, trial: FrozenTrial) -> BestTrial:
     assert trial.value is not None
-    return trial.value
+    return BestTrial(number=trial.number, validation_error=trial.value, recipe=storage.recipe(trial))
 
 
 def _trial(storage: Storage, trial: FrozenTrial) -> TrialRecord:

@@ -27,11 +27,12 @@ from bench import models, session
 from bench.cases import Case
 from export.exporter import export
 from study import catalogue
-from study.artifacts import Artifacts, read_json, sha256
+from study.artifacts import Artifacts, read_record, sha256
 from study.data import arrays, cifar10, datasets, sources
 from study.data import tensors as images
 from study.data.cifar10 import ARCHIVE, FILES, FOLDER, prepare
 from study.errors import StudyError
+from study.records.training import RunRecord
 from tests.conftest import Serve
 from train.fitting import Images, fit, is_finished
 
@@ -332,10 +333,9 @@ def test_from_training_to_the_inputs_of_the_bench(small: Small, tmp_path: Path) 
     files = artifacts.run(entry.name, 0)
     test = images.load(data, False, "cifar10")
     record = fit(entry, files, Images(images.load(data, True, "cifar10"), test), lambda row: None)
-    assert read_json(files.record, "run/1", "") == record
-    told: dict[str, Any] = record["dataset"]
-    assert (told["name"], told["mean"], told["std"]) == ("CIFAR-10", list(cifar10.MEAN), list(cifar10.STD))
-    assert told["files"] == FILES
+    assert read_record(files.record, RunRecord, "") == record
+    assert (record.dataset.name, record.dataset.mean, record.dataset.std) == ("CIFAR-10", cifar10.MEAN, cifar10.STD)
+    assert record.dataset.files == FILES
     assert is_finished(files, entry)
     assert not is_finished(files, replace(entry, dataset="fashion-mnist")), "the same network on other images"
 
@@ -346,7 +346,7 @@ def test_from_training_to_the_inputs_of_the_bench(small: Small, tmp_path: Path) 
     assert said["input"] == "float32, red, green and blue, each 0..1; the normalisation is in the graph"
     assert said["classes"].startswith("airplane, automobile, bird")
     (found,) = onnxruntime.InferenceSession(files.onnx).run(None, {"image": (test[0].float() / 255).numpy()})
-    assert (found.argmax(1) != test[1].numpy()).mean() == pytest.approx(record["test_error"])
+    assert (found.argmax(1) != test[1].numpy()).mean() == pytest.approx(record.test_error)
 
     measured = models.from_catalogue(artifacts, entry)
     (batch,) = measured.pool(A_BATCH)

@@ -1,0 +1,50 @@
+"""Time sides in turns, so that a drift of the machine affects all of them alike: options, rates and their summary."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+
+from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.data import fashion_mnist
+from study.environment import describe, environment
+
+
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser with --turns, --data and --artifacts."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = made.add_argument
+    add("--turns", type=int, choices=range(1, 100), default=5, metavar="N", help="of each side (default: %(default)s)")
+    add("--data", type=Path, metavar="DIR", help="folder with the Fashion-MNIST files")
+    add("--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="default: %(default)s")
+    return made
+
+
+def images(options: argparse.Namespace) -> Path:
+    """The data folder, with Fashion-MNIST in it."""
+    return fashion_mnist.prepare(Artifacts(options.artifacts).data, options.data)
+
+
+def medians(turns: int, sides: Iterable[str], rate: Callable[[str], float], show: bool = False) -> dict[str, float]:
+    """The median rate of each side; `rate` measures one in images/s."""
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(1, turns + 1):
+        for side, measured in rates.items():
+            measured.append(rate(side))
+            if show:
+                print(f"turn {turn}: {side} {measured[-1]:,.0f} images/s", flush=True)
+    return {side: median(measured) for side, measured in rates.items()}
+
+
+def summary(medians: dict[str, float], ours: str) -> str:
+    """All medians, and the ratios of `ours` to the others."""
+    shown = ", ".join(f"{side} {rate:,.0f}" for side, rate in medians.items())
+    ratios = ", ".join(f"{medians[ours] / rate:.2g} times {side}" for side, rate in medians.items() if side != ours)
+    return f"{shown} images/s; {ours} is {ratios}"
+
+
+def conditions(turns: int) -> str:
+    """How it was measured, and where."""
+    return f"medians of {turns} turns, one thread; {describe(environment())}"
