@@ -24,19 +24,19 @@ LEFT = ("layer", "type", "operator pattern", "verified", "fact")
 def rows(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Iterator[dict[str, Any]]:
     """One row a layer and measure, and after them one a layer and fact; None where there is no value."""
     for file in files:
-        for found in file.layers:
-            out_features, in_features = found.layer.weight.shape
+        for one in file.layers:
+            out_features, in_features = one.layer.weight.shape
             row = {
                 "model": file.model,
                 "seed": None,
-                "layer": found.layer.name,
+                "layer": one.layer.name,
                 "out_features": out_features,
                 "in_features": in_features,
-                "verified": _verified(found),
+                "verified": _verified(one),
             }
-            for measure, value in zip(measures, found.values, strict=True):
+            for measure, value in zip(measures, one.values, strict=True):
                 yield {**row, "measure": str(measure), **value.cells()}
-            for name, fact in found.facts.named().items() if found.facts else ():
+            for name, fact in one.facts.named().items() if one.facts else ():
                 yield {**row, "measure": name, "value": fact, "reason": "", "bound": 0.0}
 
 
@@ -64,13 +64,13 @@ def _file(file: DescribedFile, measures: Sequence[Measure]) -> dict[str, object]
         "fc_layers": len(file.layers),
         "fc_weights": weights,
         "fc_exact_zeros": zeros,
-        "layers": [_layer(found, measures) for found in file.layers],
+        "layers": [_layer(one, measures) for one in file.layers],
         "skipped": [vars(skipped) for skipped in file.weights.skipped],
     }
 
 
-def _layer(found: Described, measures: Sequence[Measure]) -> dict[str, object]:
-    layer = found.layer
+def _layer(one: Described, measures: Sequence[Measure]) -> dict[str, object]:
+    layer = one.layer
     out_features, in_features = layer.weight.shape
     size = layer.weight.size
     return {
@@ -84,9 +84,9 @@ def _layer(found: Described, measures: Sequence[Measure]) -> dict[str, object]:
         "in_features": in_features,
         "dtype": layer.weight.dtype,
         "tied_to": layer.tied_to or None,
-        "measures": [_value(m, v, size) for m, v in zip(measures, found.values, strict=True)],
-        **({"facts": found.facts.named()} if found.facts else {}),
-        **({"verified": vars(found.proof)} if found.proof else {}),
+        "measures": [_value(m, v, size) for m, v in zip(measures, one.values, strict=True)],
+        **({"facts": one.facts.named()} if one.facts else {}),
+        **({"verified": vars(one.proof)} if one.proof else {}),
     }
 
 
@@ -109,17 +109,17 @@ def as_table(file: DescribedFile, measures: Sequence[Measure], first: bool) -> s
     skipped: dict[tuple[str, str], list[str]] = {}
     for node in file.weights.skipped:
         skipped.setdefault((node.operator, node.reason), []).append(node.node)
-    noise = table(COMPARED, sorted({found.layer.weight.size for found in file.layers}))
+    noise = table(COMPARED, sorted({one.layer.weight.size for one in file.layers}))
     text = render(
         "sparsity.txt.j2",
         "txt",
         file=file,
         weights=weights,
         zeros=zeros,
-        measured=_grid([_cells(found, measures) for found in file.layers]),
+        measured=_grid([_cells(one, measures) for one in file.layers]),
         facts=[_grid(_facts(file.layers[n : n + SIDE_BY_SIDE])) for n in range(0, len(file.layers), SIDE_BY_SIDE)],
         noise=_grid(noise),
-        tied=[(found.layer.name, found.layer.tied_to) for found in file.layers if found.layer.tied_to],
+        tied=[(one.layer.name, one.layer.tied_to) for one in file.layers if one.layer.tied_to],
         undefined=list(_undefined(file, measures)),
         like_noise=like_noise(file, measures),
         skipped=skipped,
@@ -129,58 +129,58 @@ def as_table(file: DescribedFile, measures: Sequence[Measure], first: bool) -> s
 
 def totals(file: DescribedFile) -> tuple[int, float | None]:
     """The number of weights, those of tied layers counted once, and the share of them that is exactly zero."""
-    own = [found for found in file.layers if not found.layer.tied_to]
-    weights = sum(found.layer.weight.size for found in own)
-    shares = [found.values[ALWAYS.index(MEASURES["exact_zeros"])].value for found in own]
+    own = [one for one in file.layers if not one.layer.tied_to]
+    weights = sum(one.layer.weight.size for one in own)
+    shares = [one.values[ALWAYS.index(MEASURES["exact_zeros"])].value for one in own]
     if not weights or None in shares:
         return weights, None
-    zeros = sum(share * found.layer.weight.size for share, found in zip(shares, own, strict=True) if share)
+    zeros = sum(share * one.layer.weight.size for share, one in zip(shares, own, strict=True) if share)
     return weights, zeros / weights
 
 
 def like_noise(file: DescribedFile, measures: Sequence[Measure]) -> Mapping[str, list[str]]:
     """By kind of random weights, the layers whose Hoyer and Gini both lie within two deviations of theirs."""
     alike: dict[str, list[str]] = {}
-    for found in file.layers:
+    for one in file.layers:
         kinds = [
-            set(indistinguishable(value.value, measure, found.layer.weight.size))
-            for measure, value in zip(measures, found.values, strict=True)
+            set(indistinguishable(value.value, measure, one.layer.weight.size))
+            for measure, value in zip(measures, one.values, strict=True)
             if measure in COMPARED and value.value is not None
         ]
         for kind in sorted(set.intersection(*kinds) if kinds else ()):
-            alike.setdefault(kind, []).append(found.layer.name)
+            alike.setdefault(kind, []).append(one.layer.name)
     return alike
 
 
 def _undefined(file: DescribedFile, measures: Sequence[Measure]) -> Iterator[tuple[str, list[str], str]]:
     """Each layer, its measures without a value, and one reason for them."""
-    for found in file.layers:
+    for one in file.layers:
         missing: dict[str, list[str]] = {}
-        for measure, value in zip(measures, found.values, strict=True):
+        for measure, value in zip(measures, one.values, strict=True):
             if value.value is None:
                 missing.setdefault(value.reason, []).append(str(measure))
         for reason, names in missing.items():
-            yield found.layer.name, names, reason
+            yield one.layer.name, names, reason
 
 
-def _verified(found: Described) -> str:
+def _verified(one: Described) -> str:
     """ "yes", "no", "not tried: ..." where ONNX Runtime could not be asked, or "" where it was not."""
-    if found.proof is None:
+    if one.proof is None:
         return ""
-    return {True: "yes", False: "no", None: f"not tried: {found.proof.reason}"}[found.proof.verified]
+    return {True: "yes", False: "no", None: f"not tried: {one.proof.reason}"}[one.proof.verified]
 
 
-def _cells(found: Described, measures: Sequence[Measure]) -> dict[str, str]:
-    out_features, in_features = found.layer.weight.shape
-    cells = {"layer": found.layer.name, "out x in": f"{out_features} x {in_features}", "type": found.layer.weight.dtype}
-    cells |= {str(measure): _number(measure, value) for measure, value in zip(measures, found.values, strict=True)}
-    cells["operator pattern"] = found.layer.pattern
-    return cells | ({"verified": _verified(found).partition(":")[0]} if found.proof else {})
+def _cells(one: Described, measures: Sequence[Measure]) -> dict[str, str]:
+    out_features, in_features = one.layer.weight.shape
+    cells = {"layer": one.layer.name, "out x in": f"{out_features} x {in_features}", "type": one.layer.weight.dtype}
+    cells |= {str(measure): _number(measure, value) for measure, value in zip(measures, one.values, strict=True)}
+    cells["operator pattern"] = one.layer.pattern
+    return cells | ({"verified": _verified(one).partition(":")[0]} if one.proof else {})
 
 
 def _facts(layers: Sequence[Described]) -> list[dict[str, str]]:
     """A row a fact, a column a layer."""
-    columns = {found.layer.name: found.facts.named() for found in layers if found.facts}
+    columns = {one.layer.name: one.facts.named() for one in layers if one.facts}
     names = next(iter(columns.values()), {})
     return [{"fact": name, **{layer: _fact(facts[name]) for layer, facts in columns.items()}} for name in names]
 
