@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +31,13 @@ REPORT = """
 """
 """Added to the page: sends the result, or the reason why there is none."""
 MAX_RESULT_BYTES = 1 << 26
-TYPES = {".html": "text/html; charset=utf-8", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
 
 def main(chromium: str, folder: str, page: str, model: str, images: str, batch: str, probabilities: str) -> None:
     received: dict[str, bytes] = {}
     finished = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            files = {"/": Path(page), "/model.onnx": Path(model), "/images.npy": Path(images)}
-            file = files.get(path, Path(folder) / Path(path).name)
-            if not file.is_file():
-                self.send_error(404)
-                return
-            body = file.read_bytes() + (REPORT.encode() if path == "/" else b"")
-            self.send_response(200)
-            self.send_header("Content-Type", TYPES.get(file.suffix, "application/octet-stream"))
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
+    class Handler(SimpleHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             received[self.path] = self.rfile.read(min(length, MAX_RESULT_BYTES))
@@ -62,12 +48,19 @@ def main(chromium: str, folder: str, page: str, model: str, images: str, batch: 
         def log_message(self, *_: Any) -> None:
             """Print nothing: the output is taken for an error message."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary, tempfile.TemporaryFile() as output:
+        site = Path(temporary) / "site"
+        site.mkdir()
+        (site / "index.html").write_text(Path(page).read_text(encoding="utf-8") + REPORT, encoding="utf-8")
+        for name, file in {"model.onnx": model, "images.npy": images}.items():
+            (site / name).symlink_to(Path(file).absolute())
+        for library in Path(folder).absolute().iterdir():
+            (site / library.name).symlink_to(library)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site)))
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/?batch={batch}"
-        words = (chromium, *OPTIONS, f"--user-data-dir={profile}", address)
+        words = (chromium, *OPTIONS, f"--user-data-dir={temporary}/profile", address)
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             while not finished.wait(0.1):

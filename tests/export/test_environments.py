@@ -106,7 +106,8 @@ page = web.urlopen(address).read().decode()
 assert page.startswith("<p>the page</p>") and "window.classified" in page
 base = address.partition("?")[0]
 assert web.urlopen(base + "model.onnx").read() == b"the model"
-assert web.urlopen(base + "ort.mjs").read() == b"the library"
+library = web.urlopen(base + "ort.mjs")
+assert library.read() == b"the library" and library.headers.get_content_subtype() == "javascript"
 {end}
 """
 
@@ -124,12 +125,14 @@ def test_the_browser_gets_the_page_and_its_result_is_read(end: str, reason: str 
     fake = tmp_path / "chromium"
     fake.write_text(BROWSER.format(python=sys.executable, end=end + "\nimport time; time.sleep(30)" * (reason is None)))
     fake.chmod(0o755)
-    for name, content in (("page.html", "<p>the page</p>"), ("model.onnx", "the model"), ("ort.mjs", "the library")):
-        (tmp_path / name).write_text(content)
+    page, model, library = (tmp_path / name for name in ("page.html", "model.onnx", "dist"))
+    page.write_text("<p>the page</p>")
+    model.write_text("the model")
+    library.mkdir()
+    (library / "ort.mjs").write_text("the library")
     images, result = tmp_path / "images.npy", tmp_path / "probabilities.npy"
     np.save(images, np.zeros((9, 1, 28, 28), np.float32))
-    files = (fake, tmp_path, tmp_path / "page.html", tmp_path / "model.onnx", images)
-    command = (sys.executable, Path(browser.__file__), *files, "7", result)
+    command = (sys.executable, Path(browser.__file__), fake, library, page, model, images, "7", result)
     if reason is None:
         run(command, tmp_path, 25)
         assert np.array_equal(np.load(result), np.zeros((9, 3), np.float32))
