@@ -7,11 +7,9 @@ python -m export conformance            do the exported files compute the same i
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from study.artifacts import DEFAULT_ROOT
+from export.options import add_arguments
 from study.errors import exit_with
-from study.selection import add_options
 from study.variants import OPSET
 
 
@@ -22,16 +20,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         epilog="See also: `python -m export check FILE.onnx ...` (is any ONNX file portable?) and "
         "`python -m export conformance` (do the exported files compute the same in every runtime?).",
     )
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names from the catalogue (default: the study)")
-    add_options(parser.add_argument)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets' files (or STUDY_DATA)")
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=DEFAULT_ROOT,
-        metavar="DIR",
-        help="folder of the results (default: %(default)s)",
-    )
+    add_arguments(parser)
     variant = parser.add_argument_group("variants", "write another variant beside model.onnx, named after its options")
     variant.add_argument("--opset", type=int, default=OPSET, metavar="N", help="14 to 26 (default: %(default)s)")
     variant.add_argument(

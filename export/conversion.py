@@ -60,7 +60,7 @@ def convert(
 
         model = quantise(model, calibration, variant.int8)
     if variant.input == "uint8":
-        _take_raw_images(model)
+        take_raw_images(model)
     for broken in violations(model.SerializeToString(), variant.opset):
         name = type(network).__name__
         raise StudyError(
@@ -93,7 +93,7 @@ def _exported(network: nn.Module, image_shape: tuple[int, ...]) -> ModelProto:
     return program.model_proto
 
 
-def _take_raw_images(model: ModelProto) -> None:
+def take_raw_images(model: ModelProto) -> None:
     """Make the input uint8 in 0..255, the pixels as stored, and divide by 255 in the graph."""
     graph = model.graph
     raw, scaled, largest = (f"{INPUT}_{what}" for what in ("as_float32", "in_0_to_1", "largest"))

@@ -12,11 +12,11 @@ from export.conformance.cells import BATCHES, Subject, run_cell
 from export.conformance.environments import Prepared, browser_version, prepare
 from export.conformance.programs import DOCUMENT
 from export.conformance.runtimes import RUNTIMES, Runtime, select
-from study.artifacts import DEFAULT_ROOT, Artifacts, write_record
+from export.options import add_arguments
+from study.artifacts import Artifacts, write_record
 from study.environment import environment, usable_cores
 from study.errors import StudyError, one_line
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
-from study.selection import add_options
 from study.variants import STANDARD_NAME
 
 AT_ONCE = 2
@@ -29,8 +29,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         description="Run the programs of docs/portability.md on the exported models, each runtime in an environment of "
         "its own, and compare the results with PyTorch's.",
     )
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names from the catalogue (default: the study)")
-    add_options(parser.add_argument)
+    add_arguments(parser)
     names = ",".join(runtime.name for runtime in RUNTIMES)
     parser.add_argument("--runtimes", metavar="A,B", help=f"some of {names} (default: all)")
     parser.add_argument(
@@ -41,14 +40,6 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--images", type=int, default=256, metavar="N", help="the first N test images (default: %(default)s)"
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets' files (or STUDY_DATA)")
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=DEFAULT_ROOT,
-        metavar="DIR",
-        help="folder of the results (default: %(default)s)",
     )
     return parser.parse_args(words)
 

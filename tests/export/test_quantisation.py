@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bench.cases import Case, expected, find_cases, opened, parity
 from bench.models import Model, from_catalogue
+from export.conversion import take_raw_images
 from export.parity import run_onnx
 from export.portable.rules import violations
 from export.quantisation import calibration_images, quantise
@@ -26,6 +27,8 @@ from study.errors import StudyError
 from study.records.export import ExportRecord
 from study.variants import Variant
 from tests.conftest import ROOT, Trained
+
+pytestmark = pytest.mark.xdist_group("quantisation")  # the models are quantised once
 
 
 @pytest.fixture(scope="module")
@@ -166,25 +169,13 @@ def exported(trained: Trained, quantised: dict[str, ModelProto], tmp_path_factor
     artifacts = trained.copy(tmp_path_factory.mktemp("quantised") / "artifacts")
     standard = artifacts.run("baseline", 0)
     record = read_record(standard.export, ExportRecord, "")
-    for variant, model in ((Variant(int8="static"), quantised["static"]), (Variant(input="uint8"), raw(standard.onnx))):
+    raw = onnx.load(standard.onnx)
+    take_raw_images(raw)
+    for variant, model in ((Variant(int8="static"), quantised["static"]), (Variant(input="uint8"), raw)):
         files = standard.of(variant)
         files.onnx.write_bytes(model.SerializeToString())
         write_record(files.export, structs.replace(record, onnx_sha256=sha256(files.onnx), variant=variant))
     return artifacts
-
-
-def raw(path: Path) -> ModelProto:
-    """The model at `path` with its input in 0..255."""
-    model = onnx.load(path)
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
-    first = next(node for node in model.graph.node if "image" in node.input)
-    first.input[list(first.input).index("image")] = "scaled"
-    cast = helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT)
-    divide = helper.make_node("Div", ["float", "largest"], ["scaled"])
-    model.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "largest"))
-    for node in (divide, cast):
-        model.graph.node.insert(0, node)
-    return model
 
 
 def of(artifacts: Artifacts, variant: str) -> Model:
