@@ -7,7 +7,7 @@ rendered in any form; the values put into it are escaped as that form needs, so 
 import html
 import re
 from collections.abc import Collection, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -65,7 +65,9 @@ def _environment(form: Form) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "interval": interval, "runtime": runtime, "threads": threads}
-    made.filters |= {"table": table, "items": _list_items if form == "html" else _items, "paragraphs": _paragraphs}
+    made.filters |= {"table": table, "prose": _prose}
+    made.filters["items"] = partial(_wrapped, Markup("<li>{}</li>") if form == "html" else Markup("- {}"), Markup("\n"))
+    made.filters["paragraphs"] = partial(_wrapped, Markup("{}"), Markup("\n\n"))
     made.tests["missing"] = missing
     return made
 
@@ -76,6 +78,12 @@ def as_markdown(value: object) -> Markup:
         return value
     line = html.escape(re.sub(r"\s+", " ", str(value)), quote=False).replace("|", "&#124;")
     return Markup(re.sub(r"[\\`*\[\]~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line))  # noqa: S704 (just escaped)
+
+
+def _prose(text: str) -> Markup:
+    """A sentence as Markdown in which only `code` is markup."""
+    parts = text.split("`")
+    return Markup("`").join(Markup(part) if n % 2 else as_markdown(part) for n, part in enumerate(parts))  # noqa: S704
 
 
 def table(frame: "pd.DataFrame") -> Markup:
@@ -90,19 +98,9 @@ def grid(rows: Sequence[Sequence[str]], headings: Sequence[str], style: str, lef
     return tabulate(rows, headings, tablefmt=style, colalign=align, disable_numparse=True)
 
 
-def _items(sentences: str) -> Markup:
-    """Lines as a Markdown list."""
-    return Markup("\n").join(Markup("- {}").format(line) for line in _lines(sentences))
-
-
-def _paragraphs(sentences: str) -> Markup:
-    """Lines as paragraphs."""
-    return Markup("\n\n").join(_lines(sentences))
-
-
-def _list_items(sentences: str) -> Markup:
-    """Lines as items of an HTML list."""
-    return Markup("\n").join(Markup("<li>{}</li>").format(line) for line in _lines(sentences))
+def _wrapped(pattern: Markup, between: Markup, sentences: str) -> Markup:
+    """Each line of `sentences` in the pattern."""
+    return between.join(pattern.format(line) for line in _lines(sentences))
 
 
 def _lines(sentences: str) -> Iterable[str]:
