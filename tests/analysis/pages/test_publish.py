@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.inputs.files import REPORT
-from analysis.pages.publish import PUBLISHED, publish, results, shown
+from analysis.pages.publish import PUBLISHED, between, publish, results, shown
 from analysis.tables.columns import read
 from study.artifacts import Artifacts
 from study.errors import StudyError
@@ -94,23 +94,24 @@ class TestPublish:
             assert not path.exists()
             assert path.with_suffix(".png").is_file()
 
-    @pytest.mark.parametrize(
-        "text", ["# A study\n", README.replace("<!-- end of results -->", ""), README + README, None]
-    )
-    def test_without_one_place_for_the_results_nothing_is_written(
-        self, artifacts: Artifacts, project: Path, text: str | None
-    ) -> None:
-        (project / "README.md").unlink() if text is None else (project / "README.md").write_text(text)
+    @pytest.mark.parametrize("text", ["# A study\n", README.replace("<!-- end of", "<!--"), README + README, None])
+    def test_a_page_without_one_place_is_refused(self, tmp_path: Path, text: str | None) -> None:
+        page = tmp_path / "README.md"
+        if text is not None:
+            page.write_text(text)
         with pytest.raises(StudyError, match=r"README\.md: expected one line '<!-- results: \.\.\. -->'"):
+            between(page, "results", "new")
+
+    def test_then_nothing_is_written(self, artifacts: Artifacts, project: Path) -> None:
+        (project / "README.md").write_text("# A study\n")
+        with pytest.raises(StudyError):
             analyse(artifacts.root, "--publish")
-        assert not (project / "docs").exists()
-        assert text is None or (project / "README.md").read_text() == text
+        assert [path.name for path in project.iterdir()] == ["README.md"]
+        assert (project / "README.md").read_text() == "# A study\n"
 
     def test_the_readme_of_this_project_has_the_published_table(self) -> None:
         table = shown(read(PROJECT / "docs" / "study" / "summary.csv"))
         readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-        between = readme.partition("<!-- results: ")[2].partition("<!-- end of results -->")[0]
-        rows = [
-            [cell.strip() for cell in line.strip("|").split("|")] for line in between.splitlines() if line[:1] == "|"
-        ]
+        lines = readme.partition("<!-- results: ")[2].partition("<!-- end of results -->")[0].splitlines()
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
         assert [rows[0], *rows[2:]] == [list(table.columns), *table.to_numpy().tolist()]
