@@ -1,8 +1,7 @@
-"""Histogram of the weights of one layer, in bins that lie symmetrically around zero.
+"""Histogram of the weights of one layer, in bins that are symmetric about zero.
 
-Weights that are exactly zero are counted apart from those that are only small, since only the former can be left out
-without any loss. The weights come in blocks, which may be read from disk one by one: two passes over them, and no more
-than one block in memory.
+Weights that are exactly zero are counted apart from small ones, since only they can be left out without any loss. The
+weights come in blocks, which may be read from disk: two passes over them, with one block in memory at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 61
-"""Odd, so that the smallest weights of either sign lie in one bin, whose middle is zero."""
+"""Number of bins: odd, so that the smallest weights of either sign share the bin whose middle is zero."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many weights lie where: `counts[k]` of them from `edges[k]` to `edges[k + 1]`.
+    """`counts[k]` weights lie from `edges[k]` to `edges[k + 1]`.
 
-    `counts` is int64 [BINS] and `edges` float64 [BINS + 1], or both are empty where no weight is finite and not zero.
-    `zeros` weights are exactly zero (0.0 or -0.0), `not_finite` are NaN or infinite; neither are in `counts`.
+    `counts` is int64 [BINS] and `edges` float64 [BINS + 1]; both are empty if no weight is finite and not zero. `zeros`
+    weights are exactly zero (0.0 or -0.0), `not_finite` are NaN or infinite; neither are in `counts`.
     """
 
     edges: NDArray[np.float64]
@@ -30,10 +29,10 @@ class Histogram:
     not_finite: int
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The histogram as rows of low, high and count, which add up to the number of weights.
+        """The histogram as rows of low, high and count; the counts add up to the number of weights.
 
-        Behind the bins comes the row of the exact zeros, from 0 to 0, and, if there are any, that of the weights that
-        are not finite, which has neither low nor high.
+        After the bins come a row for the exact zeros, from 0 to 0, and, if there are any, one for the weights that are
+        not finite, without low and high.
         """
         for low, high, count in zip(self.edges[:-1], self.edges[1:], self.counts, strict=True):
             yield {"low": float(low), "high": float(high), "count": int(count)}
@@ -43,7 +42,7 @@ class Histogram:
 
 
 def largest_magnitude(blocks: Sequence[NDArray[Any]]) -> float:
-    """The largest |w| of the finite weights in arrays of any shape and real dtype; 0 where there are none."""
+    """The largest |w| of the finite weights in arrays of any shape and real dtype; 0 if there are none."""
     largest = 0.0
     for block in blocks:
         weights = _finite(block)
@@ -55,9 +54,9 @@ def largest_magnitude(blocks: Sequence[NDArray[Any]]) -> float:
 def histogram(blocks: Sequence[NDArray[Any]], reach: float | None = None) -> Histogram:
     """The histogram of the weights in arrays of any shape and real dtype, from -`reach` to `reach`.
 
-    Without `reach` it is the largest magnitude; the same for several layers makes their counts comparable. A weight on
-    an edge belongs to the bin farther from zero, so that w and -w always lie in mirrored bins; the two ends belong to
-    the outermost.
+    Without `reach` it is the largest magnitude; the counts of layers with one `reach` are comparable. A weight on an
+    edge belongs to the bin farther from zero, so that w and -w lie in mirrored bins; the two ends belong to the
+    outermost bins.
 
     Raises:
         ValueError: a weight lies beyond `reach`.
@@ -67,17 +66,19 @@ def histogram(blocks: Sequence[NDArray[Any]], reach: float | None = None) -> His
     middle = BINS // 2
     for block in blocks:
         weights = _finite(block)
-        there = weights[weights != 0]
+        present = weights[weights != 0]
         not_finite += block.size - weights.size
-        zeros += weights.size - there.size
-        relative = np.abs(there) / reach if there.size else there
+        zeros += weights.size - present.size
+        relative = np.abs(present) / reach if present.size else present
         if relative.size and relative.max() > 1:
-            raise ValueError(f"expected weights from -{reach} to {reach}, found one of magnitude {np.abs(there).max()}")
+            raise ValueError(
+                f"expected weights from -{reach} to {reach}, found one of magnitude {np.abs(present).max()}"
+            )
         steps = np.minimum((relative * (BINS / 2) + 0.5).astype(np.int64), middle)
-        counts += np.bincount(middle + np.where(there < 0, -steps, steps), minlength=BINS)
+        counts += np.bincount(middle + np.where(present < 0, -steps, steps), minlength=BINS)
     if not counts.any():
         return Histogram(np.empty(0), np.empty(0, dtype=np.int64), zeros, not_finite)
-    # Fractions of the reach, not multiples of a width: twice the reach may be more than a float64 holds.
+    # Fractions of the reach, not multiples of a width: twice the reach may overflow a float64.
     edges = reach * (np.arange(-BINS, BINS + 1, 2) / BINS)
     return Histogram(edges, counts, zeros, not_finite)
 

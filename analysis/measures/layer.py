@@ -1,7 +1,7 @@
-"""What else is worth knowing of a layer: how its small, its dead and its odd weights lie.
+"""Weight statistics of one layer: near-zero, dead rows and columns, 2:4 groups, subnormals, non-finite values.
 
-Shares below an absolute threshold are given because people ask for them, and mislead: an optimiser leaves weights at
-any scale. Shares, rows and columns are of the matrix (out, in): a row is an output, a column an input.
+Shares below an absolute threshold mislead, because an optimiser may leave weights at any scale; they are given because
+they are often asked for. Rows and columns are those of the matrix (out, in): a row is an output, a column an input.
 """
 
 import math
@@ -17,26 +17,26 @@ from analysis.measures.histogram import largest_magnitude
 from analysis.weights.matrix import Matrix
 
 THRESHOLDS = (1e-8, 1e-6, 1e-4, 1e-3)
-"""Magnitudes at or below which a weight is counted as near zero."""
+"""Largest magnitudes that count as near zero."""
 OF_RMS = 0.01
-"""The same, relative to the root mean square of the layer's weights."""
+"""Likewise, relative to the root mean square of the layer's weights."""
 MOST_ROWS = 2**22
-"""Outputs or inputs of a layer up to which each is looked at."""
+"""The most outputs or inputs of a layer with sums of their own."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one layer with N weights, of which those that are not finite are counted and otherwise left out.
+    """Statistics of one layer; weights that are not finite are counted, and otherwise left out.
 
-    `near_zero` has the shares of |w| <= threshold by threshold, `near_zero_rms` that of |w| <= 1 % of the root mean
-    square. `dead_rows` and `dead_columns` are all exactly zero. `two_of_four` is the share of the groups of four
-    weights along a row that have two zeros or more, as sparse tensor cores want of all (Mishra et al., arXiv
-    2104.08378); None if a row has fewer than four. `effective` is the number of equal weights that would have the same
-    l1 / l2: (sum |w|)^2 / sum w^2, the participation ratio of |w|. `subnormal` weights are below the smallest normal
-    number of the stored type. `row_hoyer` has the lower quartile, median and upper quartile of Hoyer over the rows that
-    are not dead. What has no meaning or would take too much memory is None.
+    `near_zero` are the shares of |w| <= threshold by threshold, `near_zero_rms` is that of |w| <= 1 % of the root mean
+    square. Dead rows and columns have zeros only. `two_of_four` is the share of the groups of four weights along a row
+    that have two zeros or more, as sparse tensor cores require of all (Mishra et al., arXiv 2104.08378); None if a row
+    has fewer than four. `effective` is the number of equal weights that would have the same l1 / l2:
+    (sum |w|)^2 / sum w^2, the participation ratio of |w|. `subnormal` weights are below the smallest normal number of
+    the stored type. `row_hoyer` are the lower quartile, median and upper quartile of Hoyer over the rows that are not
+    dead. A statistic without a meaning, or one that would take too much memory, is None.
     """
 
     near_zero: dict[float, float | None]
@@ -51,7 +51,7 @@ class Facts:
     row_hoyer: tuple[float, float, float] | None
 
     def named(self) -> dict[str, float | int | None]:
-        """The facts by the names that they have in tables."""
+        """The statistics by their names in tables."""
         quartiles = self.row_hoyer or (None, None, None)
         return {
             **{f"near_zero({threshold:g})": share for threshold, share in self.near_zero.items()},
@@ -68,15 +68,17 @@ class Facts:
 
 
 def facts(matrix: Matrix, blocks: Sequence[NDArray[Any]] | None = None) -> Facts:
-    """The facts of a weight (out, in), in three passes over its blocks: largest magnitude, sums, small ones.
+    """Statistics of a weight (out, in), in three passes over its blocks: largest magnitude, sums, near-zero weights.
 
-    `blocks` are those of the matrix, where somebody watches them being read.
+    `blocks` are those of the matrix if not given; a wrapper of them may show progress.
 
     Raises:
-        StudyError: its file was changed meanwhile.
+        StudyError: its file changed meanwhile.
     """
     blocks = matrix.blocks() if blocks is None else blocks
-    scale = largest_magnitude(blocks) or 1.0  # squares of what is divided by it neither overflow nor vanish altogether
+    scale = (
+        largest_magnitude(blocks) or 1.0
+    )  # magnitudes are divided by it, so that squares neither overflow nor all vanish
     sums = _Sums(matrix, scale)
     for index, block in enumerate(blocks):
         sums.add(block, *matrix.blocks().place(index))
@@ -102,7 +104,7 @@ def facts(matrix: Matrix, blocks: Sequence[NDArray[Any]] | None = None) -> Facts
 
 @dataclass
 class _Lines:
-    """Sums over each row, or each column, of magnitudes and their squares, and how many are not zero."""
+    """For each row, or each column: sums of magnitudes and of their squares, and whether any is not zero."""
 
     total: Floats
     squares: Floats
@@ -113,19 +115,19 @@ class _Lines:
         return int(self.alive.size - np.count_nonzero(self.alive))
 
     def quartiles(self, length: int) -> tuple[float, float, float] | None:
-        """Of Hoyer, (sqrt n - l1 / l2) / (sqrt n - 1), over the lines of this length that are not zero."""
-        there = self.squares > 0
-        if length < 2 or not there.any():
+        """Quartiles of Hoyer, (sqrt n - l1 / l2) / (sqrt n - 1), over lines of `length` weights that are not zero."""
+        present = self.squares > 0
+        if length < 2 or not present.any():
             return None
         root = math.sqrt(length)
-        hoyer = (root - self.total[there] / np.sqrt(self.squares[there])) / (root - 1)
+        hoyer = (root - self.total[present] / np.sqrt(self.squares[present])) / (root - 1)
         low, middle, high = np.quantile(np.clip(hoyer, 0, 1), (0.25, 0.5, 0.75))
         return float(low), float(middle), float(high)
 
 
 @dataclass
 class _Sums:
-    """What a pass over the blocks of `matrix` adds up; magnitudes in units of `scale`, thresholds as they are."""
+    """Sums over the blocks of `matrix`; magnitudes are in units of `scale`, thresholds are not."""
 
     matrix: Matrix
     scale: float
@@ -164,21 +166,21 @@ class _Sums:
                 lines.alive[part] |= ~zeros.all(axis)
 
     def down(self, zeros: NDArray[np.bool_], rows: slice, columns: slice) -> int:
-        """Groups of four along the stored columns, which end in a later block if need be: see `_along`."""
+        """Groups of four along the stored columns, which may end in a later block; see `_along`."""
         if self.pending.size < self.matrix.columns:
             return 0
         whole = len(zeros) // 4 * 4 if rows.start % 4 == 0 else 0
-        found = _along(zeros[:whole].T)
+        conforming = _along(zeros[:whole].T)
         for row in range(whole, len(zeros)):
             self.pending[columns] += zeros[row]
             if (rows.start + row) % 4 == 3:
-                found += int(np.count_nonzero(self.pending[columns] >= 2))
+                conforming += int(np.count_nonzero(self.pending[columns] >= 2))
                 self.pending[columns] = 0
-        return found
+        return conforming
 
 
 def _along(zeros: NDArray[np.bool_]) -> int:
-    """How many groups of four neighbours in a row have two zeros or more."""
+    """Number of groups of four neighbours in a row with two zeros or more."""
     groups = zeros[:, : zeros.shape[1] // 4 * 4].reshape(len(zeros), -1, 4)
     return int(np.count_nonzero(groups.sum(2) >= 2))
 
@@ -189,13 +191,13 @@ def _lines(count: int) -> _Lines:
 
 
 def _finite(block: NDArray[Any]) -> NDArray[Any]:
-    """The magnitudes, with 0 for those that are no finite numbers."""
+    """The magnitudes, with 0 for weights that are not finite."""
     magnitudes: NDArray[Any] = np.abs(block)
     return magnitudes if np.isfinite(magnitudes).all() else np.where(np.isfinite(magnitudes), magnitudes, 0)
 
 
 def _smallest_normal(matrix: Matrix) -> float:
-    """Of the type the weights are stored in; 0 of integers, none of which is subnormal."""
+    """The smallest normal number of the stored type; 0 for integers, none of which is subnormal."""
     dtype = matrix.source.dtype
     if matrix.quantisation is not None or "float" not in dtype.name:
         return 0.0

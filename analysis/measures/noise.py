@@ -1,7 +1,7 @@
-"""What a measure gives for weights that are noise: a layer with such a value has not become sparser than it began.
+"""The value of a measure for weights that are noise: a layer with such a value is no sparser than at initialisation.
 
-Three kinds of noise, whose scale does not matter: uniform, which is how `torch.nn.Linear` begins; normal; Laplace. For
-N independent weights a measure has the value below, up to terms of 1/N, and spreads around it with a deviation that
+There are three kinds of noise, whose scale does not matter: uniform, as `torch.nn.Linear` is initialised; normal;
+Laplace. For N independent weights a measure has the value below, up to terms of 1/N, and a standard deviation that
 falls as 1/sqrt(N). Let X = |w|, M_p = E X^p.
 
 Ratios of moments, K (mean c^p)^a (mean c^q)^b: the value is K M_p^a M_q^b. A mean of N terms X^p / M_p has variance
@@ -37,25 +37,25 @@ MOMENTS: dict[str, Callable[[float], float]] = {
 }
 """E X^p, p > -1, of each kind of noise: of |w| for w uniform on [-1, 1], standard normal, Laplace with scale 1."""
 FEWEST = 100
-"""Weights from which on the forms below hold to a few per cent; of fewer nothing is said."""
+"""The fewest weights for which the formulas hold to a few per cent; fewer have no baseline."""
 GINI = {
     "uniform": (1 / 3, 8 / 135),
     "normal": (math.sqrt(2) - 1, math.pi * (5 / 3 - math.sqrt(2)) + 4 * (math.sqrt(3) - math.sqrt(2)) - 2),
     "Laplace": (1 / 2, 1 / 12),
 }
-"""The Gini of each kind, and N times its variance."""
+"""The Gini of each kind of noise, and N times its variance."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The value of a measure for noise, and how much it differs between draws (standard deviation)."""
+    """The value of a measure for noise, and its standard deviation between draws."""
 
     value: float
     deviation: float
 
 
 def baselines(measure: Measure, n: float) -> dict[str, Baseline]:
-    """The baseline of each kind of noise for `n` weights, `math.inf` for the limit; none where no form is known."""
+    """The baseline of each kind of noise for `n` weights, `math.inf` for the limit; empty if no formula is known."""
     name = measure.name
     if n < FEWEST:
         return {}
@@ -64,31 +64,31 @@ def baselines(measure: Measure, n: float) -> dict[str, Baseline]:
     if name in ("l0", "exact_zeros"):
         return dict.fromkeys(MOMENTS, Baseline(0.0, 0.0))
     if name == "hoyer":
-        found = {kind: _ratio(moment, (1, 1), (2, -1 / 2), n) for kind, moment in MOMENTS.items()}
+        ratios = {kind: _ratio(moment, (1, 1), (2, -1 / 2), n) for kind, moment in MOMENTS.items()}
         root = 1 / (1 - 1 / math.sqrt(n))  # sqrt N / (sqrt N - 1), which has a limit
-        return {kind: Baseline((1 - of.value) * root, of.deviation * root) for kind, of in found.items()}
+        return {kind: Baseline((1 - of.value) * root, of.deviation * root) for kind, of in ratios.items()}
     if name in ("pq-mean", "pqi"):
         p, q = measure.arguments
         if p <= -1 / 2:  # mean c^p has no variance
             return {}
-        found = {kind: _ratio(moment, (p, 1 / p), (q, -1 / q), n) for kind, moment in MOMENTS.items()}
-        return {kind: Baseline((name == "pqi") - of.value, of.deviation) for kind, of in found.items()}
+        ratios = {kind: _ratio(moment, (p, 1 / p), (q, -1 / q), n) for kind, moment in MOMENTS.items()}
+        return {kind: Baseline((name == "pqi") - of.value, of.deviation) for kind, of in ratios.items()}
     return {}
 
 
 def indistinguishable(value: float, measure: Measure, n: int) -> list[str]:
-    """The kinds of noise whose baseline lies within two deviations of `value`, found for `n` weights.
+    """The kinds of noise whose baseline for `n` weights lies within two standard deviations of `value`.
 
-    Noise that never spreads, as in its share of exact zeros, is not among them: not to differ from it says nothing.
+    Noise without a deviation, as in its share of exact zeros, is not among them: to equal it says nothing.
     """
-    found = baselines(measure, n).items()
-    return [kind for kind, of in found if of.deviation and abs(value - of.value) <= 2 * of.deviation]
+    kinds = baselines(measure, n).items()
+    return [kind for kind, of in kinds if of.deviation and abs(value - of.value) <= 2 * of.deviation]
 
 
 def _ratio(
     moment: Callable[[float], float], above: tuple[float, float], below: tuple[float, float], n: float
 ) -> Baseline:
-    """The baseline of (mean c^p)^a (mean c^q)^b, of (p, a) and (q, b)."""
+    """The baseline of (mean c^p)^a (mean c^q)^b, given (p, a) and (q, b)."""
     (p, a), (q, b) = above, below
     of_p, of_q = moment(p), moment(q)
     value = of_p**a * of_q**b
@@ -101,7 +101,7 @@ def _ratio(
 
 
 def references(measures: Iterable[Measure]) -> dict[str, dict[str, float]]:
-    """What each measure tends to for each kind of noise as N grows, by the measure's text and the kind."""
+    """The limit of each measure for each kind of noise as N grows, by the measure's text and the kind."""
     return {
         str(measure): {kind: of.value for kind, of in baselines(measure, math.inf).items()}
         for measure in measures
@@ -110,12 +110,12 @@ def references(measures: Iterable[Measure]) -> dict[str, dict[str, float]]:
 
 
 def spreads(measure: Measure) -> bool:
-    """Whether noise has more than one value of it: its share of exact zeros is 0 whatever is drawn."""
+    """Whether the measure of noise has a deviation; the share of exact zeros is 0 in every draw."""
     return any(of.deviation for of in baselines(measure, FEWEST).values())
 
 
 def table(measures: Iterable[Measure], sizes: Iterable[int]) -> list[dict[str, str]]:
-    """A row a number of weights: what noise has, and its standard deviation, for each measure and kind of noise."""
+    """A row a number of weights: value and standard deviation of each measure for each kind of noise."""
     spreading = [measure for measure in measures if spreads(measure)]
     return [
         {

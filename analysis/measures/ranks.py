@@ -1,10 +1,9 @@
 """Measures of the magnitudes in ascending order: Gini and u_theta.
 
-Up to `SORTED` weights the magnitudes are sorted and the values exact. Sorting more of them would take more memory than
-the model's file and ten times the time of reading it, so they are counted in bins: the first 7 bits of the mantissa
-under each exponent, bins of 1/128 to 1/256 of their magnitude. A value is then the middle of the interval that the true
-one is certain to lie in, and comes with half the width of that interval: about 1e-6 for the Gini of weights spread over
-many magnitudes.
+Up to `SORTED` weights are sorted, which gives exact values. Sorting more would take more memory than the model's file
+and ten times the time of reading it, so their magnitudes are counted in bins: by exponent and the first 7 bits of the
+mantissa, bins that are 1/128 to 1/256 of their magnitude wide. The value is then the middle of an interval that is
+certain to contain the true one, and comes with half its width: about 1e-6 for the Gini of weights of many magnitudes.
 """
 
 import math
@@ -18,29 +17,29 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 SORTED = 2**20
-"""Up to so many weights are sorted, in 8 bytes each."""
+"""The most weights that are sorted, in 8 bytes each."""
 BINS = 309 * 128
-"""Enough for any float32 from any `unit`: 128 bins an octave, and the 309 octaves below 2^-714."""
+"""Enough for any float32 with any `unit`: 128 bins an octave, and the 309 octaves below 2^-714."""
 DROPPED = 45
-"""Bits of a float64 that its bin does not depend on: all but the exponent and the first 7 of the mantissa."""
+"""Bits of a float64 that do not matter for its bin: all but the exponent and the first 7 of the mantissa."""
 AT_ONCE = 2**17
-"""The most magnitudes that may be added at once: the numbers and places of so many fit the 53 bits of one float64."""
+"""The most magnitudes added at once: their number and the sum of their places fit the 53 bits of one float64."""
 _ONE = int(np.float64(2**35).view(np.int64))
 _PLACE = (2**17 - 1) << 17
 _ROUNDING = 2.0**-23
 
 
-class Undefined(ValueError):  # noqa: N818 - an answer about the weights, not a fault
+class Undefined(ValueError):  # noqa: N818 - a result about the weights, not a fault
     """The measure has no value for these weights; the message is the reason, in a few words."""
 
 
 @dataclass
 class Bins:
-    """Magnitudes by bins: how many, and the sum of their places; the smallest and largest of all.
+    """For each bin the number of magnitudes in it and the sum of their places; the smallest and largest of all.
 
-    A bin is a range of bit patterns of float64, which are in the order of the numbers they stand for. A place is how
-    far into its bin a magnitude lies, a whole number of 2^17ths. Magnitudes are added as multiples of a `unit`, for
-    these measures ignore scale. All sums are of whole numbers, hence exact.
+    A bin is a range of bit patterns of float64, which have the order of their numbers. A place is the distance of a
+    magnitude from the lower edge of its bin, a whole number of 2^17ths of the bin. Magnitudes are added as multiples of
+    a `unit`, since these measures ignore scale. All sums are of whole numbers, hence exact.
     """
 
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
@@ -49,10 +48,10 @@ class Bins:
     largest: float = 0.0
 
     def add(self, c: Floats) -> None:
-        """Count the magnitudes `c`, (n,) with 0 < n <= `AT_ONCE`, finite, after multiplication by `unit`.
+        """Count the magnitudes `c`, (n,) with 0 < n <= `AT_ONCE`, finite, already multiplied by `unit`.
 
-        Each has the weight 2^35 + place, written as the bits of a float64, for `numpy.bincount` holds Python's lock:
-        one call for both sums lets other threads work.
+        Each has the weight 2^35 + place, as the bits of a float64: one call of `numpy.bincount`, which holds Python's
+        lock, gives both sums.
         """
         bits = c.view(np.int64)
         weights = bits >> (DROPPED - 34)
@@ -65,16 +64,16 @@ class Bins:
         self.largest = max(self.largest, float(c.max()))
 
     def merge(self, other: "Bins") -> None:
-        """Count what `other` has counted."""
+        """Add the counts of `other`."""
         self.counts += other.counts
         self.places += other.places
         self.smallest = min(self.smallest, other.smallest)
         self.largest = max(self.largest, other.largest)
 
     def filled(self) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
-        """Of the bins that are not empty, ascending: number of magnitudes, their mean, the lower and upper edge.
+        """The bins that are not empty, ascending: number of magnitudes, their mean, the lower and upper edge.
 
-        A place is rounded down: the mean is known to half a 2^17th of the bin, 2^-25 of itself.
+        Places are rounded down, so the mean is known to half a 2^17th of the bin, 2^-25 of itself.
         """
         edges = (np.arange(BINS + 1) << DROPPED).view(np.float64)
         at = np.flatnonzero(self.counts)
@@ -85,10 +84,10 @@ class Bins:
 
 
 def unit(c: Floats) -> float:
-    """What to multiply magnitudes by before they are binned, when `c` are the first of them, scaled below 2^128.
+    """The factor for magnitudes before they are binned, given the first of them, `c`, scaled below 2^128.
 
-    The smallest of `c` that is not zero comes to lie on an edge, 30 octaves above the smallest normal float64. The
-    weights of a quantised layer are small whole multiples of it, which lie on edges too: their bins have no spread.
+    It moves the smallest of `c` that is not zero to an edge, 30 octaves above the smallest normal float64. The weights
+    of a quantised layer are small whole multiples of it, which lie on edges too: their bins have no spread.
     """
     present = c[c > 0]
     mantissa, exponent = math.frexp(float(present.min())) if present.size else (0.5, -149)
@@ -98,9 +97,9 @@ def unit(c: Floats) -> float:
 def gini(ordered: NDArray[Any] | Bins) -> tuple[float, float]:
     """1 - 2 sum_k (c_(k) / sum c) (N - k + 1/2) / N over ascending magnitudes: 0 to 1 - 1/N. Value, half-width.
 
-    It is the same as half the relative mean difference, sum_k (2k - N - 1) c_(k) / (N sum c), the form used here, which
-    does not subtract from 1. Of bins: the Gini between them, with all magnitudes of a bin at its mean, is the lower
-    bound. Within a bin the mean difference is largest when all lie on its two edges, with the same mean; adding that
+    It equals half the relative mean difference, sum_k (2k - N - 1) c_(k) / (N sum c), which is computed here because it
+    does not subtract from 1. With bins the Gini between them, with all magnitudes of a bin at its mean, is the lower
+    bound. Within a bin the mean difference is largest if all lie on its two edges, with the same mean; adding that
     gives the upper bound (Gastwirth, The Estimation of the Lorenz Curve and Gini Index, Review of Economics and
     Statistics 54, 1972).
 
@@ -126,8 +125,8 @@ def gini(ordered: NDArray[Any] | Bins) -> tuple[float, float]:
 def u_theta(ordered: NDArray[Any] | Bins, theta: float) -> tuple[float, float]:
     """1 - min_i (c_(i+m-1) - c_(i)) / (c_(N) - c_(1)), m = ceil(theta N): 0 to 1. Value, half-width.
 
-    How much of the range is left out by the shortest interval that holds a share `theta` of the magnitudes. Of bins:
-    c_(1) and c_(N) are known, any other magnitude lies between the edges of the bin that its rank falls into.
+    The part of the range outside the shortest interval that holds a share `theta` of the magnitudes. With bins c_(1)
+    and c_(N) are known, and any other magnitude lies between the edges of the bin of its rank.
 
     Raises:
         Undefined: one weight, all magnitudes equal, or m = N.

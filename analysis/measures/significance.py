@@ -1,20 +1,20 @@
-"""Is a model's test error different from the baseline's, or is what is seen only noise?
+"""Is a model's test error different from the baseline's?
 
-All runs see the same test images, so two models are compared image by image. With e_i the share of one model's runs
-that get image i wrong less the share of the baseline's runs that do, the difference of the mean test errors is the mean
-of e_i over the N images, and it is called "better" or "worse" only if it is larger than the noise,
+A difference of the mean test errors is called "better" or "worse" only if it exceeds the noise,
 
     2 sqrt(s_a^2 / n_a + s_b^2 / n_b + var(e_i) / N),
 
-with the sample standard deviations s of the runs' test errors and the numbers of runs n. The first two terms are what
-the seed does, the last what the choice of the test images does; images that are easy or hard for both models do not
-count. Where each model has one run the last term alone is McNemar's test (Psychometrika 12, 1947): with b images that
-only one model gets wrong and c that only the other does, mean over standard error is (b - c) / sqrt(b + c), but for
+with the sample standard deviations s of the runs' test errors and the numbers of runs n. All runs see the same N test
+images, so the models are compared image by image: e_i is the share of one model's runs that misclassify image i minus
+the share of the baseline's runs that do, and the difference is the mean of e_i. The first two terms are the variance
+from the seeds, the last that from the choice of the test images; images that are easy or hard for both models do not
+count. If each model has one run, the last term alone is McNemar's test (Psychometrika 12, 1947): with b images that
+only one model misclassifies and c that only the other does, mean over standard error is (b - c) / sqrt(b + c), up to
 (b - c)^2 / N under the root and a factor sqrt(1 - 1 / N).
 
-It is a little careful, as var(e_i) has some of the seeds' variance in it too. It is less careful where the seeds' terms
-are the larger ones: the factor is 2 and not Student's quantile, and s from few runs is uncertain. One run is not
-judged.
+The noise is slightly conservative, since var(e_i) contains some of the seeds' variance. It is less so if the seeds'
+terms are the larger ones: the factor is 2 rather than Student's quantile, and s from few runs is uncertain. Models with
+one run are not tested.
 """
 
 import math
@@ -29,8 +29,8 @@ Wrong = NDArray[np.bool_]
 def judge(wrong: Wrong, baseline: Wrong) -> dict[str, Any]:
     """`verdict`, `test_error_change` and `test_error_noise` of a model against the baseline.
 
-    The arrays are (runs, images), true where a run gets an image wrong; the images are the same for both. There is no
-    noise where either has fewer than two runs.
+    The arrays are (runs, images), true if a run misclassifies an image; both are of the same images. There is no
+    `test_error_noise` if either has fewer than two runs.
     """
     change = float(wrong.mean() - baseline.mean())
     if min(len(wrong), len(baseline)) < 2:

@@ -3,10 +3,10 @@
     measures = parse("hoyer,pq-mean(p=0.5,q=2),gini")
     values = evaluate(measures, [weights])
 
-Every measure is a function of the magnitudes c = |w|, N of them; larger means sparser, except for H_S and H_S', which
-are kept with the sign their source prints. All but Gini and u_theta follow from N and from sums of functions of one
-magnitude, so that one pass gives all of them. Where a measure has no meaning its value is None and the reason is given:
-never 0, 1 or NaN in place of an answer.
+Every measure is a function of the N magnitudes c = |w|; larger means sparser, except for H_S and H_S', which keep the
+sign that their source prints. All but Gini and u_theta follow from N and from sums of functions of one magnitude, so
+that one pass gives all of them. A measure that has no meaning for some weights has the value None and a reason, never
+0, 1 or NaN.
 
 Source, unless a measure names its own: Hurley & Rickard, Comparing Measures of Sparsity, IEEE Transactions on
 Information Theory 55(10), 2009, Table I (arXiv 0811.4706).
@@ -35,11 +35,11 @@ class Measure:
     """One measure with the values of its parameters.
 
     Attributes:
-        formula: in words of the module's docstring.
-        needs: the terms whose sums it is a function of, given the parameters; None for one of the magnitudes in order.
-        value: (N, *sums, *parameters) -> float; for one in order (sorted or binned, *parameters) -> (value, bound).
+        formula: in the symbols of the module's docstring.
+        needs: the terms whose sums it is a function of, given the parameters; None if it needs the magnitudes in order.
+        value: (N, *sums, *parameters) -> float; without `needs` (sorted or binned, *parameters) -> (value, bound).
         parameters: names and values.
-        limits: what holds for the parameters, in words; `valid` says whether it does.
+        limits: the condition on the parameters, in words; `valid` tests it.
         scale_free: whether w and 2 w have the same value.
     """
 
@@ -53,13 +53,13 @@ class Measure:
     scale_free: bool = True
 
     def __str__(self) -> str:
-        """The name with the value of every parameter, as it is recorded: "hoyer", "pq-mean(p=1,q=2)"."""
+        """The name with the value of every parameter, as in records: "hoyer", "pq-mean(p=1,q=2)"."""
         values = ",".join(f"{name}={repr(value).removesuffix('.0')}" for name, value in self.parameters)
         return f"{self.name}({values})" if values else self.name
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """What has to be summed for it."""
+        """The sums that it needs."""
         return self.needs(*self.arguments) if self.needs else ()
 
     @property
@@ -70,9 +70,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class Value:
-    """A measure of some weights, or None and the `reason`; the true value is within `bound` of it, 0 where exact.
+    """A measure of some weights, or None and the `reason`; the true value is within `bound` of it, which is 0 if exact.
 
-    "Exact" is but for the rounding of float64, about 1e-13 of the value.
+    "Exact" means up to the rounding of float64, about 1e-13 of the value.
     """
 
     value: float | None
@@ -80,7 +80,7 @@ class Value:
     bound: float = 0.0
 
     def cells(self) -> dict[str, Any]:
-        """The columns of a table: what has no value has no bound either."""
+        """The columns of a table; without a value there is no bound."""
         return {**vars(self), "bound": None if self.value is None else self.bound}
 
 
@@ -88,17 +88,17 @@ def evaluate(measures: Sequence[Measure], blocks: Blocks, threads: int | None = 
     """The value of each of `measures` for the weights that `blocks` hold together.
 
     Args:
-        measures: what to find; together they take one pass over the blocks, two if these are float64.
-        blocks: real arrays of any shape, all of one dtype; `blocks[i]` may read from a file, and from several threads.
-            A matrix in memory is `[matrix]`.
-        threads: how many (default: one a core); the values do not depend on it.
+        measures: together they take one pass over the blocks, two if these are float64.
+        blocks: real arrays of any shape, all of one dtype; `blocks[i]` may read from a file and is called from several
+            threads. A matrix in memory is `[matrix]`.
+        threads: number of threads (default: one a core); the values do not depend on it.
     """
     terms = [term for measure in measures for term in measure.terms]
     try:
-        found = scan(blocks, terms, any(measure.needs is None for measure in measures), threads)
+        sums = scan(blocks, terms, any(measure.needs is None for measure in measures), threads)
     except Undefined as reason:
         return [Value(None, str(reason)) for _ in measures]
-    return [_value(measure, found) for measure in measures]
+    return [_value(measure, sums) for measure in measures]
 
 
 def of(measure: Measure, weights: NDArray[Any]) -> Value:
@@ -106,12 +106,12 @@ def of(measure: Measure, weights: NDArray[Any]) -> Value:
     return evaluate([measure], [weights])[0]
 
 
-def _value(measure: Measure, found: Scan) -> Value:
+def _value(measure: Measure, sums: Scan) -> Value:
     try:
         if measure.needs is None:
-            value, bound = measure.value(found.ordered, *measure.arguments)
+            value, bound = measure.value(sums.ordered, *measure.arguments)
             return Value(value, "", bound)
-        value = measure.value(found.n, *(found.sums[term] for term in measure.terms), *measure.arguments)
+        value = measure.value(sums.n, *(sums.sums[term] for term in measure.terms), *measure.arguments)
     except Undefined as reason:
         return Value(None, str(reason))
     except (OverflowError, ZeroDivisionError):
@@ -120,20 +120,20 @@ def _value(measure: Measure, found: Scan) -> Value:
 
 
 def parse(text: str) -> list[Measure]:
-    """Measures from their names with commas between, in any case, as in "hoyer,-lp(p=0.3),gini"; "all" is every one.
+    """Measures from comma-separated names in any case, as in "hoyer,-lp(p=0.3),gini"; "all" means every one.
 
-    A parameter that is not given has its default. What is named twice comes once.
+    A parameter that is not given has its default; a measure that is named twice comes once.
 
     Raises:
-        StudyError: a name, a parameter or a value that there is not.
+        StudyError: an unknown name or parameter, or a value that is not allowed.
     """
-    found: dict[Measure, None] = {}
+    measures: dict[Measure, None] = {}
     for item in re.split(r",(?![^(]*\))", text):
         if item.strip().lower() == "all":
-            found.update(dict.fromkeys(MEASURES.values()))
+            measures.update(dict.fromkeys(MEASURES.values()))
         else:
-            found[_parsed(item.strip())] = None
-    return list(found)
+            measures[_parsed(item.strip())] = None
+    return list(measures)
 
 
 def _parsed(item: str) -> Measure:
@@ -224,14 +224,14 @@ def _present(total: float) -> float:
 
 
 def _mean(total: float, n: int) -> float:
-    """total / n, where it is a normal number: below, the terms have lost digits."""
+    """total / n, if it is a normal number; below that the terms have lost digits."""
     if not TINY <= total / n < math.inf:
         raise Undefined("a power is out of the range of float64")
     return total / n
 
 
 def _between(least: float, value: float, most: float) -> float:
-    """`value` without the rounding error that takes it out of its bounds."""
+    """`value`, without a rounding error that takes it out of its bounds."""
     return min(max(value, least), most)
 
 
@@ -240,7 +240,7 @@ def _raw(function: Callable[..., float], *arguments: float) -> Term:
 
 
 def _pq_terms(p: float, q: float) -> tuple[Term, ...]:
-    small = ZEROS if p == 1 else Term(_at_most, (TINY,))  # what scaling has made imprecise adds nothing where p = 1
+    small = ZEROS if p == 1 else Term(_at_most, (TINY,))  # if p = 1, terms that scaling made imprecise add nothing
     return ZEROS, small, Term(power, (p,)), Term(power, (q,))
 
 
@@ -325,7 +325,7 @@ _TABLE = (
     Measure("hoyer", "(sqrt N - sum c / sqrt(sum c^2)) / (sqrt N - 1)", lambda: (TOTAL, SQUARES), _hoyer),
     Measure("pq-mean", "-(mean c^p)^(1/p) / (mean c^q)^(1/q)", value=_pq_mean, **_PQ),
     Measure("gini", "1 - 2 sum_k (c_(k) / sum c) (N - k + 1/2) / N, ascending", None, order.gini),
-    # What a runtime could leave out without any loss. -0.0 is zero; there is no tolerance, which would be arbitrary.
+    # Weights that a runtime could leave out without any loss. -0.0 counts; a tolerance would be arbitrary.
     Measure("exact_zeros", "#{c = 0} / N", lambda: (ZEROS,), lambda n, zeros: zeros / n),
     # Diao et al., Pruning Deep Neural Networks from a Sparsity Perspective, ICLR 2023.
     Measure("pqi", "1 - (mean c^p)^(1/p) / (mean c^q)^(1/q)", value=lambda *of: 1 + _pq_mean(*of), **_PQ),
@@ -333,9 +333,9 @@ _TABLE = (
 MEASURES = {measure.name: measure for measure in _TABLE}
 """Every measure by its name, with the defaults of its parameters."""
 ALWAYS = tuple(parse("hoyer,gini,pqi,exact_zeros"))
-"""What is told of every layer."""
+"""The measures reported for every layer."""
 
 
 def chosen(text: str) -> list[Measure]:
-    """`ALWAYS`, and those that `text` asks for as `parse` takes it; nothing more if it is empty. Raises as `parse`."""
+    """`ALWAYS`, and those that `text` names, which may be empty; see `parse`."""
     return list(dict.fromkeys([*ALWAYS, *(parse(text) if text else ())]))

@@ -1,8 +1,8 @@
 """One pass over weights that may lie in a file: sums of functions of their magnitudes, and their order.
 
-Blocks are read by several threads (numpy releases Python's lock), a few at a time, so that the memory taken does not
-depend on the size of the weights. They are put together in the order of the blocks, in runs of a fixed number, so that
-no bit of a result depends on the number of threads. All sums are of float64: pairwise within a piece, then exact.
+Several threads read a few blocks at a time (numpy releases Python's lock), so that the memory needed does not depend on
+the size of the weights. Partial sums are of a fixed number of blocks and are added in the order of the blocks, so that
+no bit of a result depends on the number of threads. Sums are float64, pairwise within a piece, and exact beyond.
 """
 
 import math
@@ -23,17 +23,17 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 PIECE = AT_ONCE
-"""Elements worked on at once, 1 MiB as float64. With fewer of them the threads mostly wait for Python's lock."""
+"""Elements processed at once, 1 MiB as float64. With fewer the threads mostly wait for Python's lock."""
 RUN = 16
-"""Blocks that one thread takes at a time, one after another."""
+"""Blocks that one thread reads in a row; their sum is one partial sum."""
 
 
 class Term(NamedTuple):
-    """The sum over all weights of a function of the magnitude, as `function(c, *arguments)` of a piece `c`, (n,)."""
+    """A sum over all weights of a function of the magnitude: `function(c, *arguments)` sums over a piece `c`, (n,)."""
 
     function: Callable[..., float]
     arguments: tuple[float, ...] = ()
-    scaled: bool = True  # of the magnitudes times a power of two; False: of the magnitudes themselves
+    scaled: bool = True  # whether the magnitudes are first multiplied by a power of two, the same for all weights
 
 
 def power(c: Floats, p: float) -> float:
@@ -54,9 +54,9 @@ TOTAL = Term(power, (1.0,))
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found: the number of weights, the sum of each term, and the order if it was asked for.
+    """The result of a pass: the number of weights, the sum of each term, and the order if it is wanted.
 
-    `ordered` holds scaled magnitudes: (N,) ascending, float32 or float64, up to `order.SORTED` of them, bins above.
+    `ordered` are the scaled magnitudes: (N,) ascending, float32 or float64, up to `ranks.SORTED` of them, bins above.
     """
 
     n: int
@@ -72,16 +72,16 @@ class _Part:
 
 
 def scan(blocks: Blocks, terms: Iterable[Term], order: bool, threads: int | None = None) -> Scan:
-    """Go through `blocks`, real arrays of any shape and of one dtype: once, and once more before that for float64.
+    """Sum over `blocks`, real arrays of any shape and of one dtype, which are read once, and twice if they are float64.
 
-    Squares of float64 may overflow or vanish, hence the largest has to be known first; nothing of the other dtypes
-    does up to the fourth power. Up to `SORTED` weights are kept in memory and never read twice.
+    Squares of float64 may overflow or vanish, hence the largest magnitude has to be known first; up to the fourth power
+    no other dtype does. Up to `SORTED` weights are kept in memory and never read twice.
 
     Args:
         blocks: `blocks[i]` may read from a file; it is called from several threads.
-        terms: what to sum.
-        order: whether the magnitudes' order is wanted.
-        threads: how many (default: one a core); no result depends on it.
+        terms: the sums.
+        order: whether the order of the magnitudes is wanted.
+        threads: number of threads (default: one a core); no result depends on it.
 
     Raises:
         Undefined: there are no weights, or one is not finite.
@@ -121,7 +121,7 @@ def scan(blocks: Blocks, terms: Iterable[Term], order: bool, threads: int | None
 
 
 def _head(blocks: Blocks) -> tuple[list[NDArray[Any]], bool]:
-    """The first blocks, of more than `SORTED` weights together or all there are; whether they are all."""
+    """The first blocks, up to more than `SORTED` weights, and whether these are all blocks."""
     head: list[NDArray[Any]] = []
     size = 0
     for i in range(len(blocks)):
@@ -133,10 +133,10 @@ def _head(blocks: Blocks) -> tuple[list[NDArray[Any]], bool]:
 
 
 def _pieces(blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """The elements of `blocks` in pieces of about `PIECE`: larger blocks are cut, smaller ones put together."""
+    """The elements of `blocks` in pieces of about `PIECE`: larger blocks are cut, smaller ones concatenated."""
     waiting: list[NDArray[Any]] = []
     for block in blocks:
-        waiting.append(np.ravel(block, order="K"))  # the order has no meaning here
+        waiting.append(np.ravel(block, order="K"))  # any order will do
         if sum(flat.size for flat in waiting) >= PIECE:
             yield from _cut(waiting)
             waiting = []
@@ -168,26 +168,26 @@ def _largest(pieces: Iterable[NDArray[Any]]) -> float:
 
 
 def _scale(largest: float) -> float:
-    """The power of two that takes `largest` to 1/2..1, where that is a number: it changes no digit."""
+    """The power of two that scales `largest` to 1/2..1, as far as it is a number: scaling by it is exact."""
     return math.ldexp(1.0, min(-math.frexp(largest)[1], 1023))
 
 
 def _part(pieces: Iterable[NDArray[Any]], terms: list[Term], scale: float, factor: float | None) -> _Part:
     """Sums of `terms` over `pieces`, and bins of the magnitudes times `factor`, if there is one."""
     n, bins = 0, Bins()
-    found: list[list[float]] = []
-    with np.errstate(all="ignore"):  # what has left the range of float64 is told from the sum
+    sums: list[list[float]] = []
+    with np.errstate(all="ignore"):  # a sum out of the range of float64 is reported by its measure
         for piece in pieces:
             raw = _magnitudes(piece)
             c = raw if scale == 1 else raw * scale
-            found.append([term.function(c if term.scaled else raw, *term.arguments) for term in terms])
-            if not math.isfinite(found[-1][0]):
+            sums.append([term.function(c if term.scaled else raw, *term.arguments) for term in terms])
+            if not math.isfinite(sums[-1][0]):
                 raise Undefined("a weight is not finite")
             if factor is not None:
                 bins.add(np.multiply(c, factor, out=c))
             n += piece.size
     return _Part(
-        n, [_sum(values) for values in zip(*found, strict=True)] or [0.0] * len(terms), bins if factor else None
+        n, [_sum(values) for values in zip(*sums, strict=True)] or [0.0] * len(terms), bins if factor else None
     )
 
 
@@ -205,7 +205,7 @@ def _sorted(blocks: list[NDArray[Any]], scale: float) -> NDArray[Any]:
 
 
 def _in_order(work: Callable[[In], Out], tasks: Iterable[In], threads: int) -> Iterator[Out]:
-    """`work` of each task, in order; no more than two tasks a thread are begun before their results are taken."""
+    """The results of `work` in the order of the tasks, of which at most two a thread are started ahead."""
     if threads == 1:
         yield from map(work, tasks)
         return
