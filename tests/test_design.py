@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,24 @@ import pytest
 from tests.conftest import ROOT
 
 STAGES = {"train", "export", "bench", "analysis"}
+FLOORS = ("weights", "measures", "inputs", "tables", "plots", "pages")
 
 
 def imports(file: Path) -> set[str]:
-    """First parts of the names of all modules that a file imports, wherever in it."""
+    """The modules that a file imports, anywhere in it; of `from package import name` also `package.name`."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are absolute here"
-            found.add((node.module or "").partition(".")[0])
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
     return found
+
+
+def packages(file: Path) -> set[str]:
+    """The top-level packages that a file imports."""
+    return {name.partition(".")[0] for name in imports(file)}
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
@@ -29,20 +36,40 @@ def test_a_stage_imports_no_other_stage(stage: str) -> None:
     files = list((ROOT / stage).rglob("*.py"))
     assert len(files) > 1
     for file in files:
-        assert not imports(file) & (STAGES - {stage}), file
+        assert not packages(file) & (STAGES - {stage}), file
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_of_analysis_imports_only_lower_floors(floor: str) -> None:
+    higher = tuple(f"analysis.{name}." for name in FLOORS[FLOORS.index(floor) + 1 :])
+    rooms = {f"analysis.{name}." for name in FLOORS}
+    files = list((ROOT / "analysis" / floor).rglob("*.py"))
+    assert len(files) > 1
+    for file in files:
+        ours = {name for name in imports(file) if name.startswith("analysis.")}
+        assert not [name for name in ours if name.startswith(higher)], file
+        assert all(any(f"{name}.".startswith(room) for room in rooms) for name in ours), f"{file}: imports a command"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = [file for package in ("study", *sorted(STAGES)) for file in (ROOT / package).rglob("*.py")]
+    names = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+    list(
+        TopologicalSorter({name: imports(file) & names.keys() - {name} for name, file in names.items()}).static_order()
+    )
 
 
 def test_the_nouns_import_no_stage() -> None:
     for file in (ROOT / "study").rglob("*.py"):
-        assert not imports(file) & STAGES, file
+        assert not packages(file) & STAGES, file
 
 
 def test_analysis_mentions_no_torch_and_onnxruntime_only_where_it_runs_what_it_reads() -> None:
     run = ("measures/magnitude.py", "measures/pruning.py", "weights/probe.py")
     runs = {ROOT / "analysis" / name for name in run}
     for file in (ROOT / "analysis").rglob("*.py"):
-        assert not imports(file) & {"torch", "torchvision"}, file
-        assert file in runs or "onnxruntime" not in imports(file), file
+        assert not packages(file) & {"torch", "torchvision"}, file
+        assert file in runs or "onnxruntime" not in packages(file), file
 
 
 @pytest.mark.parametrize(
