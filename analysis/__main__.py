@@ -102,7 +102,7 @@ def main(words: Sequence[str] | None = None) -> int:
     else:
         make(inputs, measures)
     if options.publish:
-        from analysis.inputs.runs import read_study
+        from analysis.inputs.study import read_study
         from analysis.pages.publish import publish
 
         for path in publish(inputs.report, read_study(inputs), PROJECT):
@@ -112,7 +112,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     """Measure how many weights can be cut where that is not known, then write the whole report, and the mark last."""
-    from analysis.inputs.runs import read_study
+    from analysis.inputs.study import read_study
     from analysis.measures.pruning import measure_missing
     from analysis.pages.report import write
     from study.artifacts import write_text

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.inputs.entries import Field
+    from analysis.inputs.entries import Results
 
 OUTPUT = Path("docs/results.md")
 
@@ -47,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Write the page; `words` are the command line's unless given."""
     options = arguments(sys.argv[1:] if words is None else words)
 
-    from analysis.inputs.entries import read_field
+    from analysis.inputs.entries import read_results
     from analysis.inputs.files import existing
     from study.artifacts import Artifacts
     from study.errors import StudyError
@@ -56,22 +56,22 @@ def main(words: Sequence[str] | None = None) -> int:
         raise StudyError(f"--output: expected a name that ends in .md, found {str(options.output)!r}")
     benches = existing([Path(name) for name in options.bench.split(",") if name])
     artifacts = Artifacts(options.artifacts)
-    field = read_field(artifacts, benches or sorted(artifacts.root.glob("bench*.json")))
-    for note in field.notes:
+    results = read_results(artifacts, benches or sorted(artifacts.root.glob("bench*.json")))
+    for note in results.notes:
         print(f"note: {note}", file=sys.stderr)
-    for path in write(field, options.output):
+    for path in write(results, options.output):
         print(f"wrote {path}")
     return 0
 
 
-def write(field: "Field", output: Path) -> Iterator[Path]:
+def write(results: "Results", output: Path) -> Iterator[Path]:
     """Write the page and, into the folder of its name, tables and pictures, yielding each file once it is there."""
     from analysis.pages.results import page
-    from analysis.plots import results as field_plots
+    from analysis.plots import results as results_plots
     from analysis.plots import search as search_plots
     from analysis.plots import style as plots
     from analysis.plots import training as history_plots
-    from analysis.tables import results as field_tables
+    from analysis.tables import results as results_tables
     from analysis.tables import search as search_tables
     from analysis.tables.columns import read
     from analysis.tables.training import history as histories_of
@@ -94,16 +94,16 @@ def write(field: "Field", output: Path) -> Iterator[Path]:
             write_bytes(path.with_suffix(suffix), content)
             yield path.with_suffix(suffix)
 
-    frames = field_tables.all_tables(field)
+    frames = results_tables.all_tables(results)
     for name, frame in frames.items():
         yield table(name, frame)
-    yield from drawn("accuracy", field_tables.accuracy(field), field_plots.accuracy)
-    for study, standings in field.studies().items():
+    yield from drawn("accuracy", results_tables.accuracy(results), results_plots.accuracy)
+    for study, entries in results.studies().items():
         if study != DEFAULT_STUDY:  # whose histories are in its report
-            history = histories_of(run for standing in standings for run in standing.runs)
+            history = histories_of(run for entry in entries for run in entry.runs)
             yield from drawn(f"history-{study}", history, partial(history_plots.histories, shared=True), "%.4g")
-    if field.searches:
-        yield from drawn("search", search_tables.trials(field.searches), search_plots.search)
-        yield from drawn("importance", search_tables.importance(field.searches), search_plots.importance)
-    write_text(output, page(field, frames, folder.name))
+    if results.searches:
+        yield from drawn("search", search_tables.trials(results.searches), search_plots.search)
+        yield from drawn("importance", search_tables.importance(results.searches), search_plots.importance)
+    write_text(output, page(results, frames, folder.name))
     yield output

@@ -18,8 +18,7 @@ import pytest
 from analysis.plots import style
 from study.artifacts import Artifacts
 from study.data import fashion_mnist
-from tests.support.reporting import analyse, write_study
-from tests.support.synthetic import layers, write_run
+from tests.support.study import analyse, layers, write_run, write_study
 
 DRAWN = style.drawn
 ROOT = Path(__file__).parent.parent

@@ -1,173 +1,203 @@
-"""What `pytest bench` measured, read from one or several files and held against the ONNX files it is about.
+"""Measurements of `pytest bench`, read from one or several files and matched with the ONNX files that they are of.
 
-A measurement of a model of the catalogue counts only if it is of an ONNX file that is there. One without a seed is of
-a file of the user's own and stands for itself. The same case in several files is a repeat.
+A measurement of a model of the catalogue counts only if its ONNX file is there. One without a seed is of a user's own
+file. The same case in several files is a repeat.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
-from study.artifacts import read_bench
+from msgspec import to_builtins
+
+from analysis.inputs.runs import Run
+from study.artifacts import read_bench_record
 from study.environment import describe
 from study.reasons import told_once
-
-Record = dict[str, Any]
+from study.records.base import Environment
+from study.records.bench import (
+    BenchEnvironment,
+    BenchRecord,
+    CaseKey,
+    CaseRecord,
+    ColdStartRecord,
+    ComparisonRecord,
+    Measurement,
+)
+from study.variants import STANDARD_NAME
 
 MEASURE = "run `pytest bench --benchmark-json={}` to measure"
-KINDS = {"cases": "benchmark case", "comparisons": "comparison", "cold_starts": "cold start"}
-SAME = ("model", "seed", "onnx_sha256", "runtime", "batch", "threads", "mode", "device")
-"""Keys of a case or comparison in which its repeats agree."""
+M = TypeVar("M", bound=Measurement)
+
+
+@dataclass(frozen=True)
+class Measured(Generic[M]):
+    """A measurement of a file."""
+
+    record: M
+    model: str
+    """The name in its key; of a user's own file one that no other file has."""
+    file: str
+    """Name of the bench.json."""
+    machine: str
+
+    @property
+    def key(self) -> CaseKey:
+        return self.record.key
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """The records of all files, as docs/formats.md has them under bench.json.
+    """The measurements of all files, by model in the order of the study, those of a user's own files last."""
 
-    Each has two keys more: `file`, the name of its file, and `measured_on`, the machine in a few words.
-    """
-
-    cases: tuple[Record, ...] = ()
-    comparisons: tuple[Record, ...] = ()
-    cold_starts: tuple[Record, ...] = ()
-    environments: tuple[Record, ...] = ()
-    """Of each file."""
-    variants: tuple[Record, ...] = ()
-    """The cases of the ONNX files that are another form of a model than its standard one; they are nowhere else."""
+    cases: tuple[Measured[CaseRecord], ...] = ()
+    comparisons: tuple[Measured[ComparisonRecord], ...] = ()
+    cold_starts: tuple[Measured[ColdStartRecord], ...] = ()
+    environments: tuple[BenchEnvironment, ...] = ()
+    """One for each file."""
+    variants: tuple[Measured[CaseRecord], ...] = ()
+    """The cases of exports other than the standard one, which are in none of the above."""
     notes: tuple[str, ...] = ()
-    """What a reader must know before believing the tables, a sentence each."""
+    """What a reader must know first, a sentence each."""
 
 
 def read_measurements(
-    paths: Sequence[Path],
-    onnx_files: Mapping[str, set[str]],
-    all_alike: bool = True,
-    remedy: str = "",
-    variants: Collection[str] = (),
+    paths: Sequence[Path], runs: Sequence[Run], all_alike: bool = True, remedy: str = ""
 ) -> Measurements:
-    """The measurements in these files, of which one alone may be missing.
+    """Read and merge benchmark files. If only one is named, it may be absent.
 
-    Only those of the models that `onnx_files` gives the SHA-256 sums for are kept, and those of the user's own files.
-    `variants` are the sums of other forms of these models, which are kept apart.
-    With `all_alike` a note tells where a model has not been measured as others have. `remedy` is what to run for a
-    measurement that is not there, if not what wrote the first file.
+    Measurements of the models of `runs` are kept, and those of a user's own files. With `all_alike` a note names each
+    case that only some of the models have. `remedy` is the command that measures again, if not the one that wrote the
+    first file.
 
     Raises:
         StudyError: a file is damaged.
     """
     remedy = remedy or MEASURE.format(paths[0])
     if not any(path.is_file() for path in paths):
-        return Measurements(notes=(f"{paths[0]} is missing, so nothing is said about latency; {remedy}",))
-    benches = [read_bench(path, MEASURE.format(path)) for path in paths]
-    names = _distinct_names(paths)
-    kept: dict[str, list[Record]] = {}
+        return Measurements(notes=(f"{paths[0]} is missing, so the report has no latency; {remedy}",))
+    benches = [read_bench_record(path, MEASURE.format(path)) for path in paths]
+    machines = [machine(bench.environment) for bench in benches]
+    files = list(zip(_distinct_names(paths), machines, benches, strict=True))
+    sums: dict[str, set[str]] = {}
+    for run in runs:
+        sums.setdefault(run.model, set()).update({run.export.onnx_sha256} if run.export else ())
+    keys = [record.key for bench in benches for record in (*bench.cases, *bench.comparisons, *bench.cold_starts)]
+    names = _own_names([key for key in keys if key.seed is None], sums)
+    order = {model: i for i, model in enumerate(dict.fromkeys([*sums, *names.values()]))}
     notes: list[str] = []
-    for kind, what in KINDS.items():
-        asked = [
-            {**record, "file": name, "measured_on": machine(bench["environment"])}
-            for name, bench in zip(names, benches, strict=True)
-            for record in bench[kind]
-            if record["seed"] is None or record["model"] in onnx_files or record["onnx_sha256"] in variants
-        ]
-        if kind == "cases":
-            of_variants = tuple(record for record in asked if record["onnx_sha256"] in variants)
-        asked = [record for record in asked if record["onnx_sha256"] not in variants]
-        kept[kind] = [r for r in asked if r["seed"] is None or r["onnx_sha256"] in onnx_files[r["model"]]]
-        if stale := len(asked) - len(kept[kind]):
+
+    def measured(records: Callable[[BenchRecord], Iterable[M]]) -> Iterator[Measured[M]]:
+        for file, where, bench in files:
+            for record in records(bench):
+                name = names.get((record.key.model, record.key.onnx_sha256)) if record.key.seed is None else None
+                yield Measured(record, name or record.key.model, file, where)
+
+    def kept(what: str, records: Callable[[BenchRecord], Iterable[M]]) -> tuple[Measured[M], ...]:
+        standard = [one for one in measured(records) if one.key.variant == STANDARD_NAME]
+        asked = [one for one in standard if one.key.seed is None or one.model in sums]
+        there = [one for one in asked if one.key.seed is None or one.key.onnx_sha256 in sums[one.model]]
+        if stale := len(asked) - len(there):
             notes.append(
                 f"{stale} of {len(asked)} {what}s in {', '.join(map(str, paths))} are of ONNX files that are no longer "
                 f"there and are left out; {remedy} again"
             )
-        if quick := sum(record["quick"] for record in kept[kind]):
-            notes.append(f"{quick} of {len(kept[kind])} {what}s were measured with --quick: a trial, not a result")
-    _tell_own_files_apart([record for records in kept.values() for record in records], onnx_files)
-    notes += _doubts(kept["cases"], "benchmark cases", "latency.csv")
-    notes += _doubts(kept["comparisons"], "comparisons", "comparisons.csv")
-    notes += _doubts(kept["cold_starts"], "cold starts", "cold_starts.csv")
+        if quick := sum(one.record.quick for one in there):
+            notes.append(f"{quick} of {len(there)} {what}s were measured with --quick: a trial, not a result")
+        return tuple(sorted(there, key=lambda one: order[one.model]))
+
+    cases = kept("benchmark case", lambda bench: bench.cases)
+    comparisons = kept("comparison", lambda bench: bench.comparisons)
+    cold_starts = kept("cold start", lambda bench: bench.cold_starts)
+    exported = {record.onnx_sha256 for run in runs for record in run.exports[1:]}
+    variants = tuple(
+        one
+        for one in measured(lambda bench: bench.cases)
+        if one.key.variant != STANDARD_NAME and one.key.onnx_sha256 in exported
+    )
+    notes += _doubts(cases, "benchmark cases", "latency.csv")
+    notes += _doubts(comparisons, "comparisons", "comparisons.csv")
+    notes += _doubts(cold_starts, "cold starts", "cold_starts.csv")
     if all_alike:
-        notes += _gaps(kept["cases"], onnx_files, "benchmark case", remedy)
-        with_cases = {case["model"] for case in kept["cases"]}
-        if any(comparison["seed"] is not None for comparison in kept["comparisons"]):
-            compared = [model for model in onnx_files if model in with_cases]
-            notes += _gaps(kept["comparisons"], compared, "comparison", remedy)
-    environments = tuple(bench["environment"] for bench in benches)
+        notes += _gaps(cases, sums, "benchmark case", remedy)
+        if any(one.key.seed is not None for one in comparisons):
+            with_cases = {one.model for one in cases}
+            notes += _gaps(comparisons, [model for model in sums if model in with_cases], "comparison", remedy)
+    environments = tuple(bench.environment for bench in benches)
     notes += _unlike(environments)
-    notes += _repeats(kept["cases"], "median_seconds", "benchmark cases", "medians")
-    notes += _repeats(kept["comparisons"], "ratio", "comparisons", "ratios")
-    records = {kind: tuple(found) for kind, found in kept.items()}
-    return Measurements(**records, environments=environments, variants=of_variants, notes=tuple(notes))
+    notes += _repeats(((one.key, one.record.median_seconds.value) for one in cases), "benchmark cases", "medians")
+    notes += _repeats(((one.key, one.record.ratio.value) for one in comparisons), "comparisons", "ratios")
+    return Measurements(cases, comparisons, cold_starts, environments, variants, tuple(notes))
 
 
-def machine(environment: Record) -> str:
-    """The machine of an environment, in as few words as tell it from others: "AMD EPYC, 2 cores, 24 GiB"."""
-    return describe(environment).machine
+def machine(environment: Environment) -> str:
+    """The machine of an environment in words."""
+    return describe(to_builtins(environment)).machine
 
 
-def _unlike(environments: Sequence[Record]) -> Iterator[str]:
+def _unlike(environments: Sequence[BenchEnvironment]) -> Iterator[str]:
     """Why measurements of different files may not be compared."""
-    machines = list(dict.fromkeys(map(machine, environments)))
+    machines = list(dict.fromkeys(machine(environment) for environment in environments))
     if len(machines) > 1:
         yield f"measured on different machines ({'; '.join(machines)}): do not compare"
-    for package in dict.fromkeys(name for environment in environments for name in environment["packages"]):
-        versions = {environment["packages"].get(package, "none") for environment in environments}
+    for package in dict.fromkeys(name for environment in environments for name in environment.packages):
+        versions = {environment.packages.get(package, "none") for environment in environments}
         if len(versions) > 1:
             yield f"measured with different versions of {package} ({', '.join(sorted(versions))})"
 
 
 def _distinct_names(paths: Sequence[Path]) -> list[str]:
-    """The names of the files, or their paths where two are called alike."""
+    """The names of the files, or their paths where two have the same name."""
     counts = Counter(path.name for path in paths)
     return [path.name if counts[path.name] == 1 else str(path) for path in paths]
 
 
-def _tell_own_files_apart(records: Iterable[Record], onnx_files: Mapping[str, set[str]]) -> None:
-    """Call a file of the user's own by its SHA-256 too where its name is a model's or that of another such file."""
-    own = [record for record in records if record["seed"] is None]
-    called = defaultdict(set)
-    for record in own:
-        called[record["model"]].add(record["onnx_sha256"])
-    for record in own:
-        if len(called[record["model"]]) > 1 or record["model"] in onnx_files:
-            record["model"] += f" [{record['onnx_sha256'][:8]}]"
+def _own_names(keys: Sequence[CaseKey], models: Collection[str]) -> dict[tuple[str, str], str]:
+    """Names of a user's own files by model and SHA-256, which is part of a name that is a model's or another file's."""
+    files = list(dict.fromkeys((key.model, key.onnx_sha256) for key in keys))
+    counts = Counter(model for model, _ in files)
+    return {
+        (model, digest): model if counts[model] == 1 and model not in models else f"{model} [{digest[:8]}]"
+        for model, digest in files
+    }
 
 
-def _doubts(records: Sequence[Record], what: str, table: str) -> Iterator[str]:
-    """Why records are not valid, a sentence for all reasons that differ in numbers alone; --quick is told apart."""
+def _doubts(measured: Sequence[Measured[M]], what: str, table: str) -> Iterator[str]:
+    """Why measurements are not valid, once for all reasons that differ in numbers alone; not those with --quick."""
     doubts = [
-        (record["model"], reason)
-        for record in records
-        if not record["valid"] and not record["quick"]
-        for reason in record["reasons"] or ["no reason given"]
+        (one.model, reason)
+        for one in measured
+        if not one.record.valid and not one.record.quick
+        for reason in one.record.reasons or ["no reason given"]
     ]
     for reason, names in told_once(doubts):
-        yield f"{len(names)} of {len(records)} {what} are not valid: {reason} ({table} says which)"
+        yield f"{len(names)} of {len(measured)} {what} are not valid: {reason} (see {table})"
 
 
-def _gaps(records: Sequence[Record], models: Iterable[str], what: str, remedy: str) -> Iterator[str]:
-    """Those of `models` that lack a record which other models of the catalogue have, or that have none."""
-    measured = {(r["model"], r["runtime"], r["batch"]) for r in records if r["seed"] is not None}
-    wanted = sorted({(batch, runtime) for _, runtime, batch in measured})
+def _gaps(measured: Sequence[Measured[M]], models: Iterable[str], what: str, remedy: str) -> Iterator[str]:
+    """Those of `models` that have none, or lack one that another model of the catalogue has."""
+    there = {(one.model, one.key.runtime, one.key.batch) for one in measured if one.key.seed is not None}
+    wanted = sorted({(batch, runtime) for _, runtime, batch in there})
     for model in models:
-        missing = [f"{runtime} batch {batch}" for batch, runtime in wanted if (model, runtime, batch) not in measured]
+        missing = [f"{runtime} batch {batch}" for batch, runtime in wanted if (model, runtime, batch) not in there]
         if len(missing) == len(wanted):
             yield f"{model} has no {what}; {remedy} all"
         elif missing:
             yield f"{model} has no {what} of {', '.join(missing)}; {remedy} all"
 
 
-def _repeats(records: Iterable[Record], key: str, what: str, values: str) -> Iterator[str]:
-    """How far the values under `key` lie apart where the same was measured several times."""
+def _repeats(values: Iterable[tuple[CaseKey, float]], what: str, name: str) -> Iterator[str]:
+    """How far the values lie apart where the same was measured several times."""
     alike = defaultdict(list)
-    for record in records:
-        alike[tuple(record[name] for name in SAME)].append(record[key])
-    apart = {same: max(found) / min(found) - 1 for same, found in alike.items() if len(found) > 1}
+    for key, value in values:
+        alike[key].append(value)
+    apart = {key: max(found) / min(found) - 1 for key, found in alike.items() if len(found) > 1}
     if apart:
-        widest = max(apart, key=lambda same: apart[same])
-        where = dict(zip(SAME, widest, strict=True))
+        widest = max(apart, key=lambda key: apart[key])
         yield (
-            f"{len(apart)} {what} were measured in several files, whose {values} lie up to {apart[widest] * 100:.1f} % "
-            f"apart ({where['model']}, {where['runtime']}, batch {where['batch']}); pictures and summary show the "
-            f"median of the {values}, in an interval around all of theirs"
+            f"{len(apart)} {what} were measured in several files, whose {name} lie up to {apart[widest] * 100:.1f} % "
+            f"apart ({widest.model}, {widest.runtime}, batch {widest.batch}); pictures and summary show the "
+            f"median of the {name}, in an interval around all of theirs"
         )

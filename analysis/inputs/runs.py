@@ -1,272 +1,185 @@
-"""What the earlier stages wrote, read and checked: runs, their ONNX files, measurements.
+"""One finished run, read from its files and checked.
 
-Numbers are only put side by side when they belong together: an ONNX file must be the one its record describes, made
-from the checkpoint whose errors are reported, a measurement must be of an ONNX file that is there, and the predictions
-of all runs must be of the same test images and as often wrong as their records say.
+Numbers are only put side by side when they belong together: the predictions must be as often wrong as run.json says,
+and an ONNX file must be the one that its record describes, made from the checkpoint whose errors are reported.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inputs.benchmarks import Measurements, read_measurements
-from analysis.inputs.files import Inputs
-from analysis.inputs.portability import Portability, read_portability
 from analysis.measures.pruning import current
 from analysis.weights.layers import Layer, read
-from study import catalogue
-from study.artifacts import HISTORY, PREDICTIONS, RunFiles, as_json, current_export, read_json
+from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export, read_record
 from study.errors import StudyError
-from study.recipe import Recipe, recorded
+from study.records.analysis import PruningRecord
+from study.records.base import Record
+from study.records.export import ExportRecord
+from study.records.training import RunRecord
 from study.variants import STANDARD
 
-Search = dict[str, Any]
-"""The content of search.json."""
 PREDICTION = re.compile("[0-9]{1,9},[0-9]{1,9}")
 
 
-@dataclass(frozen=True)
-class Training:
-    """One finished run as it was trained: run.json, history.csv by row, and of predictions.csv what `Run` has."""
+class Epoch(Record, kw_only=True):
+    """A row of history.csv; without validation images its validation is empty."""
 
-    model: str
-    seed: int
-    record: dict[str, Any]
-    history: tuple[dict[str, float | None], ...]
-    labels: NDArray[np.int64]
-    wrong: NDArray[np.bool_]
+    epoch: int
+    lr: float
+    train_loss: float
+    train_error: float
+    validation_loss: float | None = None
+    validation_error: float | None = None
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished and exported run: run.json, export.json, history.csv by row, the layers of model.onnx.
+    """A finished run, and its export if it has one."""
 
-    `labels` has the class of every test image, `wrong` whether the run gets it wrong: predictions.csv.
-    """
-
-    model: str
-    seed: int
-    record: dict[str, Any]
-    export: dict[str, Any]
-    history: tuple[dict[str, float | None], ...]
+    files: RunFiles
+    record: RunRecord
+    history: tuple[Epoch, ...]
     labels: NDArray[np.int64]
+    """Class of every test image."""
     wrong: NDArray[np.bool_]
-    layers: tuple[Layer, ...]
-    pruning: dict[str, Any] | None
-    """pruning.json, unless the run has no such layers or was not measured."""
+    """Whether the run predicts another one."""
+    exports: tuple[ExportRecord, ...] = ()
+    """The standard one first, then its other variants; none where it has not been exported."""
+    layers: tuple[Layer, ...] = ()
+    """Fully-connected layers of the ONNX file."""
+    pruning: PruningRecord | None = None
+    """None also where it has no such layers or was not measured."""
+    notes: tuple[str, ...] = ()
+    """Which of its files are left out, and why."""
+
+    @property
+    def model(self) -> str:
+        return self.record.model
+
+    @property
+    def seed(self) -> int:
+        return self.record.seed
+
+    @property
+    def export(self) -> ExportRecord | None:
+        """The standard one."""
+        return self.exports[0] if self.exports else None
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights it kept."""
+        return self.record.kept_epoch or self.record.epochs
 
 
-@dataclass(frozen=True)
-class Study:
-    """All that is reported on. `models` have runs; `baseline` is the first model asked for, which may have none."""
-
-    baseline: str
-    models: tuple[str, ...]
-    runs: tuple[Run, ...]
-    measured: Measurements
-    notes: tuple[str, ...]
-    """What a reader must know before believing the tables, a sentence each."""
-    name: str
-    """In the catalogue."""
-    searches: tuple[dict[str, Any], ...] = ()
-    """search.json of each of the models that has one."""
-    portability: Portability | None = None
-    """portability.json, if it is there."""
-    variants: tuple[dict[str, Any], ...] = ()
-    """export-<variant>.json of every other form that a run has been exported in, by run."""
-
-
-def read_study(inputs: Inputs) -> Study:
-    """Read and check every input.
+def read_run(files: RunFiles) -> Run:
+    """The run in `files.folder` with its exports; a stale export of another variant is left out.
 
     Raises:
         StudyError: a file is missing, damaged or not of the same run as its neighbours.
     """
-    runs = tuple(read_run(files) for files in inputs.runs)
-    variants, left_out = read_variants(inputs.runs)
-    for files, run in zip(inputs.runs, runs, strict=True):
-        if not np.array_equal(run.labels, runs[0].labels):
-            raise StudyError(
-                f"{files.predictions}: expected the labels of {inputs.runs[0].predictions}, found others, so the runs "
-                f"were not tested on the same images; run `python -m train {files.model} --fresh`"
-            )
-    models = tuple(model for model in inputs.models if model not in inputs.missing)
-    onnx_files = {model: {run.export["onnx_sha256"] for run in runs if run.model == model} for model in models}
-    others = {record["onnx_sha256"] for record in variants} - {run.export["onnx_sha256"] for run in runs}
-    measured = read_measurements(inputs.benches, onnx_files, variants=others)
-    missing = []
-    if inputs.missing:
-        missing.append(
-            f"without a finished run and left out: {', '.join(inputs.missing)}; "
-            f"run `python -m train {' '.join(inputs.missing)}`"
-        )
-    searches = tuple(read_search(path) for path in inputs.searches)
-    notes = (*missing, *_differences(models, runs, found_by(searches)), *left_out, *measured.notes)
-    portability = read_portability(inputs.artifacts) if inputs.portability.is_file() else None
-    return Study(inputs.models[0], models, runs, measured, notes, inputs.study, searches, portability, variants)
+    exports, notes = [current_export(files)], []
+    for variant in files.variants():
+        if variant != STANDARD:
+            try:
+                exports.append(current_export(files.of(variant)))
+            except StudyError as error:
+                notes.append(f"left out: {error}")
+    pruning = current(files)
+    return replace(
+        read_training(files),
+        exports=tuple(exports),
+        layers=read(files.onnx).layers,
+        pruning=msgspec.convert(pruning, PruningRecord) if pruning else None,
+        notes=tuple(notes),
+    )
 
 
-def read_run(files: RunFiles) -> Run:
-    """The run in `files.folder`.
+def read_training(files: RunFiles) -> Run:
+    """The training alone, which need not have been exported.
 
     Raises:
-        StudyError: as `read_study`.
-    """
-    made = read_training(files)
-    export = as_json(current_export(files))
-    layers = read(files.onnx).layers
-    return Run(**vars(made), export=export, layers=layers, pruning=current(files))
-
-
-def read_variants(runs: Iterable[RunFiles]) -> tuple[tuple[dict[str, Any], ...], list[str]]:
-    """The records of all exports of `runs` but the standard ones, and a note of each that is stale and left out.
-
-    Raises:
-        StudyError: a record is damaged.
-    """
-    found, notes = [], []
-    for files in runs:
-        for variant in files.variants():
-            if variant != STANDARD:
-                try:
-                    record = as_json(current_export(files.of(variant)))
-                    found.append({**record, "model": files.model, "seed": files.seed})
-                except StudyError as error:
-                    notes.append(f"left out: {error}")
-    return tuple(found), notes
-
-
-def read_training(files: RunFiles) -> Training:
-    """The training of the run in `files.folder`, which need not have been exported.
-
-    Raises:
-        StudyError: as `read_study`.
+        StudyError: as `read_run`.
     """
     retrain = f"run `python -m train {files.model} --fresh`"
-    record = read_json(files.record, "run/1", retrain)
-    if (record["model"], record["seed"]) != (files.model, files.seed):
+    record = read_record(files.record, RunRecord, retrain)
+    if (record.model, record.seed) != (files.model, files.seed):
         raise StudyError(
-            f"{files.record}: expected {files.model} with seed {files.seed}, found {record['model']} with seed "
-            f"{record['seed']}; {retrain}"
+            f"{files.record}: expected {files.model} with seed {files.seed}, found {record.model} with seed "
+            f"{record.seed}; {retrain}"
         )
-    history = _read_history(files, record["epochs"], retrain)
-    labels, predicted = _read_predictions(files, retrain)
+    history = _read_history(files.history, record.epochs, retrain)
+    labels, predicted = _read_predictions(files.predictions, retrain)
     wrong = predicted != labels
-    if abs(wrong.mean() - record["test_error"]) > 1e-9:
+    if abs(wrong.mean() - record.test_error) > 1e-9:
         raise StudyError(
-            f"{files.predictions}: expected the test error of run.json, {record['test_error']}, found {wrong.mean()}; "
+            f"{files.predictions}: expected the test error of run.json, {record.test_error}, found {wrong.mean()}; "
             f"{retrain}"
         )
-    return Training(files.model, files.seed, record, history, labels, wrong)
+    return Run(files, record, history, labels, wrong)
 
 
-def _read_history(files: RunFiles, epochs: int, remedy: str) -> tuple[dict[str, float | None], ...]:
-    """history.csv by row: every epoch from 1 to `epochs`, whole; only the validation may be empty."""
-    try:
-        text = files.history.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise StudyError(f"{files.history} is missing; {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{files.history}: {error}; {remedy}") from None
-    header, *lines = text.splitlines() or [""]
-    if header != ",".join(HISTORY):
-        raise StudyError(f"{files.history}: expected the header {','.join(HISTORY)}, found {header[:60]!r}; {remedy}")
-    history = []
-    for n, line in enumerate(lines, 1):
-        try:
-            history.append(_read_epoch(n, line))
-        except ValueError:
+def same_images(runs: Sequence[Run]) -> None:
+    """Check that all runs were tested on the same images.
+
+    Raises:
+        StudyError: the labels of one differ from the first one's.
+    """
+    for run in runs:
+        if not np.array_equal(run.labels, runs[0].labels):
             raise StudyError(
-                f"{files.history}: expected epoch {n} with {','.join(HISTORY)}, found {line[:120]!r}; {remedy}"
-            ) from None
-    if len(history) != epochs or not text.endswith("\n"):
-        found = f"{len(history)}" if text.endswith("\n") else f"a row that is cut off, {lines[-1][:120]!r}"
-        raise StudyError(f"{files.history}: expected the {epochs} epochs of run.json, found {found}; {remedy}")
+                f"{run.files.predictions}: expected the labels of {runs[0].files.predictions}, found others, so the "
+                f"runs were not tested on the same images; run `python -m train {run.model} --fresh`"
+            )
+
+
+def _read_history(path: Path, epochs: int, remedy: str) -> tuple[Epoch, ...]:
+    """Every epoch from 1 to `epochs`."""
+    history = []
+    for n, line in enumerate(_lines(path, HISTORY, remedy), 1):
+        try:
+            cells = dict(zip(HISTORY, line.split(","), strict=True))
+            row = msgspec.convert({key: text for key, text in cells.items() if text}, Epoch, strict=False)
+        except (ValueError, msgspec.ValidationError):
+            row = None
+        if row is None or row.epoch != n:
+            raise StudyError(f"{path}: expected epoch {n} with {','.join(HISTORY)}, found {line[:120]!r}; {remedy}")
+        history.append(row)
+    if len(history) != epochs:
+        raise StudyError(f"{path}: expected the {epochs} epochs of run.json, found {len(history)}; {remedy}")
     return tuple(history)
 
 
-def _read_epoch(n: int, line: str) -> dict[str, float | None]:
-    """A row of history.csv, of epoch `n`; anything else is a ValueError."""
-    fields = dict(zip(HISTORY, line.split(","), strict=True))
-    missing = [column for column, text in fields.items() if not text and not column.startswith("validation_")]
-    if missing or int(fields["epoch"]) != n:
-        raise ValueError(line)
-    return {"epoch": n, **{column: float(fields[column]) if fields[column] else None for column in HISTORY[1:]}}
-
-
-def _read_predictions(files: RunFiles, remedy: str) -> NDArray[np.int64]:
+def _read_predictions(path: Path, remedy: str) -> NDArray[np.int64]:
     """Labels and predicted classes of the test images: (2, images)."""
-    try:
-        header, *lines = files.predictions.read_text(encoding="utf-8").splitlines() or [""]
-    except FileNotFoundError:
-        raise StudyError(f"{files.predictions} is missing; {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{files.predictions}: {error}; {remedy}") from None
-    expected = ",".join(PREDICTIONS)
-    if header != expected:
-        raise StudyError(f"{files.predictions}: expected the header {expected}, found {header[:60]!r}; {remedy}")
+    lines = _lines(path, PREDICTIONS, remedy)
     damaged = next((line for line in lines if not PREDICTION.fullmatch(line)), None)
     if damaged is not None or not lines:
         found = "none" if damaged is None else repr(damaged[:60])
-        raise StudyError(f"{files.predictions}: expected two classes a row, found {found}; {remedy}")
+        raise StudyError(f"{path}: expected two classes a row, found {found}; {remedy}")
     return np.array([line.split(",") for line in lines], dtype=np.int64).T
 
 
-def read_search(path: Path) -> dict[str, Any]:
-    """A search.json of the model whose folder it lies in; its best recipe, if there is one, is a recipe of a trial.
+def _lines(path: Path, columns: Sequence[str], remedy: str) -> list[str]:
+    """The rows of a CSV file with these columns.
 
     Raises:
-        StudyError: it is damaged.
+        StudyError: it is missing, has other columns, or its last row is cut off.
     """
-    again = "run `python -m train search` again"
-    search = read_json(path, "search/1", again)
-    if search["model"] != path.parent.name:
-        raise StudyError(f"{path}: expected a search of {path.parent.name}, found one of {search['model']}; {again}")
-    numbers = [trial["number"] for trial in search["trials"]]
-    if search["best"] and search["best"]["number"] not in numbers:
-        raise StudyError(
-            f"{path}: expected the best trial among those there are, found {search['best']['number']}; {again}"
-        )
     try:
-        recorded(search["best"]["recipe"] if search["best"] else {})
-    except ValueError as error:
-        raise StudyError(f"{path}: the best recipe: {error}; {again}") from None
-    return search
-
-
-def found_by(searches: Iterable[dict[str, Any]]) -> dict[str, Recipe]:
-    """The best recipe of each search by model."""
-    return {search["model"]: recorded(search["best"]["recipe"]) for search in searches if search["best"]}
-
-
-def _differences(models: Sequence[str], runs: Sequence[Run], found: Mapping[str, Recipe]) -> Iterator[str]:
-    """What makes the runs unequal although the tables put them side by side; `found` are recipes of searches."""
-    known = {entry.name: entry.recipe for entry in catalogue.ENTRIES}
-    for run in runs:
-        if run.model in found and not departures(run.record["recipe"], found[run.model]):
-            continue
-        if run.model in known and (changed := departures(run.record["recipe"], known[run.model])):
-            yield f"{run.model}, seed {run.seed} was not trained by the catalogue's recipe: {', '.join(changed)}"
-    if len({json.dumps(run.record["dataset"], sort_keys=True) for run in runs}) > 1:
-        yield "the runs were trained on different data sets"
-    counts = {model: sum(run.model == model for run in runs) for model in models}
-    if len(set(counts.values())) > 1:
-        yield f"the models have different numbers of runs: {', '.join(f'{m} {n}' for m, n in counts.items())}"
-
-
-def departures(values: Mapping[str, Any], recipe: Recipe) -> list[str]:
-    """In what the recipe of a run.json is not `recipe`: "epochs 2 instead of 28"."""
-    try:
-        made_by = msgspec.structs.asdict(recorded(values))
-    except ValueError as error:
-        further = [key for key in values if key not in {field.name for field in msgspec.structs.fields(Recipe)}]
-        return ["it has further keys" if further else str(error)]
-    wanted = msgspec.structs.asdict(recipe)
-    return [f"{key} {made_by[key]} instead of {wanted[key]}" for key in wanted if made_by[key] != wanted[key]]
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: {error}; {remedy}") from None
+    header, *lines = text.split("\n")
+    if header != ",".join(columns):
+        raise StudyError(f"{path}: expected the header {','.join(columns)}, found {header[:60]!r}; {remedy}")
+    if not lines or lines[-1]:
+        raise StudyError(f"{path}: expected whole rows, found one that is cut off, {text[-120:]!r}; {remedy}")
+    return lines[:-1]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from msgspec import to_builtins
+
 from analysis.inputs.portability import FAILED, NOT_RUN, PASSED, Portability
 from analysis.pages.markup import render
 from analysis.plots import portability as portability_plots
@@ -13,10 +15,6 @@ from analysis.tables.columns import read
 from analysis.tables.portability import MOST_COLUMNS, cells, matrix, squares
 from study.artifacts import write_bytes, write_text
 from study.environment import describe
-from study.variants import Variant
-
-QUANTISED = (f"-{Variant(int8='static').name}", f"-{Variant(int8='dynamic').name}")
-"""Endings of the models that are in 8-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,14 @@ class Outcome:
 
 def outcomes(portability: Portability) -> Iterator[Outcome]:
     """Those of single cells: a runtime that was not run at all has one reason for all of them."""
-    absent = {runtime["name"] for runtime in portability.runtimes if runtime["reason"] is not None}
+    absent = {runtime.name for runtime in portability.runtimes if runtime.reason is not None}
     groups: dict[tuple[str, str, str], dict[str, list[int]]] = {}
     for verdict in (NOT_RUN, FAILED):
         for cell in portability.cells:
-            if cell["verdict"] == verdict and (verdict == FAILED or cell["runtime"] not in absent):
-                batches = groups.setdefault((verdict, cell["title"], cell["reason"] or "no reason given"), {})
-                batches.setdefault(f"{cell['model']} (seed {cell['seed']})", []).append(cell["batch"])
+            record = cell.record
+            if record.verdict == verdict and (verdict == FAILED or record.runtime not in absent):
+                batches = groups.setdefault((verdict, cell.runtime.title, record.reason or "no reason given"), {})
+                batches.setdefault(f"{cell.model} (seed {record.seed})", []).append(record.batch)
     for group, sizes_of_runs in groups.items():
         runs: dict[tuple[int, ...], list[str]] = {}
         for run, sizes in sizes_of_runs.items():
@@ -48,18 +47,20 @@ def outcomes(portability: Portability) -> Iterator[Outcome]:
 def values(portability: Portability) -> dict[str, object]:
     """What portability.j2 is filled in with; `matrix` is None if nothing has been tried."""
     verdicts = [square.verdict for square in squares(cells(portability)).values()]
-    own = {runtime["name"]: runtime["largest_difference"] for runtime in portability.runtimes}
-    models = dict.fromkeys(cell["model"] for cell in portability.cells)
-    wider = [(cell["model"], cell["allowed"]) for cell in portability.cells if cell["allowed"] > own[cell["runtime"]]]
+    wider = [
+        (cell.model, cell.record.allowed)
+        for cell in portability.cells
+        if cell.record.allowed > cell.runtime.largest_difference
+    ]
     return {
         "portability": portability,
         "matrix": matrix(cells(portability)) if portability.cells else None,
         "counts": {verdict: verdicts.count(verdict) for verdict in (PASSED, FAILED, NOT_RUN)},
-        "stale": sorted({cell["model"] for cell in portability.cells if not cell["current"]}),
+        "stale": sorted({cell.model for cell in portability.cells if not cell.current}),
         "outcomes": list(outcomes(portability)),
-        "quantised": [model for model in models if model.endswith(QUANTISED)],
+        "quantised": list(dict.fromkeys(cell.model for cell in portability.cells if cell.quantised)),
         "wider": list(dict.fromkeys(wider)),
-        "tried_on": str(describe(portability.environment)),
+        "tried_on": str(describe(to_builtins(portability.environment))),
     }
 
 

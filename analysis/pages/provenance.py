@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from msgspec import to_builtins
 
 from study.environment import describe
+from study.records.base import Environment
 
 
-def descriptions(environments: Iterable[Mapping[str, Any]]) -> list[str]:
+def descriptions(environments: Iterable[Environment]) -> list[str]:
     """Each different environment in words."""
-    return list(dict.fromkeys(str(describe(environment)) for environment in environments))
+    return list(dict.fromkeys(str(describe(to_builtins(environment))) for environment in environments))
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,11 @@ class Made:
     commits: list[str]
 
 
-def made_with(stages: Mapping[str, Iterable[Mapping[str, Any]]], machines: Mapping[str, int]) -> Iterator[Made]:
+def made_with(stages: Mapping[str, Iterable[Environment]], machines: Mapping[str, int]) -> Iterator[Made]:
     """The environments of each stage; `machines` are numbered."""
     for stage, environments in stages.items():
         commits: dict[tuple[int, str, str], list[str]] = {}
-        for made in map(describe, environments):
+        for made in (describe(to_builtins(environment)) for environment in environments):
             commits.setdefault((machines[made.machine], made.setup, made.versions), []).append(made.commit)
         for (machine, setup, versions), of_them in commits.items():
             yield Made(stage, machine, setup, versions, list(dict.fromkeys(of_them)))

@@ -4,13 +4,14 @@ The matrix of what runs where goes into docs/portability.md, with its table and 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+from msgspec import to_builtins
 
 from analysis.inputs.files import PICTURES
-from analysis.inputs.runs import Study
+from analysis.inputs.study import Study
 from analysis.measures.pruning import LOSS_ALLOWED
 from analysis.pages.markup import render
 from analysis.tables.columns import read, text
@@ -18,6 +19,7 @@ from analysis.tables.summary import SUMMARY
 from study.artifacts import write_bytes, write_text
 from study.environment import describe
 from study.errors import StudyError
+from study.records.base import Environment
 
 PUBLISHED = (
     "summary.csv",
@@ -61,7 +63,7 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
 
 def results(summary: pd.DataFrame, study: Study) -> str:
     """The README's table with n, machine and versions below it."""
-    made = study.measured.environments or [run.record["environment"] for run in study.runs]
+    made: Sequence[Environment] = study.measured.environments or [run.record.environment for run in study.runs]
     return render(
         "readme.md.j2",
         "md",
@@ -70,7 +72,7 @@ def results(summary: pd.DataFrame, study: Study) -> str:
         doubtful=summary["latency_valid"].eq(False).any(),
         loss_allowed=LOSS_ALLOWED,
         measured=bool(study.measured.environments),
-        environments=list(dict.fromkeys(map(describe, made))),
+        environments=list(dict.fromkeys(describe(to_builtins(environment)) for environment in made)),
         notes=study.notes,
     )
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.inputs.files import JSON, PICTURES, PORTABILITY, SEARCHED, TABLES, VARIANTS
-from analysis.inputs.runs import Study
+from analysis.inputs.study import Study
 from analysis.measures.noise import references
 from analysis.measures.sparsity import ALWAYS, Measure
 from analysis.pages import exports as exports_page
@@ -82,10 +82,10 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
             write_bytes(folder / f"{name}{suffix}", data)
             yield folder / f"{name}{suffix}"
 
-    for names, there in ((VARIANTS, study.variants), (PORTABILITY, study.portability)):
+    for names, there in ((VARIANTS, study.has_variants), (PORTABILITY, study.portability)):
         for name in () if there else names:
             (folder / name).unlink(missing_ok=True)  # of what has become stale, or is gone
-    if study.variants:
+    if study.has_variants:
         yield from exports_page.write(frames["variants"], folder)
     if study.portability:
         yield from portability_page.write(study.portability, folder)
@@ -97,7 +97,8 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
 
 def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, pd.DataFrame]:
     """Every table of the report by name."""
-    runs, latency, pairs = training_tables.runs(study), latency_tables.latency(study), latency_tables.comparisons(study)
+    runs, latency = training_tables.runs(study), latency_tables.latency(study.measured)
+    pairs = latency_tables.comparisons(study.measured)
     return {
         "summary": summary_tables.summary(study, runs, latency, pairs),
         "runs": runs,
@@ -110,7 +111,7 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "comparisons": pairs,
         "throughput": latency_tables.throughput(latency),
         "accuracy": latency_tables.accuracy(runs, latency),
-        "cold_starts": latency_tables.cold_starts(study),
+        "cold_starts": latency_tables.cold_starts(study.measured),
         "search": search_tables.trials(study.searches),
         "importance": search_tables.importance(study.searches),
         "variants": exports_tables.variants(study),
@@ -120,7 +121,7 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
 def title(study: Study) -> str:
     """The heading of the page."""
     subject = "Regularisation" if study.name == DEFAULT_STUDY else study.name
-    data = dict.fromkeys(run.record["dataset"]["name"] for run in study.runs)
+    data = dict.fromkeys(run.record.dataset.name for run in study.runs)
     return f"{subject}, accuracy, sparsity and speed on {' and '.join(data)}"
 
 
@@ -156,7 +157,7 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
 
 def without_zeros(study: Study, sparsity: pd.DataFrame) -> Iterator[tuple[str, str, list[int]]]:
     """Models trained with L1 and their layers of which runs have no weight that is exactly zero, with their seeds."""
-    penalised = {run.model for run in study.runs if run.record["recipe"].get("l1")}
+    penalised = {run.model for run in study.runs if run.record.recipe.l1}
     of_l1 = (sparsity["measure"] == "exact_zeros") & sparsity["model"].isin(penalised)
     for (model, layer), rows in sparsity[of_l1 & (sparsity["value"] == 0)].groupby(["model", "layer"], sort=False):
         yield str(model), str(layer), list(rows["seed"])

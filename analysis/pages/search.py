@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.inputs.runs import Run, Search, Training, departures
+from analysis.inputs.runs import Run
+from analysis.inputs.study import departures
 from analysis.tables.search import best
-from study.recipe import recorded
+from study.records.training import SearchRecord
 
 
 @dataclass(frozen=True)
 class SearchResult:
     """A search as a page shows it."""
 
-    record: Search
+    record: SearchRecord
     best: pd.DataFrame
     """The best trial's hyper-parameters, as text."""
     epochs: int | None
@@ -28,38 +29,37 @@ class SearchResult:
 
     @property
     def model(self) -> str:
-        return str(self.record["model"])
+        return self.record.model
 
     @property
     def states(self) -> str:
         """How many trials there are of each kind: "17 complete, 3 pruned"."""
-        counts = Counter(trial["state"] for trial in self.record["trials"])
+        counts = Counter(trial.state for trial in self.record.trials)
         return ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed") if counts[state])
 
 
-def search_results(searches: Sequence[Search], runs: Sequence[Run | Training]) -> list[SearchResult]:
+def search_results(searches: Sequence[SearchRecord], runs: Sequence[Run]) -> list[SearchResult]:
     """Each search beside the test accuracy of those of `runs` that were trained by its best recipe."""
     made = []
     for search in searches:
         own = winners(search, runs)
-        epochs = recorded(search["best"]["recipe"]).epochs if search["best"] else None
+        epochs = search.best.recipe.epochs if search.best else None
         made.append(SearchResult(search, best(search), epochs, len(own), test_accuracy(own)))
     return made
 
 
-def winners(search: Search, runs: Sequence[Run | Training]) -> list[Run | Training]:
+def winners(search: SearchRecord, runs: Sequence[Run]) -> list[Run]:
     """Those of `runs` that are of the network that was searched, and were trained by the best trial's recipe."""
-    if search["best"] is None:
+    if search.best is None:
         return []
-    recipe = recorded(search["best"]["recipe"])
-    own = [run for run in runs if run.model == search["model"]]
-    own = [run for run in own if run.record["network_sha256"] == search["network_sha256"]]
-    return [run for run in own if not departures(run.record["recipe"], recipe)]
+    of_network = (search.model, search.network_sha256)
+    own = [run for run in runs if (run.model, run.record.network_sha256) == of_network]
+    return [run for run in own if not departures(run.record.recipe, search.best.recipe)]
 
 
-def test_accuracy(runs: Sequence[Run | Training]) -> str:
+def test_accuracy(runs: Sequence[Run]) -> str:
     """Mean test accuracy in percent, with the sample standard deviation of several runs; empty without any."""
-    values = [100 * (1 - run.record["test_error"]) for run in runs]
+    values = [100 * (1 - run.record.test_error) for run in runs]
     if len(values) < 2:
         return "".join(f"{value:.2f}" for value in values)
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"

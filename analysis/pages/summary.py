@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis.inputs.runs import Study
+from analysis.inputs.entries import Results
+from analysis.inputs.study import Study
 from analysis.pages.markup import latex, render
 from analysis.pages.provenance import descriptions
 from analysis.tables.headline import at_batch_1
-from analysis.tables.latency import Measured
 
 
 def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
@@ -20,8 +20,8 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
         "test_images": study.runs[0].wrong.size,
         "pruning": next((run.pruning for run in study.runs if run.pruning), None),
         "pruned": frames["runs"]["fc_cut_test_loss"],
-        "trained": descriptions(run.record["environment"] for run in study.runs),
-        "exported": descriptions(run.export["environment"] for run in study.runs),
+        "trained": descriptions(run.record.environment for run in study.runs),
+        "exported": descriptions(run.export.environment for run in study.runs if run.export),
         "measured": descriptions(study.measured.environments),
         "medians": medians,
         "pairs": pairs,
@@ -30,7 +30,7 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
     }
 
 
-def headline(study: Measured, cases: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def headline(study: Study | Results, cases: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows behind the latencies and the speed-ups of ONNX Runtime over torch in a summary."""
     chosen = [at_batch_1(model, cases, compared) for model in study.models]
     medians, pairs = (pd.concat(rows) for rows in zip(*chosen, strict=True))

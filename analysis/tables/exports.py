@@ -1,32 +1,39 @@
-"""The forms that a model was exported in beside each other: size, test error, latency, and where they go wrong.
+"""The variants that a model was exported in, beside each other: size, test error, latency, and where they fail.
 
-A form computes for the same images as the standard one, of the same weights, so that only images whose class differs
-between the two can differ in being right: no more than the d that the proof of the export has counted. With N test
-images the standard error of the difference of the test errors is then sqrt(d) / N at most (McNemar, Psychometrika 12,
-1947), and a difference is called one where it exceeds twice that, as elsewhere in this project.
+A variant computes for the same images as the standard one, from the same weights, so that only images whose class
+differs between the two can differ in being right: at most the d that the parity check of the export has counted. With N
+test images the standard error of the difference of the test errors is then at most sqrt(d) / N (McNemar, Psychometrika
+12, 1947), and a difference is significant where it exceeds twice that, as elsewhere in this project.
 
 Latency is compared within a file of measurements and in one setting. The ratio of the medians lies between those of the
 opposite ends of their ranges, each an interval of the median widened to the medians of all loads and processes: these
-lie up to some percent apart where the interval, of that many calls, has some ten-thousandths. A form is called slower
-or faster only if all of that is on one side of 1.
+lie up to some percent apart where the interval, of that many calls, has some ten-thousandths. A variant is slower or
+faster only if all of that is on one side of 1.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.inputs.benchmarks import Record
+from analysis.inputs.benchmarks import Measured
 from analysis.inputs.portability import FAILED, NOT_RUN
-from analysis.inputs.runs import Run, Study
+from analysis.inputs.runs import Run
+from analysis.inputs.study import Study
 from analysis.tables.columns import MODEL, Column, ends, frame, text
 from analysis.tables.headline import WITHHELD
 from analysis.tables.numbers import MISSING, TIMES, interval, number
-from study.variants import STANDARD_NAME, variant_of
+from study.records.base import Interval
+from study.records.bench import CaseRecord
+from study.records.export import ExportRecord
+from study.variants import STANDARD_NAME
 
 NONE_OF = "none of "
-SETTING = ("threads", "mode", "device", "file")
+Case = Measured[CaseRecord]
+Setting = tuple[int, str, str, str]
+"""Threads, mode, device and file: cases that agree in them are compared."""
 
 
 def _size(row: Any) -> str:
@@ -70,102 +77,105 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def variants(study: Study) -> pd.DataFrame:
-    """One row a form, the standard one first, of the first run of each model that has others; seconds are of one image.
-
-    `ratio` is the time of the form over that of the standard one; `fails_in` names the runtimes that were tried and
-    compute it wrongly, or not at all; it is "none of 12" where 12 were tried, and missing where none was.
-    """
-    rows: list[Record] = []
+    """One row a variant, the standard one first, of the first run of each model that has others."""
+    rows = []
     for run in _first(study):
-        own = [record for record in study.variants if (record["model"], record["seed"]) == (run.model, run.seed)]
-        for record in (run.export, *own):
-            rows.append({**record, **_accuracy(record, run), **_latency(record, run, study)})
-            rows[-1] |= {"variant": _name(record), "fails_in": _fails_in(record, study)}
+        cases = [
+            case
+            for case in (*study.measured.cases, *study.measured.variants)
+            if (case.key.runtime, case.key.batch) == ("onnxruntime", 1)
+        ]
+        standard = run.exports[0]
+        reference = {_setting(case): case for case in cases if case.key.onnx_sha256 == standard.onnx_sha256}
+        for export in run.exports:
+            own = [case for case in cases if case.key.onnx_sha256 == export.onnx_sha256]
+            rows.append(
+                {
+                    **{key: getattr(export, key) for key in ("model", "seed", "bytes", "onnx_sha256")},
+                    "variant": export.variant.name or STANDARD_NAME,
+                    **_accuracy(export, standard, run.wrong.size),
+                    **_latency(own, {} if export is standard else reference),
+                    "fails_in": _fails_in(export, study),
+                }
+            )
     return frame(VARIANTS, rows)
 
 
-def _first(study: Study) -> Iterator[Run]:
-    """The first run of each model of those that were exported in other forms."""
-    exported = {(record["model"], record["seed"]) for record in study.variants}
-    for model in study.models:
-        yield from [run for run in study.runs if run.model == model and (run.model, run.seed) in exported][:1]
+def _first(study: Study) -> Iterable[Run]:
+    """The first run of each model that has variants, of the models that have any."""
+    first: dict[str, Run] = {}
+    for run in study.runs:
+        if run.exports[1:]:
+            first.setdefault(run.model, run)
+    return first.values()
 
 
-def _name(record: Record) -> str:
-    return variant_of(record).name or STANDARD_NAME
-
-
-def _accuracy(record: Record, run: Run) -> Record:
-    """Test error, and its difference from that of the standard form with the noise of it, twice its standard error."""
-    error, standard = record["test_error_onnxruntime"], run.export["test_error_onnxruntime"]
-    if record is run.export or error is None or standard is None:
+def _accuracy(export: ExportRecord, standard: ExportRecord, images: int) -> dict[str, Any]:
+    """Test error, and its difference from that of the standard variant with its noise, twice its standard error."""
+    error, reference = export.test_error_onnxruntime, standard.test_error_onnxruntime
+    if export is standard or error is None or reference is None:
         return {"test_error": error}
-    change, parity = error - standard, record["parity"]
-    if parity["images"] != run.wrong.size:
-        return {"test_error": error, "test_error_change": change, "test_error_verdict": "not judged"}
-    noise = 2 * math.sqrt(parity["argmax_mismatches"]) / parity["images"]
-    shown = abs(change) > noise + 1e-12
-    verdict = ("better" if change < 0 else "worse") if shown else "not distinguishable"
-    judged = {"test_error_noise": noise, "test_error_verdict": verdict}
-    return {"test_error": error, "test_error_change": change, **judged}
+    change, parity = error - reference, export.parity
+    row = {"test_error": error, "test_error_change": change}
+    if parity.images != images:
+        return {**row, "test_error_verdict": "not judged"}
+    noise = 2 * math.sqrt(parity.argmax_mismatches) / parity.images
+    significant = abs(change) > noise + 1e-12
+    verdict = ("better" if change < 0 else "worse") if significant else "not distinguishable"
+    return {**row, "test_error_noise": noise, "test_error_verdict": verdict}
 
 
-def _latency(record: Record, run: Run, study: Study) -> Record:
-    """Medians with one image in ONNX Runtime, and the ratio to those of the standard form where both were measured."""
-    cases = [case for case in (*study.measured.cases, *study.measured.variants) if _counts(case)]
-    own = [case for case in cases if case["onnx_sha256"] == record["onnx_sha256"]]
-    reference = {_setting(case): case for case in cases if case["onnx_sha256"] == run.export["onnx_sha256"]}
-    both = [case for case in own if _setting(case) in reference] or own
-    alike = [case for case in both if _preference(case) == min(map(_preference, both))]  # several files: repeats
-    if not alike:
+def _latency(own: Sequence[Case], standard: Mapping[Setting, Case]) -> dict[str, Any]:
+    """Median of a variant's cases, and its ratio to that of the standard variant where both were measured alike."""
+    both = [case for case in own if _setting(case) in standard] or own
+    repeats = [case for case in both if _preference(case) == min(map(_preference, both))]
+    if not repeats:
         return {}
-    keys = ("median_seconds", "median_low_seconds", "median_high_seconds")
-    found = dict(zip(keys, _merged([tuple(case[key] for key in keys) for case in alike]), strict=True))
-    found["latency_valid"] = all(case["valid"] for case in alike) and len({case["measured_on"] for case in alike}) == 1
-    standards = [reference.get(_setting(case)) for case in alike]
-    if record is run.export or None in standards:
-        return found
-    pairs = [(case, standard) for case, standard in zip(alike, standards, strict=True) if standard is not None]
-    ratio, low, high = _merged([_ratio(case, standard) for case, standard in pairs])
-    valid = found["latency_valid"] and all(standard["valid"] for _, standard in pairs)
-    verdict = "slower" if low > 1 else "faster" if high < 1 else "not faster"
-    ratios = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
-    return {**found, **ratios, "latency_valid": valid, "latency_verdict": verdict if valid else WITHHELD}
+    median = _merged([case.record.median_seconds for case in repeats])
+    valid = all(case.record.valid for case in repeats) and len({case.machine for case in repeats}) == 1
+    row = {"median_seconds": median.value, "median_low_seconds": median.low, "median_high_seconds": median.high}
+    if not all(_setting(case) in standard for case in repeats):
+        return {**row, "latency_valid": valid}
+    pairs = [(case.record, standard[_setting(case)].record) for case in repeats]
+    valid = valid and all(other.valid for _, other in pairs)
+    ratio = _merged([_ratio(case, other) for case, other in pairs])
+    verdict = "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "not faster"
+    row |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
+    return {**row, "latency_valid": valid, "latency_verdict": verdict if valid else WITHHELD}
 
 
-def _ratio(case: Record, standard: Record) -> tuple[float, float, float]:
-    """Of the medians, and what is possible between the ends of their ranges."""
+def _ratio(case: CaseRecord, standard: CaseRecord) -> Interval:
+    """Ratio of the medians, and what is possible between the ends of their ranges."""
     (low, high), (standard_low, standard_high) = _range(case), _range(standard)
-    return case["median_seconds"] / standard["median_seconds"], low / standard_high, high / standard_low
+    value = case.median_seconds.value / standard.median_seconds.value
+    return Interval(value=value, low=low / standard_high, high=high / standard_low)
 
 
-def _range(case: Record) -> tuple[float, float]:
+def _range(case: CaseRecord) -> tuple[float, float]:
     """The interval of the median, widened to the medians of all loads and processes."""
-    medians = [*case["load_medians_seconds"], *(process["median_seconds"] for process in case["processes"])]
-    return min(case["median_low_seconds"], *medians), max(case["median_high_seconds"], *medians)
+    medians = [*case.load_medians_seconds, *(process.median_seconds.value for process in case.processes)]
+    return min(case.median_seconds.low, *medians), max(case.median_seconds.high, *medians)
 
 
-def _counts(case: Record) -> bool:
-    return bool(case["batch"] == 1 and case["runtime"] == "onnxruntime")
+def _setting(case: Case) -> Setting:
+    return case.key.threads, case.key.mode, case.key.device, case.file
 
 
-def _setting(case: Record) -> tuple[Any, ...]:
-    return tuple(case[key] for key in SETTING)
+def _preference(case: Case) -> tuple[Any, ...]:
+    return case.key.device, case.key.threads, case.key.mode != "native"
 
 
-def _preference(case: Record) -> tuple[Any, ...]:
-    return case["device"], case["threads"], case["mode"] != "native"
-
-
-def _merged(values: Iterable[tuple[float, ...]]) -> tuple[float, float, float]:
+def _merged(intervals: Sequence[Interval]) -> Interval:
     """The median of several values in the hull of their intervals."""
-    middles, lows, highs = zip(*values, strict=True)
-    return float(pd.Series(middles).median()), min(lows), max(highs)
+    value = statistics.median(interval.value for interval in intervals)
+    low, high = min(interval.low for interval in intervals), max(interval.high for interval in intervals)
+    return Interval(value=value, low=low, high=high)
 
 
-def _fails_in(record: Record, study: Study) -> str | None:
-    """The titles of the runtimes, or "none of" as many as it was tried in, or None where that is none."""
+def _fails_in(export: ExportRecord, study: Study) -> str | None:
+    """The titles of the runtimes, or "none of" as many as were tried, or None without any."""
     cells = study.portability.cells if study.portability else ()
-    tried = [cell for cell in cells if cell["onnx_sha256"] == record["onnx_sha256"] and cell["verdict"] != NOT_RUN]
-    failed = dict.fromkeys(cell["title"] for cell in tried if cell["verdict"] == FAILED)
-    return ", ".join(failed) or f"{NONE_OF}{len({cell['runtime'] for cell in tried})}" if tried else None
+    own = [cell for cell in cells if cell.record.onnx_sha256 == export.onnx_sha256]
+    tried = [cell for cell in own if cell.record.verdict != NOT_RUN]
+    failed = dict.fromkeys(cell.runtime.title for cell in tried if cell.record.verdict == FAILED)
+    return ", ".join(failed) or f"{NONE_OF}{len({cell.runtime.name for cell in tried})}" if tried else None

@@ -1,12 +1,11 @@
 """The tables of what was measured as pandas frames, one function a CSV file: raw numbers, full precision, SI units."""
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
+from msgspec.structs import asdict
 
-from analysis.inputs.benchmarks import Measurements, Record
-from analysis.inputs.runs import Study
+from analysis.inputs.benchmarks import Measured, Measurements
 from analysis.tables import headline as headlines
 from analysis.tables.columns import (
     BATCH,
@@ -24,10 +23,10 @@ from analysis.tables.columns import (
     plain,
 )
 from analysis.tables.numbers import TIMES, runtime
+from study.records.base import Interval
+from study.records.bench import Range
 
 MIB = 2.0**-20
-STEPS = ("import_seconds", "load_seconds", "first_call_seconds", "total_seconds")
-GROWTH = ("import_bytes", "load_bytes", "run_bytes", "peak_bytes")
 
 
 def _percentile(name: str, heading: str = "") -> tuple[Column, ...]:
@@ -160,50 +159,37 @@ ACCURACY = (
 )
 
 
-class Measured(Protocol):
-    """What there are measurements of, such as a study."""
-
-    @property
-    def models(self) -> tuple[str, ...]: ...
-    @property
-    def measured(self) -> Measurements: ...
-
-
-def latency(study: Measured) -> pd.DataFrame:
-    """One row a benchmark case, by model in the study's order. Times are seconds for one call with `batch` images."""
-    flat = (
-        {
-            **_flat(case),
-            **{f"parity_{key}": value for key, value in (case["parity"] or {}).items()},
-            "warmup_calls": case["warmup"]["calls"],
-        }
-        for case in _by_model(study, study.measured.cases)
-    )
-    return frame(LATENCY, flat)
+def latency(measured: Measurements) -> pd.DataFrame:
+    """One row a benchmark case. Times are seconds for one call with `batch` images."""
+    rows = []
+    for case in measured.cases:
+        parity = asdict(case.record.parity) if case.record.parity else {}
+        warmup = {"warmup_calls": case.record.warmup.calls}
+        rows.append({**_cells(case), **{f"parity_{key}": value for key, value in parity.items()}, **warmup})
+    return frame(LATENCY, rows)
 
 
-def comparisons(study: Measured) -> pd.DataFrame:
+def comparisons(measured: Measurements) -> pd.DataFrame:
     """One row a comparison; `ratio` is the time of `reference` over that of `runtime`, `noise_floor` a fraction."""
-    return frame(COMPARISONS, map(_flat, _by_model(study, study.measured.comparisons)))
+    rows = []
+    for pair in measured.comparisons:
+        ratio = pair.record.ratio
+        rows.append({**_cells(pair), "ratio": ratio.value, "low": ratio.low, "high": ratio.high})
+    return frame(COMPARISONS, rows)
 
 
-def cold_starts(study: Study) -> pd.DataFrame:
+def cold_starts(measured: Measurements) -> pd.DataFrame:
     """One row a cold start: medians, and the lowest and highest, of fresh processes, in seconds and bytes.
 
-    The size of the model is told where a case of the same ONNX file was measured.
+    The size of the model is there where a case of the same ONNX file was measured.
     """
-    models = {case["onnx_sha256"]: case for case in study.measured.cases}
-
-    def flat(start: Record) -> Record:
-        size = {key: models.get(start["onnx_sha256"], {}).get(key) for key in ("onnx_bytes", "parameters", "macs")}
-        ranges = {
-            name + suffix: start[name][part]
-            for name in (*STEPS, *GROWTH)
-            for suffix, part in (("", "median"), ("_lowest", "lowest"), ("_highest", "highest"))
-        }
-        return {**start, **size, **ranges, "reasons": "; ".join(start["reasons"])}
-
-    return frame(COLD_STARTS, map(flat, _by_model(study, study.measured.cold_starts)))
+    models = {case.key.onnx_sha256: case.record for case in measured.cases}
+    rows = []
+    for start in measured.cold_starts:
+        model = models.get(start.key.onnx_sha256)
+        size = {key: getattr(model, key, None) for key in ("onnx_bytes", "parameters", "macs")}
+        rows.append({**_cells(start), **size})
+    return frame(COLD_STARTS, rows)
 
 
 def throughput(cases: pd.DataFrame) -> pd.DataFrame:
@@ -237,18 +223,16 @@ def accuracy(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     return frame(ACCURACY, rows.assign(**named))
 
 
-def _flat(record: Record) -> Record:
-    """A case or comparison without the lists and objects in it."""
-    return {
-        **record,
-        **{key: record["machine"][key] for key in ("other_cores", "steal_share")},
-        "processes": len(record["processes"]),
-        "reasons": "; ".join(record["reasons"]),
-    }
-
-
-def _by_model(study: Measured, records: Iterable[Record]) -> list[Record]:
-    """Records by model in the study's order, the user's own files last."""
-    records = list(records)
-    order = {model: i for i, model in enumerate(dict.fromkeys([*study.models, *(r["model"] for r in records)]))}
-    return sorted(records, key=lambda record: order[record["model"]])
+def _cells(measured: Measured[Any]) -> dict[str, Any]:
+    """The cells of a measurement by column: an interval or a range has three, processes are counted."""
+    record = measured.record
+    cells = {**asdict(record.key), **asdict(record.machine), **asdict(record)}
+    for key, value in asdict(record).items():
+        if isinstance(value, Interval):
+            name = key.removesuffix("_seconds")
+            cells |= {key: value.value, f"{name}_low_seconds": value.low, f"{name}_high_seconds": value.high}
+        elif isinstance(value, Range):
+            cells |= {key: value.median, f"{key}_lowest": value.lowest, f"{key}_highest": value.highest}
+    processes = len(record.processes) if isinstance(record.processes, tuple) else record.processes
+    origin = {"model": measured.model, "measured_on": measured.machine, "file": measured.file}
+    return {**cells, **origin, "processes": processes, "reasons": "; ".join(record.reasons)}

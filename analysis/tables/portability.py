@@ -3,6 +3,7 @@
 from typing import Any
 
 import pandas as pd
+from msgspec.structs import asdict
 
 from analysis.inputs.portability import FAILED, NOT_RUN, PASSED, Portability, Square
 from analysis.tables.columns import Column, frame, plain
@@ -28,11 +29,18 @@ MOST_COLUMNS = 8
 
 
 def cells(portability: Portability) -> pd.DataFrame:
-    """One row a cell; `shape` is as in "256x10"."""
-    rows = (
-        {**cell, "shape": None if cell["shape"] is None else "x".join(map(str, cell["shape"]))}
+    """One row a cell."""
+    rows = [
+        {
+            **asdict(cell.record),
+            "title": cell.runtime.title,
+            "version": cell.runtime.version,
+            "model": cell.model,
+            "current": cell.current,
+            "shape": None if cell.record.shape is None else "x".join(map(str, cell.record.shape)),
+        }
         for cell in portability.cells
-    )
+    ]
     return frame(CELLS, rows)
 
 

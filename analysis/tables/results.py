@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from msgspec import structs
 
-from analysis.inputs.entries import Field, Standing
+from analysis.inputs.entries import EntryResult, Results
 from analysis.measures.layer import facts
 from analysis.measures.significance import judge
 from analysis.measures.sparsity import evaluate, parse
@@ -17,6 +17,7 @@ from analysis.tables.columns import MODEL, Column, frame, plain, text
 from analysis.tables.headline import at_batch_1
 from analysis.tables.numbers import MISSING, TIMES, number
 from analysis.tables.summary import LATENCY, latency_columns
+from analysis.weights.layers import Layer
 from study.recipe import Recipe
 
 UNLIKE = "not judged: different budgets"
@@ -142,54 +143,48 @@ SPARSITY = (
 )
 
 
-def all_tables(field: Field) -> dict[str, pd.DataFrame]:
-    """The tables that are told on the page, by name."""
-    return {"results": results(field), "batches": batches(field), "sparsity": sparsity(field)}
+def all_tables(results: Results) -> dict[str, pd.DataFrame]:
+    """The tables that are on the page, by name."""
+    return {"results": by_accuracy(results), "batches": batches(results), "sparsity": sparsity(results)}
 
 
-def results(field: Field) -> pd.DataFrame:
-    """One row an entry that has runs. Accuracies are fractions but for `published`, which is percent.
-
-    `difference` is ours less the published figure, in points, on the kind of images that it was published for; empty
-    where ours has no such images. `epochs_at_most` is the recipe's number where it stops early. Machines are numbers.
-    """
-    cases, pairs = latency_tables.latency(field), latency_tables.comparisons(field)
-    return frame(RESULTS, (_result(field, standing, cases, pairs) for standing in field.standings))
+def by_accuracy(results: Results) -> pd.DataFrame:
+    """One row an entry that has runs; `difference` is empty where ours has no images of the published kind."""
+    cases, pairs = latency_tables.latency(results.measured), latency_tables.comparisons(results.measured)
+    return frame(RESULTS, [_result(results, result, cases, pairs) for result in results.entries])
 
 
 def sizes(frame: pd.DataFrame, networks: Mapping[str, str]) -> pd.DataFrame:
-    """`results` of all studies: parameters, size and latency; `networks` are the entries' import paths by name."""
+    """The sizes of all entries as text; `networks` are their import paths by name."""
     fixed = [FIXED.get(networks[model], 0) for model in frame["model"]]
     return text((MODEL, *SIZES), frame.assign(fixed=fixed))
 
 
-def _result(field: Field, standing: Standing, cases: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
-    entry, records = standing.entry, [run.record for run in standing.runs]
-    epochs = [record["epochs"] for record in records]
-    kept = [record.get("kept_epoch", record["epochs"]) for record in records]
-    patient = standing.wanted.patience > 0
-    measured_on = [case["measured_on"] for case in field.measured.cases if case["model"] == entry.name]
+def _result(results: Results, result: EntryResult, cases: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
+    entry, runs = result.entry, result.runs
+    epochs, kept = [run.record.epochs for run in runs], [run.kept_epoch for run in runs]
+    patient = result.wanted.patience > 0
+    measured_on = [case.machine for case in results.measured.cases if case.model == entry.name]
     row = {
-        "study": standing.study,
+        "study": result.study,
         "model": entry.name,
         "dataset": entry.dataset,
-        "recipe": standing.kind,
-        "budget": standing.budget or None,
-        "runs": len(records),
-        "trained_on": standing.trained_on,
-        **_mean("test_accuracy", accuracies(standing.test_errors())),
-        **_mean("validation_accuracy", accuracies(standing.validation_errors())),
+        "recipe": result.kind,
+        "budget": result.budget or None,
+        "runs": len(runs),
+        "trained_on": result.trained_on,
+        **_accuracies(result),
         "epochs_lowest": min(epochs),
         "epochs_highest": max(epochs),
-        "epochs_at_most": standing.wanted.epochs if patient else None,
+        "epochs_at_most": result.wanted.epochs if patient else None,
         "kept_lowest": min(kept) if patient else None,
         "kept_highest": max(kept) if patient else None,
-        **_times(standing),
-        "machines": _numbers(field, standing.machines),
-        "parameters": records[0]["parameters"],
-        "onnx_bytes": max((export.record["bytes"] for export in standing.exports), default=None),
+        **_times(result),
+        "machines": _numbers(results, result.machines),
+        "parameters": runs[0].record.parameters,
+        "onnx_bytes": max((run.export.bytes for run in runs if run.export), default=None),
         **latency_columns(*at_batch_1(entry.name, cases, pairs)),
-        "latency_machines": _numbers(field, measured_on),
+        "latency_machines": _numbers(results, measured_on),
     }
     if entry.published:
         row |= {"published": entry.published.accuracy, "published_images": entry.published.images}
@@ -198,16 +193,16 @@ def _result(field: Field, standing: Standing, cases: pd.DataFrame, pairs: pd.Dat
     return row
 
 
-def _numbers(field: Field, machines: Iterable[str]) -> str | None:
+def _numbers(results: Results, machines: Iterable[str]) -> str | None:
     """ "1 2", or nothing for none."""
-    return " ".join(str(n) for n in sorted({field.machines[name] for name in machines})) or None
+    return " ".join(str(n) for n in sorted({results.machines[name] for name in machines})) or None
 
 
-def _times(standing: Standing) -> dict[str, float]:
+def _times(result: EntryResult) -> dict[str, float]:
     """Seconds of an epoch, of all epochs of the runs, and of a run of the median number of them, as long as that."""
-    seconds = standing.epoch_seconds()
+    seconds = result.epoch_seconds()
     median = statistics.median(seconds)
-    epochs = statistics.median(run.record["epochs"] for run in standing.runs)
+    epochs = statistics.median(run.record.epochs for run in result.runs)
     return {
         "seconds_per_epoch_median": median,
         "seconds_per_epoch_fastest": min(seconds),
@@ -215,8 +210,9 @@ def _times(standing: Standing) -> dict[str, float]:
     }
 
 
-def accuracies(errors: Iterable[float]) -> list[float]:
-    return [1 - error for error in errors]
+def _accuracies(result: EntryResult) -> dict[str, float | None]:
+    tested = _mean("test_accuracy", [1 - error for error in result.test_errors()])
+    return {**tested, **_mean("validation_accuracy", [1 - error for error in result.validation_errors()])}
 
 
 def _mean(name: str, values: Sequence[float]) -> dict[str, float | None]:
@@ -227,26 +223,20 @@ def _mean(name: str, values: Sequence[float]) -> dict[str, float | None]:
     }
 
 
-def accuracy(field: Field) -> pd.DataFrame:
-    """What is drawn of accuracies, in percent: a row a run and kind of images, and a row a published figure.
+def accuracy(results: Results) -> pd.DataFrame:
+    """The accuracies of a picture: a row a run and kind of images, and a row a published figure.
 
-    `what` is test, validation, published test or published validation; a published figure is not drawn beside a
-    recipe that is not the published one's.
+    A published figure is not drawn beside a recipe that is not the published one's.
     """
     rows: list[dict[str, Any]] = []
-    for standing in field.standings:
-        entry = standing.entry
-        own = {
-            "study": standing.study,
-            "model": entry.name,
-            "dataset": entry.dataset,
-            "budget": standing.budget or None,
-        }
+    for result in results.entries:
+        entry = result.entry
+        own = {"study": result.study, "model": entry.name, "dataset": entry.dataset, "budget": result.budget or None}
         if entry.published and entry.origin != "modern":
             what = f"published {entry.published.images}"
             rows.append({**own, "what": what, "accuracy": entry.published.accuracy})
-        for run in standing.runs:
-            errors = {"validation": run.record.get("validation_error"), "test": run.record["test_error"]}
+        for run in result.runs:
+            errors = {"validation": run.record.validation_error, "test": run.record.test_error}
             rows += [
                 {**own, "what": what, "seed": run.seed, "accuracy": 100 * (1 - error)}
                 for what, error in errors.items()
@@ -255,74 +245,69 @@ def accuracy(field: Field) -> pd.DataFrame:
     return frame(ACCURACY, rows)
 
 
-def batches(field: Field) -> pd.DataFrame:
+def batches(results: Results) -> pd.DataFrame:
     """One row an entry of those whose runs differ from another one's in their batch size alone.
 
-    The test error is judged against the first such entry of the catalogue (analysis/measures/significance.py), unless
-    their runs had different numbers of epochs.
+    The test error is compared with that of the first such entry of the catalogue (analysis/measures/significance.py),
+    unless their runs had different numbers of epochs.
     """
     rows = []
-    for first, *others in alike_but_for_batch_size(field):
+    for first, *others in alike_but_for_batch_size(results):
         rows.append(_batch(first))
         wrong = np.stack([run.wrong for run in first.runs])
-        for standing in others:
-            own = {**_batch(standing), "against": first.entry.name}
-            if standing.epochs == first.epochs:
-                own |= judge(np.stack([run.wrong for run in standing.runs]), wrong)
-            else:
-                own["verdict"] = UNLIKE
+        for result in others:
+            own = {**_batch(result), "against": first.entry.name, "verdict": UNLIKE}
+            if result.epochs == first.epochs:
+                own |= judge(np.stack([run.wrong for run in result.runs]), wrong)
             rows.append(own)
     return frame(BATCHES, rows)
 
 
-def alike_but_for_batch_size(field: Field) -> Iterator[list[Standing]]:
+def alike_but_for_batch_size(results: Results) -> Iterator[list[EntryResult]]:
     """Entries of one network and data set whose runs' recipes differ in the batch size alone, and do differ in it."""
-    groups: dict[tuple[str, str, Recipe], list[Standing]] = {}
-    for standing in field.standings:
-        entry = standing.entry
-        key = (entry.network, entry.dataset, structs.replace(standing.wanted, batch_size=1))
-        groups.setdefault(key, []).append(standing)
-    for standings in groups.values():
-        if len({standing.wanted.batch_size for standing in standings}) > 1:
-            yield standings
+    groups: dict[tuple[str, str, Recipe], list[EntryResult]] = {}
+    for result in results.entries:
+        key = (result.entry.network, result.entry.dataset, structs.replace(result.wanted, batch_size=1))
+        groups.setdefault(key, []).append(result)
+    return (group for group in groups.values() if len({result.wanted.batch_size for result in group}) > 1)
 
 
-def _batch(standing: Standing) -> dict[str, Any]:
-    records = [run.record for run in standing.runs]
+def _batch(result: EntryResult) -> dict[str, Any]:
+    entry, runs = result.entry, result.runs
     return {
-        "network": standing.entry.network,
-        "dataset": standing.entry.dataset,
-        "model": standing.entry.name,
-        "batch_size": records[0]["recipe"]["batch_size"],
-        "runs": len(records),
-        "budget": standing.budget or None,
-        **_mean("validation_accuracy", accuracies(standing.validation_errors())),
-        **_mean("test_accuracy", accuracies(standing.test_errors())),
-        "kept_epochs": " ".join(str(record.get("kept_epoch", record["epochs"])) for record in records),
-        **_times(standing),
-        "seconds_published": standing.entry.published and standing.entry.published.seconds,
+        "network": entry.network,
+        "dataset": entry.dataset,
+        "model": entry.name,
+        "batch_size": runs[0].record.recipe.batch_size,
+        "runs": len(runs),
+        "budget": result.budget or None,
+        **_accuracies(result),
+        "kept_epochs": " ".join(str(run.kept_epoch) for run in runs),
+        **_times(result),
+        "seconds_published": entry.published and entry.published.seconds,
     }
 
 
-def sparsity(field: Field) -> pd.DataFrame:
+def sparsity(results: Results) -> pd.DataFrame:
     """One row a fully-connected layer of an entry, over its exported runs; what is undefined is left out of a mean."""
     rows = []
-    measures = parse("hoyer,exact_zeros")
-    for standing in field.standings:
-        found: dict[tuple[str, str, tuple[int, int]], list[dict[str, float]]] = {}
-        for export in standing.exports:
-            for layer in export.layers:
-                hoyer, zeros = (value.value for value in evaluate(measures, layer.weight.blocks()))
-                values = {"hoyer": hoyer, "exact_zeros": zeros, "near_zero": facts(layer.weight).near_zero_rms}
-                there = {name: value for name, value in values.items() if value is not None}
-                found.setdefault((layer.name, layer.role, layer.weight.shape), []).append(there)
-        for (name, role, shape), values_of_runs in found.items():
-            row: dict[str, Any] = {"study": standing.study, "model": standing.entry.name, "layer": name, "role": role}
-            row |= {"out_features": shape[0], "in_features": shape[1], "runs": len(values_of_runs)}
-            for measure in ("hoyer", "near_zero", "exact_zeros"):
-                row |= _mean(measure, [values[measure] for values in values_of_runs if measure in values])
+    for result in results.entries:
+        layers: dict[tuple[str, str, tuple[int, int]], list[Layer]] = {}
+        for layer in (layer for run in result.runs for layer in run.layers):
+            layers.setdefault((layer.name, layer.role, layer.weight.shape), []).append(layer)
+        for (name, role, shape), own in layers.items():
+            row: dict[str, Any] = {"study": result.study, "model": result.entry.name, "layer": name, "role": role}
+            row |= {"out_features": shape[0], "in_features": shape[1], "runs": len(own)}
+            values = [_weights(layer) for layer in own]
+            for measure in values[0]:
+                row |= _mean(measure, [value for of_run in values if (value := of_run[measure]) is not None])
             rows.append(row)
     return frame(SPARSITY, rows)
+
+
+def _weights(layer: Layer) -> dict[str, float | None]:
+    hoyer, zeros = (value.value for value in evaluate(parse("hoyer,exact_zeros"), layer.weight.blocks()))
+    return {"hoyer": hoyer, "near_zero": facts(layer.weight).near_zero_rms, "exact_zeros": zeros}
 
 
 def by_entry(frame: pd.DataFrame) -> pd.DataFrame:

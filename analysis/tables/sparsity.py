@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
+from msgspec.structs import asdict
 
-from analysis.inputs.runs import Study
+from analysis.inputs.study import Study
 from analysis.measures.histogram import histogram, largest_magnitude
 from analysis.measures.noise import MOMENTS, indistinguishable, table
 from analysis.measures.sparsity import ALWAYS, Measure, evaluate, parse
@@ -82,27 +83,22 @@ def histogram_rows(layers: Sequence[tuple[dict[str, Any], Layer]]) -> Iterator[d
 
 
 def pruning(study: Study) -> pd.DataFrame:
-    """One row a run and share of its fully-connected weights cut; `loss` is what that adds to the error.
-
-    `chosen` is true where the most is cut that costs no more than allowed.
-    """
-    return frame(
-        PRUNING,
-        (
-            {
-                "model": run.model,
-                "seed": run.seed,
-                "images": run.pruning["images"]["count"],
-                "uncut_error": run.pruning["uncut_error"],
-                "loss": point["error"] - run.pruning["uncut_error"],
-                "chosen": point["share"] == run.pruning["cut"]["share"],
-                **point,
-            }
-            for run in study.runs
-            if run.pruning
-            for point in run.pruning["curve"]
-        ),
-    )
+    """One row a run and fraction of its fully-connected weights that was set to zero."""
+    rows = [
+        {
+            "model": run.model,
+            "seed": run.seed,
+            "images": run.pruning.images.count,
+            **asdict(point),
+            "uncut_error": run.pruning.uncut_error,
+            "loss": point.error - run.pruning.uncut_error,
+            "chosen": point.share == run.pruning.cut.share,
+        }
+        for run in study.runs
+        if run.pruning
+        for point in run.pruning.curve
+    ]
+    return frame(PRUNING, rows)
 
 
 def by_layer(frame: pd.DataFrame) -> pd.DataFrame:

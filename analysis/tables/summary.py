@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.inputs.runs import Study
+from analysis.inputs.study import Study
 from analysis.measures.significance import judge
 from analysis.tables.columns import MODEL, Column, ends, frame
 from analysis.tables.headline import WITHHELD, at_batch_1

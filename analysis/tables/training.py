@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import asdict
 
-from analysis.inputs.runs import Run, Study, Training
+from analysis.inputs.runs import Run
+from analysis.inputs.study import Study
 from analysis.tables.columns import MODEL, Column, frame, plain
 
 SEED = Column("seed", heading="seed")
@@ -63,51 +65,40 @@ def runs(study: Study) -> pd.DataFrame:
 def _run(run: Run) -> dict[str, Any]:
     weights = sum(layer.weight.size for layer in run.layers)
     zeros = sum(int(np.count_nonzero(block == 0)) for layer in run.layers for block in layer.weight.blocks())
-    return {
-        **run.record,
-        "onnx_bytes": run.export["bytes"],
-        **{f"parity_{key}": value for key, value in run.export["parity"].items()},
-        "test_error_onnxruntime": run.export["test_error_onnxruntime"],
+    row: dict[str, Any] = {
+        **asdict(run.record),
         "fc_layers": len(run.layers),
         "fc_weights": weights,
         "fc_exact_zeros": zeros / weights if weights else None,
-        **(_cut(run.pruning) if run.pruning else {}),
     }
-
-
-def _cut(record: dict[str, Any]) -> dict[str, float]:
-    chosen, test = record["cut"], record["test"]
-    return {
-        "fc_cut": chosen["share"],
-        "fc_cut_loss": chosen["error"] - record["uncut_error"],
-        "fc_cut_test_loss": test["error"] - test["uncut_error"],
-    }
+    if run.export:
+        row |= {f"parity_{key}": value for key, value in asdict(run.export.parity).items()}
+        row |= {"onnx_bytes": run.export.bytes, "test_error_onnxruntime": run.export.test_error_onnxruntime}
+    if run.pruning:
+        cut, test = run.pruning.cut, run.pruning.test
+        row |= {"fc_cut": cut.share, "fc_cut_loss": cut.error - run.pruning.uncut_error}
+        row |= {"fc_cut_test_loss": test.error - test.uncut_error}
+    return row
 
 
 def convergence(study: Study) -> pd.DataFrame:
     """One row an epoch of a run: history.csv of all runs."""
-    return frame(
-        CONVERGENCE,
-        ({"model": run.model, "seed": run.seed, **row} for run in study.runs for row in run.history),
-    )
+    rows = [{"model": run.model, "seed": run.seed, **asdict(epoch)} for run in study.runs for epoch in run.history]
+    return frame(CONVERGENCE, rows)
 
 
-def history(runs: Iterable[Run | Training]) -> pd.DataFrame:
-    """One row an epoch of a run; accuracies are fractions, `kept` is true of the epoch whose weights the run kept."""
-    return frame(
-        HISTORY,
-        (
-            {
-                "model": run.model,
-                "seed": run.seed,
-                **row,
-                **{
-                    f"{part}_accuracy": None if (error := row[f"{part}_error"]) is None else 1 - error
-                    for part in ("train", "validation")
-                },
-                "kept": row["epoch"] == run.record.get("kept_epoch", run.record["epochs"]),
-            }
-            for run in runs
-            for row in run.history
-        ),
-    )
+def history(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row an epoch of a run."""
+    rows = [
+        {
+            "model": run.model,
+            "seed": run.seed,
+            **asdict(epoch),
+            "train_accuracy": 1 - epoch.train_error,
+            "validation_accuracy": None if epoch.validation_error is None else 1 - epoch.validation_error,
+            "kept": epoch.epoch == run.kept_epoch,
+        }
+        for run in runs
+        for epoch in run.history
+    ]
+    return frame(HISTORY, rows)

@@ -237,14 +237,17 @@ class ComparisonRecord(Measurement):
     """Processor time of this process / wall time."""
 
 
+Amount = Count | NotNegative  # bytes stay whole
+
+
 class Range(Record):
     """A quantity over several processes."""
 
-    median: NotNegative
+    median: Amount
     """The median."""
-    lowest: NotNegative
+    lowest: Amount
     """The lowest."""
-    highest: NotNegative
+    highest: Amount
     """The highest."""
 
 

@@ -19,7 +19,7 @@ from study.artifacts import read_json, to_record
 from study.errors import StudyError
 from study.records.analysis import SparsityRecord
 from tests.conftest import ROOT, Trained, run
-from tests.support.synthetic import write_model
+from tests.support.study import write_model
 
 HALF = np.array([[0, 1, 0, -1], [2, 0, 2, 0]], np.float32)
 """(2, 4), half of it exactly zero."""

@@ -21,7 +21,7 @@ from study.artifacts import as_json
 from study.records.base import Interval, Parity
 from study.records.bench import CaseRecord, ComparisonRecord, Controls, PairSettings
 from tests.bench.test_interference import QUIET
-from tests.support.synthetic import write_model
+from tests.support.study import write_model
 
 STEADY = [1e-3] * 1000
 WARM = WarmUp(calls=16, seconds=0.5, stable=True, call_seconds=1e-3)

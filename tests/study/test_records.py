@@ -18,7 +18,7 @@ from study.records.export import ExportRecord
 from study.records.training import RunRecord, SearchRange, TrialRecord
 from study.variants import STANDARD, Variant
 from tests.conftest import Trained
-from tests.support.synthetic import ENVIRONMENT
+from tests.support.records import ENVIRONMENT
 
 EXPORT = ExportRecord(
     model="gap",

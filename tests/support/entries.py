@@ -6,7 +6,7 @@ from msgspec import structs
 
 from study.artifacts import Artifacts
 from study.catalogue import entry
-from tests.support.synthetic import layers, write_run
+from tests.support.study import layers, write_run
 
 
 def write_entries(artifacts: Artifacts) -> None:
@@ -25,7 +25,7 @@ def write_entries(artifacts: Artifacts) -> None:
         write_run(artifacts, "cnn5", seed, layers(seed), test_error=error, **first)
         write_run(artifacts, "cnn5-batch128", seed, layers(seed), test_error=other, validation=[0.1])
         write_run(artifacts, "cnn5-modern", seed, layers(seed), test_error=0.07, epochs=40)
-    few = structs.asdict(structs.replace(entry("mini-vgg").recipe, epochs=5))
+    few = structs.replace(entry("mini-vgg").recipe, epochs=5)
     write_run(artifacts, "mini-vgg", 0, layers(0), validation=[0.3, 0.2, 0.1, 0.1, 0.1], recipe=few)
     write_run(artifacts, "lenet5-1998", 0, {}, parameters=60_000, epochs=20)
     write_run(artifacts, "lenet5-plain", 0, layers(0), test_error=0.1, epochs=60)

@@ -2,9 +2,12 @@
 
 from typing import Any
 
-from study.artifacts import Artifacts, read_json, sha256, write_json
+from study.artifacts import Artifacts, sha256, write_record
+from study.records.base import Parity
+from study.records.bench import CaseRecord
 from study.variants import Variant
-from tests.support.synthetic import IMAGES, case
+from tests.support.records import case, export_record
+from tests.support.study import IMAGES
 
 STATIC, DYNAMIC, OLDER = Variant(int8="static"), Variant(int8="dynamic"), Variant(opset=17)
 
@@ -19,22 +22,17 @@ def write_variant(
     seed: int = 0,
     **changes: Any,
 ) -> str:
-    """Export a run in another form, with so many images of another class; gives the SHA-256 of its file."""
+    """Export a run as another variant, with so many images of another class; gives the SHA-256 of its file."""
     files = artifacts.run(model, seed).of(variant)
     files.onnx.write_bytes(f"{model} {seed} {variant.name}".encode() * 10)
-    standard = read_json(artifacts.run(model, seed).export, "export/1", "")
-    parity = {"images": IMAGES, "max_abs_difference": 0.05, "argmax_mismatches": mismatches}
-    write_json(
-        files.export,
-        {
-            **{**standard, "onnx_sha256": sha256(files.onnx), "bytes": files.onnx.stat().st_size, "parity": parity},
-            **{"test_error_onnxruntime": test_error, "variant": variant.record(), **changes},
-        },
-    )
-    return sha256(files.onnx)
+    digest = sha256(files.onnx)
+    parity = Parity(images=IMAGES, max_abs_difference=0.05, argmax_mismatches=mismatches)
+    own = {"parity": parity, "variant": variant, **changes}
+    write_record(files.export, export_record(model, seed, digest, files.onnx.stat().st_size, test_error, **own))
+    return digest
 
 
-def of_variant(artifacts: Artifacts, digest: str, seconds: float, **changes: Any) -> dict[str, Any]:
-    """A case with one image in ONNX Runtime, of the ONNX file with this sum."""
-    record = case(artifacts, "baseline", "onnxruntime", 1, seconds)
-    return {**record, "model": "baseline-int8-static", "onnx_sha256": digest, **changes}
+def of_variant(artifacts: Artifacts, digest: str, seconds: float, **changes: Any) -> CaseRecord:
+    """A case with one image in ONNX Runtime, of the variant int8-static whose ONNX file has this sum."""
+    own = {"variant": STATIC.name, "onnx_sha256": digest, **changes}
+    return case(artifacts, "baseline", "onnxruntime", 1, seconds, **own)

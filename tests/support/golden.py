@@ -15,9 +15,9 @@ from msgspec import structs
 from onnx import helper, numpy_helper
 
 from analysis import sparsity
-from analysis.inputs.entries import read_field
+from analysis.inputs.entries import read_results
 from analysis.inputs.files import PICTURES, SEARCHED, find
-from analysis.inputs.runs import read_study
+from analysis.inputs.study import read_study
 from analysis.measures.sparsity import ALWAYS
 from analysis.pages import exports, report, summary
 from analysis.pages import portability as portability_page
@@ -26,23 +26,13 @@ from analysis.tables import columns
 from analysis.tables import results as results_tables
 from analysis.tables.summary import SUMMARY
 from export.card import write_card
-from study.artifacts import Artifacts, read_json, write_json
+from study.artifacts import Artifacts, write_record
 from study.recipe import Recipe
 from tests.support.entries import write_entries
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
-from tests.support.portability import write_portability
-from tests.support.reporting import write_study
-from tests.support.synthetic import (
-    case,
-    comparison,
-    edit_json,
-    layers,
-    save_graph,
-    search_record,
-    write_bench,
-    write_model,
-    write_run,
-)
+from tests.support.portability import cell, write_portability
+from tests.support.records import case, comparison, search_record
+from tests.support.study import layers, save_graph, write_bench, write_model, write_run, write_study
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NAMES = ("summary.md", "index.html", "exports.md", "portability.md", "results.md", "sparsity.txt", "model.md")
@@ -67,12 +57,10 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
     older = write_variant(artifacts, OLDER, 0, 0.08)
     bench = [case(artifacts, "baseline", "onnxruntime", 1, 20e-6), of_variant(artifacts, static, 30e-6)]
     slow = write_bench(artifacts, [*bench, of_variant(artifacts, older, 20e-6)], name="bench-variants.json")
-    write_portability(artifacts)
-    failed = {"onnx_sha256": static, "model": "baseline-int8-static"}
-    with_static = artifacts.root / "portability.json"
-    content = read_json(with_static, "portability/1", "")
-    edit_json(with_static, cells=[*content["cells"], {**content["cells"][7], **failed, "allowed": 0.05}])
-    write_json(artifacts.search("gap"), search_record("gap"))
+    failed = {"verdict": "failed", "max_abs_difference": 0.031, "argmax_mismatches": 12, "reason": "0.031 off."}
+    of_static = {"onnx_sha256": static, "variant": STATIC.name, "allowed": 0.05}
+    write_portability(artifacts, cell(artifacts, "tract", "baseline", 7, **failed, **of_static))
+    write_record(artifacts.search("gap"), search_record("gap"))
     study = read_study(find(artifacts, ("baseline", "l1-1e-3", "gap", "l2-1e-4"), (artifacts.bench, slow)))
     frames = report.all_tables(study, ALWAYS)
     assert study.portability is not None
@@ -89,18 +77,19 @@ def results(artifacts: Artifacts) -> str:
     """The results page of entries with one that was searched, a run left out, one not exported, and measurements."""
     write_entries(artifacts)
     search = search_record("tuned")
-    write_json(artifacts.search("tuned"), search)
-    write_run(artifacts, "tuned", 0, layers(0), test_error=0.085, recipe=search["best"]["recipe"], epochs=12)
-    write_run(artifacts, "lenet5-plain", 1, layers(1), epochs=60, recipe=search["best"]["recipe"])
+    assert search.best is not None
+    write_record(artifacts.search("tuned"), search)
+    write_run(artifacts, "tuned", 0, layers(0), test_error=0.085, recipe=search.best.recipe, epochs=12)
+    write_run(artifacts, "lenet5-plain", 1, layers(1), epochs=60, recipe=search.best.recipe)
     artifacts.run("mini-vgg", 0).export.unlink()
     cases = [
         case(artifacts, "cnn5", "torch", 1, 200e-6),
         case(artifacts, "cnn5", "onnxruntime", 1, 40e-6),
-        case(artifacts, "baseline", "onnxruntime", 1, 20e-6, valid=False, reasons=["hot"]),
+        case(artifacts, "baseline", "onnxruntime", 1, 20e-6, valid=False, reasons=("hot",)),
     ]
     pairs = [comparison(artifacts, "cnn5", 1, 5.0, 4.9, 5.1)]
-    field = read_field(artifacts, [write_bench(artifacts, cases, pairs, name="bench-field-1.json")])
-    return results_page.page(field, results_tables.all_tables(field), "results")
+    found = read_results(artifacts, [write_bench(artifacts, cases, pairs, name="bench-results-1.json")])
+    return results_page.page(found, results_tables.all_tables(found), "results")
 
 
 def sparsity_table(folder: Path) -> str:

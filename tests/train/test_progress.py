@@ -9,7 +9,7 @@ from msgspec import structs
 from study import catalogue
 from study.artifacts import Artifacts, read_record
 from study.records.training import RunRecord
-from tests.support.synthetic import layers, write_run
+from tests.support.study import layers, write_run
 from train.progress import Display
 from train.tasks import Epoch, Failed, Finished, Task
 

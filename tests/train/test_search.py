@@ -25,7 +25,7 @@ from study.errors import StudyError
 from study.recipe import Recipe
 from study.records.training import ImageCounts, RunRecord, SearchRecord
 from tests.conftest import ROOT
-from tests.support.synthetic import layers, write_run
+from tests.support.study import layers, write_run
 from train.search import command, progress, trials
 from train.search import record as search_record
 from train.search import space as search_space

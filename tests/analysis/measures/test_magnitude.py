@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from analysis.measures.magnitude import BATCH, Images, Network, errors
 from study.errors import StudyError
-from tests.support.synthetic import save_graph
+from tests.support.study import save_graph
 
 A = np.array([[3, -1], [0.5, 2]], np.float32)
 B = np.array([[-4, 0.25]], np.float32)

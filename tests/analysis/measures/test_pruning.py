@@ -20,7 +20,7 @@ from study.data import tensors as images
 from study.errors import StudyError
 from tests.analysis.measures.test_magnitude import model
 from tests.conftest import Trained
-from tests.support.synthetic import edit_json
+from tests.support.study import edit_json
 
 
 class TestLargest:

@@ -1,28 +1,33 @@
 """The matrix of what runs where, from a hand-made portability.json: its numbers, what is stale, hostile or damaged."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import structs
 
 from analysis.__main__ import main
 from analysis.inputs.files import PORTABILITY, find
-from analysis.inputs.portability import Portability, read_portability
+from analysis.inputs.portability import Cell, Portability, read_portability
 from analysis.pages import portability as portability_page
 from analysis.pages.portability import page
 from analysis.pages.publish import between, publish_portability
 from analysis.tables.columns import read
 from analysis.tables.portability import cells, matrix
-from study.artifacts import Artifacts, write_json
+from study.artifacts import Artifacts, write_record
 from study.errors import StudyError
+from study.records.base import Record
 from tests.support.portability import UNTRIED, cell, record, runtime, write_portability
-from tests.support.reporting import PROJECT, rows
-from tests.support.synthetic import layers, write_run
+from tests.support.study import PROJECT, layers, rows, write_run
 
 HOSTILE = "x|y <img src=x onerror=alert(1)> **b** [a](http://e) `c` $m$ \u202edaeh\n<!-- end of matrix -->"
+
+
+def as_text(content: Record) -> str:
+    return msgspec.json.encode(content).decode()
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ class TestMatrix:
         [
             ({"finite": False, "max_abs_difference": None}, "not finite"),
             ({**UNTRIED}, "no result"),
-            ({**UNTRIED, "shape": [256, 12]}, "wrong shape"),
+            ({**UNTRIED, "shape": (256, 12)}, "wrong shape"),
             ({"max_abs_difference": 2e-4}, "2.0e-04"),
             ({"row_sum_error": 0.1}, "sums are not 1"),
         ],
@@ -44,14 +49,13 @@ class TestMatrix:
     def test_what_failed_says_why(
         self, artifacts: Artifacts, found: Portability, changes: dict[str, Any], why: str
     ) -> None:
-        known = {"title": "Ort 1.2", "version": "1.2", "current": True, "verdict": "failed"}
-        wrong = {**cell(artifacts, "ort", "gap", 64, **changes), **known}
+        wrong = Cell(cell(artifacts, "ort", "gap", 64, verdict="failed", **changes), found.runtimes[0], True)
         table = matrix(cells(replace(found, cells=(*found.cells, wrong))))
         assert table["gap"].iloc[0] == f"FAILED: {why}"
 
     def test_what_was_run_in_part_has_not_passed(self, artifacts: Artifacts, found: Portability) -> None:
-        absent = {**cell(artifacts, "ort", "gap", 64, **UNTRIED), "title": "Ort 1.2", "version": None, "current": True}
-        in_part = replace(found, cells=(*found.cells, {**absent, "verdict": "not run", "reason": "too slow"}))
+        absent = cell(artifacts, "ort", "gap", 64, **{**UNTRIED, "verdict": "not run", "reason": "too slow"})
+        in_part = replace(found, cells=(*found.cells, Cell(absent, found.runtimes[0], True)))
         assert matrix(cells(in_part))["gap"].iloc[0] == "not run"
         assert "- Not run in Ort 1.2, gap (seed 0), batch size 64: too slow." in page(in_part, "")
 
@@ -62,7 +66,8 @@ class TestMatrix:
         assert matrix(cells(two)).to_numpy().tolist()[0] == ["Ort 1.2", "7.0e-07", "not run"]
 
     def test_many_models_have_a_row_each(self, found: Portability) -> None:
-        many = tuple({**found.cells[0], "model": f"model{n}"} for n in range(9))
+        first = found.cells[0]
+        many = tuple(replace(first, record=structs.replace(first.record, model=f"model{n}")) for n in range(9))
         table = matrix(cells(replace(found, cells=(*many, found.cells[8]))))
         assert list(table.columns) == ["model", "Ort 1.2", "Web <b>"]
         assert [row[0] for row in table.to_numpy()] == [*(f"model{n}" for n in range(9)), "baseline"]
@@ -71,7 +76,7 @@ class TestMatrix:
     def test_cells_of_older_onnx_files_are_marked(self, artifacts: Artifacts, found: Portability) -> None:
         write_run(artifacts, "baseline", 0, layers(1))  # trained again
         stale = read_portability(artifacts)
-        assert [cell["current"] for cell in (*found.cells, *stale.cells)] == [True] * 12 + [False] * 12
+        assert [cell.current for cell in (*found.cells, *stale.cells)] == [True] * 12 + [False] * 12
         assert list(matrix(cells(stale))["gap"]) == ["7.0e-07 (stale)", "FAILED: 12 classes differ (stale)", "not run"]
         (line,) = [line for line in page(stale, "").splitlines() if line.startswith("- Stale")]
         assert "the ONNX files of baseline, gap have changed" in line
@@ -91,7 +96,7 @@ class TestCommand:
         assert len(table) == 12
         assert table[7] == {
             **{"runtime": "tract", "title": "Tract 1.2", "version": "1.2", "model": "gap", "seed": "0"},
-            **{"onnx_sha256": found.cells[0]["onnx_sha256"], "current": "True", "batch": "7", "verdict": "failed"},
+            **{"onnx_sha256": found.cells[0].record.onnx_sha256, "current": "True", "batch": "7", "verdict": "failed"},
             **{"shape": "256x10", "finite": "True", "row_sum_error": "1e-07", "max_abs_difference": "0.031"},
             **{"argmax_mismatches": "12", "allowed": "0.001", "seconds": "0.25", "reason": "0.031 off."},
         }
@@ -110,10 +115,10 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"schema": "portability/1", "cells": [', "cannot be read as JSON"),
-            ("[]", "expected schema 'portability/1', found 'list'"),
-            (json.dumps(record([runtime("a")], [])).replace('"images": 256', '"images": -1'), "-1"),
-            (json.dumps(record([runtime("a"), runtime("a")], [])), "expected each runtime once"),
+            ('{"schema": "portability/2", "cells": [', "cannot be read as JSON"),
+            ("[]", "expected schema 'portability/2', found 'list'"),
+            (as_text(record([runtime("a")], [])).replace('"images":256', '"images":-1'), "-1"),
+            (as_text(record([runtime("a"), runtime("a")], [])), "expected each runtime once"),
         ],
     )
     def test_a_damaged_file_is_refused_in_one_line(self, artifacts: Artifacts, content: str, message: str) -> None:
@@ -126,12 +131,12 @@ class TestCommand:
 
     def test_a_cell_of_an_unknown_runtime_is_refused(self, artifacts: Artifacts) -> None:
         content = record([runtime("ort")], [cell(artifacts, "a\nb", "gap", 1)])
-        (artifacts.root / "portability.json").write_text(json.dumps(content))
+        (artifacts.root / "portability.json").write_text(as_text(content))
         with pytest.raises(StudyError, match="found one of 'a b'; run"):
             read_portability(artifacts)
 
     def test_without_a_cell_there_are_still_pages_and_pictures(self, artifacts: Artifacts, tmp_path: Path) -> None:
-        write_json(artifacts.root / "portability.json", record([runtime("web", reason="no browser")], []))
+        write_record(artifacts.root / "portability.json", record([runtime("web", reason="no browser")], []))
         list(portability_page.write(read_portability(artifacts), tmp_path))
         text = (tmp_path / "portability.md").read_text()
         assert "Nothing has been tried." in text
@@ -143,7 +148,7 @@ class TestCommand:
             [runtime("ort", title=HOSTILE, because=HOSTILE), runtime("web", title="Web", reason=HOSTILE)],
             [cell(artifacts, "ort", HOSTILE, 1, **wrong), cell(artifacts, "ort", "../../../etc", 1)],
         )
-        (artifacts.root / "portability.json").write_text(json.dumps(content))
+        (artifacts.root / "portability.json").write_text(as_text(content))
         hostile = read_portability(artifacts)
         list(portability_page.write(hostile, tmp_path))
         text = (tmp_path / "portability.md").read_text(encoding="utf-8")
@@ -171,7 +176,7 @@ class TestPage:
         inputs = find(artifacts, ("baseline",))
         before = inputs.fingerprint()
         assert not set(PORTABILITY) & set(inputs.outputs)
-        write_json(artifacts.root / "portability.json", record([runtime("ort")], []))
+        write_record(artifacts.root / "portability.json", record([runtime("ort")], []))
         tried = inputs.fingerprint()
         write_run(artifacts, "gap", 0, {})
         assert len({before, tried, inputs.fingerprint()}) == 3

@@ -10,7 +10,7 @@ from analysis.pages.publish import PUBLISHED, between, publish, results, shown
 from analysis.tables.columns import read
 from study.artifacts import Artifacts
 from study.errors import StudyError
-from tests.support.reporting import PROJECT, analyse, study_of, write_study
+from tests.support.study import PROJECT, analyse, study_of, write_study
 
 README = """# A study
 

@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 
 from analysis.weights.layers import Layer, read
 from study.errors import StudyError
-from tests.support.synthetic import save_graph, write_model
+from tests.support.study import save_graph, write_model
 
 WEIGHT = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 """(out, in) = (2, 3): y = (x1 + 2 x2 + 3 x3, 4 x1 + 5 x2 + 6 x3)."""

@@ -18,7 +18,7 @@ from analysis.weights.proof import verify
 from study.onnx_graph import bodies
 from tests.support import exported, exported_others, exported_runtime, handmade
 from tests.support.exported import Expected, run
-from tests.support.synthetic import save_graph
+from tests.support.study import save_graph
 
 SOURCES = (exported, exported_runtime, exported_others, handmade)
 PATTERNS = {name: build for source in SOURCES for name, build in source.PATTERNS.items()}

@@ -12,7 +12,7 @@ import pytest
 from analysis.weights import progress
 from analysis.weights.progress import Progress
 from tests.conftest import ROOT
-from tests.support.synthetic import write_model
+from tests.support.study import write_model
 
 BLOCKS = [np.ones(3), np.ones(2)]
 

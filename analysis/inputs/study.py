@@ -1,0 +1,98 @@
+"""What a report is made from, read and checked: runs, searches, measurements, and where the models run."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import asdict
+
+from analysis.inputs.benchmarks import Measurements, read_measurements
+from analysis.inputs.files import Inputs
+from analysis.inputs.portability import Portability, read_portability
+from analysis.inputs.runs import Run, read_run, same_images
+from study import catalogue
+from study.artifacts import read_record
+from study.errors import StudyError
+from study.recipe import Recipe
+from study.records.training import SearchRecord
+
+
+@dataclass(frozen=True)
+class Study:
+    """`models` have runs; `baseline` is the first model asked for, which may have none."""
+
+    name: str
+    """In the catalogue."""
+    baseline: str
+    models: tuple[str, ...]
+    runs: tuple[Run, ...]
+    measured: Measurements
+    searches: tuple[SearchRecord, ...]
+    """Of those models that were searched."""
+    portability: Portability | None
+    notes: tuple[str, ...]
+    """What a reader must know first, a sentence each."""
+
+    @property
+    def has_variants(self) -> bool:
+        """Whether a run has been exported as another variant than the standard one."""
+        return any(run.exports[1:] for run in self.runs)
+
+
+def read_study(inputs: Inputs) -> Study:
+    """Read and check every input.
+
+    Raises:
+        StudyError: a file is missing, damaged or not of the same run as its neighbours.
+    """
+    runs = tuple(map(read_run, inputs.runs))
+    same_images(runs)
+    models = tuple(model for model in inputs.models if model not in inputs.missing)
+    measured = read_measurements(inputs.benches, runs)
+    searches = tuple(map(read_search, inputs.searches))
+    notes: list[str] = []
+    if inputs.missing:
+        notes.append(
+            f"without a finished run and left out: {', '.join(inputs.missing)}; "
+            f"run `python -m train {' '.join(inputs.missing)}`"
+        )
+    notes += [*_differences(models, runs, searches), *(note for run in runs for note in run.notes), *measured.notes]
+    portability = read_portability(inputs.artifacts) if inputs.portability.is_file() else None
+    return Study(inputs.study, inputs.models[0], models, runs, measured, searches, portability, tuple(notes))
+
+
+def read_search(path: Path) -> SearchRecord:
+    """A search.json of the model whose folder it lies in.
+
+    Raises:
+        StudyError: it is damaged.
+    """
+    again = "run `python -m train search` again"
+    search = read_record(path, SearchRecord, again)
+    if search.model != path.parent.name:
+        raise StudyError(f"{path}: expected a search of {path.parent.name}, found one of {search.model}; {again}")
+    if search.best and search.best.number not in {trial.number for trial in search.trials}:
+        raise StudyError(f"{path}: expected the best trial among those there are, found {search.best.number}; {again}")
+    return search
+
+
+def departures(recipe: Recipe, wanted: Recipe) -> list[str]:
+    """Fields in which one recipe differs from another: "epochs 2 instead of 28"."""
+    made, expected = asdict(recipe), asdict(wanted)
+    return [f"{key} {made[key]} instead of {expected[key]}" for key in made if made[key] != expected[key]]
+
+
+def _differences(models: Sequence[str], runs: Sequence[Run], searches: Iterable[SearchRecord]) -> Iterator[str]:
+    """What makes the runs unequal although the tables put them side by side."""
+    known: Mapping[str, Recipe] = {entry.name: entry.recipe for entry in catalogue.ENTRIES}
+    found = {search.model: search.best.recipe for search in searches if search.best}
+    for run in runs:
+        if run.model in found and not departures(run.record.recipe, found[run.model]):
+            continue
+        if run.model in known and (changed := departures(run.record.recipe, known[run.model])):
+            yield f"{run.model}, seed {run.seed} was not trained by the catalogue's recipe: {', '.join(changed)}"
+    if any(run.record.dataset != runs[0].record.dataset for run in runs):
+        yield "the runs were trained on different data sets"
+    counts = {model: sum(run.model == model for run in runs) for model in models}
+    if len(set(counts.values())) > 1:
+        yield f"the models have different numbers of runs: {', '.join(f'{m} {n}' for m, n in counts.items())}"

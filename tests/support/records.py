@@ -1,0 +1,314 @@
+"""Made-up records whose every number is known, as the earlier stages would write them.
+
+`changes` replace fields of a record; of a measurement also those of its key.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from msgspec import structs
+
+from study.artifacts import Artifacts, sha256
+from study.catalogue import entry
+from study.records.analysis import ImagesUsed, PruningPoint, PruningRecord, PruningTest
+from study.records.base import Environment, Interval, Parity
+from study.records.bench import (
+    BenchEnvironment,
+    CaseKey,
+    CaseProcess,
+    CaseRecord,
+    ColdStartRecord,
+    ComparisonProcess,
+    ComparisonRecord,
+    Controls,
+    Machine,
+    Measurement,
+    PairSettings,
+    Range,
+    WarmUpRecord,
+)
+from study.records.export import ExportRecord
+from study.records.training import (
+    BestTrial,
+    ImageCounts,
+    Importance,
+    RunRecord,
+    SearchRange,
+    SearchRecord,
+    TrainedOn,
+    TrialRecord,
+)
+from study.variants import STANDARD_NAME
+
+CHECKPOINT = "c" * 64
+NETWORK = "e" * 64
+ENVIRONMENT = Environment(
+    cpu="Imagined(R) CPU & Co <1_000>",
+    cores=2,
+    memory_bytes=8 * 2**30,
+    system="Linux",
+    python="3.11.0",
+    packages={"torch": "2.13.0", "onnxruntime": "1.31.1"},
+    commit="0123456789abcdef0123456789abcdef01234567",
+    dirty=False,
+)
+BENCH_ENVIRONMENT = BenchEnvironment(
+    **structs.asdict(ENVIRONMENT),
+    cpu_flags=("avx2", "fma"),
+    affinity=(0, 1),
+    quota_cores=None,
+    governor="performance",
+    turbo=False,
+    thread_variables={},
+    load_before=0.1,
+    load_after=0.9,
+    files_sha256={},
+    gpu=None,
+)
+QUIET = Machine(
+    other_cores=0.01,
+    steal_share=0.0,
+    involuntary_switches_per_second=1.5,
+    load_before=0.5,
+    load_after=None,
+    clock_disagreement=1e-5,
+)
+M = TypeVar("M", bound=Measurement)
+
+
+def run_record(
+    model: str,
+    seed: int,
+    *,
+    test_error: float = 0.08,
+    train_error: float = 0.05,
+    parameters: int = 61_706,
+    epochs: int = 3,
+    validation: Sequence[float] = (),
+) -> RunRecord:
+    """A run that validated with these errors after each epoch, if any, and kept the best one's weights."""
+    kept = 1 + validation.index(min(validation)) if validation else epochs
+    return RunRecord(
+        model=model,
+        seed=seed,
+        network=entry(model).network,
+        network_sha256=NETWORK,
+        recipe=entry(model).recipe,
+        dataset=TrainedOn(name="Fashion-MNIST", classes=("a", "b"), mean=0.28, std=0.35, files={}),
+        parameters=parameters,
+        train_error=train_error,
+        test_error=test_error,
+        train_loss=0.15,
+        test_loss=0.23,
+        penalty=0.0,
+        learning_rate_sum=300.0,
+        penalty_strength=0.0,
+        epochs=len(validation) or epochs,
+        kept_epoch=kept,
+        validation_error=validation[kept - 1] if validation else None,
+        validation_loss=3 * validation[kept - 1] if validation else None,
+        seconds=100.0,
+        images_per_second=18000.0,
+        environment=ENVIRONMENT,
+        checkpoint_sha256=CHECKPOINT,
+    )
+
+
+def export_record(
+    model: str, seed: int, onnx_sha256: str, size: int, test_error: float | None, **changes: Any
+) -> ExportRecord:
+    """An export of a run that computes the same as PyTorch."""
+    made = ExportRecord(
+        model=model,
+        seed=seed,
+        onnx_sha256=onnx_sha256,
+        checkpoint_sha256=CHECKPOINT,
+        opset=18,
+        ir_version=8,
+        bytes=size,
+        parity=Parity(images=10_000, max_abs_difference=2e-7, argmax_mismatches=0),
+        test_error_onnxruntime=test_error,
+        environment=ENVIRONMENT,
+    )
+    return structs.replace(made, **changes)
+
+
+def pruning_record(model: str, seed: int, onnx_sha256: str) -> PruningRecord:
+    """60 % of the weights can be pruned (70 % with seed 1), for 0.4 points on 20,000 images and 0.3 in the test."""
+    share = 0.7 if seed == 1 else 0.6
+    errors = {0.0: 0.05, 0.5: 0.052, share: 0.054, round(share + 0.05, 2): 0.058, 1.0: 0.9}
+    curve = tuple(PruningPoint(share=share, threshold=share / 10, error=error) for share, error in errors.items())
+    return PruningRecord(
+        model=model,
+        seed=seed,
+        onnx_sha256=onnx_sha256,
+        loss_allowed=0.005,
+        images=ImagesUsed(part="train", first=40_000, count=20_000),
+        weights=58_920,
+        uncut_error=0.05,
+        curve=curve,
+        cut=curve[2],
+        test=PruningTest(images=10_000, error=0.083, uncut_error=0.08),
+        environment=ENVIRONMENT,
+    )
+
+
+def search_record(model: str, **changes: Any) -> SearchRecord:
+    """A search with four trials: the model's own recipe, one that was pruned, the best, and one that failed.
+
+    The best one's recipe has the learning rate 0.02.
+    """
+    recipe = structs.replace(entry(model).recipe, learning_rate=0.02, flip=False, validation=0, patience=0)
+    made = SearchRecord(
+        model=model,
+        network=entry(model).network,
+        network_sha256=NETWORK,
+        dataset=entry(model).dataset,
+        images=ImageCounts(training=40_000, validation=20_000),
+        trial_epochs=2,
+        trial_seed=0,
+        space={
+            "learning_rate_sgd": SearchRange(low=0.01, high=0.3, log=True),
+            "flip": SearchRange(choices=(True, False)),
+        },
+        finished=3,
+        trials=(
+            trial(0, "complete", (0.3, 0.12), own=True, values={"learning_rate": 0.1, "flip": True}),
+            trial(1, "pruned", (0.5,), reason="behind", values={"learning_rate": 0.3, "flip": True}),
+            trial(2, "complete", (0.2, 0.09), values={"learning_rate": 0.02, "flip": False}),
+            trial(3, "failed", (), reason="its process ended"),
+        ),
+        best=BestTrial(number=2, validation_error=0.09, recipe=recipe),
+        importance=Importance(
+            evaluator="PED-ANOVA",
+            best_share=0.25,
+            epoch=1,
+            trials=40,
+            shares={"flip": 0.25, "learning_rate_sgd": 0.75},
+        ),
+        seeds=(0, 1, 2),
+        environment=ENVIRONMENT,
+    )
+    return structs.replace(made, **changes)
+
+
+def trial(number: int, state: Any, errors: tuple[float, ...], **changes: Any) -> TrialRecord:
+    """A trial with these validation errors after its epochs."""
+    made: dict[str, Any] = {"own": False, "repeats": None, "reason": None, "values": {}, **changes}
+    last = errors[-1] if state == "complete" else None
+    made |= {"epochs": len(errors), "validation_errors": errors, "validation_error": last, "seconds": 12.5}
+    return TrialRecord(number=number, state=state, **made)
+
+
+def interval(value: float, low: float = 0.98, high: float = 1.03) -> Interval:
+    """From `low` to `high` times the value."""
+    return Interval(value=value, low=value * low, high=value * high)
+
+
+def case(artifacts: Artifacts, model: str, runtime: str, batch: int, seconds: float, **changes: Any) -> CaseRecord:
+    """A benchmark case of the model's run with seed 0; its median's interval is from 0.98 to 1.03 times itself."""
+    median = interval(seconds)
+    made = CaseRecord(
+        key=_key(artifacts, model, runtime, batch),
+        **_conditions(),
+        onnx_bytes=250_880,
+        parameters=61_706,
+        macs=416_520,
+        subnormal_weights=0,
+        inputs_sha256="a" * 64,
+        input_seed=None,
+        input_shapes={"image": (batch, 1, 28, 28)},
+        samples=100,
+        median_seconds=median,
+        p90_seconds=interval(seconds * 1.2, 1.1 / 1.2, 1.3 / 1.2),
+        p95_seconds=None,
+        p99_seconds=None,
+        p999_seconds=None,
+        images_per_second=batch / seconds,
+        parity=Parity(images=256, max_abs_difference=1e-7, argmax_mismatches=0, against="torch"),
+        threads_read_back=1,
+        settings={"graph": "all"},
+        cores_used=1.0,
+        drift=0.002,
+        spread=0.01,
+        yardstick_seconds=2e-4,
+        warmup=WarmUpRecord(calls=50, seconds=0.1, stable=True),
+        load_medians_seconds=tuple(seconds * factor for factor in (0.99, 0.995, 1.0, 1.005, 1.01)),
+        processes=(CaseProcess(median_seconds=median, valid=True),),
+        between_spread=None,
+    )
+    return _changed(made, changes)
+
+
+def comparison(
+    artifacts: Artifacts, model: str, batch: int, ratio: float, low: float, high: float, **changes: Any
+) -> ComparisonRecord:
+    """ONNX Runtime against torch, in two processes that agree; the noise floor is 0.4 %."""
+    one = Interval(value=ratio, low=low, high=high)
+    control = Interval(value=1.001, low=0.998, high=1.004)
+    made = ComparisonRecord(
+        key=_key(artifacts, model, "onnxruntime", batch),
+        **_conditions(),
+        reference="torch",
+        ratio=one,
+        rounds=20,
+        blocks=200,
+        calls=4000,
+        controls=Controls(reference=control, runtime=control),
+        noise_floor=0.004,
+        random_seed=7,
+        settings=PairSettings(reference={"threads": 1}, runtime={"threads": 1}),
+        processes=(ComparisonProcess(ratio=one, noise_floor=0.004),) * 2,
+        between_spread=0.006,
+        verdict="faster" if low > 1.004 else "slower" if high < 0.996 else "no difference shown",
+        cores_used=1.0,
+    )
+    return _changed(made, changes)
+
+
+def cold_start(
+    artifacts: Artifacts, model: str, runtime: str, *, total_seconds: float = 0.5, **changes: Any
+) -> ColdStartRecord:
+    """Five fresh processes: 80 % of the time and 32 of 64 MiB are the import's; ranges are -10 to +20 %."""
+
+    def spread(median: float) -> Range:
+        return Range(median=median, lowest=median * 0.9, highest=median * 1.2)
+
+    shares = {"import": 0.8, "load": 0.15, "first_call": 0.05, "total": 1.0}
+    mib = {"import": 32, "load": 24, "run": 8, "peak": 64}
+    steps: dict[str, Any] = {f"{step}_seconds": spread(total_seconds * share) for step, share in shares.items()}
+    steps |= {f"{step}_bytes": spread(n * 2**20) for step, n in mib.items()}
+    made = ColdStartRecord(
+        key=_key(artifacts, model, runtime, 1),
+        **_conditions(),
+        processes=5,
+        **steps,
+    )
+    return _changed(made, changes)
+
+
+def _key(artifacts: Artifacts, model: str, runtime: str, batch: int) -> CaseKey:
+    """The model's run with seed 0, one thread, on the CPU."""
+    onnx_file = artifacts.run(model, 0).onnx
+    digest = sha256(onnx_file) if onnx_file.is_file() else "0" * 64
+    return CaseKey(
+        model=model,
+        variant=STANDARD_NAME,
+        seed=0,
+        onnx_sha256=digest,
+        runtime=runtime,
+        batch=batch,
+        threads=1,
+        mode="native",
+        device="cpu",
+    )
+
+
+def _conditions() -> dict[str, Any]:
+    return {"machine": QUIET, "quick": False, "valid": True, "reasons": ()}
+
+
+def _changed(record: M, changes: dict[str, Any]) -> M:
+    of_key = {key: value for key, value in changes.items() if key in CaseKey.__struct_fields__}
+    others = {key: value for key, value in changes.items() if key not in of_key}
+    return structs.replace(record, key=structs.replace(record.key, **of_key), **others)
