@@ -1,4 +1,4 @@
-"""What operators make of constants: computed by onnx's reference evaluator, once it is known to be small enough."""
+"""Compute what operators make of constants with onnx's reference evaluator, once the result is known to be small."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -17,13 +17,13 @@ from study.onnx_graph import dimensions
 Attributes = Mapping[str, onnx.AttributeProto]
 
 MULTIPLIED, MULTIPLIED_SLOWLY = 2**9, 2**4
-"""Multiplications of a constant product that count as one element; of a type that no library multiplies for numpy."""
+"""Multiply-accumulates of a product that count as one element; the second for types that numpy multiplies by itself."""
 SLOW = {"Erf": 32, "GatherElements": 8, "ScatterElements": 32, "ScatterND": 64}
-"""Elements that one of these counts as: onnx's evaluator goes through them in Python."""
-ASKED, EVALUATED = 2**10, 2**13
-"""Elements that it counts as to infer the shape of a node, for each input, and to evaluate one: a millisecond."""
+"""Elements that one element of these operators counts as: onnx's evaluator loops over them in Python."""
+INFERRED, EVALUATED = 2**10, 2**13
+"""Fixed cost, in elements, of inferring the shape of one input and of evaluating one node, which takes about 1 ms."""
 OLDEST_OPSET = 7
-"""Before it, operators broadcast by other rules, which onnx's evaluator does not know, whatever shapes it infers."""
+"""Older operators broadcast by other rules, which onnx's evaluator does not know."""
 COMPUTED = frozenset(
     """
     Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Equal Erf Exp Expand
@@ -33,9 +33,9 @@ COMPUTED = frozenset(
     Sign Sin Size Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
     """.split()  # noqa: SIM905
 )
-"""Operators whose results are the same at every call; with all their inputs constant they are computed."""
+"""Deterministic operators: they are computed if all their inputs are constant."""
 PLAIN = [getattr(onnx.AttributeProto, kind) for kind in ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS")]
-"""Types of attributes that such an operator has."""
+"""Types of the attributes that such an operator has."""
 NO_NUMBERS = [getattr(onnx.TensorProto, kind) for kind in ("UNDEFINED", "STRING", "COMPLEX64", "COMPLEX128")]
 
 
@@ -49,10 +49,10 @@ def evaluated(
     """The outputs of a node whose inputs are these `arrays`, for standard operators of this `version`.
 
     Raises:
-        UnreadableError: they cannot be told.
-        StudyError: there are too many elements.
+        UnreadableError: they cannot be computed.
+        StudyError: they have too many elements.
     """
-    from onnx.reference import ReferenceEvaluator  # takes its time, and is rarely needed
+    from onnx.reference import ReferenceEvaluator  # slow to import, and rarely needed
 
     if version < OLDEST_OPSET:
         raise UnreadableError(f"it is made by {node.op_type} of opset {version}, which is not computed here")
@@ -60,7 +60,7 @@ def evaluated(
     found = sizes(plain, arrays, version)
     for shape in found:
         if shape is None:
-            raise UnreadableError(f"it is made by {node.op_type}, and onnx cannot tell how large it is")
+            raise UnreadableError(f"it is made by {node.op_type}, and onnx cannot infer its size")
         elements, left = EVALUATED + prod(shape) * SLOW.get(node.op_type, 1), arrays[0]
         if node.op_type in ("MatMul", "Gemm") and left is not None:
             counted = MULTIPLIED if left.dtype in (np.float32, np.float64) else MULTIPLIED_SLOWLY
@@ -88,7 +88,7 @@ def sizes(
     version: int,
     shapes: Mapping[int, tuple[tuple[int, ...], np.dtype[Any]]] | None = None,
 ) -> list[tuple[int, ...] | None]:
-    """The shapes of a node's outputs, as onnx infers them from those of its inputs and the values of small ones."""
+    """The shapes that onnx infers of a node's outputs, from those of its inputs and the values of small ones."""
     types, data = {}, {}
     for index, name in enumerate(plain.input):
         array = arrays[index]
@@ -109,11 +109,11 @@ def sizes(
 def plain_node(node: onnx.NodeProto, attributes: Attributes, opened: Opened) -> onnx.NodeProto:
     """The node with its attributes' values, where a function's refer to its call; its inputs and outputs renamed.
 
-    A name may come twice, and an infinite loop of names is not to be had from new ones.
+    Renamed, because repeated names could make the evaluator loop.
     """
     names = [f"in{index}" if name else "" for index, name in enumerate(node.input)]
     results = [f"out{index}" if name else "" for index, name in enumerate(node.output)]
-    opened.compute(ASKED * (1 + len(names)), f"what {node.op_type} makes of constants")
+    opened.compute(INFERRED * (1 + len(names)), f"what {node.op_type} makes of constants")
     plain = helper.make_node(node.op_type, names, results)
     for name, attribute in attributes.items():
         if attribute.type not in PLAIN or attribute.t.data_location == onnx.TensorProto.EXTERNAL:

@@ -1,8 +1,7 @@
-"""Which values of a graph are constant, and what they are, as far as somebody asks.
+"""Which values of a graph are constant, and what they are, worked out when they are needed.
 
-A constant may pass through Identity, Cast, Reshape, Transpose or DequantizeLinear on its way to a product: then it is
-still read from where it lies. What other operators make of constants is computed by onnx's own reference evaluator,
-once its size is known to be small enough.
+A constant that passes through Identity, Cast, Reshape, Transpose or DequantizeLinear on its way to a product is still
+read from its file. What other operators make of constants is computed (`analysis.weights.constant_folding`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 @dataclass(frozen=True)
 class Literal:
-    """A tensor as it is in the file, and what tells it from all others there: the body it is in and its name."""
+    """A tensor as it is in the file; `key`, its body and name, identifies it there."""
 
     tensor: onnx.TensorProto | onnx.SparseTensorProto
     key: object
@@ -35,10 +34,9 @@ class Literal:
 class Constant:
     """An array of this `shape`: the numbers of `source` in their order, or as a matrix `transposed`, dequantised.
 
-    `quantisation` is in terms of the stored matrix of shape[0] rows, before it is transposed. `cast` is the type that
-    the graph has it in, unless that is the stored one. `behind` are the
-    operators between the tensor called `tensor` and here; `names` what the value was called on the way; `literal` is
-    the key of that tensor.
+    `quantisation` refers to the stored matrix of shape[0] rows, before it is transposed. `cast` is the type in the
+    graph, unless that is the stored one. `behind` are the operators between the tensor called `tensor` and here,
+    `names` the names of the value on the way, and `literal` is the key of that tensor.
     """
 
     source: Source
@@ -53,11 +51,11 @@ class Constant:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type that the graph has it in."""
+        """The type in the graph."""
         return self.source.dtype if self.cast is None else self.cast
 
     def matrix(self, *, transposed: bool = False, alpha: float = 1.0) -> Matrix:
-        """This constant of rank 2 as a weight: it is (out, in) itself, or (in, out) if `transposed`."""
+        """This constant of rank 2 as a weight; it is (out, in), or (in, out) if `transposed`."""
         rows, columns = self.shape[::-1] if self.transposed else self.shape
         flipped = transposed != self.transposed
         return Matrix(self.source, rows, columns, columns, flipped, self.quantisation, alpha)
@@ -65,7 +63,7 @@ class Constant:
 
 @dataclass
 class Pending:
-    """A node with constant inputs alone, whose outputs nobody has asked for yet, and the body it is in."""
+    """A node all of whose inputs are constant, in the body of `scope`; `results` are computed when first needed."""
 
     scope: "Scope"
     node: onnx.NodeProto
@@ -77,7 +75,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Output:
-    """What a node makes of constants, by the name it has there; a function may call it something else."""
+    """An output of such a node, by its name there; the caller of a function has another name for it."""
 
     pending: Pending
     name: str
@@ -85,7 +83,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Opaque:
-    """A constant of which there is no more to say than why it cannot be read."""
+    """A constant that cannot be read, and why."""
 
     reason: str
 
@@ -95,9 +93,9 @@ Known = Constant | Literal | Output | Opaque
 
 @dataclass
 class Scope:
-    """The constants of one body by name, and of the bodies around it; `key` tells the body from all others.
+    """The constants of one body by name, and of the bodies around it; `key` identifies the body.
 
-    A value of the body that is computed from the model's inputs is None, so that it hides a constant outside.
+    A value that is computed from the model's inputs is None, so that it hides a constant of its name outside.
     """
 
     opened: Opened
@@ -108,11 +106,11 @@ class Scope:
 
     @property
     def version(self) -> int:
-        """Of the standard operators here."""
+        """Version of the standard operators here."""
         return self.opsets.get("", 1)
 
     def known(self, name: str) -> Known | None:
-        """What is known of a constant; None of one that is computed from the model's inputs."""
+        """The constant called `name`, not yet worked out; None if it is computed from the model's inputs."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.values:
@@ -121,9 +119,9 @@ class Scope:
         return None
 
     def add(self, node: onnx.NodeProto, attributes: Attributes) -> None:
-        """Take note of the outputs of `node` if they are constant."""
+        """Enter the outputs of `node`, constant or not."""
         if node.op_type == "Constant" and node.domain in STANDARD:
-            passed = any(attribute.ref_attr_name for attribute in node.attribute)  # by each call of a function
+            passed = any(attribute.ref_attr_name for attribute in node.attribute)  # with each call of a function
             key = object() if passed else (self.key, *node.output)
             constant = _constant(attributes, key)
             if isinstance(constant, Constant):
@@ -133,7 +131,7 @@ class Scope:
         inputs = [self.known(name) if name else None for name in node.input]
         computed = any(name and known is None for name, known in zip(node.input, inputs, strict=True))
         if computed or not node.input or has_subgraph(node):
-            self.values.update(dict.fromkeys(node.output))  # whatever a body around this one calls so
+            self.values.update(dict.fromkeys(node.output))  # which hides those of a body around this one
             return
         opaque = next((each for each in inputs if isinstance(each, Opaque)), None)
         if opaque is None and not (standard(node) and node.op_type in COMPUTED):
@@ -148,9 +146,9 @@ class Scope:
         """The constant called `name`, None if there is none.
 
         Raises:
-            UnreadableError: there is one, but it cannot be told.
+            UnreadableError: there is one, but it cannot be read.
             ValueError: it is malformed.
-            StudyError: its numbers may not be read, or it takes too many elements to compute.
+            StudyError: its numbers may not be read, or are too many to compute.
         """
         known = self.known(name)
         return None if known is None else self._resolve(known, name)
@@ -205,7 +203,7 @@ class Scope:
     def _passed(
         self, node: onnx.NodeProto, attributes: Attributes, inputs: Sequence[Constant | None]
     ) -> Constant | None:
-        """The first input as it leaves an operator that only passes it on; None if it has to be computed."""
+        """The first input, where the operator only moves, casts or dequantises it; None if it has to be computed."""
         constant = inputs[0]
         assert constant is not None
         rank, quantised = len(constant.shape), constant.quantisation is not None
@@ -239,7 +237,7 @@ class Scope:
     def _reshaped(
         self, node: onnx.NodeProto, attributes: Attributes, inputs: Sequence[Constant | None]
     ) -> tuple[int, ...] | None:
-        """The shape behind a node that changes nothing else; None if onnx cannot tell."""
+        """The shape behind a node that changes nothing else; None if onnx cannot infer it."""
         arrays = [None, *(None if constant is None else self._array(constant) for constant in inputs[1:])]
         assert inputs[0] is not None
         plain = plain_node(node, attributes, self.opened)
@@ -285,13 +283,13 @@ class Scope:
 
 
 def standard(node: onnx.NodeProto) -> bool:
-    """Whether the node is what ONNX says of it; ONNX Runtime writes two operators, which it had first, as its own."""
+    """Whether the operator is ONNX's own; ONNX Runtime writes two of them, which it had first, in its domain."""
     quantises = node.op_type in ("QuantizeLinear", "DequantizeLinear")
     return node.domain in STANDARD or (quantises and node.domain == "com.microsoft")
 
 
 def _constant(attributes: Attributes, key: object) -> Known:
-    """What a node Constant holds: exactly one of these attributes."""
+    """The value of a Constant node, which has exactly one of these attributes."""
     for name, attribute in attributes.items():
         if name == "value":
             return Literal(attribute.t, key)
@@ -310,7 +308,7 @@ def _held(array: NDArray[Any]) -> Constant:
 
 
 def _cast(constant: Constant, attributes: Attributes) -> Constant | None:
-    """The constant as another type; None if some of its numbers may not be numbers of that type."""
+    """The constant as another type; None if some of its numbers may not be representable in it."""
     target = helper.tensor_dtype_to_np_dtype(attributes["to"].i) if "to" in attributes else None
     if target is None or (target not in (np.float32, np.float64) and target != constant.dtype):
         return None

@@ -1,6 +1,7 @@
-"""Bytes of files from anywhere: opened only where they may lie, read in pieces, and never followed out of their folder.
+"""Read pieces of files named by a model, opened only where such files may lie.
 
-A model's weights may be in files of their own, whose names are in the model and so are the word of a stranger.
+A model's weights may be in files of their own. Their names come from the model, which may come from anywhere, so they
+are never followed out of its folder.
 """
 
 import os
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from study.errors import StudyError
 
 LONGEST = 4096
-"""Characters of a path: Linux's own limit."""
+"""Characters of a path, Linux's own limit."""
 LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True)
 class Place:
-    """Bytes `offset` to `offset + length` of a file, which is the same one, unchanged, at every reading."""
+    """Bytes `offset` to `offset + length` of a file; every read checks that the file is still the same, unchanged."""
 
     path: Path
     identity: tuple[int, ...]
@@ -29,10 +30,10 @@ class Place:
     length: int
 
     def read(self, start: int, count: int) -> NDArray[np.uint8]:
-        """The `count` bytes from `start` of this place on, uint8 [count]. May be called from several threads.
+        """The `count` bytes from `start` on, uint8 [count]. May be called from several threads.
 
         Raises:
-            StudyError: the file has changed since it was first seen.
+            StudyError: the file has changed since it was opened first.
         """
         content = np.empty(count, np.uint8)
         try:
@@ -49,7 +50,7 @@ class Place:
 
 @dataclass(frozen=True)
 class File:
-    """A plain file of so many bytes."""
+    """A regular file of so many bytes."""
 
     path: Path
     identity: tuple[int, ...]
@@ -69,11 +70,11 @@ class File:
 
 
 def plain(path: Path) -> File:
-    """The file at `path`, which may be a symbolic link: the user named it.
+    """The file at `path`. The user named it, so it may be a symbolic link.
 
     Raises:
         OSError: it cannot be opened.
-        ValueError: it is no plain file.
+        ValueError: it is no regular file.
     """
     with _open(path) as file:
         status = os.fstat(file.fileno())
@@ -85,8 +86,8 @@ def plain(path: Path) -> File:
 def beside(model: Path, location: str, root: Path | None) -> File:
     """The file that the model at `model` calls `location`.
 
-    It lies in the model's folder or below and neither it nor a folder on the way is a link, symbolic or hard; unless
-    the user has named a folder `root`: then it may be any file that really lies below that one.
+    It must lie in the model's folder or below, and neither it nor a folder on the way may be a link, symbolic or hard.
+    If the user has named a folder `root`, it may instead be any file that really lies below that one.
 
     Raises:
         StudyError: it lies elsewhere, or is missing.
@@ -117,7 +118,7 @@ def beside(model: Path, location: str, root: Path | None) -> File:
 
 
 def _open(path: Path) -> BufferedReader:
-    """Opened without waiting for whoever writes to a pipe."""
+    """Open without waiting for a writer, should it be a pipe."""
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 

@@ -1,4 +1,4 @@
-"""A weight matrix that is read block by block from wherever its numbers lie, dequantised on the way."""
+"""A weight matrix that is read block by block from its source and dequantised on the way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Quantisation:
 
     @cached_property
     def key(self) -> object:
-        """Equal for the same scales and zero points; these may be many, and asked for by many layers."""
+        """Equal for the same scales and zero points: hashes, since these may be many and compared often."""
         parts = [self.scale] if self.zero is None else [self.scale, self.zero]
         return self.repeat, *((part.shape, sha256(part.tobytes()).digest()) for part in parts)
 
@@ -35,7 +35,7 @@ class Quantisation:
         return Quantisation(self.scale.T, zero, (self.repeat[1], self.repeat[0]))
 
     def apply(self, numbers: NDArray[Any], rows: slice, columns: slice) -> NDArray[Any]:
-        """The values of the part `rows` x `columns` of the matrix, whose numbers these are."""
+        """The values of `numbers`, the part `rows` x `columns` of the stored matrix."""
         if self.zero is not None:
             numbers = numbers - self._part(self.zero, rows, columns)
         values: NDArray[Any] = numbers * self._part(self.scale, rows, columns)
@@ -52,8 +52,8 @@ class Quantisation:
 class Matrix:
     """The weight (out, in) of y = x @ weight.T.
 
-    Its numbers are stored in rows of `pitch`, of which the first `columns` count: a row is an output, or an input if
-    `transposed`. Values are those numbers, dequantised, times `alpha`.
+    A stored row is an output, or an input if `transposed`; it has `pitch` numbers, the first `columns` of which belong
+    to the matrix. A value is a number, dequantised, times `alpha`.
     """
 
     source: Source
@@ -75,7 +75,7 @@ class Matrix:
 
     @property
     def dtype(self) -> str:
-        """Of the stored numbers."""
+        """Type of the stored numbers."""
         return self.source.dtype.name
 
     @property
@@ -104,7 +104,7 @@ class Matrix:
                 numbers = np.pad(numbers, (0, self.pitch - self.columns))
             numbers = numbers.reshape(rows.stop - rows.start, self.pitch)[:, columns]
         values = numbers.astype(np.float64 if numbers.dtype == np.float64 else np.float32, copy=False)
-        with np.errstate(all="ignore"):  # a scale may be infinite; what is not finite is counted by who takes it
+        with np.errstate(all="ignore"):  # a scale may be infinite; callers count what is not finite
             if self.quantisation is not None:
                 values = self.quantisation.apply(values, rows, columns)
             return values if self.alpha == 1 else np.multiply(values, self.alpha, dtype=values.dtype)
@@ -118,12 +118,12 @@ class Blocks(Sequence[NDArray[Any]]):
 
     @property
     def per_row(self) -> int:
-        """Blocks that a row is cut into."""
+        """Blocks that one row is cut into."""
         return max(1, -(-self.matrix.columns // BLOCK))
 
     @property
     def rows(self) -> int:
-        """Rows of a block, a multiple of four where there are several; what lies between them is read too."""
+        """Rows of a block, a multiple of four where there are several; their whole pitch is read."""
         rows = BLOCK // max(1, self.matrix.pitch)
         return max(1, rows - rows % 4 if rows > 4 else rows)
 
@@ -145,7 +145,7 @@ class Blocks(Sequence[NDArray[Any]]):
         return self.matrix.part(rows, columns)
 
     def place(self, index: int) -> tuple[slice, slice]:
-        """Which rows and columns, as stored, the block has."""
+        """The stored rows and columns of the block."""
         if self.per_row == 1:
             start = index * self.rows
             return slice(start, min(start + self.rows, self.matrix.rows)), slice(0, self.matrix.columns)
@@ -157,7 +157,7 @@ class Blocks(Sequence[NDArray[Any]]):
 def linear(
     shape: tuple[int, ...], scale: NDArray[Any], zero: NDArray[Any] | None, axis: int, block: int = 0
 ) -> Quantisation | None:
-    """What DequantizeLinear does to an array of `shape`, as a matrix of shape[0] rows; None if that cannot be said so.
+    """DequantizeLinear of an array of `shape`, as a matrix of shape[0] rows; None if it has no such form.
 
     https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html
     """

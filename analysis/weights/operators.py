@@ -1,4 +1,4 @@
-"""The operators that are fully-connected layers, and how each of them has its weight.
+"""The operators that are fully-connected layers, and where each of them has its weight.
 
 A product is one if exactly one of its two operands is constant, and that one is a matrix or a stack of them. Operators
 of the domain com.microsoft are described in ONNX Runtime's docs/ContribOperators.md.
@@ -40,7 +40,7 @@ def matmul(node: Node) -> Product:
 
 
 def convolution(node: Node) -> Product:
-    """A convolution over the whole map, whose every output sees every input, and on request a 1x1 convolution."""
+    """A convolution whose kernel covers the whole map and, on request, a 1x1 convolution."""
     constant = only(node, 1)
     if len(constant.shape) < 3:
         raise ValueError(f"{node.described} has a weight of shape {list(constant.shape)}")
@@ -60,7 +60,7 @@ def convolution(node: Node) -> Product:
     raise NoLayerError(f"a convolution over {'parts of its map' if known else 'a map of unknown size'}")
 
 
-def learned(node: Node) -> Product:
+def linear_model(node: Node) -> Product:
     """scikit-learn's linear models: the coefficients are an attribute, a row an output."""
     given = node.attributes["coefficients"].floats if "coefficients" in node.attributes else []
     node.scope.opened.compute(len(given), "coefficients")
@@ -92,8 +92,8 @@ OPERATORS: Mapping[tuple[str, str], Callable[[Node], Product]] = {
     (MICROSOFT, "MatMulIntegerToFloat"): quantised_operand(3, 5),
     (MICROSOFT, "MatMulNBits"): matmul_nbits,
     (MICROSOFT, "FusedConv"): convolution,
-    (LEARNING, "LinearClassifier"): learned,
-    (LEARNING, "LinearRegressor"): learned,
+    (LEARNING, "LinearClassifier"): linear_model,
+    (LEARNING, "LinearRegressor"): linear_model,
 }
 
 OTHERS: Mapping[str, tuple[slice, str]] = {
@@ -103,17 +103,17 @@ OTHERS: Mapping[str, tuple[slice, str]] = {
     "Gather": (slice(1), "an embedding: rows are picked, not multiplied"),
     "Einsum": (slice(None), "a general product, which is not read"),
 }
-"""Standard operators that have weights and are no fully-connected layer: which inputs hold them, and the reason."""
+"""Standard operators with weights that are no fully-connected layer: the inputs that hold them, and the reason."""
 KEEP_RANK = ("Identity", "Cast", "Transpose", "DequantizeLinear")
 """Operators whose output has as many axes as their first input."""
 
 
 def product(node: Node) -> Product | None:
-    """The layer that a node is, or None if it has nothing of one.
+    """The layer that a node is, or None if it does not even look like one.
 
     Raises:
-        NoLayerError: it could be taken for one; the message says why it is none.
-        UnreadableError: it is one, but its weight cannot be told; the message says why.
+        NoLayerError: it looks like one; the message says why it is none.
+        UnreadableError: it is one, but its weight cannot be read; the message says why.
         ValueError: it is malformed.
     """
     domain, inputs = "" if standard(node.proto) else node.proto.domain, list(node.proto.input)
@@ -132,7 +132,7 @@ def product(node: Node) -> Product | None:
 
 
 def _rank(node: Node, name: str) -> int:
-    """Of a constant that is stored or cheaply had; 0 of anything else."""
+    """The rank of a constant that is stored, or moved by a few operators; 0 of anything else."""
     known = node.scope.known(name) if name else None
     for _ in range(8):  # of a chain; a hostile file has a long one, and many nodes at its end
         if isinstance(known, Output) and known.pending.node.op_type in KEEP_RANK:
@@ -143,7 +143,7 @@ def _rank(node: Node, name: str) -> int:
 
 
 def _covers(node: Node, kernel: Sequence[int]) -> bool:
-    """Whether the kernel is as large as the map it is laid over, once and without padding."""
+    """Whether the kernel is as large as its map, which it is applied to once, without padding."""
     if any(
         node.attributes[name].ints and set(node.attributes[name].ints[: 2 * MOST_AXES]) != {value}
         for name, value in (("pads", 0), ("dilations", 1))

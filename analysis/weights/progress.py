@@ -1,4 +1,4 @@
-"""Tells on standard error how far the reading of large weights is; of small ones it says nothing."""
+"""Progress on standard error while large weights are read; small ones are read silently."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -8,8 +8,8 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
-WORTH_TELLING = 2**24
-"""Weights, which take some tenths of a second."""
+SILENT = 2**24
+"""Fewer weights than this are read silently: they take some tenths of a second."""
 
 
 class Progress:
@@ -18,11 +18,11 @@ class Progress:
     def __init__(self, title: str, weights: int) -> None:
         self.title = title
         self.weights = weights
-        self.told = weights >= WORTH_TELLING
+        self.shown = weights >= SILENT
         self.bar: Any = None
 
     def __enter__(self) -> "Progress":
-        if self.told and sys.stderr.isatty():
+        if self.shown and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import Progress as Bar
 
@@ -38,10 +38,10 @@ class Progress:
             self.bar.stop()
 
     def watched(self, blocks: Sequence[NDArray[Any]], layer: str) -> Sequence[NDArray[Any]]:
-        """The same blocks, of which each is counted when it is read."""
+        """The same blocks; each is counted when it is read."""
         if self.bar is not None:
             return _Watched(blocks, lambda block: self.bar.advance(self.task, block.size))
-        if self.told:
+        if self.shown:
             print(f"{self.title}: reading {layer}", file=sys.stderr)
         return blocks
 
@@ -49,7 +49,7 @@ class Progress:
 @dataclass(frozen=True)
 class _Watched(Sequence[NDArray[Any]]):
     blocks: Sequence[NDArray[Any]]
-    tell: Callable[[NDArray[Any]], None]
+    counted: Callable[[NDArray[Any]], None]
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -59,7 +59,7 @@ class _Watched(Sequence[NDArray[Any]]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
     def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
-        found = self.blocks[index]
+        block = self.blocks[index]
         if not isinstance(index, slice):
-            self.tell(found)  # type: ignore[arg-type]  # an array, which is no Sequence
-        return found
+            self.counted(block)  # type: ignore[arg-type]  # an array, which is no Sequence
+        return block

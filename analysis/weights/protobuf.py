@@ -1,9 +1,8 @@
-"""An ONNX file without its weights: an ordinary ModelProto whose large tensors are references to places in the file.
+"""Parse an ONNX file without its weights: its large tensors become references to bytes of the file.
 
-`onnx.load` holds all of a file in memory twice; a network of some gigabytes does not even parse. So the file is first
-gone through field by field, along the fields that onnx's own descriptors name, and the large payloads of its tensors
-are stepped over. What remains is parsed by protobuf as usual. The format is that of
-https://protobuf.dev/programming-guides/encoding/.
+`onnx.load` holds a file in memory twice, and does not parse one of more than 2 GiB. So the file is first scanned field
+by field, along the fields that onnx's own descriptors name, and the large payloads of its tensors are stepped over.
+What remains is parsed by protobuf as usual. The format: https://protobuf.dev/programming-guides/encoding/.
 """
 
 import secrets
@@ -17,29 +16,29 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from study.errors import StudyError
 
 INLINE = 4096
-"""Bytes of a tensor's payload up to which it stays where it is."""
+"""A tensor's payload of at most so many bytes stays where it is."""
 MOST_BYTES = 32 * 2**20
-"""What may remain of a file: a large language model's graph has a few megabytes."""
+"""Bytes of a file without its weights; the graph of a large language model takes a few megabytes."""
 MOST_MESSAGES = 1_000_000
-"""Messages in it, an empty one of which takes two bytes in the file and hundreds in memory."""
+"""Messages in a file: an empty one takes two bytes there and hundreds in memory."""
 MOST_FIELDS = 5_000_000
-"""Fields in all, those included that are stepped over: each takes about a microsecond."""
+"""Fields in a file, those stepped over included: each takes about a microsecond."""
 MOST_NESTED = 100
-"""protobuf's own limit."""
+"""Levels of messages within one another, as many as protobuf itself allows."""
 DROPPED = {"doc_string", "training_info"}
-"""Fields that say nothing of the weights and may be long: exporters write whole stack traces."""
+"""Fields that have nothing to do with weights and may be long: exporters write whole stack traces."""
 PAYLOADS = {"raw_data": None, "float_data": onnx.TensorProto.FLOAT, "double_data": onnx.TensorProto.DOUBLE}
-"""Fields of a tensor whose bytes, little-endian, are its values, and of which type. The others, variable in length, are
-copied."""
+"""Fields of a tensor whose bytes are its values, little-endian, and the type of those. The numbers in all other fields
+vary in length, so they are copied."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+ENDLESS = "a field without an end"
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """`model` as protobuf has it, and where the large tensors of the file are.
+    """A model whose large tensors are external: `location` is `marker`, `offset` and `length` are bytes of the file.
 
-    Such a tensor is external in `model`: its `location` is `marker`, drawn anew for each file so that no file can name
-    it, and its `offset` and `length` are bytes of the file itself.
+    The marker is random, so that no file can name it.
     """
 
     model: onnx.ModelProto
@@ -51,7 +50,7 @@ def skeleton(file: BufferedReader, size: int) -> Skeleton:
 
     Raises:
         ValueError: it is no protobuf message, or not one of ONNX.
-        StudyError: without its weights it is larger than `MOST_BYTES` or has more parts than `MOST_MESSAGES`.
+        StudyError: without its weights it exceeds one of the limits above.
     """
     scan = _Scan(file, secrets.token_hex(16))
     content = scan.message(size, onnx.ModelProto.DESCRIPTOR, 0)
@@ -61,79 +60,90 @@ def skeleton(file: BufferedReader, size: int) -> Skeleton:
         raise ValueError(str(error)) from None
 
 
-class _Scan:
-    """One way through a file, from its first byte to its last."""
+def varint(value: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    if value < 0x80:
+        return bytes((value,))
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*parts, value))
 
-    def __init__(self, file: BufferedReader, marker: str) -> None:
-        self.file = file
-        self.marker = marker
-        self.position = 0
-        self.copied = 0
-        self.messages = 0
-        self.fields = 0
+
+def field_header(number: int, length: int) -> bytes:
+    """What precedes the bytes of a field."""
+    return varint(number << 3 | BYTES) + varint(length)
+
+
+@dataclass
+class _Scan:
+    """One pass over a file, from its first byte to its last."""
+
+    file: BufferedReader
+    marker: str
+    position: int = 0
+    copied: int = 0
+    messages: int = 0
+    fields: int = 0
 
     def message(self, end: int, kind: Any, depth: int) -> bytearray:
         """The message of descriptor `kind` from here to `end`, without its large payloads and unknown fields."""
         self.messages += 1
-        self.bounded("nested levels", depth, MOST_NESTED)
-        self.bounded("parts", self.messages, MOST_MESSAGES)
+        _limit("nested levels", depth, MOST_NESTED)
+        _limit("parts", self.messages, MOST_MESSAGES)
         tensor = kind.name == "TensorProto"
         kept, types = bytearray(), set[int]()
-        places: list[tuple[int, int, int | None]] = []
+        payloads: list[tuple[int, int, int | None]] = []
         while self.position < end:
-            tag = self.varint(end)
+            tag = self.number(end)
             self.fields += 1
-            self.bounded("fields", self.fields, MOST_FIELDS)
+            _limit("fields", self.fields, MOST_FIELDS)
             if tag < 8:
                 raise ValueError("a field of number 0, which ONNX has none of")
             field, wire = kind.fields_by_number.get(tag >> 3), tag & 7
             if wire == VARINT:
-                number = self.varint(end)
-                value = _varint(number)
+                number = self.number(end)
+                value = varint(number)
                 if tensor and field is not None and field.name == "data_type":
                     types = {number}
             elif wire in (FIXED32, FIXED64):
                 value = self.bytes(4 if wire == FIXED32 else 8, end)
             elif wire == BYTES:
-                length = self.varint(end)
+                length = self.number(end)
                 if field is None or field.name in DROPPED:
                     self.skip(length, end)
                     continue
                 if tensor and field.name in PAYLOADS and length > INLINE:
-                    places.append((self.position, length, PAYLOADS[field.name]))
+                    payloads.append((self.position, length, PAYLOADS[field.name]))
                     self.skip(length, end)
                     continue
                 if field.message_type is not None:
                     content: bytes | bytearray = self.message(self.after(length, end), field.message_type, depth + 1)
                 else:
                     content = self.bytes(length, end)
-                value = _varint(len(content)) + content
+                value = varint(len(content)) + content
             else:
                 raise ValueError(f"a field of wire type {wire}, which ONNX has none of")
             if field is not None:
-                kept += _varint(tag) + value
-        if places:
-            kept += self.reference(places, types)
+                kept += varint(tag) + value
+        if payloads:
+            kept += self.reference(payloads, types)
         return kept
 
-    def reference(self, places: list[tuple[int, int, int | None]], types: set[int]) -> bytes:
-        """The fields that make a tensor of the type in `types` refer to its place, over what it said of that itself."""
-        if len(places) > 1:
+    def reference(self, payloads: list[tuple[int, int, int | None]], types: set[int]) -> bytes:
+        """The fields that make a tensor of this type external; they override what it declares itself."""
+        if len(payloads) > 1:
             raise ValueError("a tensor whose values are in several pieces")
-        offset, length, of_type = places[0]
+        offset, length, of_type = payloads[0]
         if of_type is not None and types != {of_type}:
-            raise ValueError("a tensor whose values are of another type than it says")
-        entries = {"location": self.marker, "offset": str(offset), "length": str(length)}
+            raise ValueError("a tensor whose values are of another type than it declares")
         tensor = onnx.TensorProto(data_location=onnx.TensorProto.EXTERNAL)
-        for key, text in entries.items():
+        for key, text in {"location": self.marker, "offset": str(offset), "length": str(length)}.items():
             tensor.external_data.add(key=key, value=text)
         return bytes(tensor.SerializeToString())
 
-    def bounded(self, what: str, found: int, most: int) -> None:
-        if found > most:
-            raise StudyError(f"expected a model of at most {most:,} {what} (weights apart), found more")
-
-    def varint(self, end: int) -> int:
+    def number(self, end: int) -> int:
         value = 0
         for shift in range(0, 70, 7):
             byte = self.file.read(1)
@@ -143,15 +153,15 @@ class _Scan:
             value |= (byte[0] & 0x7F) << shift
             if byte[0] < 0x80:
                 return value
-        raise ValueError("a field without an end")
+        raise ValueError(ENDLESS)
 
     def bytes(self, length: int, end: int) -> bytes:
         self.copied += length
-        self.bounded("bytes", self.copied, MOST_BYTES)
+        _limit("bytes", self.copied, MOST_BYTES)
         stop = self.after(length, end)
         content = self.file.read(length)
         if len(content) != length:
-            raise ValueError("a field without an end")
+            raise ValueError(ENDLESS)
         self.position = stop
         return content
 
@@ -161,16 +171,10 @@ class _Scan:
 
     def after(self, length: int, end: int) -> int:
         if self.position + length > end:
-            raise ValueError("a field without an end")
+            raise ValueError(ENDLESS)
         return self.position + length
 
 
-def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return bytes((value,))
-    parts = bytearray()
-    while value >= 0x80:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
+def _limit(what: str, found: int, most: int) -> None:
+    if found > most:
+        raise StudyError(f"expected a model of at most {most:,} {what} (weights apart), found more")

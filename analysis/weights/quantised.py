@@ -1,4 +1,4 @@
-"""Products with an integer weight, and the scales and zero points that it is dequantised by.
+"""Products with an integer weight, and the scales and zero points that dequantise it.
 
 Operators of the domain com.microsoft are described in ONNX Runtime's docs/ContribOperators.md.
 """
@@ -32,10 +32,10 @@ def qgemm(node: Node) -> Product:
 
 
 def matmul_integer(node: Node) -> Product:
-    """A, B, a_zero_point, b_zero_point; the scale of B, if any, is a factor of what is made of the result."""
+    """A, B, a_zero_point, b_zero_point; the scale of B, if any, is applied to the result later on."""
     operand, constant = operands(node, 0, 1)
     if operand == 0:
-        raise NoLayerError("its integer weight is the left operand, whose scale is not looked for")
+        raise NoLayerError("its integer weight is the left operand, whose scale is not searched for")
     scale = _scale_behind(node)
     zero = node.scope.array(node.input(3))
     found = np.ones(1, np.float32) if scale is None else scale
@@ -47,7 +47,7 @@ def matmul_integer(node: Node) -> Product:
 
 
 def quantised_operand(scale: int, zero: int) -> Callable[[Node], Product]:
-    """A product of A and an integer B whose scale and zero point are inputs of these numbers."""
+    """A product of A and an integer B; `scale` and `zero` are the indices of the inputs that dequantise B."""
 
     def found(node: Node) -> Product:
         operand, constant = operands(node, 0, 1)
@@ -97,7 +97,7 @@ def _dequantised(node: Node, constant: Constant, scale: int, zero: int, axis: in
 
 
 def _with(constant: Constant, scale: np.ndarray, zero: np.ndarray | None, axis: int) -> Constant:
-    """The constant dequantised along `axis` (-1 or -2): scales and zero points are one, or vary along it alone."""
+    """The constant dequantised along `axis` (-1 or -2) by one scale and zero point, or by one an index of that axis."""
     for each in (scale, zero):
         if each is not None and each.ndim > 1 and each.shape[axis] != each.size:
             raise UnreadableError(f"a scale or zero point of shape {list(each.shape)}, which is not per output")
@@ -116,8 +116,8 @@ def _with(constant: Constant, scale: np.ndarray, zero: np.ndarray | None, axis: 
 
 
 def _scale_behind(node: Node) -> np.ndarray | None:
-    """The weight's scale as ONNX Runtime's quantiser leaves it: result, Cast, Mul by Mul(scale of A, scale of B)."""
-    few = 8  # of one consumer each, as the quantiser writes it; a hostile file has thousands of thousands
+    """The weight's scale where ONNX Runtime's quantiser writes it: Mul(Cast(result), Mul(scale of A, scale of B))."""
+    few = 8  # consumers; the quantiser writes one each, a hostile file has thousands of thousands
     for cast in node.consumers(node.proto.output[0])[:few]:
         for mul in node.consumers(cast.output[0])[:few] if cast.op_type == "Cast" and cast.output else ():
             for name in mul.input[:few] if mul.op_type == "Mul" else ():
@@ -130,7 +130,7 @@ def _scale_behind(node: Node) -> np.ndarray | None:
 
 
 def _narrow(constant: Constant, bits: int) -> Stored | Held:
-    """The bytes of a constant as numbers of so many bits, the first in the lowest."""
+    """The bytes of a constant as numbers of so many bits, the first in the lowest bits."""
     if bits == 8:
         return constant.source
     dtype = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.UINT4 if bits == 4 else onnx.TensorProto.UINT2)

@@ -1,6 +1,6 @@
-"""The shapes of a graph's values: what the file says of them, and what onnx infers node by node.
+"""The shapes of a graph's values: those the file declares, and those onnx infers node by node.
 
-onnx can infer those of a whole model at once, but of a file from anywhere that may take any memory or time: it follows
+onnx can infer them for a whole model at once, but a hostile file makes that take any memory or time: it follows
 functions that call themselves, and copies a shape of a million axes from node to node.
 """
 
@@ -13,17 +13,17 @@ from study.errors import one_line
 from study.onnx_graph import STANDARD, dimensions, has_subgraph
 
 MOST_AXES = 8
-"""Of a value that anything is inferred from."""
+"""Axes of a value from which shapes are inferred."""
 MOST_VALUES = 64
-"""Of a constant whose values are looked at, such as the shape that a Reshape gives."""
+"""Elements of a constant whose values are used, such as the target shape of a Reshape."""
 MOST_INFERRED = 20_000
-"""Nodes, of which each takes some 50 microseconds."""
+"""Nodes whose shapes are inferred, at about 50 microseconds each."""
 
 Shape = tuple[int | None, ...]
 
 
 def shapes(graph: onnx.GraphProto, version: int) -> Mapping[str, Shape]:
-    """The shapes of the values of `graph`, None where a size is not known; `version` is of the standard operators."""
+    """The shape of each value of `graph`, None for an unknown size; `version` is that of the standard operators."""
     types = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
     types = {name: kind for name, kind in types.items() if _sized(kind)}
     small: dict[str, onnx.TensorProto] = {}
@@ -39,9 +39,9 @@ def shapes(graph: onnx.GraphProto, version: int) -> Mapping[str, Shape]:
 
 
 def bounded(node: onnx.NodeProto) -> bool:
-    """Whether onnx can be asked for the shapes of a node: it makes room for all outputs that a Split is said to have.
+    """Whether inferring the shapes of a node takes bounded memory: onnx allocates all outputs that a Split declares.
 
-    Of all integers that attributes and inputs of standard operators can hold, this is the only one that takes memory.
+    No other integer in an attribute or input of a standard operator takes memory.
     """
     return not has_subgraph(node) and all(
         attribute.name != "num_outputs" or attribute.i <= len(node.output) for attribute in node.attribute
@@ -61,17 +61,17 @@ def _note(
 def _inferred(
     node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto], small: Mapping[str, onnx.TensorProto], version: int
 ) -> dict[str, onnx.TypeProto]:
-    """What onnx can tell of the node's outputs; nothing if it fails, whatever it throws."""
+    """The types that onnx infers of the node's outputs; none if it fails."""
     names = [name for name in node.input if name]
     if not all(name in types for name in names) or not bounded(node):
         return {}
     given = {name: types[name] for name in names}
     data = {name: small[name] for name in names if name in small}
     try:
-        found = outputs(node, given, data, version)
+        inferred = outputs(node, given, data, version)
     except ValueError:
         return {}
-    return {name: kind for name, kind in found.items() if _sized(kind)}
+    return {name: kind for name, kind in inferred.items() if _sized(kind)}
 
 
 def outputs(
@@ -80,7 +80,7 @@ def outputs(
     """The types of a `bounded` node's outputs by name, as onnx infers them from its inputs' types and known values.
 
     Raises:
-        ValueError: onnx cannot follow; the message is in its words.
+        ValueError: onnx fails; the message is its own.
     """
     try:
         schema = defs.get_schema(node.op_type, version, "")
@@ -90,13 +90,13 @@ def outputs(
         )
     except MemoryError:
         raise
-    except Exception as error:  # whatever onnx's C++ throws at a node that it cannot follow
+    except Exception as error:  # onnx's C++ throws several kinds
         raise ValueError(one_line(error, 100)) from None
 
 
-def _filled(inferred: onnx.TypeProto, said: onnx.TypeProto | None) -> onnx.TypeProto:
-    """What is inferred, which the file may say otherwise, with sizes that only the file knows."""
-    sizes, others = inferred.tensor_type.shape.dim, () if said is None else said.tensor_type.shape.dim
+def _filled(inferred: onnx.TypeProto, declared: onnx.TypeProto | None) -> onnx.TypeProto:
+    """The inferred type, which counts more than the declared one, with sizes that only the file declares."""
+    sizes, others = inferred.tensor_type.shape.dim, () if declared is None else declared.tensor_type.shape.dim
     if len(sizes) == len(others):
         for size, other in zip(sizes, others, strict=True):
             if not size.HasField("dim_value"):

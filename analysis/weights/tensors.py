@@ -1,7 +1,7 @@
-"""The tensors of an ONNX file as one-dimensional sources of numbers, read in ranges from where they lie.
+"""The tensors of an ONNX file as one-dimensional sources of numbers, read in ranges.
 
-A large tensor lies in the model's file or in one beside it and is read when it is asked for; a small one, or one that
-was computed, is held in memory.
+A large tensor is read from the model's file, or from one beside it, when its numbers are needed; a small or computed
+one is held in memory.
 """
 
 from dataclasses import dataclass, field, replace
@@ -18,15 +18,15 @@ from analysis.weights.files import File, Place, beside
 from study.errors import StudyError
 
 BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
-"""Types of which several share a byte, the first in the lowest bits."""
+"""Bits of the types that share a byte, the first number in the lowest."""
 MOST_COMPUTED = 2**26
-"""Elements, of all values together, that are made from what a file holds: a hundred bytes can ask for 160 GB."""
+"""Elements computed from the constants of a file, in all: a hundred bytes can ask for 160 GB."""
 MOST_AXES = 64
-"""numpy's own limit."""
+"""Axes of a tensor, numpy's own limit."""
 
 
 class UnreadableError(ValueError):
-    """A value is constant, but what it is cannot be told; the message is the reason, in a few words."""
+    """A value is constant but cannot be read; the message is the reason, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Stored:
 
     @property
     def key(self) -> object:
-        """Equal for the same numbers in the same place."""
+        """Equal for the same numbers at the same place in a file."""
         return self.place, self.dtype, self.size
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
@@ -65,7 +65,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Held:
-    """Numbers in memory, one-dimensional, of the file's type `dtype`."""
+    """Numbers in memory, one-dimensional; `dtype` is their type in the file."""
 
     numbers: NDArray[Any]
     dtype: np.dtype[Any]
@@ -84,7 +84,7 @@ Source = Stored | Held
 
 @dataclass
 class Opened:
-    """The model's file, what its tensors refer to, and what has been computed of it so far."""
+    """The model's file, the files its tensors refer to, and how many elements were computed from it so far."""
 
     file: File
     marker: str
@@ -94,10 +94,10 @@ class Opened:
     held: dict[int, tuple[onnx.TensorProto, Held]] = field(default_factory=dict)
 
     def compute(self, elements: int, what: str) -> None:
-        """Take note that so many elements are about to be made.
+        """Count elements that are about to be computed.
 
         Raises:
-            StudyError: together with what was made before they are more than `MOST_COMPUTED`.
+            StudyError: they are more than `MOST_COMPUTED`, with all before.
         """
         self.computed += elements
         if self.computed > MOST_COMPUTED:
@@ -107,16 +107,16 @@ class Opened:
             )
 
     def source(self, tensor: onnx.TensorProto, key: object) -> Source:
-        """The numbers of `tensor`, which `key` tells from all others.
+        """The numbers of `tensor`; `key` identifies it in the file.
 
         Raises:
-            ValueError: its type, shape, size or place cannot be right.
-            StudyError: it lies where it may not, or its file is missing.
+            ValueError: its type, shape, size or place is impossible.
+            StudyError: it lies where weights may not, or its file is missing.
         """
         dtype = _dtype(tensor)
         size = prod(shape_of(tensor))
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            if id(tensor) not in self.held:  # to decode it takes long, and a thousand nodes may ask for it
+            if id(tensor) not in self.held:  # decoding takes long, and a thousand nodes may need it
                 array = numpy_helper.to_array(tensor).reshape(-1)
                 held = Held(array if array.dtype.isbuiltin == 1 else _widened(array), dtype, key)
                 self.held[id(tensor)] = (tensor, held)
@@ -125,7 +125,7 @@ class Opened:
         location, needed = entries.get("location", ""), (size * BITS.get(dtype.name, dtype.itemsize * 8) + 7) // 8
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or needed)
         if length != needed:
-            raise ValueError(f"tensor {tensor.name!r} takes {needed} bytes, and {length} are given")
+            raise ValueError(f"tensor {tensor.name!r} takes {needed} bytes, found {length}")
         if location == self.marker:
             return Stored(self.file.place(offset, length), dtype, size)
         if location not in self.beside:
@@ -155,7 +155,7 @@ def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:
 
 
 def _numbers(codes: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """What the bits of a type narrower than a byte mean."""
+    """The numbers that the codes of a type narrower than a byte stand for."""
     if dtype.kind == "f" or dtype.name.startswith("float"):
         return np.arange(16, dtype=np.uint8).view(dtype).astype(np.float32)[codes]
     if dtype.name.startswith("u"):

@@ -18,15 +18,15 @@ BLOCKS = [np.ones(3), np.ones(2)]
 
 
 def test_of_small_weights_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("m.onnx", progress.WORTH_TELLING - 1) as told:
-        assert told.watched(BLOCKS, "fc1") is BLOCKS
+    with Progress("m.onnx", progress.SILENT - 1) as progress_bar:
+        assert progress_bar.watched(BLOCKS, "fc1") is BLOCKS
     assert capsys.readouterr().err == ""
 
 
 def test_of_large_ones_without_a_terminal_there_is_a_line_a_layer(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("m.onnx", progress.WORTH_TELLING) as told:
-        assert told.watched(BLOCKS, "fc1") is BLOCKS
-        assert told.watched(BLOCKS, "fc2") is BLOCKS
+    with Progress("m.onnx", progress.SILENT) as progress_bar:
+        assert progress_bar.watched(BLOCKS, "fc1") is BLOCKS
+        assert progress_bar.watched(BLOCKS, "fc2") is BLOCKS
     assert capsys.readouterr().err == "m.onnx: reading fc1\nm.onnx: reading fc2\n"
 
 
@@ -34,7 +34,7 @@ def test_on_a_terminal_there_is_a_bar_and_the_blocks_are_the_same(tmp_path: Path
     """The command itself, on a terminal of its own; what it prints of the layers goes elsewhere."""
     write_model(tmp_path / "m.onnx", {"fc": np.eye(600, dtype=np.float32)})
     script = (
-        "from analysis import sparsity; from analysis.weights import progress; import sys; progress.WORTH_TELLING = 1; "
+        "from analysis import sparsity; from analysis.weights import progress; import sys; progress.SILENT = 1; "
         f"sparsity.main([{str(tmp_path / 'm.onnx')!r}, '--facts', '--format', 'csv'])"
     )
     ours, theirs = pty.openpty()
