@@ -14,23 +14,17 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper, parser
+from onnx import TensorProto, helper
 
-from study.onnx_graph import bodies
 from tests.support.exported import Builder, Expected, Matrix, run
+from tests.support.notation import FUNCTION, literal, model, tensor
 
 IN, OUT = 12, 16
 W = np.random.default_rng(0).integers(-6, 7, (OUT, IN)).astype(np.float32) / 2
 SQUARE = np.random.default_rng(1).integers(-6, 7, (IN, IN)).astype(np.float32) / 2
 OTHER = SQUARE[::-1].copy()
-HEAD = '<ir_version: 10, opset_import: ["": 21, "local": 1]> handmade'
 HALF, BRAIN, FLOAT8 = np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn
 ONE_MATMUL: dict[str, Any] = {"weights": {"fc": W}, "operators": ("MatMul",)}
-
-
-def literal(array: Matrix) -> str:
-    """A float32 array in the notation."""
-    return f"float[{','.join(map(str, array.shape))}] {{{','.join(map(str, array.ravel()))}}}"
 
 
 @dataclass(frozen=True)
@@ -53,24 +47,19 @@ class Handmade:
 
     def write(self, folder: Path) -> Expected:
         kind = self.x.partition("[")[0]
-        text = f"{HEAD} ({self.x} x) => ({kind}[] y) {{ {self.nodes} }} {self.functions}"
-        model = parser.parse_model(text)
-        for graph in bodies(model):
-            tensors = self.tensors if graph is model.graph else self.own.get(graph.name, {})
-            if isinstance(graph, onnx.GraphProto):
-                graph.initializer.extend(tensor(array, name) for name, array in tensors.items())
-        self.edit(model)
+        made = model(self.nodes, self.tensors, self.x, f"{kind}[]", functions=self.functions, own=self.own)
+        self.edit(made)
         path = folder / "model.onnx"
-        path.write_bytes(model.SerializeToString())
+        path.write_bytes(made.SerializeToString())
         expected = Expected(path, **{**ONE_MATMUL, **self.expected})
-        self.prove(model, expected)
+        self.prove(made, expected)
         return expected
 
-    def prove(self, model: onnx.ModelProto, expected: Expected) -> None:
+    def prove(self, made: onnx.ModelProto, expected: Expected) -> None:
         """Run the file: whole numbers in, so that the outputs are exact."""
         if self.product == "none":
             return
-        kind = model.graph.input[-1].type.tensor_type
+        kind = made.graph.input[-1].type.tensor_type
         shape = [size.dim_value for size in kind.shape.dim]
         x = np.random.default_rng(2).integers(-4, 5, shape).astype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
         (found,) = run(expected, x=x)
@@ -79,13 +68,6 @@ class Handmade:
             blocks = np.stack(np.split(weight, len(y))) if "stack" in self.product else weight
             y = blocks @ y if "left" in self.product else y @ blocks.swapaxes(-1, -2)
         np.testing.assert_allclose(found.astype(np.float32), y, rtol=1e-5, atol=1e-5)
-
-
-def tensor(array: Any, name: str) -> TensorProto:
-    if isinstance(array, TensorProto):
-        array.name = name
-        return array
-    return numpy_helper.from_array(np.asarray(array, order="C"), name)
 
 
 def matmul(weight: str = '"fc.weight"', x: str = "x", y: str = "y", name: str = "fc") -> str:
@@ -255,11 +237,10 @@ def quantised() -> dict[str, Handmade]:
 BOTH = {"fc1.weight": SQUARE.T, "fc2.weight": OTHER.T}
 PAIR: dict[str, Any] = {"weights": {"fc1": SQUARE, "fc2": OTHER}}
 UNNAMED = {"named": False}
-LOCAL = '<domain: "local", opset_import: ["": 21, "local": 1]>'
-LINEAR = f"{LOCAL} Linear (x, w) => (y) {{ [product] y = MatMul(x, w) }}"
-INSIDE = f"{LOCAL} Inside (x) => (y) {{ w = Constant<value = {literal(SQUARE.T)}>() [p] y = MatMul(x, w) }}"
-TWICE = f"{LOCAL} Twice (x, v) => (y) {{ [first] h = local.Linear(x, v) [second] y = local.Linear(h, v) }}"
-KERNEL = f"{LOCAL} Kernel <kernel> (x) => (y) {{ w = Constant<value: tensor = @kernel>() [p] y = MatMul(x, w) }}"
+LINEAR = f"{FUNCTION} Linear (x, w) => (y) {{ [product] y = MatMul(x, w) }}"
+INSIDE = f"{FUNCTION} Inside (x) => (y) {{ w = Constant<value = {literal(SQUARE.T)}>() [p] y = MatMul(x, w) }}"
+TWICE = f"{FUNCTION} Twice (x, v) => (y) {{ [first] h = local.Linear(x, v) [second] y = local.Linear(h, v) }}"
+KERNEL = f"{FUNCTION} Kernel <kernel> (x) => (y) {{ w = Constant<value: tensor = @kernel>() [p] y = MatMul(x, w) }}"
 FUNCTIONS = {
     "function called with two weights": Handmade(
         '["/fc1/Linear"] h = local.Linear(x, "fc1.weight") ["/fc2/Linear"] y = local.Linear(h, "fc2.weight")',

@@ -13,16 +13,15 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper, parser
+from onnx import numpy_helper
 
 from analysis import sparsity
 from analysis.weights.layers import Weights, read
 from study.errors import StudyError
+from tests.support.notation import FUNCTION, save
 
 Array = NDArray[Any]
 IN, OUT = 5, 3
-HEAD = '<ir_version: 10, opset_import: ["": 21, "com.microsoft": 1, "local": 1]> graph'
-
 random = np.random.default_rng(0)
 W = random.standard_normal((IN, OUT)).astype(np.float32)
 """Stored (in, out), as MatMul has it."""
@@ -39,15 +38,6 @@ TENTHS = np.array([0.1, 0.3, 0.7], np.float16)
 POINTS = np.array([127, 128, 130], np.uint8)
 EACH = np.arange(1, IN * OUT + 1, dtype=np.float32)
 ROUND = {"one": np.float32(1), "low": np.uint8(0), "half": np.float32(0.5), "middle": np.uint8(128)}
-
-
-def save(folder: Path, nodes: str, constants: dict[str, Any], x: str = "5, 5", said: str = "", after: str = "") -> Path:
-    """A file of these nodes, from x of this shape to y; the file says more of values, and has functions after it."""
-    model = parser.parse_model(f"{HEAD} (float[{x}] x) => (float[] y) <{said}> {{ {nodes} }} {after}")
-    tensors = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in constants.items()]
-    model.graph.initializer.extend(tensors)
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    return folder / "model.onnx"
 
 
 def saved(*arguments: Any, **more: Any) -> Weights:
@@ -140,7 +130,7 @@ def test_bfloat16_is_rounded_after_each_operator(tmp_path: Path) -> None:
     """It has 8 significant bits: 257, 258 and 259 become 256, 258 and 260, of two as near the even one."""
     small, large = (np.array(row, ml_dtypes.bfloat16) for row in ([[1, 2, 3]], [256]))
     nodes = f"b = Add(a, large) c = Sub(b, large) w = Cast<to=1>(c) {PRODUCT}"
-    (layer,) = saved(tmp_path, nodes, {"a": small, "large": large}, "5, 1").layers
+    (layer,) = saved(tmp_path, nodes, {"a": small, "large": large}, x="float[5, 1]").layers
     assert layer.weight.load().tolist() == [[0], [2], [4]]
 
 
@@ -159,9 +149,9 @@ def test_what_branches_make_of_the_models_input_is_no_weight(tmp_path: Path) -> 
     ids=["input of a body", "output in a body", "output in a function"],
 )
 def test_a_computed_value_hides_the_constant_of_its_name_around_it(nodes: str, tmp_path: Path) -> None:
-    function = '<domain: "local", opset_import: ["": 21]> Inner (x) => (y) { w = Relu(x) y = MatMul(x, w) }'
+    function = f"{FUNCTION} Inner (x) => (y) {{ w = Relu(x) y = MatMul(x, w) }}"
     constants = {"w": SQUARE, "n": np.array(3), "yes": np.array(True)}
-    assert saved(tmp_path, nodes, constants, after=function).layers == ()
+    assert saved(tmp_path, nodes, constants, functions=function).layers == ()
 
 
 def test_two_initializers_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -202,22 +192,22 @@ def test_rows_that_constants_pick_are_a_weight_and_no_embedding(tmp_path: Path) 
     assert found.skipped == ()
 
 
-WIDE, NARROW, UNKNOWN = "1, 2, 8, 8", "1, 2, 3, 3", "1, 2, H, W"
+WIDE, NARROW, UNKNOWN = "float[1, 2, 8, 8]", "float[1, 2, 3, 3]", "float[1, 2, H, W]"
 KERNEL = np.ones((OUT, 2, 3, 3), np.float32)
 
 
-@pytest.mark.parametrize(("x", "said", "layers"), [(WIDE, NARROW, 0), (NARROW, WIDE, 1), (UNKNOWN, NARROW, 1)])
-def test_what_onnx_infers_of_a_map_counts_more_than_what_the_file_says(
-    x: str, said: str, layers: int, tmp_path: Path
+@pytest.mark.parametrize(("x", "declared", "layers"), [(WIDE, NARROW, 0), (NARROW, WIDE, 1), (UNKNOWN, NARROW, 1)])
+def test_what_onnx_infers_of_a_map_counts_more_than_what_the_file_declares(
+    x: str, declared: str, layers: int, tmp_path: Path
 ) -> None:
-    found = saved(tmp_path, "map = Relu(x) y = Conv(map, w)", {"w": KERNEL}, x, f"float[{said}] map")
+    found = saved(tmp_path, "map = Relu(x) y = Conv(map, w)", {"w": KERNEL}, x=x, declared=f"{declared} map")
     assert len(found.layers) == layers
 
 
 def test_the_map_of_a_function_is_not_that_of_its_name_in_the_graph(tmp_path: Path) -> None:
-    function = '<domain: "local", opset_import: ["": 21]> Convolve (x, w) => (y) { map = Relu(x) y = Conv(map, w) }'
+    function = f"{FUNCTION} Convolve (x, w) => (y) {{ map = Relu(x) y = Conv(map, w) }}"
     constants = {"w": KERNEL, "tiny": np.zeros((1, 2, 3, 3), np.float32)}
-    found = saved(tmp_path, "map = Relu(tiny) y = local.Convolve(x, w)", constants, WIDE, after=function)
+    found = saved(tmp_path, "map = Relu(tiny) y = local.Convolve(x, w)", constants, x=WIDE, functions=function)
     assert found.layers == ()
 
 
@@ -227,7 +217,10 @@ def test_the_facts_of_a_weight_used_both_ways_are_those_of_each_way(
     weight = np.ones((4, 6), np.float32)
     weight[1:3] = 0
     path = save(
-        tmp_path, "[encoder] h = MatMul(x, w) t = Transpose(w) [decoder] y = MatMul(h, t)", {"w": weight}, "1, 4"
+        tmp_path,
+        "[encoder] h = MatMul(x, w) t = Transpose(w) [decoder] y = MatMul(h, t)",
+        {"w": weight},
+        x="float[1, 4]",
     )
     sparsity.main([str(path), "--facts", "--format", "csv"])
     rows = csv.DictReader(capsys.readouterr().out.splitlines())

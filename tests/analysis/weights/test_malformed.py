@@ -30,7 +30,7 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_damaged_byte_ends_in_layers_or_in_a_refusal_but_never_in_a_traceback(tmp_path: Path) -> None:
-    outcomes = []
+    outcomes: list[type] = []
     for position in range(len(WHOLE)):
         for value in (0x00, 0x7F, 0xFF):
             (tmp_path / "damaged.onnx").write_bytes(WHOLE[:position] + bytes([value]) + WHOLE[position + 1 :])
