@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from bench.cases import MODES, Case, Mode, opened
 from bench.models import Model
@@ -77,27 +79,23 @@ EXPECTED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("runtime", ALL)
-def test_the_engine_reports_its_settings(gap: Model, runtime: str) -> None:
-    for threads in (1,) if runtime == "tract" else (1, 2):
-        loaded = find(runtime)(gap, Setting(threads))
-        try:
-            found = loaded.settings()
-        finally:
-            loaded.close()
-        assert found["threads"] == threads
-        assert found.items() >= EXPECTED[runtime].items()
-        assert json.loads(json.dumps(found)) == found
-
-
-def test_tract_has_one_thread(gap: Model) -> None:
+def test_every_engine_reports_its_settings(gap: Model) -> None:
+    assert tuple(RUNTIMES) == ALL == tuple(EXPECTED)
+    for runtime in ALL:
+        for threads in (1,) if runtime == "tract" else (1, 2):
+            loaded = find(runtime)(gap, Setting(threads))
+            try:
+                found = loaded.settings()
+            finally:
+                loaded.close()
+            assert found["threads"] == threads
+            assert found.items() >= EXPECTED[runtime].items()
+            assert json.loads(json.dumps(found)) == found
     with pytest.raises(StudyError, match=r"^tract runs on one thread, not 2; measure it with --threads 1$"):
         find("tract")(gap, Setting(2))
 
 
 def test_numpy_has_its_threads_back_after_the_reference_runtime(gap: Model) -> None:
-    from threadpoolctl import ThreadpoolController
-
     before = ThreadpoolController().info()
     find("reference")(gap, Setting(1)).close()
     assert ThreadpoolController().info() == before
@@ -208,90 +206,63 @@ def test_n_threads_are_the_caller_and_n_minus_1_others_which_end_with_the_engine
     assert count_threads(trained, runtime) == [[1, 0, 0], [2, 1, 0], [3, 2, 0], [2, 1, 0]]
 
 
-# ---- names, and runtimes of the user
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (
-            "tensorrt",
-            "no runtime is called 'tensorrt'; there are: torch, torch-compile, onnxruntime, openvino, opencv, ",
-        ),
-        ("", "no runtime is called ''"),
-        ("nowhere.engine:Mine", "nowhere.engine:Mine cannot be imported: No module named 'nowhere'$"),
-        ("bench.runtimes:Mine", "bench.runtimes:Mine cannot be imported: module 'bench.runtimes' has no attribute"),
-        ("a-b:Mine", "the runtime a-b:Mine cannot be imported: "),
-        (
-            "tests.bench.test_runtimes:Half",
-            "Half has no settings, to_native, to_numpy, context, close; see bench/runtimes/",
-        ),
-    ],
-)
-def test_a_missing_or_incomplete_runtime_is_refused_in_one_line(name: str, message: str) -> None:
-    with pytest.raises(StudyError, match=message) as error:
-        find(name)
-    assert "\n" not in str(error.value)
+# ---- what is refused, in one line
 
 
 class Half:
     """A part of a runtime."""
 
-    devices = ("cpu",)
-    needs_checkpoint = False
-
-    def run(self, inputs: Any) -> Any:
-        return inputs
+    devices, needs_checkpoint, run = ("cpu",), False, None
 
 
-@pytest.mark.parametrize(
-    ("runtime", "module", "package"),
-    [
+def test_a_missing_or_incomplete_runtime_is_refused() -> None:
+    for name, message in {
+        "tensorrt": "no runtime is called 'tensorrt'; there are: torch, torch-compile, onnxruntime, openvino, opencv, ",
+        "": "no runtime is called ''",
+        "nowhere.engine:Mine": "nowhere.engine:Mine cannot be imported: No module named 'nowhere'$",
+        "bench.runtimes:Mine": "cannot be imported: module 'bench.runtimes' has no attribute",
+        "a-b:Mine": "the runtime a-b:Mine cannot be imported: ",
+        f"{__name__}:Half": "Half has no settings, to_native, to_numpy, context, close; see bench/runtimes/",
+    }.items():
+        with pytest.raises(StudyError, match=message) as error:
+            find(name)
+        assert "\n" not in str(error.value)
+
+
+def test_an_engine_that_is_not_installed_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    for runtime, module, package in (
         ("openvino", "openvino", "openvino"),
         ("opencv", "cv2", "opencv-python-headless"),
         ("tract", "tract", "tract"),
         ("ncnn", "ncnn", "ncnn"),
         ("reference", "threadpoolctl", "threadpoolctl"),
-    ],
-)
-def test_an_engine_that_is_not_installed_names_its_package(
-    monkeypatch: pytest.MonkeyPatch, runtime: str, module: str, package: str
-) -> None:
-    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
-    monkeypatch.delitem(sys.modules, RUNTIMES[runtime].partition(":")[0], raising=False)
-    message = rf"^the runtime {runtime} cannot be imported: .*; run `pip install {package}`$"
-    with pytest.raises(StudyError, match=message):
-        find(runtime)
+    ):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+        monkeypatch.delitem(sys.modules, RUNTIMES[runtime].partition(":")[0], raising=False)
+        message = rf"^the runtime {runtime} cannot be imported: .*; run `pip install {package}`$"
+        with pytest.raises(StudyError, match=message):
+            find(runtime)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "opencv", "tract", "reference"])
-def test_a_file_that_an_engine_does_not_load_is_refused_in_one_line(tmp_path: Path, runtime: str) -> None:
+def test_a_file_that_an_engine_does_not_load_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"no model")
-    with pytest.raises(StudyError, match=rf"^{path}: .* does not load it: ") as error:
-        find(runtime)(Model("bad", path, ""), Setting(1))
-    assert "\n" not in str(error.value)
+    for runtime in ("onnxruntime", "openvino", "opencv", "tract", "reference"):
+        with pytest.raises(StudyError, match=rf"^{path}: .* does not load it: ") as error:
+            find(runtime)(Model("bad", path, ""), Setting(1))
+        assert "\n" not in str(error.value)
+    for runtime in ("torch", "torch-compile"):
+        with pytest.raises(StudyError, match="torch runs models of the catalogue, not ONNX files"):
+            find(runtime)(Model("bad", path, ""), Setting(1))
 
 
-@pytest.mark.parametrize("runtime", ["torch", "torch-compile"])
-def test_torch_runs_no_file_of_the_user(tmp_path: Path, runtime: str) -> None:
-    with pytest.raises(StudyError, match="torch runs models of the catalogue, not ONNX files"):
-        find(runtime)(Model("m", tmp_path / "m.onnx", ""), Setting(1))
-
-
-@pytest.mark.parametrize(
-    ("runtime", "message"),
-    [("torch", "torch finds no GPU here"), ("onnxruntime", "this onnxruntime has no CUDAExecutionProvider")],
-)
-def test_a_missing_gpu_is_refused_in_one_line(
-    gap: Model, runtime: str, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import onnxruntime
-
+def test_a_missing_gpu_is_refused(gap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(StudyError, match=f"^--device cuda: {message}"):
-        find(runtime)(gap, Setting(1, "cuda"))
+    with pytest.raises(StudyError, match=r"^--device cuda: torch finds no GPU here"):
+        find("torch")(gap, Setting(1, "cuda"))
+    with pytest.raises(StudyError, match=r"^--device cuda: this onnxruntime has no CUDAExecutionProvider"):
+        find("onnxruntime")(gap, Setting(1, "cuda"))
 
 
 def test_the_documented_runtime_of_ones_own_works(
