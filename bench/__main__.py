@@ -90,14 +90,13 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def described(path: Path, environment: BenchEnvironment) -> str:
     """One line on a file: date, commit, machine and versions."""
-    from study.artifacts import as_json
     from study.environment import describe
 
     try:
         date = json.loads(path.read_bytes())["datetime"][:19]
     except (ValueError, KeyError, TypeError):  # the journal of an interrupted session
         date = "no date"
-    description = describe(as_json(environment))
+    description = describe(environment)
     return f"{path}, {date}, {description.commit}; {description.machine}, {description.versions}"
 
 

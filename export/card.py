@@ -52,8 +52,8 @@ def card(run: RunRecord, export: ExportRecord) -> str:
         dataset=dataset,
         levels=LEVELS[dataset.shape[0]],
         licence=LICENCES[dataset.title],
-        trained_with=describe(asdict(run.environment)),
-        exported_with=describe(asdict(export.environment)),
+        trained_with=describe(run.environment),
+        exported_with=describe(export.environment),
     )
 
 

@@ -5,11 +5,10 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from study.records.base import Environment
@@ -53,10 +52,9 @@ class Description:
         return f"{self.machine}, {self.setup}, {self.versions}; {self.commit}"
 
 
-def describe(environment: Environment | Mapping[str, Any]) -> Description:
-    """The `environment` of a JSON file in words."""
-    # a mapping is of a file that is not read as a record yet
-    made: Any = SimpleNamespace(**environment) if isinstance(environment, Mapping) else environment
+def describe(made: Environment) -> Description:
+    """The environment of a JSON file in words."""
+    # Only a bench.json records how fast the machine may be.
     quota, turbo, governor = (getattr(made, name, None) for name in ("quota_cores", "turbo", "governor"))
     share = "" if quota is None else f" (quota {quota:g})"
     settings = [f"governor {governor}" if governor else "", {True: "turbo on", False: "turbo off", None: ""}[turbo]]

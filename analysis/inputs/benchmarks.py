@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from msgspec import to_builtins
-
 from analysis.inputs.runs import Run
 from study.artifacts import read_bench_record
 from study.environment import describe
@@ -134,7 +132,7 @@ def read_measurements(
 
 def machine(environment: Environment) -> str:
     """The machine of an environment in words."""
-    return describe(to_builtins(environment)).machine
+    return describe(environment).machine
 
 
 def _unlike(environments: Sequence[BenchEnvironment]) -> Iterator[str]:

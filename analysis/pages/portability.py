@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from msgspec import to_builtins
-
 from analysis.inputs.portability import FAILED, NOT_RUN, PASSED, Portability
 from analysis.pages.markup import render
 from analysis.plots import portability as portability_plots
@@ -60,7 +58,7 @@ def values(portability: Portability) -> dict[str, object]:
         "outcomes": list(outcomes(portability)),
         "quantised": list(dict.fromkeys(cell.model for cell in portability.cells if cell.quantised)),
         "wider": list(dict.fromkeys(wider)),
-        "tried_on": str(describe(to_builtins(portability.environment))),
+        "tried_on": str(describe(portability.environment)),
     }
 
 

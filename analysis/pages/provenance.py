@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from msgspec import to_builtins
-
 from study.environment import describe
 from study.records.base import Environment
 
 
 def descriptions(environments: Iterable[Environment]) -> list[str]:
     """Each different environment in words."""
-    return list(dict.fromkeys(str(describe(to_builtins(environment))) for environment in environments))
+    return list(dict.fromkeys(map(str, map(describe, environments))))
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ def made_with(stages: Mapping[str, Iterable[Environment]], machines: Mapping[str
     """The environments of each stage; `machines` are numbered."""
     for stage, environments in stages.items():
         commits: dict[tuple[int, str, str], list[str]] = {}
-        for made in (describe(to_builtins(environment)) for environment in environments):
+        for made in map(describe, environments):
             commits.setdefault((machines[made.machine], made.setup, made.versions), []).append(made.commit)
         for (machine, setup, versions), of_them in commits.items():
             yield Made(stage, machine, setup, versions, list(dict.fromkeys(of_them)))

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-from msgspec import to_builtins
 
 from analysis.inputs.files import PICTURES
 from analysis.inputs.study import Study
@@ -72,7 +71,7 @@ def results(summary: pd.DataFrame, study: Study) -> str:
         doubtful=summary["latency_valid"].eq(False).any(),
         loss_allowed=LOSS_ALLOWED,
         measured=bool(study.measured.environments),
-        environments=list(dict.fromkeys(describe(to_builtins(environment)) for environment in made)),
+        environments=list(dict.fromkeys(map(describe, made))),
         notes=study.notes,
     )
 

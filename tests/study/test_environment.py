@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from study import environment
 from study.environment import describe, machine, quota_cores, usable_cores
+from tests.support.records import BENCH_ENVIRONMENT, ENVIRONMENT
 
 CPU = "sys/devices/system/cpu"
 V1 = (
@@ -150,15 +152,13 @@ def test_the_machine_at_hand_can_be_asked() -> None:
 
 
 def test_an_environment_in_words() -> None:
-    made = {
-        **{"cpu": "X1", "cores": 4, "memory_bytes": 8 * 2**30, "system": "Linux-6", "python": "3.11.7"},
-        **{"packages": {"torch": "2.13.0", "onnx": "1.23"}, "commit": "0123456789abcdef", "dirty": True},
-    }
+    machine = {"cpu": "X1", "cores": 4, "memory_bytes": 8 * 2**30, "system": "Linux-6", "python": "3.11.7"}
+    made = {**machine, "packages": {"torch": "2.13.0", "onnx": "1.23"}, "commit": "0123456789abcdef", "dirty": True}
     versions = "Python 3.11.7, torch 2.13.0, onnx 1.23"
-    assert str(describe(made)) == (
-        f"X1, 4 cores, 8 GiB, Linux-6, {versions}; commit 0123456789ab with uncommitted changes"
-    )
-    measured = describe({**made, "governor": "performance", "turbo": False, "quota_cores": 1.5, "commit": None})
+    trained = describe(structs.replace(ENVIRONMENT, **made))
+    assert str(trained) == f"X1, 4 cores, 8 GiB, Linux-6, {versions}; commit 0123456789ab with uncommitted changes"
+    settings = {"governor": "performance", "turbo": False, "quota_cores": 1.5, "commit": None}
+    measured = describe(structs.replace(BENCH_ENVIRONMENT, **made | settings))
     assert measured.machine == "X1, 4 cores (quota 1.5), 8 GiB"
     assert measured.setup == "governor performance, turbo off, Linux-6"
     assert (measured.versions, measured.commit) == (versions, "no commit known")
