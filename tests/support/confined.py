@@ -1,9 +1,8 @@
-"""Files from anywhere, read where neither a crash, a hang nor a bomb does harm: each in a process of its own.
+"""Reads files where neither a crash, a hang nor a bomb does harm: each in a process of its own.
 
-`python -m tests.support.confined` takes paths from standard input, one JSON object a line,
-and answers each with an `Outcome`.
-It has imported what the reader needs and forks for every file, which takes milliseconds, so that the peak of a
-process's memory is that of one file, and what kills it kills nothing else.
+`python -m tests.support.confined` takes requests from standard input, one JSON object a line, and answers each with an
+`Outcome`. It has imported what the reader needs and forks for every file, which takes milliseconds, so that the peak of
+a process's memory is that of one file, and what kills it kills nothing else.
 """
 
 import json
@@ -15,22 +14,23 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 import warnings
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 MOST_MEMORY = 1024
 """MiB that a file may make the reader take, over what it takes of itself (about 60)."""
 MOST_SECONDS = 15.0
-"""Of the processor that a file of up to 32 MB may take; ordinary ones of that size take less than two."""
+"""Processor time that a file of up to 32 MB may take; ordinary ones of that size take less than two seconds."""
 MOST_CHARACTERS = 1000
-"""Of a line that says why a file is refused."""
+"""Characters of a refusal."""
 FENCE = 4 * 2**30
 """Bytes of address space: a bomb that gets as far has failed the test and need not fail the machine."""
 MOST_LOADED = 2**22
-"""Elements of a layer up to which all of it is looked at; of a larger one the first and last block."""
+"""Elements of a layer that are all read; of a larger one the first and last block are."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Outcome:
         return ""
 
 
-class Confined:
-    """The process that reads files, started when entered and started again should it die."""
+class Confined(AbstractContextManager["Confined"]):
+    """The process that reads files; a context, in which it runs."""
 
     def __enter__(self) -> "Confined":
         self.server = subprocess.Popen(
@@ -78,24 +78,21 @@ class Confined:
         )
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self.server.stdin
         self.server.stdin.close()
         self.server.wait()
 
-    def read(self, path: Path, allow_root: Path | None = None, seconds: float = 60) -> Outcome:
-        """What becomes of the file at `path`; it is killed after so many seconds."""
+    def read(self, path: Path, seconds: float = 60) -> Outcome:
+        """What becomes of the file at `path`; its process is killed after so many seconds."""
         assert self.server.stdin
         assert self.server.stdout
-        asked = {"path": str(path), "allow_root": str(allow_root) if allow_root else "", "seconds": seconds}
-        self.server.stdin.write(json.dumps(asked) + "\n")
+        self.server.stdin.write(json.dumps({"path": str(path), "seconds": seconds}) + "\n")
         self.server.stdin.flush()
         return Outcome(**json.loads(self.server.stdout.readline()))
 
 
-def examine(path: Path, allow_root: Path | None) -> dict[str, Any]:
+def examine(path: Path) -> dict[str, Any]:
     """Read a file as the command does: its layers, their numbers, facts and some measures."""
     from analysis.measures import sparsity as measures
     from analysis.measures.layer import facts
@@ -104,12 +101,8 @@ def examine(path: Path, allow_root: Path | None) -> dict[str, Any]:
 
     chosen = measures.parse("all")
     try:
-        found = read(path, allow_root=allow_root, pointwise=True)
-        seen: set[object] = set()
-        for layer in found.layers:
-            if layer.weight.key in seen:
-                continue
-            seen.add(layer.weight.key)
+        found = read(path, pointwise=True)
+        for layer in {layer.weight.key: layer for layer in found.layers}.values():
             blocks = layer.weight.blocks()
             if layer.weight.size > MOST_LOADED:
                 assert blocks[0].ndim == blocks[len(blocks) - 1].ndim == 2
@@ -126,54 +119,48 @@ def examine(path: Path, allow_root: Path | None) -> dict[str, Any]:
 
 def _peak() -> float:
     """The most memory this process has had, in MiB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 1024
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match
+    return int(match[1]) / 1024
 
 
-def _child(asked: dict[str, Any], answer: int) -> None:
+def _child(path: Path, answer: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (FENCE, FENCE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    warnings.simplefilter("error")  # what numpy warns of is printed, and the command has one line to say
+    warnings.simplefilter("error")  # what numpy warns of is printed, and the command prints one line
     before, begun = _peak(), time.process_time()
     try:
-        outcome = examine(Path(asked["path"]), Path(asked["allow_root"]) if asked["allow_root"] else None)
+        outcome = examine(path)
     except BaseException as error:
-        import traceback
-
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
         outcome = {"kind": "failed", "message": f"{type(error).__name__} at {where}: {str(error)[:200]}"}
     outcome |= {"seconds": time.process_time() - begun, "mib": _peak() - before}
-    if "message" in outcome:
-        outcome["message"] = outcome["message"][:MOST_CHARACTERS]
+    outcome["message"] = outcome.get("message", "")[:MOST_CHARACTERS]
     os.write(answer, json.dumps(outcome).encode())
 
 
-def _confined(asked: dict[str, Any]) -> dict[str, Any]:
+def _confined(path: Path, seconds: float) -> bytes:
     """Fork, wait for the answer until the time is up, and say what became of the process."""
     reading, writing = os.pipe()
     begun = time.perf_counter()
     child = os.fork()
     if child == 0:
         try:
-            _child(asked, writing)
+            _child(path, writing)
         finally:
             os._exit(0)
     os.close(writing)
-    ready, _, _ = select.select([reading], [], [], asked["seconds"])
+    ready, _, _ = select.select([reading], [], [], seconds)
     answer = os.read(reading, 2**16) if ready else b""
     if not answer:
         os.kill(child, signal.SIGKILL)
     os.close(reading)
     _, status = os.waitpid(child, 0)
-    if answer:
-        outcome: dict[str, Any] = json.loads(answer)
-        return outcome
-    seconds = time.perf_counter() - begun
+    taken = time.perf_counter() - begun
     died = os.WIFSIGNALED(status) and ready
-    message = f"signal {os.WTERMSIG(status)}" if died else f"not done after {seconds:.1f} s"
-    return asdict(Outcome("killed", message, seconds=seconds))
+    message = f"signal {os.WTERMSIG(status)}" if died else f"not done after {taken:.1f} s"
+    return answer or json.dumps({"kind": "killed", "message": message, "seconds": taken}).encode()
 
 
 def main() -> None:
@@ -182,7 +169,8 @@ def main() -> None:
     from analysis.weights import layers  # noqa: F401
 
     for line in sys.stdin:
-        print(json.dumps(_confined(json.loads(line))), flush=True)
+        asked = json.loads(line)
+        print(_confined(Path(asked["path"]), asked["seconds"]).decode(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Damaged ONNX files against the reader: each is read or refused in one line, in bounded time and memory.
+"""Damage ONNX files and read them: each is read or refused in one line, in bounded time and memory.
 
     python -m tests.support.fuzz --files 20000 --seed 1
 
-The seeds are all forms that the tests know, some with their weights in files of their own, and the smaller bombs of
+The seeds are all patterns that the tests know, some with their weights in files of their own, and the smaller bombs of
 `tests.support.bombs`. Every damaged file is read by a process of its own (`confined`); one that crashes it, raises
 anything but a StudyError, or takes too long or too much is kept in the folder named by --keep, and the exit code is 1.
 """
@@ -26,11 +26,11 @@ from tests.support.confined import Confined, Outcome
 from tests.support.mutation import mutated
 
 MOST_SECONDS = 5.0
-"""Of the processor, for a damaged file of some kilobytes."""
+"""Processor time for a damaged file of some kilobytes."""
 MOST_SEED = 200_000
 """Bytes of a file that is worth damaging: in a larger one hardly a byte matters."""
 MOST_BOMB = 10_000
-"""The same, of a bomb."""
+"""The same for a bomb."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Seed:
 
 @dataclass(frozen=True)
 class Mutant:
-    """What became of the file that `index` damages, made of the seed called `name`."""
+    """The outcome of damaged file number `index`, made of the seed called `name`."""
 
     index: int
     name: str
@@ -118,7 +118,7 @@ def main() -> int:
         prog="python -m tests.support.fuzz", description=(__doc__ or "").partition("\n\n")[0]
     )
     parser.add_argument("--files", metavar="N", type=int, default=20_000, help="how many to damage (20,000)")
-    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of the random damage (0)")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the random damage (0)")
     parser.add_argument("--workers", metavar="N", type=int, default=2, help="processes (2)")
     parser.add_argument("--keep", metavar="DIR", type=Path, default=Path("artifacts/fuzz"), help="for what fails")
     options = parser.parse_args()
