@@ -13,11 +13,8 @@ class ImagesUsed(Record):
     """The images that the cut is chosen on."""
 
     part: Literal["train"]
-    """Part of the data set."""
     first: Count
-    """Number of the first image."""
     count: AtLeastOne
-    """How many images."""
 
 
 class PruningPoint(Record):
@@ -35,9 +32,7 @@ class PruningTest(Record):
     """The chosen network on the test images."""
 
     images: AtLeastOne
-    """Test images."""
     error: Share
-    """Error of the pruned network."""
     uncut_error: Share
     """Error of the file as it is."""
 
@@ -46,17 +41,13 @@ class PruningRecord(Record, tag_field="schema", tag="pruning/1"):
     """How many fully-connected weights of one ONNX file can be pruned."""
 
     model: str
-    """Name in the catalogue."""
     seed: Count
-    """Seed of the run."""
     onnx_sha256: Sha256
     """SHA-256 of the ONNX file; where it differs, or one of the next two keys, the file is measured again."""
     loss_allowed: Share
     """Loss of accuracy, as a fraction of the images."""
     images: ImagesUsed
-    """The images that the cut is chosen on."""
     weights: AtLeastOne
-    """Weights of all fully-connected layers."""
     uncut_error: Share
     """Error of the file as it is, on these images."""
     curve: Annotated[tuple[PruningPoint, ...], Meta(min_length=1)]
@@ -66,14 +57,12 @@ class PruningRecord(Record, tag_field="schema", tag="pruning/1"):
     test: PruningTest
     """The chosen one on the test images."""
     environment: Environment
-    """Machine, versions, commit."""
 
 
 class TableRecord(Record, tag_field="schema", tag="table/1"):
     """A table, as its CSV file of the same name has it."""
 
     table: str
-    """Name of the table."""
     rows: tuple[dict[str, Scalar], ...]
     """The rows; null where the CSV file is empty."""
 
@@ -82,9 +71,7 @@ class NoiseRecord(Record):
     """What a measure gives for random weights."""
 
     value: float
-    """Expected value."""
     deviation: NotNegative
-    """Standard deviation."""
 
 
 class MeasureRecord(Record):
@@ -93,11 +80,8 @@ class MeasureRecord(Record):
     measure: str
     """Name with its parameters, such as pqi(p=1,q=2)."""
     name: str
-    """Name without them."""
     parameters: dict[str, float]
-    """Parameters by name."""
     value: float | None
-    """The value; null where undefined."""
     reason: str
     """Why it is undefined; empty if it is not."""
     bound: NotNegative
@@ -114,7 +98,6 @@ class ProofRecord(Record):
     verified: bool | None
     """null where it could not be tried."""
     error: float | None
-    """Relative error."""
     reason: str
     """Why it is not verified; empty if it is."""
     inputs_seen: Count
@@ -129,23 +112,18 @@ class LayerRecord(Record, omit_defaults=True):
     node: str
     """The node, behind the calls and branches that it is in."""
     operator: str
-    """Operator of the node."""
     tensor: str
-    """The stored tensor."""
     form: str
     """How the weight was found."""
     role: Literal["fc", "conv-as-fc", "pointwise"]
     """Kind of layer."""
     out_features: Count
-    """Outputs."""
     in_features: Count
-    """Inputs."""
     dtype: str
     """Type that the weight is stored as."""
     tied_to: str | None
     """The first layer with the same weights, or null."""
     measures: tuple[MeasureRecord, ...]
-    """The measures asked for."""
     facts: dict[str, int | float | None] | None = None
     """Weight statistics by name; only with `--facts`."""
     verified: ProofRecord | None = None
@@ -156,11 +134,8 @@ class SkippedNode(Record):
     """A node that might be taken for a fully-connected layer."""
 
     node: str
-    """The node."""
     operator: str
-    """Its operator."""
     reason: str
-    """Why it is none."""
 
 
 class OnnxFileRecord(Record):
@@ -169,9 +144,7 @@ class OnnxFileRecord(Record):
     model: str
     """Name of the file, or its path where two are called alike."""
     path: str
-    """Where it is."""
     fc_layers: Count
-    """Fully-connected layers."""
     fc_weights: Count
     """Their weights, those of tied layers counted once."""
     fc_exact_zeros: float | None

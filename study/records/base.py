@@ -27,26 +27,19 @@ class Interval(Record):
     """A value and its 95 % interval."""
 
     value: Positive
-    """The value."""
     low: Positive
-    """Lower end of the interval."""
     high: Positive
-    """Upper end of the interval."""
 
 
 class Environment(Record, omit_defaults=True):
     """The machine, the versions and the commit that a result was made with."""
 
     cpu: str
-    """Name of the processor."""
     cores: Count
     """Cores that this process may run on."""
     memory_bytes: Count
-    """Memory of the machine."""
     system: str
-    """Operating system."""
     python: str
-    """Version of Python."""
     packages: dict[str, str]
     """Versions of the installed packages that the study uses, by name."""
     commit: str | None
@@ -61,7 +54,6 @@ class Parity(Record, omit_defaults=True):
     """How far one engine's outputs are from another's for the same inputs."""
 
     images: Count
-    """Inputs compared."""
     max_abs_difference: NotNegative
     """Largest absolute difference of two outputs."""
     argmax_mismatches: Count

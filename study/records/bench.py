@@ -30,18 +30,14 @@ class CaseKey(Record):
     seed: Count | None
     """Seed of the run; null for `--onnx`."""
     onnx_sha256: Sha256
-    """SHA-256 of the ONNX file."""
     runtime: str
-    """The engine."""
     batch: AtLeastOne
     """Images a call."""
     threads: AtLeastOne
-    """Intra-op threads of the engine."""
     mode: Literal["native", "numpy"]
     """native: the engine's own types in and out, on the device; numpy: from numpy arrays to numpy arrays, transfers
     to a GPU and back included."""
     device: Literal["cpu", "cuda"]
-    """Device of the engine."""
 
 
 class BenchEnvironment(Environment, kw_only=True):
@@ -54,15 +50,12 @@ class BenchEnvironment(Environment, kw_only=True):
     quota_cores: Positive | None
     """Processor time that the control group allows, in cores."""
     governor: str | None
-    """Frequency governor."""
     turbo: bool | None
     """Whether the cores may exceed their nominal frequency."""
     thread_variables: dict[str, str]
     """Those of OMP_NUM_THREADS and its like that are set."""
     load_before: NotNegative | None
-    """One-minute load average before the session."""
     load_after: NotNegative | None
-    """One-minute load average after it."""
     files_sha256: dict[str, Sha256]
     """SHA-256 of the ONNX files and of the test images."""
     gpu: str | None
@@ -92,11 +85,9 @@ class Measurement(Record):
     key: CaseKey
     """Which case: of a comparison the runtime's, of a cold start in mode native."""
     machine: Machine
-    """What else the machine did."""
     quick: bool
     """Made with `--quick`."""
     valid: bool
-    """Whether the measurement is valid."""
     reasons: tuple[str, ...]
     """Why it is not, and what to do."""
 
@@ -105,9 +96,7 @@ class WarmUpRecord(Record):
     """The calls before the timed ones."""
 
     calls: Count
-    """Calls made."""
     seconds: NotNegative
-    """Their time."""
     stable: bool
     """Whether the latency settled."""
 
@@ -116,9 +105,7 @@ class CaseProcess(Record):
     """A case in one process."""
 
     median_seconds: Interval
-    """Median latency."""
     valid: bool
-    """Whether the measurement is valid."""
 
 
 class CaseRecord(Measurement):
@@ -168,7 +155,6 @@ class CaseRecord(Measurement):
     yardstick_seconds: Positive
     """Time of the calibration loop, a fixed piece of numpy and Python, before and after: the machine's speed."""
     warmup: WarmUpRecord
-    """The calls before."""
     load_medians_seconds: Annotated[tuple[Positive, ...], Meta(min_length=1)]
     """Median of each load of the model."""
     processes: Annotated[tuple[CaseProcess, ...], Meta(min_length=1)]
@@ -181,27 +167,21 @@ class Controls(Record):
     """Each engine timed against itself: a ratio that would be 1 on a perfect machine."""
 
     reference: Interval
-    """The reference against itself."""
     runtime: Interval
-    """The runtime against itself."""
 
 
 class PairSettings(Record):
     """What the two engines report of themselves."""
 
     reference: Settings
-    """The reference's."""
     runtime: Settings
-    """The runtime's."""
 
 
 class ComparisonProcess(Record):
     """A comparison in one process."""
 
     ratio: Interval
-    """Time of the reference / time of the runtime."""
     noise_floor: NotNegative
-    """As in the comparison."""
 
 
 class ComparisonRecord(Measurement):
@@ -213,19 +193,16 @@ class ComparisonRecord(Measurement):
     """Time of the reference / time of the runtime: above 1 the runtime is faster. Drawn to hold in at least 95 of 100
     sessions (method.md)."""
     rounds: AtLeastOne
-    """Loads."""
     blocks: AtLeastOne
     """Blocks in all rounds."""
     calls: AtLeastOne
     """Calls in all blocks."""
     controls: Controls
-    """Each engine against itself."""
     noise_floor: NotNegative
     """The farthest that an interval of the controls reaches from 1; 0.01 is 1 %."""
     random_seed: Count
     """Seed of the order and the places in memory, another one in each session."""
     settings: PairSettings
-    """What the engines report of themselves."""
     processes: Annotated[tuple[ComparisonProcess, ...], Meta(min_length=1)]
     """The comparison in each process; with several, `ratio` and `noise_floor` are the medians of these, and everything
     else is of the first process."""
@@ -244,11 +221,8 @@ class Range(Record):
     """A quantity over several processes."""
 
     median: Amount
-    """The median."""
     lowest: Amount
-    """The lowest."""
     highest: Amount
-    """The highest."""
 
 
 class ColdStartRecord(Measurement):
@@ -259,13 +233,9 @@ class ColdStartRecord(Measurement):
     import_seconds: Range
     """Import of the engine; numpy and this project's modules are loaded before, the files are in the system's cache."""
     load_seconds: Range
-    """Load of the model."""
     first_call_seconds: Range
-    """The first call."""
     total_seconds: Range
-    """All three."""
     import_bytes: Range
-    """Growth of the peak memory in the import."""
     load_bytes: Range
     """Growth in the load."""
     run_bytes: Range
@@ -278,15 +248,11 @@ class BenchRecord(Record, tag_field="schema", tag="bench/3"):
     """One session: the block `study` of bench.json, with the cases of its benchmarks."""
 
     environment: BenchEnvironment
-    """The machine, the versions, the commit, the files."""
     harness_overhead_seconds: NotNegative | None
     """Median of a callable that does nothing, on the same path."""
     processes: AtLeastOne
-    """Processes that measured."""
     comparisons: tuple[ComparisonRecord, ...]
-    """Pairs of engines."""
     cold_starts: tuple[ColdStartRecord, ...]
-    """First inferences."""
     cases: tuple[CaseRecord, ...]
     """In bench.json each is the `extra_info` of its benchmark."""
 
@@ -299,9 +265,7 @@ class JournalEntry(Record, tag_field="schema", tag="journal/2", omit_defaults=Tr
     case: CaseRecord | None = None
     """A case, as soon as it has been measured."""
     comparison: ComparisonRecord | None = None
-    """A comparison, likewise."""
     cold_start: ColdStartRecord | None = None
-    """A cold start, likewise."""
     exit_status: int | None = None
     """The last line: the exit status of the session."""
 

@@ -13,9 +13,7 @@ class ExportRecord(Record, tag_field="schema", tag="export/1", omit_defaults=Tru
     """One exported ONNX file and the proof that it computes the same as PyTorch."""
 
     model: str
-    """Name in the catalogue."""
     seed: Count
-    """Seed of the run."""
     onnx_sha256: Sha256
     """SHA-256 of the ONNX file; where it differs, the export is stale."""
     checkpoint_sha256: Sha256
@@ -23,9 +21,7 @@ class ExportRecord(Record, tag_field="schema", tag="export/1", omit_defaults=Tru
     opset: Count
     """Read back from the file."""
     ir_version: Count
-    """Read back from the file."""
     bytes: Count
-    """Size of the file."""
     parity: Parity
     """The probabilities of PyTorch against those of ONNX Runtime, over the first test images: all 10,000, or of a large
     network as many as PyTorch computes with 20 billion multiply-accumulates, at least 256. For an int8 variant it is
@@ -34,7 +30,6 @@ class ExportRecord(Record, tag_field="schema", tag="export/1", omit_defaults=Tru
     """Error in ONNX Runtime on the 10,000 test images; null where they need more than 50 billion multiply-accumulates,
     unless quantised."""
     environment: Environment
-    """Machine, versions, commit."""
     variant: Variant = STANDARD
     """What was asked of `python -m export`; not in the file of the standard variant."""
 
@@ -49,9 +44,7 @@ class RuntimeRecord(Record):
     name: str
     """As `--runtimes` takes it."""
     title: str
-    """For people, with the version."""
     version: str | None
-    """Version of the runtime."""
     largest_difference: NotNegative
     """Largest difference that it is allowed."""
     because: str | None
@@ -64,15 +57,12 @@ class CellRecord(Record):
     """One runtime with one ONNX file at one batch size."""
 
     runtime: str
-    """Name of the runtime."""
     model: str
-    """Name in the catalogue."""
     variant: str
     """Variant of the export, such as "int8-static"; "standard" for the standard one."""
     seed: Count
     """Seed of the first finished run of the model."""
     onnx_sha256: Sha256
-    """SHA-256 of the ONNX file."""
     batch: AtLeastOne
     """Images a call; the last call takes what remains."""
     verdict: Literal["passed", "failed", "not run"]
@@ -99,12 +89,10 @@ class PortabilityRecord(Record, tag_field="schema", tag="portability/2"):
     """The programs of docs/portability.md, run on the exported models."""
 
     environment: Environment
-    """Machine, versions, commit."""
     images: AtLeastOne
     """Test images, the first ones."""
     batches: Annotated[tuple[AtLeastOne, ...], Meta(min_length=1)]
     """Images a call."""
     runtimes: tuple[RuntimeRecord, ...]
-    """Those asked for."""
     cells: tuple[CellRecord, ...]
     """One for each runtime, model, variant and batch."""

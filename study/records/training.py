@@ -27,28 +27,21 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
     """One finished run: one model trained with one seed."""
 
     model: str
-    """Name in the catalogue."""
     seed: Count
-    """Seed of weights, order and augmentation."""
     network: str
-    """Import path of the network."""
     network_sha256: Sha256
     """SHA-256 of the network's source file; where it, `network` or `recipe` differs from the catalogue, the run is
     trained again."""
     recipe: Recipe
     """Every field of `study.recipe.Recipe`; in older runs a missing field has its default."""
     dataset: TrainedOn
-    """The data set."""
     parameters: Count
-    """Trainable numbers."""
     train_error: Share
     """Error of the kept weights in evaluation mode on the images trained on, without augmentation."""
     test_error: Share
     """Likewise on the test images, which nothing else in the training uses."""
     train_loss: NotNegative
-    """Loss on the images trained on."""
     test_loss: NotNegative
-    """Loss on the test images."""
     penalty: NotNegative
     """l1 * sum \\|w\\| + l2 * sum w^2 over the kernels after the last update; never part of a loss above."""
     learning_rate_sum: NotNegative
@@ -57,7 +50,6 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
     """(l1 + l2) * `learning_rate_sum`: for L1 the farthest that all steps together could move a weight; for L2 half the
     exponent by which they shrink it."""
     epochs: Count
-    """Epochs made."""
     kept_epoch: AtLeastOne | None = None
     """Epoch whose weights were kept: the last one, or with early stopping that of the lowest validation loss; not in
     older runs."""
@@ -70,29 +62,22 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
     images_per_second: NotNegative
     """Training images per second of that time, on one core."""
     environment: Environment
-    """Machine, versions, commit."""
     checkpoint_sha256: Sha256
-    """SHA-256 of `checkpoint.pt`."""
 
 
 class ImageCounts(Record):
     """How the training images are split for a search."""
 
     training: Count
-    """Images that each trial is trained on."""
     validation: Count
-    """Images that each trial is validated on."""
 
 
 class SearchRange(Record, omit_defaults=True):
     """The range of one hyper-parameter: either `choices`, or `low`, `high` and `log`."""
 
     choices: Annotated[tuple[Scalar, ...], Meta(min_length=1)] | None = None
-    """The values to choose from."""
     low: int | float | None = None
-    """The lowest value."""
     high: int | float | None = None
-    """The highest value."""
     log: bool | None = None
     """Whether the logarithm is sampled uniformly."""
 
@@ -106,7 +91,6 @@ class TrialRecord(Record):
     """One trial of a search that has ended."""
 
     number: Count
-    """Number of the trial."""
     state: Literal["complete", "pruned", "failed"]
     """complete; pruned, also a trial that diverged; failed: its process ended."""
     own: bool
@@ -118,11 +102,8 @@ class TrialRecord(Record):
     validation_error: Share | None
     """Error after the last epoch; null unless complete."""
     epochs: Count
-    """Epochs made."""
     validation_errors: tuple[Share, ...]
-    """Error after each epoch."""
     seconds: NotNegative | None
-    """Duration of the trial."""
     reason: str | None
     """Why it is not complete; null if it is."""
 
@@ -136,9 +117,7 @@ class BestTrial(Record):
     """The complete trial of the lowest validation error."""
 
     number: Count
-    """Number of the trial."""
     validation_error: Share
-    """Its error after the last epoch."""
     recipe: Recipe
     """Its recipe for all training images and epochs."""
 
@@ -147,13 +126,11 @@ class Importance(Record):
     """Which hyper-parameters set the best trials apart."""
 
     evaluator: str
-    """Method, such as PED-ANOVA."""
     best_share: Share
     """Share of the trials that counts as the best ones."""
     epoch: Count
     """The trials are compared by their error after this epoch, which most pruned ones have too."""
     trials: Count
-    """Trials compared."""
     shares: dict[str, Share]
     """Share of each parameter; their sum is 1."""
 
@@ -162,19 +139,13 @@ class SearchRecord(Record, tag_field="schema", tag="search/1"):
     """A search of the hyper-parameters of one model."""
 
     model: str
-    """Name in the catalogue."""
     network: str
-    """Import path of the network."""
     network_sha256: Sha256
-    """SHA-256 of the network's source file."""
     dataset: str
     """Name in the catalogue."""
     images: ImageCounts
-    """Training images that a trial is trained and validated on."""
     trial_epochs: AtLeastOne
-    """Epochs of each trial."""
     trial_seed: Count
-    """Seed of each trial."""
     space: dict[str, SearchRange]
     """Range of each parameter; `learning_rate_sgd` is the rate under SGD, `learning_rate_adam` under the others."""
     finished: AtLeastOne
@@ -188,4 +159,3 @@ class SearchRecord(Record, tag_field="schema", tag="search/1"):
     seeds: tuple[Count, ...]
     """Seeds of the winner's runs; their test errors are in each run.json."""
     environment: Environment
-    """Machine, versions, commit."""
