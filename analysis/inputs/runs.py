@@ -90,12 +90,11 @@ def read_run(files: RunFiles) -> Run:
                 exports.append(current_export(files.of(variant)))
             except StudyError as error:
                 notes.append(f"left out: {error}")
-    pruning = current(files)
     return replace(
         read_training(files),
         exports=tuple(exports),
         layers=read(files.onnx).layers,
-        pruning=msgspec.convert(pruning, PruningRecord) if pruning else None,
+        pruning=current(files),
         notes=tuple(notes),
     )
 

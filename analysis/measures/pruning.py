@@ -15,18 +15,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import onnx
 
 from analysis.measures.magnitude import Images, Network, errors
 from analysis.weights import layers
-from study.artifacts import RunFiles, as_json, current_export, read_json, sha256, write_json
+from study.artifacts import RunFiles, current_export, read_record, sha256, write_record
 from study.data import arrays
 from study.data.datasets import Dataset, titled
 from study.environment import environment, usable_cores
 from study.errors import StudyError
+from study.records.analysis import ImagesUsed, PruningPoint, PruningRecord, PruningTest
+from study.records.training import RunRecord
 
 LOSS_ALLOWED = 0.005
 """Loss of accuracy that a cut may cost, as a fraction of the images: half a point."""
@@ -51,8 +52,27 @@ class Cut:
     wrong: int
     """Images that it misclassifies."""
 
-    def record(self, images: int) -> dict[str, float]:
-        return {"share": self.share / 100, "threshold": self.threshold, "error": self.wrong / images}
+    def point(self, images: int) -> PruningPoint:
+        return PruningPoint(share=self.share / 100, threshold=self.threshold, error=self.wrong / images)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How much of a network can be cut: the fields of pruning.json that are measured."""
+
+    weights: int
+    uncut_error: float
+    curve: tuple[PruningPoint, ...]
+    """Every share that was tried, ascending, with all multiples of the first of `STEPS`."""
+    cut: PruningPoint
+    test: PruningTest
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cut.share * 100:.0f} % of {self.weights:,} weights are prunable, "
+            f"{(self.cut.error - self.uncut_error) * 100:+.2f} points of error on training images, "
+            f"{(self.test.error - self.test.uncut_error) * 100:+.2f} on the test images"
+        )
 
 
 def measure_missing(runs: Sequence[RunFiles], data: Path) -> list[str]:
@@ -102,41 +122,43 @@ def _measure_all(runs: Sequence[tuple[RunFiles, list[str]]], images: Images, tes
             result = measure(onnx.load(files.onnx), tensors, images, test)
         except StudyError as error:
             return f"{files.onnx}: {NOT_MEASURED}: {error}"
-        write_json(files.pruning, {**_made_as(files), **result, "environment": as_json(environment())})
-        print(f"{files.model} seed {files.seed}: {in_words(result)}, {perf_counter() - started:.1f} s", flush=True)
+        record = PruningRecord(
+            model=files.model,
+            seed=files.seed,
+            onnx_sha256=sha256(files.onnx),
+            loss_allowed=LOSS_ALLOWED,
+            images=_images(files),
+            environment=environment(),
+            **vars(result),
+        )
+        write_record(files.pruning, record)
+        print(f"{files.model} seed {files.seed}: {result}, {perf_counter() - started:.1f} s", flush=True)
         return ""
 
     with ThreadPoolExecutor(usable_cores()) as pool:  # ONNX Runtime releases Python's lock while it computes
         return [note for note in pool.map(write, runs) if note]
 
 
-def current(files: RunFiles) -> dict[str, Any] | None:
+def current(files: RunFiles) -> PruningRecord | None:
     """The content of pruning.json, or None if it is of another ONNX file or was measured in another way than today."""
     try:
-        record = read_json(files.pruning, "pruning/1", "it is measured again")
-        made_as = _made_as(files)
+        record = read_record(files.pruning, PruningRecord, "it is measured again")
+        expected = (files.model, files.seed, sha256(files.onnx), LOSS_ALLOWED, _images(files))
     except StudyError:
         return None
-    return record if {key: record[key] for key in made_as} == made_as else None
+    found = (record.model, record.seed, record.onnx_sha256, record.loss_allowed, record.images)
+    return record if found == expected else None
 
 
-def _made_as(files: RunFiles) -> dict[str, Any]:
-    """The fields of pruning.json that hold what was measured, and how."""
+def _images(files: RunFiles) -> ImagesUsed:
+    """The images that the cut of a run is chosen on."""
     first, count = _part(titled(_title(files)))
-    return {
-        "schema": "pruning/1",
-        "model": files.model,
-        "seed": files.seed,
-        "onnx_sha256": sha256(files.onnx),
-        "loss_allowed": LOSS_ALLOWED,
-        "images": {"part": "train", "first": first, "count": count},
-    }
+    return ImagesUsed(part="train", first=first, count=count)
 
 
 def _title(files: RunFiles) -> str:
     """The name of the data set of a run, as run.json has it."""
-    title: str = read_json(files.record, "run/1", f"run `python -m train {files.model}`")["dataset"]["name"]
-    return title
+    return read_record(files.record, RunRecord, f"run `python -m train {files.model}`").dataset.name
 
 
 def _part(dataset: Dataset) -> tuple[int, int]:
@@ -165,12 +187,8 @@ def load(data: Path, train: bool, dataset: str, first: int = 0, count: int | Non
     return Images(np.divide(pixels[chosen], 255, dtype=np.float32), labels[chosen])
 
 
-def measure(model: onnx.ModelProto, tensors: Sequence[str], images: Images, test: Images) -> dict[str, Any]:
+def measure(model: onnx.ModelProto, tensors: Sequence[str], images: Images, test: Images) -> Pruned:
     """How much of the initializers `tensors` of `model` can be cut, chosen on `images` and tried once on `test`.
-
-    Returns:
-        `weights`, `uncut_error`, `curve`, `cut`, `test` of pruning.json. The curve has every share that was tried,
-        ascending, with all multiples of the first of `STEPS`.
 
     Raises:
         StudyError: as `Network`.
@@ -191,17 +209,17 @@ def measure(model: onnx.ModelProto, tensors: Sequence[str], images: Images, test
         cut(share)
     batches = network.compute(test)
     n, tests = len(images.labels), len(test.labels)
-    return {
-        "weights": network.size,
-        "uncut_error": tried[0].wrong / n,
-        "curve": [tried[share].record(n) for share in sorted(tried)],
-        "cut": tried[best].record(n),
-        "test": {
-            "images": tests,
-            "error": errors(network.cut(best)[0], batches) / tests,
-            "uncut_error": errors(network.cut(0)[0], batches) / tests,
-        },
-    }
+    return Pruned(
+        weights=network.size,
+        uncut_error=tried[0].wrong / n,
+        curve=tuple(tried[share].point(n) for share in sorted(tried)),
+        cut=tried[best].point(n),
+        test=PruningTest(
+            images=tests,
+            error=errors(network.cut(best)[0], batches) / tests,
+            uncut_error=errors(network.cut(0)[0], batches) / tests,
+        ),
+    )
 
 
 def largest(holds: Callable[[int], bool]) -> int:
@@ -219,13 +237,3 @@ def largest(holds: Callable[[int], bool]) -> int:
                 break
             low = share
     return low
-
-
-def in_words(record: dict[str, Any]) -> str:
-    """The result in a line."""
-    chosen, test = record["cut"], record["test"]
-    return (
-        f"{chosen['share'] * 100:.0f} % of {record['weights']:,} weights are prunable, "
-        f"{(chosen['error'] - record['uncut_error']) * 100:+.2f} points of error on training images, "
-        f"{(test['error'] - test['uncut_error']) * 100:+.2f} on the test images"
-    )

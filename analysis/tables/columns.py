@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.numbers import MISSING, number, runtime
-from study.artifacts import write_json
+from study.artifacts import write_record
+from study.records.analysis import TableRecord
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ def common_settings(columns: Sequence[Column], frame: pd.DataFrame) -> dict[str,
 
 def write_as_json(path: Path, frame: pd.DataFrame) -> None:
     """Write `frame` as JSON (`table/1`): the rows of the CSV file of its name, null where that is empty."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    write_json(path, {"schema": "table/1", "table": path.stem, "rows": rows})
+    values = frame.astype(object).where(frame.notna(), None)
+    rows = tuple(dict(zip(frame.columns, row, strict=True)) for row in values.itertuples(index=False))
+    write_record(path, TableRecord(table=path.stem, rows=rows))
 
 
 def read(path: Path) -> pd.DataFrame:

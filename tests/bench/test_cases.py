@@ -16,10 +16,12 @@ from bench.cases import MODES, Case, Mode, expected, find_cases, find_pairs, ope
 from bench.models import Model, from_file
 from bench.runtimes.onnx_runtime import ONNXRuntime
 from study import catalogue
-from study.artifacts import RunFiles, read_json
+from study.artifacts import RunFiles, read_record
 from study.errors import StudyError
 from study.records.base import Parity
 from study.records.bench import CaseKey
+from study.records.export import ExportRecord
+from study.records.training import RunRecord
 from study.variants import Variant
 from tests.conftest import Trained
 
@@ -250,5 +252,5 @@ def test_an_engine_with_another_number_of_threads_is_refused_and_closed(gap: Mod
 
 def test_the_facts_of_a_model_are_those_of_its_run(gap: Model, trained: Trained) -> None:
     run = trained.artifacts.run("gap", 0)
-    assert gap.parameters == read_json(run.record, "run/1", "")["parameters"]
-    assert (gap.seed, gap.onnx_sha256) == (0, read_json(run.export, "export/1", "")["onnx_sha256"])
+    assert gap.parameters == read_record(run.record, RunRecord, "").parameters
+    assert (gap.seed, gap.onnx_sha256) == (0, read_record(run.export, ExportRecord, "").onnx_sha256)

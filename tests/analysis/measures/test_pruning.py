@@ -15,9 +15,10 @@ from analysis.measures import pruning
 from analysis.measures.magnitude import Images
 from analysis.measures.pruning import largest, measure
 from study import catalogue, checkpoints, evaluation
-from study.artifacts import Artifacts, RunFiles, read_json
+from study.artifacts import Artifacts, RunFiles, read_record
 from study.data import tensors as images
 from study.errors import StudyError
+from study.records.analysis import PruningPoint, PruningRecord, PruningTest
 from tests.analysis.measures.test_magnitude import model
 from tests.conftest import Trained
 from tests.support.study import edit_json
@@ -63,33 +64,33 @@ class TestMeasure:
     def test_half_a_point_may_be_lost_but_not_more(self, network: onnx.ModelProto) -> None:
         """Of 200 images one may be lost: class 1 has one image and the smallest weight, class 2 the next of each."""
         found = measure(network, ["fc.weight"], self.shown(1, 2, *[3] * 198), self.shown(0, 1, 1, 4))
-        assert found["weights"] == 100
-        assert found["uncut_error"] == 0
-        assert found["cut"] == {"share": 0.91, "threshold": 0.25, "error": 1 / 200}
-        assert found["test"] == {"images": 4, "error": 2 / 4, "uncut_error": 0}
+        assert found.weights == 100
+        assert found.uncut_error == 0
+        assert found.cut == PruningPoint(share=0.91, threshold=0.25, error=1 / 200)
+        assert found.test == PruningTest(images=4, error=2 / 4, uncut_error=0)
 
     def test_where_that_image_is_not_alone_it_may_not_be_lost(self, network: onnx.ModelProto) -> None:
         found = measure(network, ["fc.weight"], self.shown(1, 1, *[3] * 198), self.shown(0, 1))
-        assert found["cut"] == {"share": 0.9, "threshold": 0, "error": 0}
-        assert found["test"]["error"] == 0
+        assert found.cut == PruningPoint(share=0.9, threshold=0, error=0)
+        assert found.test.error == 0
 
     def test_what_is_wrong_without_a_cut_is_no_loss(self, network: onnx.ModelProto) -> None:
         images = self.shown(1, 2, *[3] * 198)
         images.labels[100:150] = 9
         found = measure(network, ["fc.weight"], images, self.shown(0))
-        assert found["uncut_error"] == 0.25
-        assert found["cut"] == {"share": 0.91, "threshold": 0.25, "error": 51 / 200}
+        assert found.uncut_error == 0.25
+        assert found.cut == PruningPoint(share=0.91, threshold=0.25, error=51 / 200)
 
     def test_where_nothing_is_lost_all_of_it_can_be_cut(self, network: onnx.ModelProto) -> None:
         found = measure(network, ["fc.weight"], self.shown(*[0] * 200), self.shown(0, 3))
-        assert found["cut"] == {"share": 1, "threshold": 7, "error": 0}
-        assert found["test"]["error"] == 0.5
+        assert found.cut == PruningPoint(share=1, threshold=7, error=0)
+        assert found.test.error == 0.5
 
     def test_the_curve_has_every_share_that_was_tried_and_goes_all_the_way(self, network: onnx.ModelProto) -> None:
         found = measure(network, ["fc.weight"], self.shown(1, 2, *[3] * 198), self.shown(0))
         expected = sorted({*range(0, 101, 5), 91, 92})
-        assert [point["share"] for point in found["curve"]] == [share / 100 for share in expected]
-        errors = {point["share"]: point["error"] for point in found["curve"]}
+        assert [point.share for point in found.curve] == [share / 100 for share in expected]
+        errors = {point.share: point.error for point in found.curve}
         assert (errors[0.9], errors[0.91], errors[0.92], errors[1]) == (0, 1 / 200, 2 / 200, 1)
 
 
@@ -114,27 +115,27 @@ class TestTrained:
         return measured.run("baseline", 0)
 
     def test_pytorch_makes_as_many_mistakes_with_the_same_weights_cut(self, files: RunFiles, data: Path) -> None:
-        record = read_json(files.pruning, "pruning/1", "")
-        assert record["weights"] == 400 * 120 + 120 * 84 + 84 * 10
-        assert 0 < record["cut"]["share"] < 1
+        record = read_record(files.pruning, PruningRecord, "")
+        assert record.weights == 400 * 120 + 120 * 84 + 84 * 10
+        assert 0 < record.cut.share < 1
         network = checkpoints.load(catalogue.entry("baseline"), files)
         kernels = [p for name, p in network.named_parameters() if name in {f"fc{i}.weight" for i in (1, 2, 3)}]
         train, test = images.load(data, train=True), images.load(data, train=False)
         last = train[0][self.FIRST :], train[1][self.FIRST :]
-        assert evaluation.evaluate(network, *last).error == pytest.approx(record["uncut_error"], abs=5.1e-4)
-        assert evaluation.evaluate(network, *test).error == pytest.approx(record["test"]["uncut_error"], abs=5.1e-4)
+        assert evaluation.evaluate(network, *last).error == pytest.approx(record.uncut_error, abs=5.1e-4)
+        assert evaluation.evaluate(network, *test).error == pytest.approx(record.test.uncut_error, abs=5.1e-4)
         with torch.no_grad():
             for kernel in kernels:
-                kernel[kernel.abs() <= record["cut"]["threshold"]] = 0
+                kernel[kernel.abs() <= record.cut.threshold] = 0
         zeros = sum(int((kernel == 0).sum()) for kernel in kernels)
-        assert zeros == int(record["weights"] * record["cut"]["share"])
-        assert evaluation.evaluate(network, *last).error == pytest.approx(record["cut"]["error"], abs=5.1e-4)
-        assert evaluation.evaluate(network, *test).error == pytest.approx(record["test"]["error"], abs=5.1e-4)
+        assert zeros == int(record.weights * record.cut.share)
+        assert evaluation.evaluate(network, *last).error == pytest.approx(record.cut.error, abs=5.1e-4)
+        assert evaluation.evaluate(network, *test).error == pytest.approx(record.test.error, abs=5.1e-4)
 
     def test_the_loss_is_within_half_a_point_and_a_little_more_is_not(self, files: RunFiles) -> None:
-        record = read_json(files.pruning, "pruning/1", "")
-        losses = {point["share"]: point["error"] - record["uncut_error"] for point in record["curve"]}
-        share = record["cut"]["share"]
+        record = read_record(files.pruning, PruningRecord, "")
+        losses = {point.share: point.error - record.uncut_error for point in record.curve}
+        share = record.cut.share
         assert losses[share] <= 0.005 < losses[round(share + 0.01, 2)]
 
     def test_a_model_without_fully_connected_layers_has_no_such_file(self, measured: Artifacts) -> None:
