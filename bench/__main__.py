@@ -75,9 +75,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """Print the comparison; returns 1 if the gate fails."""
     options = arguments(words)
 
-    from study.artifacts import read_bench_record
+    from study.bench_file import read_bench
 
-    old, new = read_bench_record(options.old, REMEDY), read_bench_record(options.new, REMEDY)
+    old, new = read_bench(options.old, REMEDY), read_bench(options.new, REMEDY)
     changes = compare(old, new, options.allow)
     markdown = options.format == "markdown"
     files = [("old", options.old, old), ("new", options.new, new)]

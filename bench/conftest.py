@@ -10,7 +10,8 @@ import pytest
 
 from bench.plan import add_bench_options, find_session
 from bench.session import Session, summary
-from study.artifacts import as_json, read_bench_record
+from study.artifacts import as_json
+from study.bench_file import read_bench
 from study.errors import StudyError
 from study.records.bench import CaseRecord, JournalEntry
 
@@ -69,7 +70,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
         return
     if target is not None and partial.is_file():
         if exitstatus == pytest.ExitCode.OK:
-            read_bench_record(partial, "")  # a malformed file must not replace a good one
+            read_bench(partial, "")  # a malformed file must not replace a good one
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(target)

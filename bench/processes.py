@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bench.pairing import between
 from bench.significance import verdict
-from study.artifacts import read_bench_record
+from study.bench_file import read_bench
 from study.errors import StudyError
 from study.records.base import Interval
 from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord, Measurement
@@ -32,7 +32,7 @@ def measure_in_process(number: int, words: Sequence[str], folder: Path, file: Pa
     if done.returncode:
         output = (done.stdout + done.stderr)[-2000:]
         raise StudyError(f"process {number} failed with exit code {done.returncode}:\n{output}")
-    return read_bench_record(file, "")
+    return read_bench(file, "")
 
 
 def merged_case(record: CaseRecord, others: Sequence[BenchRecord]) -> CaseRecord:

@@ -18,7 +18,7 @@ from bench.sampling import Budget
 from study.artifacts import as_json, sha256
 from study.data import datasets
 from study.environment import environment, machine
-from study.reasons import told_once
+from study.reasons import merged
 from study.records.bench import (
     BenchEnvironment,
     BenchRecord,
@@ -148,7 +148,7 @@ def summary(session: Session) -> Iterator[str]:
             key = measured.key
             name = f"{model_name(key)}-{key.runtime}-batch{key.batch} in process {n}"
             reasons += [(name, reason) for reason in measured.reasons]
-    for reason, names in told_once(reasons):
+    for reason, names in merged(reasons):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield f"not valid: {reason} ({', '.join(names[:3])}{more})"
 

@@ -1,7 +1,7 @@
-"""Where every artifact lies, and how it is written and read. No torch here.
+"""The layout of an artifacts folder, and how its files are read and written. No torch here.
 
-The paths and keys are described in docs/formats.md. Every JSON begins with `"schema": "<kind>/<version>"` and is
-checked against `study/schemas/<kind>.json` when it is read and before it is written. Every write is atomic.
+docs/formats.md describes the files. Each JSON file is a record (study/records/), which is checked when it is read and
+before it is written. Every write is atomic.
 """
 
 import csv
@@ -17,12 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jsonschema
 import msgspec
 
 from study.errors import StudyError
 from study.records.base import Record
-from study.records.bench import BenchRecord, JournalEntry
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
 from study.variants import STANDARD, STANDARD_NAME, Variant
@@ -33,13 +31,12 @@ HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "valid
 """Columns of history.csv."""
 PREDICTIONS = ("label", "predicted")
 """Columns of predictions.csv."""
-SCHEMAS = Path(__file__).parent / "schemas"
 DEFAULT_ROOT = Path("artifacts")
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run: one model trained with one seed. Those of its export are of one variant."""
+    """The files of one run, one model trained with one seed, and of one variant of its export."""
 
     folder: Path
     model: str
@@ -47,17 +44,17 @@ class RunFiles:
     variant: Variant = STANDARD
 
     def of(self, variant: Variant) -> "RunFiles":
-        """The same run's files with the export being `variant`."""
+        """The files of the same run and another variant of its export."""
         return replace(self, variant=variant)
 
     def exported_as(self, name: str) -> "RunFiles":
-        """The same run's files with the export being the variant of this name; "standard" is the standard form.
+        """The files of the same run and the variant of this name; "standard" is the standard one.
 
         Raises:
-            StudyError: it has not been exported so; the message tells what it was exported as.
+            StudyError: it has not been exported as that variant; the message lists those it has been exported as.
         """
         exported = {STANDARD_NAME: STANDARD}
-        if name != STANDARD_NAME:  # which is there whatever lies beside it
+        if name != STANDARD_NAME:  # which does not depend on the other exports being readable
             exported |= {variant.name: variant for variant in self.variants() if variant != STANDARD}
         if name not in exported:
             raise StudyError(
@@ -85,7 +82,7 @@ class RunFiles:
 
     @property
     def resume(self) -> Path:
-        """State after the last whole epoch of a run that is not finished; gone once it is."""
+        """State after the last whole epoch of an unfinished run; deleted when it finishes."""
         return self.folder / "resume.pt"
 
     @property
@@ -94,7 +91,7 @@ class RunFiles:
 
     @property
     def card(self) -> Path:
-        """What there is to know of the ONNX file, for people."""
+        """The model card of the ONNX file."""
         return self.folder / f"{self.variant.named('model')}.md"
 
     @property
@@ -102,18 +99,18 @@ class RunFiles:
         return self.folder / f"{self.variant.named('export')}.json"
 
     def variants(self) -> list[Variant]:
-        """All that this run has been exported as, the standard one first.
+        """The variants that this run has been exported as, the standard one first.
 
         Raises:
             StudyError: an export's record cannot be read.
         """
-        remedy = "delete it, or export that form again"
+        remedy = "delete it, or export that variant again"
         records = (read_record(path, ExportRecord, remedy) for path in self.folder.glob("export*.json"))
         return sorted((record.variant for record in records), key=lambda variant: variant.name)
 
     @property
     def pruning(self) -> Path:
-        """How many of the weights in `onnx` can be cut."""
+        """How many of the weights in `onnx` can be pruned."""
         return self.folder / "pruning.json"
 
 
@@ -151,16 +148,16 @@ class Artifacts:
 
     @property
     def portability(self) -> Path:
-        """Which model computes the same in which runtime."""
+        """Whether each model computes the same in each runtime."""
         return self.root / "portability.json"
 
     @property
     def environments(self) -> Path:
-        """A folder for each runtime that is tried: its packages, and nothing else."""
+        """A folder for each runtime of the conformance run, with its packages alone."""
         return self.root / "environments"
 
     def search(self, model: str) -> Path:
-        """How the hyper-parameters of `model` were searched."""
+        """The search of the hyper-parameters of `model`."""
         return self.root / "search" / model / "search.json"
 
 
@@ -171,7 +168,7 @@ def sha256(path: Path) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write atomically: a reader sees the old file or the new one, whole, whatever happens in between."""
+    """Write atomically: a reader sees either the whole old file or the whole new one, even after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
@@ -199,7 +196,7 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows under a header; None becomes an empty field, and a float all its digits."""
+    """Write rows under a header; None becomes an empty field, and a float keeps all its digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
@@ -207,7 +204,7 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, An
     write_text(path, text.getvalue())
 
 
-def as_json(record: Record) -> dict[str, Any]:  # for json.dumps, pytest-benchmark and csv, which take no records
+def as_json(record: Record) -> dict[str, Any]:  # what json.dumps and pytest-benchmark take
     """The record as a JSON object, checked.
 
     Raises:
@@ -234,7 +231,7 @@ def read_record(path: Path, kind: type[R], remedy: str) -> R:
         StudyError: the file is missing, is not JSON or not a record of this kind; the message has the path inside the
             file and ends with `remedy`.
     """
-    return to_record(_parse(path, remedy), kind, str(path), remedy)
+    return to_record(parse(path, remedy), kind, str(path), remedy)
 
 
 def to_record(content: object, kind: type[R], where: str, remedy: str) -> R:
@@ -264,126 +261,34 @@ def _found(content: Any, message: str) -> str:
     return f", found {text if len(text) < 200 else text[:200] + '...'}"
 
 
-def read_bench_record(path: Path, remedy: str) -> BenchRecord:
-    """The block `study` of a pytest-benchmark JSON file, with the `extra_info` of every case under `cases`.
-
-    A session's journal is read too: what an interrupted session measured.
+def parse(path: Path, remedy: str) -> Any:
+    """The JSON in a file.
 
     Raises:
-        StudyError: as `read_record`.
+        StudyError: the file is missing or is not JSON; the message ends with `remedy`.
     """
-    if path.suffix == ".journal":
-        return _read_journal_record(path, remedy)
-    content = _parse(path, remedy)
     try:
-        study = {**content["study"], "cases": [b["extra_info"] for b in content["benchmarks"] if b["extra_info"]]}
-    except (KeyError, TypeError):
-        raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
-    return to_record(study, BenchRecord, str(path), remedy)
-
-
-def _read_journal_record(path: Path, remedy: str) -> BenchRecord:
-    """A journal as the JSON would have it; a last line that was cut off is left out."""
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        return parse_text(path.read_bytes())
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read ({error}); {remedy}") from None
-    entries = []
-    for n, line in enumerate(lines, 1):
-        try:
-            content = json.loads(line, parse_constant=_refuse_constant)
-        except ValueError as error:
-            raise StudyError(f"{path}: line {n} cannot be read as JSON ({error}); {remedy}") from None
-        entries.append(to_record(content, JournalEntry, f"{path}: line {n}", remedy))
-    environments = [entry.environment for entry in entries if entry.environment]
-    if len(environments) != 1:
-        raise StudyError(f"{path}: expected a journal that begins with its session; {remedy}")
-    return BenchRecord(
-        environment=environments[0],
-        harness_overhead_seconds=None,
-        processes=1,
-        cases=tuple(entry.case for entry in entries if entry.case),
-        comparisons=tuple(entry.comparison for entry in entries if entry.comparison),
-        cold_starts=tuple(entry.cold_start for entry in entries if entry.cold_start),
-    )
-
-
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Check `record` against its schema and write it.
-
-    Raises:
-        jsonschema.ValidationError: the record is not what its schema says; a fault of this program.
-    """
-    _schema(record["schema"]).validate(record)
-    write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path, schema: str, remedy: str) -> dict[str, Any]:
-    """The JSON object in `path`, checked against `schema`, such as "run/1".
-
-    Raises:
-        StudyError: the file is missing, is not JSON or not of that schema; the message ends with `remedy`.
-    """
-    record: dict[str, Any] = _parse(path, remedy)
-    check(record, schema, str(path), remedy)
-    return record
-
-
-def read_bench(path: Path, remedy: str) -> dict[str, Any]:
-    """The block `study` of a pytest-benchmark JSON file, with the `extra_info` of every case under "cases".
-
-    A session's journal is read too: what an interrupted session measured.
-
-    Raises:
-        StudyError: as `read_json`.
-    """
-    if path.suffix == ".journal":
-        record = _read_journal(path, remedy)
-    else:
-        content = _parse(path, remedy)
-        try:
-            record = {**content["study"], "cases": [b["extra_info"] for b in content["benchmarks"] if b["extra_info"]]}
-        except (KeyError, TypeError):
-            raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
-    check(record, "bench/2", str(path), remedy)
-    return record
-
-
-def _read_journal(path: Path, remedy: str) -> dict[str, Any]:
-    """The records of a journal as the JSON would have them; a last line that was cut off is left out."""
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        raise StudyError(f"{path} is missing; {remedy}") from None
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read ({error}); {remedy}") from None
-    kinds = ("session", "case", "comparison", "cold_start", "end")
-    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
-    for n, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line, parse_constant=_refuse_constant)
-        except ValueError as error:
-            raise StudyError(f"{path}: line {n} cannot be read as JSON ({error}); {remedy}") from None
-        check(entry, "journal/1", f"{path}: line {n}", remedy)
-        found[entry["kind"]].append(entry["record"])
-    if len(found["session"]) != 1:
-        raise StudyError(f"{path}: expected a journal that begins with its session; {remedy}")
-    return {
-        "schema": "bench/2",
-        **found["session"][0],
-        **{f"{kind}s": found[kind] for kind in ("case", "comparison", "cold_start")},
-    }
-
-
-def _parse(path: Path, remedy: str) -> Any:
-    try:
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except FileNotFoundError:
-        raise StudyError(f"{path} is missing; {remedy}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
+
+
+def parse_text(text: bytes) -> Any:
+    """The JSON in `text`.
+
+    Raises:
+        ValueError: it is none. NaN and Infinity, which Python accepts, are not JSON.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
 
 
 def current_export(files: RunFiles) -> ExportRecord:
@@ -402,27 +307,3 @@ def current_export(files: RunFiles) -> ExportRecord:
     if sha256(files.onnx) != record.onnx_sha256:
         raise StudyError(f"{files.onnx} is not the file that {files.export} describes; {remedy}")
     return record
-
-
-def check(record: Any, schema: str, where: str, remedy: str) -> None:
-    """Raise a StudyError unless `record` is of `schema`; `where` names it in the message."""
-    found = record.get("schema") if isinstance(record, dict) else type(record).__name__
-    if found != schema:
-        raise StudyError(f"{where}: expected schema {schema!r}, found {found!r}; {remedy}")
-    fault = jsonschema.exceptions.best_match(_schema(schema).iter_errors(record))
-    if fault is not None:
-        message = fault.message if len(fault.message) < 200 else fault.message[:200] + "..."
-        raise StudyError(f"{where}: {fault.json_path}: {message}; {remedy}")
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")  # Python's parser would take NaN and Infinity
-
-
-@cache
-def _schema(schema: str) -> jsonschema.Draft202012Validator:
-    kind, version = schema.split("/")
-    content = json.loads((SCHEMAS / f"{kind}.json").read_text())
-    if content["properties"]["schema"]["const"] != f"{kind}/{version}":
-        raise ValueError(f"study/schemas/{kind}.json does not describe {schema}")
-    return jsonschema.Draft202012Validator(content)

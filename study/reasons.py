@@ -1,4 +1,4 @@
-"""Reasons of many records, each told once."""
+"""Merge reasons of many records that differ only in their numbers."""
 
 import re
 from collections import defaultdict
@@ -7,20 +7,20 @@ from collections.abc import Iterable, Iterator
 NUMBER = re.compile(r"[+-]?\b[0-9]+(?:\.[0-9]+)?\b")
 
 
-def told_once(reasons: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    """Reasons that differ in numbers alone as one, with the names of the records they are of.
+def merged(reasons: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Each reason once, with ranges in place of numbers that differ, and the names of its records.
 
     `("a", "3 cores used"), ("b", "1 cores used")` gives `("1 to 3 cores used", ["a", "b"])`.
     """
     alike = defaultdict(list)
     for name, reason in reasons:
         alike[NUMBER.sub("0", reason)].append((name, reason))
-    for found in alike.values():
-        yield _with_ranges([reason for _, reason in found]), [name for name, _ in found]
+    for records in alike.values():
+        yield _with_ranges([reason for _, reason in records]), [name for name, _ in records]
 
 
 def _with_ranges(texts: list[str]) -> str:
-    """The one text that all of these are but for their numbers."""
+    """The text that all of these share, with a range where their numbers differ."""
     ranges = iter([sorted(set(numbers), key=float) for numbers in zip(*map(NUMBER.findall, texts), strict=True)])
 
     def span(_: re.Match[str]) -> str:

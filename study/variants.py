@@ -1,9 +1,8 @@
 """The variants that a trained network is exported in: the standard one, and those that options of export ask for."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from msgspec import Meta, convert, to_builtins
+from msgspec import Meta
 
 from study.records.base import Record
 
@@ -47,16 +46,7 @@ class Variant(Record):
         """The options of `python -m export` that ask for it, with a space before each."""
         return "".join(self._differs().values())
 
-    def record(self) -> dict[str, Any]:
-        """Its fields, as export.json has them; gone once all read ExportRecord."""
-        return dict(to_builtins(self))
-
 
 STANDARD = Variant()
 STANDARD_NAME = "standard"
 """Name of the standard variant where variants are chosen or listed."""
-
-
-def variant_of(export: Mapping[str, Any]) -> Variant:
-    """The variant of an export.json; gone once all read ExportRecord."""
-    return convert(export.get("variant", {}), Variant)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from analysis.inputs.runs import Run
-from study.artifacts import read_bench_record
+from study.bench_file import read_bench
 from study.environment import describe
-from study.reasons import told_once
+from study.reasons import merged
 from study.records.base import Environment
 from study.records.bench import (
     BenchEnvironment,
@@ -76,7 +76,7 @@ def read_measurements(
     remedy = remedy or MEASURE.format(paths[0])
     if not any(path.is_file() for path in paths):
         return Measurements(notes=(f"{paths[0]} is missing, so the report has no latency; {remedy}",))
-    benches = [read_bench_record(path, MEASURE.format(path)) for path in paths]
+    benches = [read_bench(path, MEASURE.format(path)) for path in paths]
     machines = [machine(bench.environment) for bench in benches]
     files = list(zip(_distinct_names(paths), machines, benches, strict=True))
     sums: dict[str, set[str]] = {}
@@ -170,7 +170,7 @@ def _doubts(measured: Sequence[Measured[M]], what: str, table: str) -> Iterator[
         if not one.record.valid and not one.record.quick
         for reason in one.record.reasons or ["no reason given"]
     ]
-    for reason, names in told_once(doubts):
+    for reason, names in merged(doubts):
         yield f"{len(names)} of {len(measured)} {what} are not valid: {reason} (see {table})"
 
 

@@ -128,7 +128,7 @@ class Inputs:
 
 def sources() -> list[Path]:
     """The files that decide what a report looks like: this stage, and all of `study` but the networks."""
-    patterns = ("analysis/**/*.py", "analysis/**/*.j2", "study/**/*.py", "study/schemas/*.json")
+    patterns = ("analysis/**/*.py", "analysis/**/*.j2", "study/**/*.py")
     found = {path for pattern in patterns for path in PROJECT.glob(pattern)}
     return sorted(found - set(PROJECT.glob("study/networks/*.py")))
 

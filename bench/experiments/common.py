@@ -10,7 +10,8 @@ from bench import models
 from bench.cases import Case
 from bench.sampling import Budget
 from study import catalogue
-from study.artifacts import Artifacts, read_bench_record
+from study.artifacts import Artifacts
+from study.bench_file import read_bench
 from study.environment import cpu_name, versions
 from study.errors import StudyError
 from study.records.base import Interval
@@ -40,7 +41,7 @@ def session(options: Namespace, runtimes: str) -> BenchRecord:
         done = subprocess.run([sys.executable, "-m", "pytest", "bench", *words], capture_output=True, text=True)
         if done.returncode:
             raise StudyError(f"`pytest bench` failed with exit code {done.returncode}:\n{done.stdout[-2000:]}")
-        return read_bench_record(file, "")
+        return read_bench(file, "")
 
 
 def made_with() -> str:

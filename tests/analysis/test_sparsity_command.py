@@ -15,9 +15,9 @@ import pytest
 
 from analysis import sparsity
 from analysis.inputs import onnx_file
-from study.artifacts import read_json, to_record
+from study.artifacts import read_record, to_record
 from study.errors import StudyError
-from study.records.analysis import SparsityRecord
+from study.records.analysis import SparsityRecord, TableRecord
 from tests.conftest import ROOT, Trained, run
 from tests.support.study import write_model
 
@@ -183,7 +183,7 @@ class TestPictures:
         assert names == sorted(expected)
         bins = rows((tmp_path / "pictures" / "weights_histogram.csv").read_text())
         assert sum(int(row["count"]) for row in bins if row["layer"] == "fc1") == 8
-        same = read_json(tmp_path / "pictures" / "weights_histogram.json", "table/1", "draw it")["rows"]
+        same = read_record(tmp_path / "pictures" / "weights_histogram.json", TableRecord, "draw it").rows
         assert [(row["layer"], row["count"]) for row in same] == [(row["layer"], int(row["count"])) for row in bins]
         assert [row["count"] for row in bins if row["layer"] == "fc1" and row["low"] == row["high"] == "0.0"] == ["4"]
         bars = rows((tmp_path / "pictures" / "sparsity.csv").read_text())

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.artifacts import as_json, read_bench_record, read_record, sha256
+from study.artifacts import as_json, read_record, sha256
+from study.bench_file import read_bench
 from study.environment import usable_cores
 from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord
 from study.records.training import RunRecord
@@ -37,7 +38,7 @@ def measured(trained: Trained, file: Path, *words: str | Path, **options: Any) -
     """The record and the output of a session that succeeds."""
     shown = bench(trained, f"--benchmark-json={file}", *words, **options)
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    return read_bench_record(file, ""), shown.stdout
+    return read_bench(file, ""), shown.stdout
 
 
 def journal(file: Path) -> Path:
@@ -143,7 +144,7 @@ def test_the_statistics_follow_from_the_samples_that_pytest_benchmark_stored(qui
 
 
 def test_the_journal_has_the_same_records(quick: Quick) -> None:
-    found = read_bench_record(journal(quick.file), "")
+    found = read_bench(journal(quick.file), "")
     assert (found.cases, found.comparisons, found.cold_starts) == (
         quick.record.cases,
         quick.record.comparisons,
@@ -296,7 +297,7 @@ def test_the_journal_survives_an_interruption(
     output = process.communicate()[0]
     assert process.returncode == (2 if number == signal.SIGINT else -number)
     assert file.read_bytes() == content
-    first = read_bench_record(journal(file), "").cases[0]
+    first = read_bench(journal(file), "").cases[0]
     assert first.key.runtime == "torch"
     assert first.samples > 70
     if number == signal.SIGINT:
@@ -325,7 +326,7 @@ def test_a_model_with_wrong_outputs_ends_in_one_line_and_replaces_nothing(
     assert f"incomplete session: the finished measurements are in {journal(file)}" in shown.stdout
     assert file.read_bytes() == content
     assert not list(file.parent.glob(".*"))
-    kept = read_bench_record(journal(file), "")
+    kept = read_bench(journal(file), "")
     assert {case.key.model for case in kept.cases} == {"baseline"}
     assert {each.key.model for each in kept.comparisons} == {"baseline"}, "the other pair is not compared"
 

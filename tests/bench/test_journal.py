@@ -14,7 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from bench.journal import Journal
-from study.artifacts import as_json, read_bench_record
+from study.artifacts import as_json
+from study.bench_file import read_bench
 from study.errors import StudyError
 from study.records.bench import CaseRecord, JournalEntry
 from tests.bench.builders import ENVIRONMENT, bench, case, cold_start, paired
@@ -37,15 +38,15 @@ def journal(tmp_path: Path) -> Path:
 
 
 def test_a_journal_reads_like_the_json(journal: Path) -> None:
-    assert read_bench_record(journal, REMEDY) == WHOLE
+    assert read_bench(journal, REMEDY) == WHOLE
     with journal.open("a") as file:
         file.write(json.dumps(as_json(JournalEntry(exit_status=2))) + "\n")
-    assert read_bench_record(journal, REMEDY) == WHOLE
+    assert read_bench(journal, REMEDY) == WHOLE
 
 
 def test_a_new_session_starts_a_new_journal(journal: Path) -> None:
     Journal(journal, ENVIRONMENT)
-    assert read_bench_record(journal, REMEDY) == bench()
+    assert read_bench(journal, REMEDY) == bench()
 
 
 def test_each_entry_is_synchronised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +72,7 @@ def test_an_incomplete_last_line_is_ignored(journal: Path) -> None:
     *_, last = whole.splitlines(keepends=True)
     for length in (0, 1, len(last) // 2, len(last) - 1):
         journal.write_bytes(whole[: len(whole) - len(last) + length])
-        assert read_bench_record(journal, REMEDY) == replace(WHOLE, cold_starts=())
+        assert read_bench(journal, REMEDY) == replace(WHOLE, cold_starts=())
 
 
 DAMAGED = {
@@ -95,7 +96,7 @@ def test_a_damaged_line_in_the_middle_is_named(kind: str, journal: Path) -> None
     lines[2] = line
     journal.write_bytes(b"\n".join(lines))
     with pytest.raises(StudyError, match=re.escape(message)) as refusal:
-        read_bench_record(journal, REMEDY)
+        read_bench(journal, REMEDY)
     assert str(refusal.value).startswith(f"{journal}: ")
     assert str(refusal.value).endswith(f"; {REMEDY}")
     assert "\n" not in str(refusal.value)
@@ -106,7 +107,7 @@ def test_a_missing_or_empty_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.journal").touch()
     for name in ("missing.journal", "folder.journal", "empty.journal"):
         with pytest.raises(StudyError, match=rf"^{re.escape(str(tmp_path / name))}.*; {REMEDY}$"):
-            read_bench_record(tmp_path / name, REMEDY)
+            read_bench(tmp_path / name, REMEDY)
 
 
 @pytest.mark.parametrize("kilobytes", [1, 200])
@@ -132,6 +133,6 @@ for n in itertools.count(1):
         writer.send_signal(signal.SIGKILL)
         reported = [5, *map(int, writer.stdout.read().split())][-1]
     assert writer.returncode == -signal.SIGKILL
-    found: list[CaseRecord] = [*read_bench_record(path, REMEDY).cases]
+    found: list[CaseRecord] = [*read_bench(path, REMEDY).cases]
     assert [it.samples for it in found] == list(range(1, len(found) + 1))
     assert len(found) in (reported, reported + 1)  # the last entry may be written and not yet reported

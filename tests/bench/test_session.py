@@ -6,7 +6,8 @@ import pytest
 
 from bench.sampling import Budget
 from bench.session import Session, comparison_line, summary
-from study.artifacts import as_json, read_bench_record
+from study.artifacts import as_json
+from study.bench_file import read_bench
 from study.records.bench import JournalEntry
 from tests.bench.builders import ENVIRONMENT, bench, case, cold_start, paired
 
@@ -26,7 +27,7 @@ def test_measurements_are_in_the_journal_too(tmp_path: Path) -> None:
     assert measured.reasons == {"the case": ("noisy",)}
     assert measured.path == tmp_path / "bench.json.journal"
     # of one process, however many were asked for: only the JSON has the others
-    assert read_bench_record(measured.path, "") == bench(invalid, comparisons=(comparison,), cold_starts=(start,))
+    assert read_bench(measured.path, "") == bench(invalid, comparisons=(comparison,), cold_starts=(start,))
 
 
 def test_a_session_without_a_file_has_no_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from study import catalogue
-from study.artifacts import Artifacts, read_bench_record, read_record
+from study.artifacts import Artifacts, read_record
+from study.bench_file import read_bench
 from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
@@ -62,7 +63,7 @@ def test_a_model_in_a_file_of_ones_own_goes_all_the_way(my_models: Path, data: P
     assert (record.network, record.recipe.optimiser) == ("my_models:Mine", "adamw")
     assert record.test_error < 0.5
     assert read_record(files.export, ExportRecord, "").parity.argmax_mismatches == 0
-    measured = read_bench_record(file, "")
+    measured = read_bench(file, "")
     assert [(case.key.model, case.key.runtime) for case in measured.cases] == [
         ("mine", "torch"),
         ("mine", "onnxruntime"),

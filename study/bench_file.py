@@ -1,0 +1,53 @@
+"""Read what `pytest bench` measured: its JSON, or the journal of a session that was interrupted."""
+
+from pathlib import Path
+
+from study.artifacts import parse, parse_text, to_record
+from study.errors import StudyError
+from study.records.bench import BenchRecord, JournalEntry
+
+
+def read_bench(path: Path, remedy: str) -> BenchRecord:
+    """The block `study` of a pytest-benchmark JSON file, with the `extra_info` of every case under `cases`.
+
+    A file called `.journal` is read as a journal.
+
+    Raises:
+        StudyError: as `study.artifacts.read_record`.
+    """
+    if path.suffix == ".journal":
+        return _read_journal(path, remedy)
+    content = parse(path, remedy)
+    try:
+        study = {**content["study"], "cases": [b["extra_info"] for b in content["benchmarks"] if b["extra_info"]]}
+    except (KeyError, TypeError):
+        raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
+    return to_record(study, BenchRecord, str(path), remedy)
+
+
+def _read_journal(path: Path, remedy: str) -> BenchRecord:
+    """A journal as the JSON would have it, without a last line that was cut off."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing; {remedy}") from None
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read ({error}); {remedy}") from None
+    entries = []
+    for n, line in enumerate(lines, 1):
+        try:
+            content = parse_text(line)
+        except ValueError as error:
+            raise StudyError(f"{path}: line {n} cannot be read as JSON ({error}); {remedy}") from None
+        entries.append(to_record(content, JournalEntry, f"{path}: line {n}", remedy))
+    environments = [entry.environment for entry in entries if entry.environment]
+    if len(environments) != 1:
+        raise StudyError(f"{path}: expected a journal that begins with its session; {remedy}")
+    return BenchRecord(
+        environment=environments[0],
+        harness_overhead_seconds=None,
+        processes=1,
+        cases=tuple(entry.case for entry in entries if entry.case),
+        comparisons=tuple(entry.comparison for entry in entries if entry.comparison),
+        cold_starts=tuple(entry.cold_start for entry in entries if entry.cold_start),
+    )
