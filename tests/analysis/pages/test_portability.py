@@ -36,22 +36,18 @@ def found(artifacts: Artifacts) -> Portability:
 
 
 class TestMatrix:
-    @pytest.mark.parametrize(
-        ("changes", "why"),
-        [
-            ({"finite": False, "max_abs_difference": None}, "not finite"),
-            ({**UNTRIED}, "no result"),
-            ({**UNTRIED, "shape": (256, 12)}, "wrong shape"),
-            ({"max_abs_difference": 2e-4}, "2.0e-04"),
-            ({"row_sum_error": 0.1}, "sums are not 1"),
-        ],
-    )
-    def test_what_failed_says_why(
-        self, artifacts: Artifacts, found: Portability, changes: dict[str, Any], why: str
-    ) -> None:
-        wrong = Cell(cell(artifacts, "ort", "gap", 64, verdict="failed", **changes), found.runtimes[0], True)
-        table = matrix(cells(replace(found, cells=(*found.cells, wrong))))
-        assert table["gap"].iloc[0] == f"FAILED: {why}"
+    def test_what_failed_says_why(self, artifacts: Artifacts, found: Portability) -> None:
+        reasons: dict[str, dict[str, Any]] = {
+            "not finite": {"finite": False, "max_abs_difference": None},
+            "no result": UNTRIED,
+            "wrong shape": {**UNTRIED, "shape": (256, 12)},
+            "2.0e-04": {"max_abs_difference": 2e-4},
+            "sums are not 1": {"row_sum_error": 0.1},
+        }
+        for why, changes in reasons.items():
+            wrong = Cell(cell(artifacts, "ort", "gap", 64, verdict="failed", **changes), found.runtimes[0], True)
+            table = matrix(cells(replace(found, cells=(*found.cells, wrong))))
+            assert table["gap"].iloc[0] == f"FAILED: {why}"
 
     def test_what_was_run_in_part_has_not_passed(self, artifacts: Artifacts, found: Portability) -> None:
         absent = cell(artifacts, "ort", "gap", 64, **{**UNTRIED, "verdict": "not run", "reason": "too slow"})
@@ -100,11 +96,8 @@ class TestCommand:
             **{"shape": "256x10", "finite": "True", "row_sum_error": "1e-07", "max_abs_difference": "0.031"},
             **{"argmax_mismatches": "12", "allowed": "0.001", "seconds": "0.25", "reason": "0.031 off."},
         }
-        assert (table[8]["shape"], table[8]["finite"], table[8]["argmax_mismatches"]) == ("", "", "")
+        assert (table[8]["shape"], table[8]["finite"], table[8]["argmax_mismatches"]) == ("", "", ""), "not run"
         text = (artifacts.report / "portability.md").read_text(encoding="utf-8")
-        assert text.splitlines()[0].split("|")[1].strip() == "runtime"
-        assert "FAILED: 12 classes differ" in text
-        assert "](portability.png)" in text
         assert text == page(found, "portability.png")
 
     def test_without_the_file_the_command_says_what_to_run(self, artifacts: Artifacts) -> None:
@@ -208,15 +201,10 @@ class TestPublishing:
         main(["portability", "--artifacts", str(artifacts.root), "--publish"])
         assert place.read_bytes() == once
 
-    @pytest.mark.parametrize("text", ["# Portability\n", BEFORE + BEFORE, None])
-    def test_without_one_place_nothing_is_written(self, artifacts: Artifacts, project: Path, text: str | None) -> None:
-        place = project / "docs" / "portability.md"
-        if text is not None:
-            place.write_text(text)
+    def test_without_one_place_nothing_is_written(self, artifacts: Artifacts, project: Path) -> None:
         with pytest.raises(StudyError, match=r"portability\.md: expected one line '<!-- matrix: \.\.\. -->'"):
             list(publish_portability("new\n", artifacts.report, project))
-        assert not (project / "docs/portability").exists()
-        assert text is None or place.read_text() == text
+        assert not list((project / "docs").iterdir())
 
     def test_the_page_of_this_project_has_one_place_for_it(self) -> None:
         page = PROJECT / "docs" / "portability.md"
