@@ -35,9 +35,13 @@ def export_models(options: argparse.Namespace) -> int:
         opsets.check(variant.opset)
     artifacts = Artifacts(options.artifacts)
     finished = finished_runs(selected(options, options.models), artifacts)
-    runs = [(entry, files.of(variant)) for entry, files in finished]
-    stale = [(entry, files) for entry, files in runs if not is_current(files)]
-    codes = [refresh_card(files) for entry, files in runs if (entry, files) not in stale]
+    codes, stale = [], []
+    for entry, standard in finished:
+        files = standard.of(variant)
+        if is_current(files):
+            codes.append(refresh_card(files))
+        else:
+            stale.append((entry, files))
     if stale:
         data = datasets.prepare([entry.dataset for entry, _ in stale], artifacts.data, options.data)
         codes += export_all(stale, data, variant)

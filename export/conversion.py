@@ -45,7 +45,7 @@ def convert(
     Raises:
         StudyError: the network cannot be exported, or its file would break a rule of export/portable/rules.py.
     """
-    model = _exported(network, image_shape)
+    model = from_torch(network, image_shape)
     edits.make_portable(model, weights_prefix="network.")
     if variant.simplify:
         from export.portable.simplification import simplify
@@ -69,7 +69,7 @@ def convert(
     return model
 
 
-def _exported(network: nn.Module, image_shape: tuple[int, ...]) -> ModelProto:
+def from_torch(network: nn.Module, image_shape: tuple[int, ...]) -> ModelProto:
     """The output of torch's exporter, in the standard opset."""
     example = torch.rand(2, *image_shape)  # a batch of 1 could become a constant
     try:

@@ -1,5 +1,6 @@
 """The exported file: its form, its metadata, its variants, and the edits that make it portable."""
 
+import copy
 import sys
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from export import conversion
 from export.conversion import convert
 from export.exporter import export
 from export.portable import edits, opsets
 from export.portable.rules import violations
+from export.portable.simplification import simplify
 from export.quantisation import calibration_images
 from study import catalogue, checkpoints
 from study.artifacts import RunFiles, read_record, sha256
@@ -25,10 +28,19 @@ from study.records.training import RunRecord
 from study.variants import STANDARD, Variant
 from tests.conftest import Trained
 
+pytestmark = pytest.mark.xdist_group("conversion")  # torch exports the network once
+
 
 @pytest.fixture
 def files(trained: Trained) -> RunFiles:
     return trained.artifacts.run("gap", 0)
+
+
+@pytest.fixture(scope="module")
+def from_torch(trained: Trained) -> onnx.ModelProto:
+    """The output of torch's exporter for the trained network, which all variants start from."""
+    network = checkpoints.load(catalogue.entry("gap"), trained.artifacts.run("gap", 0))
+    return conversion.from_torch(network, (1, 28, 28))
 
 
 def operators(model: onnx.ModelProto) -> list[str]:
@@ -121,8 +133,14 @@ VARIANTS = [
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_a_variant_is_written_beside_the_standard_form(
-    trained: Trained, data: Path, tmp_path: Path, variant: Variant
+    trained: Trained,
+    data: Path,
+    from_torch: onnx.ModelProto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variant: Variant,
 ) -> None:
+    monkeypatch.setattr(conversion, "from_torch", lambda *_: copy.deepcopy(from_torch))
     standard = trained.copy(tmp_path / "a").run("gap", 0)
     before = standard.onnx.read_bytes(), standard.export.read_bytes(), standard.card.read_bytes()
     files = standard.of(variant)
@@ -171,7 +189,7 @@ def test_the_network_of_1998_goes_to_every_supported_opset() -> None:
 def test_without_onnxslim_the_message_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxslim", None)
     with pytest.raises(StudyError, match="pip install onnxslim"):
-        convert(build(catalogue.entry("gap")).eval(), (1, 28, 28), {}, Variant(simplify=True))
+        simplify(onnx.ModelProto())
 
 
 # ---- the edits, on graphs made by hand
