@@ -59,10 +59,14 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="verify each matrix by running the model in ONNX Runtime; only for files that you trust",
+        help="verify each matrix by running its layer in ONNX Runtime; only for files that you trust",
     )
     parser.add_argument(
-        "--shape", metavar="NAME=1,3,224,224", action="append", default=[], help="shape of an input, for --verify"
+        "--shape",
+        metavar="NAME=1,3,224,224",
+        action="append",
+        default=[],
+        help="shape of an input, which --verify checks",
     )
     parser.add_argument("--pointwise", action="store_true", help="1x1 convolutions are layers too")
     parser.add_argument("--allow-root", metavar="DIR", type=Path, help="allow links to weights anywhere below DIR")
@@ -82,7 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
     measures = chosen(options.measure)
     shapes = parse_shapes(options.shape)
     if shapes and not options.verify:
-        raise StudyError("--shape is for --verify, which runs the model; give both")
+        raise StudyError("--shape is for --verify; give both")
     if options.allow_root is not None and not options.allow_root.is_dir():
         raise StudyError(f"--allow-root: expected a folder, found {str(options.allow_root)!r}")
     as_text = {"table": as_table, "csv": as_csv}.get(options.format)
