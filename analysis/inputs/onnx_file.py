@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.measures.layer import Facts, facts
+from analysis.measures.layer import WeightStatistics, weight_statistics
 from analysis.measures.sparsity import Measure, Value, evaluate
 from analysis.weights.layers import Layer, Weights, read
 from analysis.weights.progress import Progress
@@ -19,7 +19,7 @@ class Described:
 
     layer: Layer
     values: list[Value]
-    facts: Facts | None
+    facts: WeightStatistics | None
     proof: Proof | None
 
 
@@ -69,7 +69,7 @@ def describe(
             for key, layer in reversed(distinct.items())
         }
         other = {
-            key: facts(layer.weight, progress.watched(layer.weight.blocks(), f"{layer.name} again"))
+            key: weight_statistics(layer.weight, progress.watched(layer.weight.blocks(), f"{layer.name} again"))
             for key, layer in reversed([*turned.items()] if options.facts else [])
         }
     layers = [

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Facts:
+class WeightStatistics:
     """Statistics of one layer; weights that are not finite are counted, and otherwise left out.
 
     `near_zero` are the shares of |w| <= threshold by threshold, `near_zero_rms` is that of |w| <= 1 % of the root mean
@@ -67,7 +67,7 @@ class Facts:
         }
 
 
-def facts(matrix: Matrix, blocks: Sequence[NDArray[Any]] | None = None) -> Facts:
+def weight_statistics(matrix: Matrix, blocks: Sequence[NDArray[Any]] | None = None) -> WeightStatistics:
     """Statistics of a weight (out, in), in three passes over its blocks: largest magnitude, sums, near-zero weights.
 
     `blocks` are those of the matrix if not given; a wrapper of them may show progress.
@@ -88,7 +88,7 @@ def facts(matrix: Matrix, blocks: Sequence[NDArray[Any]] | None = None) -> Facts
     rows, columns = (sums.columns, sums.rows) if matrix.transposed else (sums.rows, sums.columns)
     outputs, inputs = matrix.shape
     groups = 0 if matrix.transposed and outputs > MOST_ROWS else outputs * (inputs // 4)
-    return Facts(
+    return WeightStatistics(
         near_zero={t: n / counted if counted else None for t, n in zip(THRESHOLDS, sums.small, strict=True)},
         near_zero_rms=(below - sums.nan - sums.infinite) / counted if rms else None,
         dead_rows=rows.dead if matrix.size and outputs <= MOST_ROWS else None,

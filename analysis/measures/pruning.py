@@ -42,28 +42,12 @@ NOT_MEASURED = "prunable weights were not measured"
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The result of a network with some weights set to zero."""
-
-    share: int
-    """Per cent of the weights, rounded down to whole weights."""
-    threshold: float
-    """The largest magnitude that was set to zero; 0 if there is none."""
-    wrong: int
-    """Images that it misclassifies."""
-
-    def point(self, images: int) -> PruningPoint:
-        return PruningPoint(share=self.share / 100, threshold=self.threshold, error=self.wrong / images)
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """How much of a network can be cut: the fields of pruning.json that are measured."""
+class Prunable:
+    """How many weights of one network are prunable: these fields of pruning.json."""
 
     weights: int
     uncut_error: float
     curve: tuple[PruningPoint, ...]
-    """Every share that was tried, ascending, with all multiples of the first of `STEPS`."""
     cut: PruningPoint
     test: PruningTest
 
@@ -127,9 +111,9 @@ def _measure_all(runs: Sequence[tuple[RunFiles, list[str]]], images: Images, tes
             seed=files.seed,
             onnx_sha256=sha256(files.onnx),
             loss_allowed=LOSS_ALLOWED,
-            images=_images(files),
-            environment=environment(),
+            images=_images_used(files),
             **vars(result),
+            environment=environment(),
         )
         write_record(files.pruning, record)
         print(f"{files.model} seed {files.seed}: {result}, {perf_counter() - started:.1f} s", flush=True)
@@ -143,22 +127,21 @@ def current(files: RunFiles) -> PruningRecord | None:
     """The content of pruning.json, or None if it is of another ONNX file or was measured in another way than today."""
     try:
         record = read_record(files.pruning, PruningRecord, "it is measured again")
-        expected = (files.model, files.seed, sha256(files.onnx), LOSS_ALLOWED, _images(files))
+        wanted = files.model, files.seed, sha256(files.onnx), LOSS_ALLOWED, _images_used(files)
     except StudyError:
         return None
-    found = (record.model, record.seed, record.onnx_sha256, record.loss_allowed, record.images)
-    return record if found == expected else None
-
-
-def _images(files: RunFiles) -> ImagesUsed:
-    """The images that the cut of a run is chosen on."""
-    first, count = _part(titled(_title(files)))
-    return ImagesUsed(part="train", first=first, count=count)
+    measured = record.model, record.seed, record.onnx_sha256, record.loss_allowed, record.images
+    return record if measured == wanted else None
 
 
 def _title(files: RunFiles) -> str:
     """The name of the data set of a run, as run.json has it."""
     return read_record(files.record, RunRecord, f"run `python -m train {files.model}`").dataset.name
+
+
+def _images_used(files: RunFiles) -> ImagesUsed:
+    first, count = _part(titled(_title(files)))
+    return ImagesUsed(part="train", first=first, count=count)
 
 
 def _part(dataset: Dataset) -> tuple[int, int]:
@@ -187,38 +170,39 @@ def load(data: Path, train: bool, dataset: str, first: int = 0, count: int | Non
     return Images(np.divide(pixels[chosen], 255, dtype=np.float32), labels[chosen])
 
 
-def measure(model: onnx.ModelProto, tensors: Sequence[str], images: Images, test: Images) -> Pruned:
-    """How much of the initializers `tensors` of `model` can be cut, chosen on `images` and tried once on `test`.
+def measure(model: onnx.ModelProto, tensors: Sequence[str], images: Images, test: Images) -> Prunable:
+    """How many numbers in the initializers `tensors` of `model` are prunable, chosen on `images`, once on `test`.
+
+    The curve has every share that was tried, ascending, with all multiples of the first of `STEPS`.
 
     Raises:
         StudyError: as `Network`.
     """
     network = Network(model, tensors)
-    batches = network.compute(images)
-    tried: dict[int, Cut] = {}
+    batches, tests = network.compute(images), network.compute(test)
+    n, n_tests = len(images.labels), len(test.labels)
+    wrong: dict[int, int] = {}
+    points: dict[int, PruningPoint] = {}
 
-    def cut(share: int) -> Cut:
-        if share not in tried:
+    def cut(share: int) -> int:
+        """How many images are misclassified with this share of the weights, in per cent, set to zero."""
+        if share not in points:
             part, threshold = network.cut(share)
-            tried[share] = Cut(share, threshold, errors(part, batches))
-        return tried[share]
+            wrong[share] = errors(part, batches)
+            points[share] = PruningPoint(share=share / 100, threshold=threshold, error=wrong[share] / n)
+        return wrong[share]
 
-    most = cut(0).wrong + LOSS_ALLOWED * len(images.labels)
-    best = largest(lambda share: cut(share).wrong <= most)
+    most = cut(0) + LOSS_ALLOWED * n
+    best = largest(lambda share: cut(share) <= most)
     for share in range(0, 101, STEPS[0]):
         cut(share)
-    batches = network.compute(test)
-    n, tests = len(images.labels), len(test.labels)
-    return Pruned(
+    uncut, pruned = (errors(network.cut(share)[0], tests) / n_tests for share in (0, best))
+    return Prunable(
         weights=network.size,
-        uncut_error=tried[0].wrong / n,
-        curve=tuple(tried[share].point(n) for share in sorted(tried)),
-        cut=tried[best].point(n),
-        test=PruningTest(
-            images=tests,
-            error=errors(network.cut(best)[0], batches) / tests,
-            uncut_error=errors(network.cut(0)[0], batches) / tests,
-        ),
+        uncut_error=points[0].error,
+        curve=tuple(points[share] for share in sorted(points)),
+        cut=points[best],
+        test=PruningTest(images=n_tests, error=pruned, uncut_error=uncut),
     )
 
 

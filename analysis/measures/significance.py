@@ -18,7 +18,7 @@ one run are not tested.
 """
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +26,28 @@ from numpy.typing import NDArray
 Wrong = NDArray[np.bool_]
 
 
-def judge(wrong: Wrong, baseline: Wrong) -> dict[str, Any]:
-    """`verdict`, `test_error_change` and `test_error_noise` of a model against the baseline.
+@dataclass(frozen=True)
+class Difference:
+    """The test error of a model minus that of the baseline; without noise if either has fewer than two runs."""
 
-    The arrays are (runs, images), true if a run misclassifies an image; both are of the same images. There is no
-    `test_error_noise` if either has fewer than two runs.
+    verdict: str
+    test_error_change: float
+    test_error_noise: float | None = None
+
+
+def difference(wrong: Wrong, baseline: Wrong) -> Difference:
+    """Compare a model with the baseline.
+
+    The arrays are (runs, images), true if a run misclassifies an image; both are of the same images.
     """
     change = float(wrong.mean() - baseline.mean())
     if min(len(wrong), len(baseline)) < 2:
-        return {"verdict": "not judged", "test_error_change": change}
+        return Difference("not judged", change)
     noise = 2 * math.sqrt(seed_variance(wrong) + seed_variance(baseline) + image_variance(wrong, baseline))
     verdict = "not distinguishable"
     if abs(change) > noise:
         verdict = "better" if change < 0 else "worse"
-    return {"verdict": verdict, "test_error_change": change, "test_error_noise": noise}
+    return Difference(verdict, change, noise)
 
 
 def seed_variance(wrong: Wrong) -> float:

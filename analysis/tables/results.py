@@ -9,8 +9,8 @@ import pandas as pd
 from msgspec import structs
 
 from analysis.inputs.entries import EntryResult, Results
-from analysis.measures.layer import facts
-from analysis.measures.significance import judge
+from analysis.measures.layer import weight_statistics
+from analysis.measures.significance import difference
 from analysis.measures.sparsity import evaluate, parse
 from analysis.tables import latency as latency_tables
 from analysis.tables.columns import MODEL, Column, frame, plain, text
@@ -258,7 +258,7 @@ def batches(results: Results) -> pd.DataFrame:
         for result in others:
             own = {**_batch(result), "against": first.entry.name, "verdict": UNLIKE}
             if result.epochs == first.epochs:
-                own |= judge(np.stack([run.wrong for run in result.runs]), wrong)
+                own |= vars(difference(np.stack([run.wrong for run in result.runs]), wrong))
             rows.append(own)
     return frame(BATCHES, rows)
 
@@ -307,7 +307,7 @@ def sparsity(results: Results) -> pd.DataFrame:
 
 def _weights(layer: Layer) -> dict[str, float | None]:
     hoyer, zeros = (value.value for value in evaluate(parse("hoyer,exact_zeros"), layer.weight.blocks()))
-    return {"hoyer": hoyer, "near_zero": facts(layer.weight).near_zero_rms, "exact_zeros": zeros}
+    return {"hoyer": hoyer, "near_zero": weight_statistics(layer.weight).near_zero_rms, "exact_zeros": zeros}
 
 
 def by_entry(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.inputs.study import Study
-from analysis.measures.significance import judge
+from analysis.measures.significance import difference
 from analysis.tables.columns import MODEL, Column, ends, frame
 from analysis.tables.headline import WITHHELD, at_batch_1
 from analysis.tables.numbers import MISSING, TIMES, interval, number
@@ -85,7 +85,9 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
         if study.baseline in by_model:
             reference = by_model[study.baseline]
             row["parameters_change"] = own["parameters"].iloc[0] / reference["parameters"].iloc[0] - 1
-            row |= {"verdict": "baseline"} if model == study.baseline else judge(wrong[model], wrong[study.baseline])
+            row["verdict"] = "baseline"
+            if model != study.baseline:
+                row |= vars(difference(wrong[model], wrong[study.baseline]))
         rows.append(row)
     return frame(SUMMARY, rows)
 

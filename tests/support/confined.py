@@ -95,7 +95,7 @@ class Confined(AbstractContextManager["Confined"]):
 def examine(path: Path) -> dict[str, Any]:
     """Read a file as the command does: its layers, their numbers, facts and some measures."""
     from analysis.measures import sparsity as measures
-    from analysis.measures.layer import facts
+    from analysis.measures.layer import weight_statistics
     from analysis.weights.layers import read
     from study.errors import StudyError
 
@@ -109,7 +109,7 @@ def examine(path: Path) -> dict[str, Any]:
                 continue
             assert layer.weight.load().shape == layer.weight.shape
             assert sum(block.size for block in blocks) == layer.weight.size
-            facts(layer.weight).named()
+            weight_statistics(layer.weight).named()
             measures.evaluate(chosen, blocks, 1)
     except StudyError as error:
         return {"kind": "refused", "message": str(error)}

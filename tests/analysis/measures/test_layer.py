@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis.measures import layer as module
-from analysis.measures.layer import Facts, facts
+from analysis.measures.layer import WeightStatistics, weight_statistics
 from analysis.weights import matrix as matrices
 from analysis.weights.matrix import Matrix
 from analysis.weights.tensors import Held
@@ -24,8 +24,8 @@ def matrix(weight: Any, *, transposed: bool = False, dtype: Any = np.float32) ->
     return Matrix(Held(held, array.dtype), rows, columns, columns, transposed)
 
 
-def of(weight: Any, **how: Any) -> Facts:
-    return facts(matrix(weight, **how))
+def of(weight: Any, **how: Any) -> WeightStatistics:
+    return weight_statistics(matrix(weight, **how))
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -63,34 +63,34 @@ class TestMeasure:
 
     def test_half_a_point_may_be_lost_but_not_more(self, network: onnx.ModelProto) -> None:
         """Of 200 images one may be lost: class 1 has one image and the smallest weight, class 2 the next of each."""
-        found = measure(network, ["fc.weight"], self.shown(1, 2, *[3] * 198), self.shown(0, 1, 1, 4))
-        assert found.weights == 100
-        assert found.uncut_error == 0
-        assert found.cut == PruningPoint(share=0.91, threshold=0.25, error=1 / 200)
-        assert found.test == PruningTest(images=4, error=2 / 4, uncut_error=0)
+        result = measure(network, ["fc.weight"], self.shown(1, 2, *[3] * 198), self.shown(0, 1, 1, 4))
+        assert result.weights == 100
+        assert result.uncut_error == 0
+        assert result.cut == PruningPoint(share=0.91, threshold=0.25, error=1 / 200)
+        assert result.test == PruningTest(images=4, error=2 / 4, uncut_error=0)
 
     def test_where_that_image_is_not_alone_it_may_not_be_lost(self, network: onnx.ModelProto) -> None:
-        found = measure(network, ["fc.weight"], self.shown(1, 1, *[3] * 198), self.shown(0, 1))
-        assert found.cut == PruningPoint(share=0.9, threshold=0, error=0)
-        assert found.test.error == 0
+        result = measure(network, ["fc.weight"], self.shown(1, 1, *[3] * 198), self.shown(0, 1))
+        assert result.cut == PruningPoint(share=0.9, threshold=0, error=0)
+        assert result.test.error == 0
 
     def test_what_is_wrong_without_a_cut_is_no_loss(self, network: onnx.ModelProto) -> None:
         images = self.shown(1, 2, *[3] * 198)
         images.labels[100:150] = 9
-        found = measure(network, ["fc.weight"], images, self.shown(0))
-        assert found.uncut_error == 0.25
-        assert found.cut == PruningPoint(share=0.91, threshold=0.25, error=51 / 200)
+        result = measure(network, ["fc.weight"], images, self.shown(0))
+        assert result.uncut_error == 0.25
+        assert result.cut == PruningPoint(share=0.91, threshold=0.25, error=51 / 200)
 
     def test_where_nothing_is_lost_all_of_it_can_be_cut(self, network: onnx.ModelProto) -> None:
-        found = measure(network, ["fc.weight"], self.shown(*[0] * 200), self.shown(0, 3))
-        assert found.cut == PruningPoint(share=1, threshold=7, error=0)
-        assert found.test.error == 0.5
+        result = measure(network, ["fc.weight"], self.shown(*[0] * 200), self.shown(0, 3))
+        assert result.cut == PruningPoint(share=1, threshold=7, error=0)
+        assert result.test.error == 0.5
 
     def test_the_curve_has_every_share_that_was_tried_and_goes_all_the_way(self, network: onnx.ModelProto) -> None:
-        found = measure(network, ["fc.weight"], self.shown(1, 2, *[3] * 198), self.shown(0))
+        result = measure(network, ["fc.weight"], self.shown(1, 2, *[3] * 198), self.shown(0))
         expected = sorted({*range(0, 101, 5), 91, 92})
-        assert [point.share for point in found.curve] == [share / 100 for share in expected]
-        errors = {point.share: point.error for point in found.curve}
+        assert [point.share for point in result.curve] == [share / 100 for share in expected]
+        errors = {point.share: point.error for point in result.curve}
         assert (errors[0.9], errors[0.91], errors[0.92], errors[1]) == (0, 1 / 200, 2 / 200, 1)
 
 
