@@ -6,7 +6,7 @@ rendered in any form; the values put into it are escaped as that form needs, so 
 
 import html
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +25,7 @@ Form = Literal["md", "html", "txt"]
 LEFT = (
     *("model", "runtime", "variant", "verdict", "accuracy", "speed", "fails in", "recipe", "budget"),
     *(f"layers (out {TIMES} in)", "hyper-parameter", "best", "searched"),
+    *("layer", "type", "operator pattern", "verified", "fact"),
 )
 """Columns of text, which are aligned left; numbers are aligned right."""
 
@@ -65,7 +66,7 @@ def _environment(form: Form) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "interval": interval, "runtime": runtime, "threads": threads}
-    made.filters |= {"table": table, "prose": _prose}
+    made.filters |= {"table": _text_table if form == "txt" else _markdown_table, "prose": _prose}
     made.filters["items"] = partial(_wrapped, Markup("<li>{}</li>") if form == "html" else Markup("- {}"), Markup("\n"))
     made.filters["paragraphs"] = partial(_wrapped, Markup("{}"), Markup("\n\n"))
     made.tests["missing"] = missing
@@ -86,15 +87,20 @@ def _prose(text: str) -> Markup:
     return Markup("`").join(Markup(part) if n % 2 else as_markdown(part) for n, part in enumerate(parts))  # noqa: S704
 
 
-def table(frame: "pd.DataFrame") -> Markup:
-    """A frame of text as a Markdown table."""
+def _markdown_table(frame: "pd.DataFrame") -> Markup:
+    """A frame of text."""
     rows = [list(map(as_markdown, row)) for row in frame.itertuples(index=False)]
-    return Markup(grid(rows, list(map(as_markdown, frame.columns)), "pipe", LEFT))  # noqa: S704 (of escaped cells)
+    return Markup(_grid(rows, list(map(as_markdown, frame.columns)), "pipe"))  # noqa: S704 (of escaped cells)
 
 
-def grid(rows: Sequence[Sequence[str]], headings: Sequence[str], style: str, left: Collection[str]) -> str:
-    """A table of text in a format of tabulate; the columns `left` are aligned as text, the others as numbers."""
-    align = ["left" if heading in left else "right" for heading in headings]
+def _text_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of text, whose keys are the headings; nothing without a row."""
+    return _grid([list(row.values()) for row in rows], list(rows[0]), "simple") if rows else ""
+
+
+def _grid(rows: Sequence[Sequence[str]], headings: Sequence[str], style: str) -> str:
+    """A table of text in a format of tabulate."""
+    align = ["left" if heading in LEFT else "right" for heading in headings]
     return tabulate(rows, headings, tablefmt=style, colalign=align, disable_numparse=True)
 
 

@@ -43,7 +43,7 @@ def outcomes(portability: Portability) -> Iterator[Outcome]:
 
 
 def values(portability: Portability) -> dict[str, object]:
-    """What portability.j2 is filled in with; `matrix` is None if nothing has been tried."""
+    """The values of portability.j2; `matrix` is None if nothing has been tried."""
     verdicts = [square.verdict for square in squares(cells(portability)).values()]
     wider = [
         (cell.model, cell.record.allowed)

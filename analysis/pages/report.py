@@ -15,7 +15,7 @@ from analysis.measures.sparsity import ALWAYS, Measure
 from analysis.pages import exports as exports_page
 from analysis.pages import portability as portability_page
 from analysis.pages import summary
-from analysis.pages.markup import render
+from analysis.pages.markup import latex, render
 from analysis.pages.search import search_results
 from analysis.plots import histogram as histogram_plots
 from analysis.plots import latency as latency_plots
@@ -58,11 +58,11 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         write_as_json(folder / f"{name}.json", read(folder / f"{name}.csv"))
         yield folder / f"{name}.json"
 
-    facts = summary.values(study, frames)
-    table = text(summary_tables.SUMMARY, frames["summary"])
-    for suffix, markup in ((".md", summary.markdown), (".tex", summary.tex)):
-        write_text(folder / f"summary{suffix}", markup(table, facts))
-        yield folder / f"summary{suffix}"
+    table, facts = text(summary_tables.SUMMARY, frames["summary"]), summary.values(study, frames)
+    write_text(folder / "summary.md", render("summary.md.j2", "md", summary=table, **facts))
+    yield folder / "summary.md"
+    write_text(folder / "summary.tex", latex(table, render("summary.tex.j2", "txt", **facts)))
+    yield folder / "summary.tex"
 
     pictures = {}
     draw: dict[str, Callable[[pd.DataFrame], Figure]] = {

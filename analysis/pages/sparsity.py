@@ -18,7 +18,6 @@ COMPARED = (MEASURES["hoyer"], MEASURES["gini"])
 COUNTS = ("l0", "l0_eps")
 SIDE_BY_SIDE = 6
 """Layers in a table of facts, a column each."""
-LEFT = ("layer", "type", "operator pattern", "verified", "fact")
 
 
 def rows(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Iterator[dict[str, Any]]:
@@ -109,16 +108,15 @@ def as_table(file: DescribedFile, measures: Sequence[Measure], first: bool) -> s
     skipped: dict[tuple[str, str], list[str]] = {}
     for node in file.weights.skipped:
         skipped.setdefault((node.operator, node.reason), []).append(node.node)
-    noise = table(COMPARED, sorted({one.layer.weight.size for one in file.layers}))
     text = render(
         "sparsity.txt.j2",
         "txt",
         file=file,
         weights=weights,
         zeros=zeros,
-        measured=_grid([_cells(one, measures) for one in file.layers]),
-        facts=[_grid(_facts(file.layers[n : n + SIDE_BY_SIDE])) for n in range(0, len(file.layers), SIDE_BY_SIDE)],
-        noise=_grid(noise),
+        measured=[_cells(one, measures) for one in file.layers],
+        facts=[_facts(file.layers[n : n + SIDE_BY_SIDE]) for n in range(0, len(file.layers), SIDE_BY_SIDE)],
+        noise=table(COMPARED, sorted({one.layer.weight.size for one in file.layers})),
         tied=[(one.layer.name, one.layer.tied_to) for one in file.layers if one.layer.tied_to],
         undefined=list(_undefined(file, measures)),
         like_noise=like_noise(file, measures),
@@ -196,10 +194,3 @@ def _number(measure: Measure, value: Value) -> str:
         return f"{round(value.value):,}"
     digits = f"{value.value:.4f}" if 1e-3 <= abs(value.value) < 1e4 or value.value == 0 else f"{value.value:.4g}"
     return digits if value.bound < 5e-5 * max(1.0, abs(value.value)) else f"{digits} ± {value.bound:.1g}"
-
-
-def _grid(cells: Sequence[Mapping[str, str]]) -> str:
-    """A table of text, whose columns are the keys; empty without a row."""
-    from analysis.pages.markup import grid
-
-    return grid([list(row.values()) for row in cells], list(cells[0]), "simple", LEFT) if cells else ""

@@ -1,4 +1,4 @@
-"""The summary of a report for people: its table as Markdown and LaTeX, with the sentences below it."""
+"""What the sentences below the summary of a report are about (summary.j2)."""
 
 from collections.abc import Mapping
 
@@ -6,13 +6,12 @@ import pandas as pd
 
 from analysis.inputs.entries import Results
 from analysis.inputs.study import Study
-from analysis.pages.markup import latex, render
 from analysis.pages.provenance import descriptions
 from analysis.tables.headline import at_batch_1
 
 
 def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
-    """What summary.j2 is filled in with: n, the criteria, machine, versions and commit."""
+    """The values of summary.j2: n, the criteria, machine, versions and commit."""
     medians, pairs = headline(study, frames["latency"], frames["comparisons"])
     return {
         "run_counts": sorted(set(frames["summary"]["runs"])),
@@ -35,13 +34,3 @@ def headline(study: Study | Results, cases: pd.DataFrame, compared: pd.DataFrame
     chosen = [at_batch_1(model, cases, compared) for model in study.models]
     medians, pairs = (pd.concat(rows) for rows in zip(*chosen, strict=True))
     return medians, pairs[(pairs["reference"] == "torch") & (pairs["runtime"] == "onnxruntime")]
-
-
-def markdown(table: pd.DataFrame, facts: Mapping[str, object]) -> str:
-    """`table`, the summary as text, with the sentences that `facts` are the values of."""
-    return render("summary.md.j2", "md", summary=table, **facts)
-
-
-def tex(table: pd.DataFrame, facts: Mapping[str, object]) -> str:
-    """The same as LaTeX."""
-    return latex(table, render("summary.tex.j2", "txt", **facts))

@@ -22,6 +22,7 @@ from analysis.measures.sparsity import ALWAYS
 from analysis.pages import exports, report, summary
 from analysis.pages import portability as portability_page
 from analysis.pages import results as results_page
+from analysis.pages.markup import render
 from analysis.tables import columns
 from analysis.tables import results as results_tables
 from analysis.tables.summary import SUMMARY
@@ -64,9 +65,10 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
     study = read_study(find(artifacts, ("baseline", "l1-1e-3", "gap", "l2-1e-4"), (artifacts.bench, slow)))
     frames = report.all_tables(study, ALWAYS)
     assert study.portability is not None
+    table = columns.text(SUMMARY, frames["summary"])
     pictures = dict.fromkeys((*PICTURES, *SEARCHED, "portability"), b"")
     return {
-        "summary.md": summary.markdown(columns.text(SUMMARY, frames["summary"]), summary.values(study, frames)),
+        "summary.md": render("summary.md.j2", "md", summary=table, **summary.values(study, frames)),
         "index.html": report.page(study, frames, pictures),
         "exports.md": exports.page(frames["variants"]),
         "portability.md": portability_page.page(study.portability, "portability.png"),
