@@ -1,10 +1,10 @@
-"""Where the models run: a matrix of runtimes and models, from what `tox -e portability` found.
+"""Matrix of runtimes and models, from the results of `tox -e portability`.
 
     python -m analysis portability                    portability.csv, .md, .svg and .png in artifacts/report
     python -m analysis portability --publish          and into the repository: docs/portability.md and docs/portability
     python -m analysis portability --artifacts DIR
 
-`python -m analysis` has it on its page too, of the models that the page is about. Needs no torch.
+The page of `python -m analysis` has the matrix of its own models. Needs no torch.
 """
 
 import argparse
@@ -33,14 +33,14 @@ def main(words: Sequence[str] | None = None) -> int:
     from study.artifacts import Artifacts
 
     artifacts = Artifacts(options.artifacts)
-    found = read_portability(artifacts)
+    portability = read_portability(artifacts)
 
     from analysis.pages.portability import page, write
     from analysis.pages.publish import publish_portability
 
-    for path in write(found, artifacts.report):
+    for path in write(portability, artifacts.report):
         print(f"wrote {path}")
     if options.publish:
-        for path in publish_portability(page(found, "portability/portability.png"), artifacts.report, PROJECT):
+        for path in publish_portability(page(portability, "portability/portability.png"), artifacts.report, PROJECT):
             print(f"wrote {path}")
     return 0

@@ -1,4 +1,4 @@
-"""The variants of an export as a page: the table, and what must be said plainly below it."""
+"""The variants of an export as a page: a table, and sentences below it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ def page(table: pd.DataFrame) -> str:
 
 
 def write(table: pd.DataFrame, folder: Path) -> Iterator[Path]:
-    """Write the table into `folder`, for programs and for people, yielding each file once it is there."""
+    """Write variants.csv and variants.md into `folder`, yielding each file once it is there."""
     write_text(folder / "variants.csv", table.to_csv(index=False, lineterminator="\n"))
     yield folder / "variants.csv"
     write_text(folder / "variants.md", page(table))

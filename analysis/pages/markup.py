@@ -50,7 +50,7 @@ LATEX = {
 
 
 def render(template: str, form: Form, **values: object) -> str:
-    """The template of this name in this folder, filled in with these values; it may have more empty lines than one."""
+    """Render a template of this folder with these values; several empty lines in a row become one."""
     text = _environment(form).get_template(template).render(values)
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
@@ -74,7 +74,7 @@ def _environment(form: Form) -> jinja2.Environment:
 
 
 def as_markdown(value: object) -> Markup:
-    """`value` as Markdown that shows just these characters, in one line, also in a cell of a table."""
+    """`value` escaped, so that Markdown shows just these characters, in one line, also in a table cell."""
     if isinstance(value, Markup):
         return value
     line = html.escape(re.sub(r"\s+", " ", str(value)), quote=False).replace("|", "&#124;")
@@ -88,7 +88,7 @@ def _prose(text: str) -> Markup:
 
 
 def _markdown_table(frame: "pd.DataFrame") -> Markup:
-    """A frame of text."""
+    """A frame of text as Markdown."""
     rows = [list(map(as_markdown, row)) for row in frame.itertuples(index=False)]
     return Markup(_grid(rows, list(map(as_markdown, frame.columns)), "pipe"))  # noqa: S704 (of escaped cells)
 
@@ -105,7 +105,7 @@ def _grid(rows: Sequence[Sequence[str]], headings: Sequence[str], style: str) ->
 
 
 def _wrapped(pattern: Markup, between: Markup, sentences: str) -> Markup:
-    """Each line of `sentences` in the pattern."""
+    """The lines of `sentences`, each put into the pattern; empty ones are left out."""
     return between.join(pattern.format(line) for line in _lines(sentences))
 
 
@@ -127,5 +127,5 @@ def latex(table: "pd.DataFrame", sentences: str) -> str:
 
 
 def as_latex(text: str) -> str:
-    """`text` as LaTeX that sets just these characters."""
+    """`text` escaped, so that LaTeX prints just these characters."""
     return "".join(LATEX.get(character, character) for character in text)

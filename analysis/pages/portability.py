@@ -26,7 +26,7 @@ class Outcome:
 
 
 def outcomes(portability: Portability) -> Iterator[Outcome]:
-    """Those of single cells: a runtime that was not run at all has one reason for all of them."""
+    """Group the cells that have not passed; those of a runtime that was not run at all have its reason already."""
     absent = {runtime.name for runtime in portability.runtimes if runtime.reason is not None}
     groups: dict[tuple[str, str, str], dict[str, list[int]]] = {}
     for verdict in (NOT_RUN, FAILED):
@@ -68,7 +68,7 @@ def page(portability: Portability, picture: str) -> str:
 
 
 def write(portability: Portability, folder: Path) -> Iterator[Path]:
-    """Write table, matrix and picture into `folder`, yielding each file once it is there."""
+    """Write portability.csv, the page and the picture into `folder`, yielding each file once it is there."""
     path = folder / "portability.csv"
     write_text(path, cells(portability).to_csv(index=False, lineterminator="\n"))
     yield path

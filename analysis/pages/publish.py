@@ -29,7 +29,7 @@ PUBLISHED = (
 )
 BY_EPOCH = ("convergence.csv", "history.csv")
 LARGEST_BY_EPOCH = 300_000
-"""Bytes from which on these tables, the only ones that grow with the number of epochs, are not published."""
+"""Size in bytes from which these tables, the only ones that grow with the epochs, are not published."""
 
 SHOWN = ("model", "test_error_mean", "speedup_batch1", "fc_cut_mean")
 """Columns of the summary that README.md has."""
@@ -40,7 +40,7 @@ def publish(report: Path, study: Study, project: Path) -> Iterator[Path]:
     """Copy the report on `study`, in folder `report`, into the repository in folder `project`; yields each file.
 
     Raises:
-        StudyError: README.md has not exactly one place for the results; then nothing is written.
+        StudyError: README.md has not exactly one pair of markers; then nothing is written.
     """
     readme = project / "README.md"
     changed = between(readme, "results", results(read(report / "summary.csv"), study))
@@ -80,7 +80,7 @@ def publish_portability(matrix: str, report: Path, project: Path) -> Iterator[Pa
     """Put the text `matrix` into docs/portability.md, and table and picture of it from `report` beside that page.
 
     Raises:
-        StudyError: docs/portability.md has not exactly one place for the matrix; then nothing is written.
+        StudyError: docs/portability.md has not exactly one pair of markers; then nothing is written.
     """
     page = project / "docs" / "portability.md"
     text = between(page, "matrix", matrix)
@@ -99,11 +99,11 @@ def between(page: Path, what: str, content: str) -> str:
         StudyError: there is not exactly one pair of them.
     """
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    place = re.compile(rf"^(<!-- {what}(?:: .*)? -->\n)(?s:.*?)^(<!-- end of {what} -->)$", re.MULTILINE)
-    changed, places = place.subn(lambda found: f"{found[1]}\n{content}\n{found[2]}", text)
-    if places != 1:
+    markers = re.compile(rf"^(<!-- {what}(?:: .*)? -->\n)(?s:.*?)^(<!-- end of {what} -->)$", re.MULTILINE)
+    changed, pairs = markers.subn(lambda match: f"{match[1]}\n{content}\n{match[2]}", text)
+    if pairs != 1:
         raise StudyError(
             f"{page}: expected one line '<!-- {what}: ... -->' and below it one '<!-- end of {what} -->', found "
-            f"{places} such pairs; put them where that belongs"
+            f"{pairs} such pairs; put one pair where the content belongs"
         )
     return changed

@@ -126,7 +126,7 @@ def title(study: Study) -> str:
 
 
 def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, bytes]) -> str:
-    """The report as one HTML page without scripts or anything outside of it; `pictures` are SVG files by name."""
+    """The report as one self-contained HTML page without scripts; `pictures` are SVG files by name."""
     history, layers = frames["history"], frames["sparsity"]
     portability = study.portability.of(study.models) if study.portability else None
     tried = portability_page.values(portability) if portability and portability.cells else {"portability": None}
@@ -156,7 +156,7 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
 
 
 def without_zeros(study: Study, sparsity: pd.DataFrame) -> Iterator[tuple[str, str, list[int]]]:
-    """Models trained with L1 and their layers of which runs have no weight that is exactly zero, with their seeds."""
+    """Layers of models trained with L1 without an exactly zero weight: model, layer, and seeds of the runs."""
     penalised = {run.model for run in study.runs if run.record.recipe.l1}
     of_l1 = (sparsity["measure"] == "exact_zeros") & sparsity["model"].isin(penalised)
     for (model, layer), rows in sparsity[of_l1 & (sparsity["value"] == 0)].groupby(["model", "layer"], sort=False):

@@ -1,4 +1,4 @@
-"""What a search of hyper-parameters has found: from search.json, and the runs of its winner."""
+"""Result of a hyper-parameter search: search.json, and the runs trained by its best recipe."""
 
 import statistics
 from collections import Counter
@@ -25,7 +25,7 @@ class SearchResult:
     retrained: int
     """Runs that were trained with the best recipe."""
     test_accuracy: str
-    """Theirs, in percent."""
+    """Of these runs, in percent: the mean ± sample standard deviation."""
 
     @property
     def model(self) -> str:
@@ -39,7 +39,7 @@ class SearchResult:
 
 
 def search_results(searches: Sequence[SearchRecord], runs: Sequence[Run]) -> list[SearchResult]:
-    """Each search beside the test accuracy of those of `runs` that were trained by its best recipe."""
+    """Each search with the test accuracy of the runs trained by its best recipe."""
     made = []
     for search in searches:
         own = winners(search, runs)
@@ -49,7 +49,7 @@ def search_results(searches: Sequence[SearchRecord], runs: Sequence[Run]) -> lis
 
 
 def winners(search: SearchRecord, runs: Sequence[Run]) -> list[Run]:
-    """Those of `runs` that are of the network that was searched, and were trained by the best trial's recipe."""
+    """The runs of the searched network that were trained by the best trial's recipe."""
     if search.best is None:
         return []
     of_network = (search.model, search.network_sha256)
