@@ -210,9 +210,9 @@ def as_json(record: Record) -> dict[str, Any]:  # what json.dumps and pytest-ben
     Raises:
         msgspec.ValidationError: a value is not what its field allows; a fault of this program.
     """
-    content: dict[str, Any] = msgspec.to_builtins(record)
+    content = msgspec.to_builtins(record)
     msgspec.convert(content, type(record))
-    return content
+    return dict(content)
 
 
 def write_record(path: Path, record: Record) -> None:
