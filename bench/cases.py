@@ -74,17 +74,17 @@ class Engine:
 
     def outputs(self) -> list[list[NDArray[Any]]]:
         """For each element of the pool, the outputs of the model in their order."""
-        found = []
+        outputs = []
         try:
             for given in self.pool:
                 result = self.call(given if self.case.mode == "numpy" else self.runtime.to_native(given))
                 arrays = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)
-                found.append([np.array(array) for array in arrays])
+                outputs.append([np.array(array) for array in arrays])
         except StudyError:
             raise
         except Exception as error:  # engines raise exceptions of any type
             raise StudyError(f"{self.case} does not run: {one_line(error, 300)}") from None
-        return found
+        return outputs
 
 
 @contextmanager
@@ -132,10 +132,10 @@ def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> Parity 
             its entry, and no class may differ; for 8-bit integers it is a few steps and one class in a hundred; for a
             model of the user it is a thousandth of its largest output.
     """
-    case, found = engine.case, engine.outputs()
+    case, outputs = engine.case, engine.outputs()
     if expected is None:
         return None
-    pairs = [(_rows(one), _rows(other)) for one, other in zip(expected, found, strict=True)]
+    pairs = [(_rows(one), _rows(other)) for one, other in zip(expected, outputs, strict=True)]
     if other_shape := next((pair for pair in pairs if pair[0].shape != pair[1].shape), None):
         shapes = " and ".join(str(rows.shape) for rows in other_shape)
         raise StudyError(
@@ -186,10 +186,10 @@ def find_cases(
         StudyError: a runtime does not support the device, or none can run the model.
     """
     classes = {name: find(name) for name in runtimes}
-    for name, found in classes.items():
-        if device not in found.devices:
+    for name, runtime in classes.items():
+        if device not in runtime.devices:
             raise StudyError(
-                f"--device {device}: {name} runs on {' and '.join(found.devices)}; leave it out of --runtimes"
+                f"--device {device}: {name} runs on {' and '.join(runtime.devices)}; leave it out of --runtimes"
             )
     cases = []
     for model in models:

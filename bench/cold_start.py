@@ -25,7 +25,7 @@ import numpy as np
 
 from bench import runtimes
 from bench.cases import Case
-from bench.interference import as_record, external_disturbances, monitor
+from bench.interference import external_disturbances, monitor
 from bench.models import Model
 from study.artifacts import RunFiles
 from study.catalogue import Entry
@@ -58,7 +58,7 @@ def measure(case: Case, processes: int, quick: bool) -> ColdStartRecord:
     return ColdStartRecord(
         key=replace(case, mode="native").key,
         processes=processes,
-        machine=as_record(monitored.interference),
+        machine=monitored.interference.machine,
         quick=quick,
         valid=not reasons,
         reasons=tuple(reasons),

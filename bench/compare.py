@@ -232,12 +232,12 @@ def _conditions(environment: BenchEnvironment, cases: Sequence[CaseRecord]) -> d
 
 def _by_key(records: Sequence[M], which: str) -> dict[tuple[CaseKey, str | None], M]:
     """The records by what must be equal in two files: the key, and the reference of a comparison."""
-    found: dict[tuple[CaseKey, str | None], M] = {}
+    by_key: dict[tuple[CaseKey, str | None], M] = {}
     for record in records:
         reference = getattr(record, "reference", None)
         key = matched(record.key), reference
-        if key in found:
+        if key in by_key:
             name = case_name(record.key, reference)
             raise StudyError(f"the {which} file has {name} twice; measure each once, in a file of its own")
-        found[key] = record
-    return found
+        by_key[key] = record
+    return by_key

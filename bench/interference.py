@@ -77,15 +77,9 @@ class Interference:
     wall_seconds: float
     cores_used: float
     """CPU time of this process over wall time."""
-    other_cores: float | None
-    """CPU time of everything else on the machine over wall time."""
-    steal_share: float | None
-    """Share of CPU time that the host of a virtual machine gave to other guests."""
-    involuntary_switches_per_second: float
-    load_before: float | None
-    load_after: float | None
-    clock_disagreement: float | None
-    """Largest of |interval by the performance counter / interval by another clock - 1|."""
+    machine: Machine
+    """Its clock disagreement is the largest of |interval by another clock / interval by the performance counter - 1|.
+    """
 
 
 class Monitored:
@@ -160,23 +154,20 @@ def interference(before: Snapshot, after: Snapshot) -> Interference:
     return Interference(
         wall_seconds=wall,
         cores_used=process / wall,
-        other_cores=other_cores,
-        steal_share=steal_share,
-        involuntary_switches_per_second=(after.involuntary_switches - before.involuntary_switches) / wall,
-        load_before=before.load,
-        load_after=after.load,
-        clock_disagreement=clock_disagreement,
+        machine=Machine(
+            other_cores=other_cores,
+            steal_share=steal_share,
+            involuntary_switches_per_second=(after.involuntary_switches - before.involuntary_switches) / wall,
+            load_before=before.load,
+            load_after=after.load,
+            clock_disagreement=clock_disagreement,
+        ),
     )
-
-
-def as_record(seen: Interference) -> Machine:
-    """The object `machine` of a measurement in bench.json; `cores_used` has its own place there."""
-    return Machine(**{name: getattr(seen, name) for name in Machine.__struct_fields__})
 
 
 def disturbances(seen: Interference, threads: int) -> list[str]:
     """Reasons why a measurement by this process on `threads` threads is not valid; empty if it is."""
-    used, switches = seen.cores_used, seen.involuntary_switches_per_second
+    used, switches = seen.cores_used, seen.machine.involuntary_switches_per_second or 0.0
     reasons = []
     if threads == 1 and used < FEWEST_CORES_USED:  # several threads usually wait for each other
         reasons.append(f"{used:.2f} cores used by {threads} threads: stop other programs on this machine")
@@ -189,10 +180,11 @@ def disturbances(seen: Interference, threads: int) -> list[str]:
 
 def external_disturbances(seen: Interference) -> list[str]:
     """Reasons outside this process and its children why a measurement is not valid."""
-    other, steal, clocks = seen.other_cores or 0.0, seen.steal_share or 0.0, seen.clock_disagreement or 0.0
-    reasons = []
-    if seen.other_cores is None and seen.wall_seconds >= SHORTEST and (seen.load_before or 0) > MOST_LOAD:
-        reasons.append(f"the load average was {seen.load_before:.1f} just before: wait until other programs have ended")
+    machine = seen.machine
+    other, steal, clocks = machine.other_cores or 0.0, machine.steal_share or 0.0, machine.clock_disagreement or 0.0
+    load, reasons = machine.load_before or 0.0, []
+    if machine.other_cores is None and seen.wall_seconds >= SHORTEST and load > MOST_LOAD:
+        reasons.append(f"the load average was {load:.1f} just before: wait until other programs have ended")
     if other > MOST_OTHER_CORES:
         reasons.append(f"other processes used {other:.2f} cores: stop them, or measure on an idle machine")
     if steal > MOST_STEAL:

@@ -151,5 +151,5 @@ def _images(data: Path, dataset: str, raw: bool) -> NDArray[Any]:
 
     images, _ = load(data, train=False, dataset=dataset)
     first = images[:IMAGES]
-    found: NDArray[Any] = first.numpy() if raw else first.float().div_(255).numpy()
-    return found
+    pixels: NDArray[Any] = first.numpy() if raw else first.float().div_(255).numpy()
+    return pixels

@@ -1,7 +1,7 @@
-"""What an ONNX file says of itself: inputs and outputs, size, parameters, multiply-accumulates.
+"""Facts about an ONNX file: inputs and outputs, size, parameters, multiply-accumulates.
 
-The file is data from anywhere: it is bounded in size, weights outside it are read from its own folder alone, and
-whatever is wrong with it ends in one `StudyError` that names it. A number that is not certain is None.
+The file is untrusted: its size is bounded, external weights are read only from its own folder, and every fault ends in
+one `StudyError` that names the file. A number that is not certain is None.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,48 +30,48 @@ from study.onnx_graph import (
 from study.onnx_inputs import Input, Shapes, resolve, signature
 
 SMALL = 1024
-"""Constants of at most so many elements may be shapes, and are kept for shape inference; larger ones are dropped."""
+"""Largest number of elements of a constant that is kept for shape inference, because it may be a shape."""
 COUNTED = {
     **dict.fromkeys(("Conv", "ConvTranspose", "ConvInteger", "Gemm", "MatMul", "MatMulInteger"), (0, 1)),
     **dict.fromkeys(("QLinearConv", "QLinearMatMul"), (0, 3)),
 }
-"""Products that are counted, and which of their inputs are the two factors."""
+"""Operators that are counted, with the indices of the inputs that are multiplied."""
 NOT_COUNTED = {"AffineGrid", "Attention", "CausalConvWithState", "DeformConv", "Det", "DFT", "Einsum", "GRU"}
 NOT_COUNTED |= {"LinearAttention", "LSTM", "RNN", "STFT"}
-"""Standard operators that contain products of their own; a file with one of them has no number."""
+"""Standard operators with internal products; a file with one of them has no count."""
 FUSED = ("FusedConv", "FusedGemm", "FusedMatMul")
-"""com.microsoft's, which do something cheap to the product that they are named after."""
+"""Operators of com.microsoft: a product followed by something cheap."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is in an ONNX file: its inputs without those that have an initializer, and the names of its outputs.
-
-    `bytes` are those of the file and of each file that its constants lie in. `parameters` are the elements of the
-    floating-point initializers and tensors of Constant nodes, wherever in the file; `subnormal_weights` are those of
-    float16, float32 or float64 that are not zero and below the smallest normal number. For `macs` see `read`.
-    """
+    """Facts about an ONNX file."""
 
     inputs: tuple[Input, ...]
+    """Without those that have an initializer."""
     outputs: tuple[str, ...]
     bytes: int
+    """Size of the file and of its files of external weights."""
     parameters: int
+    """Elements of the floating-point initializers and Constant nodes, including those in subgraphs and functions."""
     subnormal_weights: int
+    """Those of them in float16, float32 or float64 that are subnormal."""
     macs: int | None
+    """See `read`."""
 
 
 def read(path: Path, shapes: Shapes | None = None) -> Facts:
-    """Read the ONNX file at `path`, its inputs of the user's `shapes`.
+    """Read the ONNX file at `path`, with the user's `shapes` for its inputs.
 
-    `macs` are the multiply-accumulates of convolutions and matrix products for one item of a batch: those at batch 1
-    where some input's first dimension is not fixed; where all are fixed, and equal, those divided by that number. They
-    are None where this leaves a remainder or first dimensions differ, a shape is not known, a product lies in a branch,
-    a loop or a function of the file or has constants alone to multiply, which an engine may do beforehand, or where an
-    operator may contain other products (`NOT_COUNTED`, or not a standard one).
+    `macs` are the multiply-accumulates of convolutions and matrix products for one item of a batch: the count at batch
+    1 if the first dimension of some input is free; if all are fixed and equal, the count divided by that number. It is
+    None if this leaves a remainder, first dimensions differ, a shape is unknown, a product is in a branch, loop or
+    function, a product multiplies only constants (an engine may fold it), or an operator may contain other products
+    (`NOT_COUNTED`, or not a standard one).
 
     Raises:
-        StudyError: the file is missing, no file, too large, not an ONNX model or malformed; it refers to a file outside
-            its folder; it has no inputs, or one that is no tensor of numbers; `shapes` do not fit its inputs.
+        StudyError: the file is missing, not a file, too large, not an ONNX model or malformed; it refers to a file
+            outside its folder; it has no inputs, or one that is no tensor of numbers; `shapes` do not fit its inputs.
     """
     try:
         return _read(path, shapes or {})
@@ -100,13 +100,13 @@ def _read(path: Path, shapes: Shapes) -> Facts:
             file = path.parent / external_data_helper.ExternalDataInfo(tensor).location
             external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
             sizes[file.resolve()] = file.stat().st_size
-        if min(tensor.dims, default=0) < 0:  # numpy would take -1 for "whatever fits"
+        if min(tensor.dims, default=0) < 0:  # numpy would infer the size of -1
             raise ValueError(f"the constant {tensor.name!r} has the shape {list(tensor.dims)}")
         if "float" in helper.tensor_dtype_to_np_dtype(tensor.data_type).name:
             array = numpy_helper.to_array(tensor)
             parameters += array.size
             subnormal += _subnormal(array)
-        if prod(tensor.dims) > SMALL:  # made external without a place: shape inference asks for its dims alone
+        if prod(tensor.dims) > SMALL:  # shape inference needs only its dims
             for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
                 tensor.ClearField(field)
             tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -114,14 +114,14 @@ def _read(path: Path, shapes: Shapes) -> Facts:
 
 
 def _constants(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """The initializers and the tensors of Constant nodes, wherever in the file."""
+    """The initializers and the tensors of Constant nodes, including those in subgraphs and functions."""
     for body in bodies(model):
         yield from initializers(body)
         yield from attribute_tensors(node for node in body.node if node.op_type == "Constant")
 
 
 def _subnormal(array: NDArray[Any]) -> int:
-    """How many are subnormal, by their bits: arithmetic may be set to take them for zero."""
+    """The number of subnormal elements, from their bits, because arithmetic may flush them to zero."""
     if array.dtype not in (np.float16, np.float32, np.float64):
         return 0
     bits = array.reshape(-1).view(f"u{array.itemsize}")
@@ -130,7 +130,7 @@ def _subnormal(array: NDArray[Any]) -> int:
 
 
 def _macs(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> int | None:
-    """As `read` says. Of all shapes in the model only those of its inputs stay, as they are counted for."""
+    """See `read`. All shapes in the model but those of its inputs are deleted and inferred again."""
     firsts = {shape[0] for shape in resolve(inputs, shapes).values() if shape}
     free = not all(isinstance(first, int) for first in firsts)
     batch = 1 if free or not firsts else firsts.pop() if len(firsts) == 1 else None
@@ -148,7 +148,7 @@ def _macs(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> in
         model.graph.input.append(helper.make_tensor_value_info(each.name, dtype, shape))
     try:
         graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    except Exception:  # whatever onnx's C++ throws at a graph that it cannot follow
+    except Exception:  # onnx raises exceptions of several types
         return None
     known = {value.name: dimensions(value.type) for value in (*graph.input, *graph.value_info, *graph.output)}
     known |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
@@ -158,7 +158,7 @@ def _macs(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> in
 
 
 def _products(model: onnx.ModelProto, inputs: Sequence[Input]) -> list[onnx.NodeProto] | None:
-    """The nodes of the graph that are counted; None if the file may hold other products."""
+    """The nodes of the graph that are counted; None if the file may contain other products."""
     calls = {(function.domain, function.name) for function in model.functions}
     if any(domain in STANDARD for domain, _ in calls):
         return None
@@ -182,18 +182,19 @@ def _products(model: onnx.ModelProto, inputs: Sequence[Input]) -> list[onnx.Node
 
 
 def _standard(node: onnx.NodeProto) -> str | None:
-    """The name of a node's operator if it is one of ONNX's own; one of com.microsoft's fused products becomes one."""
+    """The name of a standard operator, or None; a fused product of com.microsoft is replaced by the product."""
     transposed = any(attribute.name.startswith("trans") and attribute.i for attribute in node.attribute)
     if node.domain == "com.microsoft" and node.op_type in FUSED and not (node.op_type == "FusedMatMul" and transposed):
         node.domain, node.op_type = "", node.op_type.removeprefix("Fused")
-        del node.input[3:]  # what FusedConv adds
+        del node.input[3:]  # the additional input of FusedConv
     return node.op_type if node.domain in STANDARD and defs.has(node.op_type) else None
 
 
 def _count(node: onnx.NodeProto, known: Mapping[str, Dimensions | None]) -> int | None:
-    """Each element of the output takes as many as its filter has weights, or the inner dimension elements.
+    """Multiply-accumulates of a node; None if a shape is unknown.
 
-    Of a ConvTranspose it is each element of the input.
+    Each element of the output (of a ConvTranspose: of the input) takes as many as the filter has weights, or as the
+    inner dimension has elements.
     """
     shapes: list[list[int]] = []
     for name in (*(node.input[index] for index in COUNTED[node.op_type]), node.output[0]):

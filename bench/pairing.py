@@ -97,11 +97,11 @@ def calls_in_part(call_seconds: float) -> int:
 
 def block(turns: Sequence[Turn], calls: Sequence[int], generator: np.random.Generator) -> list[float]:
     """Time one part of each turn, in random order; seconds, in the order of `turns`."""
-    found = [0.0] * len(turns)
+    seconds = [0.0] * len(turns)
     for i in generator.permutation(len(turns)):
         with turns[i]() as (call, inputs):
-            found[i] = part(call, inputs, calls[i])
-    return found
+            seconds[i] = part(call, inputs, calls[i])
+    return seconds
 
 
 def part(call: Callable[[Any], object], inputs: Iterator[Any], calls: int) -> float:

@@ -110,18 +110,18 @@ def _refuse(option: Namespace) -> None:
 
 def _models(option: Namespace) -> list[models.Model]:
     """The models of the catalogue, if named or if no file is given, and the user's files."""
-    found = []
+    chosen = []
     if option.models is not None or not option.onnx:
         artifacts = Artifacts(option.artifacts)
         entries = selected(option, [name for name in (option.models or "").split(",") if name])
         variants = dict.fromkeys(option.variants.split(","))
-        found = [models.from_catalogue(artifacts, entry, variant) for entry in entries for variant in variants]
+        chosen = [models.from_catalogue(artifacts, entry, variant) for entry in entries for variant in variants]
         if not option.collectonly:
             datasets.prepare((entry.dataset for entry in entries), artifacts.data, option.data)
     if option.shape and not option.onnx:
         raise StudyError("--shape applies to inputs of a file given with --onnx")
     shapes = parse_shapes(option.shape)
-    return found + [models.from_file(path, shapes) for path in option.onnx]
+    return chosen + [models.from_file(path, shapes) for path in option.onnx]
 
 
 def limit_threads(threads: int) -> None:

@@ -16,11 +16,11 @@ from study.records.base import Interval
 from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord, Measurement
 
 
-def measure_in_process(number: int, words: Sequence[str], folder: Path, file: Path) -> BenchRecord:
-    """Run the command line again in a fresh process, without cold starts.
+def run_session(words: Sequence[str], folder: Path, file: Path) -> BenchRecord:
+    """Run a session in a fresh process, without cold starts.
 
     Args:
-        words: of the command line.
+        words: the command line after `pytest`.
         folder: where to run it.
         file: its JSON, with a journal beside it.
 
@@ -31,7 +31,7 @@ def measure_in_process(number: int, words: Sequence[str], folder: Path, file: Pa
     done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=folder, capture_output=True, text=True)
     if done.returncode:
         output = (done.stdout + done.stderr)[-2000:]
-        raise StudyError(f"process {number} failed with exit code {done.returncode}:\n{output}")
+        raise StudyError(f"a further process failed with exit code {done.returncode}:\n{output}")
     return read_bench(file, "")
 
 

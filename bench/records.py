@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from scipy.stats import mannwhitneyu
 
 from bench.cases import Case
-from bench.interference import Interference, as_record, disturbances
+from bench.interference import Interference, disturbances
 from bench.models import INPUT_SEED, Inputs
 from bench.pairing import Paired
 from bench.percentiles import NAMES, percentile
@@ -78,7 +78,7 @@ def case_record(
         cores_used=seen.cores_used,
         drift=change,
         spread=spread(samples),
-        machine=as_record(seen),
+        machine=seen.machine,
         yardstick_seconds=calibration_seconds,
         warmup=WarmUpRecord(
             calls=sum(w.calls for w in warm_ups),
@@ -185,7 +185,7 @@ def comparison_record(
         between_spread=None,
         verdict="withheld" if reasons else verdict(paired.ratio, paired.noise_floor),
         cores_used=seen.cores_used,
-        machine=as_record(seen),
+        machine=seen.machine,
         quick=budget.quick,
         valid=not reasons,
         reasons=tuple(reasons),

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from bench.cases import Case
 from bench.journal import Journal
 from bench.keys import model_name
-from bench.processes import measure_in_process, merged_case, merged_comparison
+from bench.processes import merged_case, merged_comparison, run_session
 from bench.sampling import Budget
 from study.artifacts import as_json, sha256
 from study.data import datasets
@@ -104,7 +104,7 @@ class Session:
             file = Path(temporary) / "bench.json"
             if self.path is not None:
                 file = self.path.with_name(f"{self.path.name.removesuffix('.journal')}.process{number}")
-            self.others.append(measure_in_process(number, self.words, folder, file))
+            self.others.append(run_session(self.words, folder, file))
             self.parts += [file, file.with_name(f"{file.name}.journal")]
 
 

@@ -1,19 +1,16 @@
 """Shared by the experiments: the case, sessions of `pytest bench`, formatting of results."""
 
-import subprocess
-import sys
 import tempfile
 from argparse import Namespace
 from pathlib import Path
 
 from bench import models
 from bench.cases import Case
+from bench.processes import run_session
 from bench.sampling import Budget
 from study import catalogue
 from study.artifacts import Artifacts
-from study.bench_file import read_bench
 from study.environment import cpu_name, versions
-from study.errors import StudyError
 from study.records.base import Interval
 from study.records.bench import BenchRecord, ComparisonRecord
 
@@ -34,14 +31,10 @@ def session(options: Namespace, runtimes: str) -> BenchRecord:
     Raises:
         StudyError: the session failed.
     """
+    words = ["--models", options.model, "--runtimes", runtimes, "--batches", str(options.batch)]
+    words += ["--seconds", str(options.seconds), "--artifacts", str(options.artifacts)]
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "bench.json"
-        words = ["--models", options.model, "--runtimes", runtimes, "--batches", str(options.batch), "--cold-starts=0"]
-        words += ["--seconds", str(options.seconds), "--artifacts", str(options.artifacts), f"--benchmark-json={file}"]
-        done = subprocess.run([sys.executable, "-m", "pytest", "bench", *words], capture_output=True, text=True)
-        if done.returncode:
-            raise StudyError(f"`pytest bench` failed with exit code {done.returncode}:\n{done.stdout[-2000:]}")
-        return read_bench(file, "")
+        return run_session(["bench", *words], Path.cwd(), Path(folder) / "bench.json")
 
 
 def made_with() -> str:

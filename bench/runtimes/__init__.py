@@ -96,13 +96,13 @@ def find(name: str) -> type[Runtime]:
             f"no runtime is called {name!r}; there are: {', '.join(RUNTIMES)}, and your own as package.module:Class"
         )
     try:
-        found: type[Runtime] = pkgutil.resolve_name(path)
+        runtime: type[Runtime] = pkgutil.resolve_name(path)
     except Exception as error:  # a user's module may fail in any way
         package = ""
         if isinstance(error, ModuleNotFoundError) and name != path:
             package = f"; run `pip install {PACKAGES.get(str(error.name), error.name)}`"
         raise StudyError(f"the runtime {name} cannot be imported: {error}{package}") from None
-    missing = [part for part in PARTS if not hasattr(found, part)]
+    missing = [part for part in PARTS if not hasattr(runtime, part)]
     if missing:
         raise StudyError(f"the runtime {name} has no {', '.join(missing)}; see bench/runtimes/__init__.py")
-    return found
+    return runtime

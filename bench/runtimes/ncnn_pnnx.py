@@ -41,12 +41,12 @@ class NCNN(Runtime):
         return [ncnn.Mat(image).clone() for image in images]  # a Mat does not keep the memory of its array alive
 
     def run(self, inputs: Any) -> Any:
-        found = []
+        outputs = []
         for image in inputs:
             extractor = self.net.create_extractor()
             extractor.input("in0", image)
-            found.append([extractor.extract(name)[1] for name in self.net.output_names()])
-        return found
+            outputs.append([extractor.extract(name)[1] for name in self.net.output_names()])
+        return outputs
 
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
         return [np.stack([np.array(output) for output in of_all]) for of_all in zip(*outputs, strict=True)]

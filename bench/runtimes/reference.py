@@ -32,8 +32,8 @@ class Reference(Runtime):
 
     def settings(self) -> dict[str, Any]:
         """`threads` is the largest number that a BLAS library reports, or 1 if none does."""
-        found = [library["num_threads"] for library in self.libraries.info()]
-        return {"threads": max(found, default=1), "device": "cpu", "arithmetic": "numpy"}
+        threads = [library["num_threads"] for library in self.libraries.info()]
+        return {"threads": max(threads, default=1), "device": "cpu", "arithmetic": "numpy"}
 
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
         return list(outputs)

@@ -6,11 +6,14 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bench import interference as module
 from bench.interference import Interference, Snapshot, Ticks, disturbances, interference, monitor, parse_stat, snapshot
+from study.records.bench import Machine
 from tests.conftest import ROOT
 
 STAT = """\
@@ -22,13 +25,21 @@ intr 12345 0 1
 QUIET = Interference(
     wall_seconds=2.0,
     cores_used=1.0,
-    other_cores=0.01,
-    steal_share=0.0,
-    involuntary_switches_per_second=1.0,
-    load_before=0.3,
-    load_after=0.9,
-    clock_disagreement=1e-6,
+    machine=Machine(
+        other_cores=0.01,
+        steal_share=0.0,
+        involuntary_switches_per_second=1.0,
+        load_before=0.3,
+        load_after=0.9,
+        clock_disagreement=1e-6,
+    ),
 )
+
+
+def disturbed(seen: Interference = QUIET, /, **changes: Any) -> Interference:
+    """`seen` with changes of its own fields or of those of its machine."""
+    own = {name: changes.pop(name) for name in ("wall_seconds", "cores_used") if name in changes}
+    return replace(seen, machine=structs.replace(seen.machine, **changes), **own)
 
 
 def moment(
@@ -51,16 +62,20 @@ def test_other_cores_are_those_of_the_machine_less_those_of_this_process(monkeyp
     before = moment(10, 50, 1e9, process=3.0, switches=7, ticks=Ticks(1000, 4000, 20, 4))
     after = moment(12, 52, 1e9 + 2, process=4.9, switches=17, ticks=Ticks(1310, 4488, 22, 4))
     seen = interference(before, after)
-    assert (seen.wall_seconds, seen.involuntary_switches_per_second, seen.clock_disagreement) == (2, 5, 0)
+    assert (seen.wall_seconds, seen.machine.involuntary_switches_per_second, seen.machine.clock_disagreement) == (
+        2,
+        5,
+        0,
+    )
     assert seen.cores_used == pytest.approx(1.9 / 2)
-    assert seen.other_cores == pytest.approx((3.1 - 1.9) / 2)
-    assert seen.steal_share == pytest.approx(0.02 / (2 * 4))
+    assert seen.machine.other_cores == pytest.approx((3.1 - 1.9) / 2)
+    assert seen.machine.steal_share == pytest.approx(0.02 / (2 * 4))
 
 
 def test_other_cores_are_never_negative() -> None:
     """The kernel counts the time of this process by another, finer clock."""
     seen = interference(moment(0, 0, 0, 0, 0, Ticks(0, 0, 0, 1)), moment(1, 1, 1, 1.0, 0, Ticks(99, 1, 0, 1)))
-    assert seen.other_cores == 0
+    assert seen.machine.other_cores == 0
 
 
 @pytest.mark.parametrize(
@@ -73,7 +88,7 @@ def test_other_cores_are_never_negative() -> None:
 )
 def test_unknown_values_are_none(seconds: float, first: Ticks | None, last: Ticks | None) -> None:
     seen = interference(moment(0, 0, 0, ticks=first), moment(seconds, seconds, seconds, seconds, ticks=last))
-    assert (seen.other_cores, seen.steal_share) == (None, None)
+    assert (seen.machine.other_cores, seen.machine.steal_share) == (None, None)
     assert disturbances(seen, 1) == []
 
 
@@ -92,16 +107,16 @@ def test_a_system_without_proc_and_raw_clock(monkeypatch: pytest.MonkeyPatch, tm
 )
 def test_the_clock_that_is_farthest_off_counts(raw: float, date: float, disagreement: float) -> None:
     seen = interference(moment(5, 100, 1e6), moment(7, 100 + raw, 1e6 + date))
-    assert seen.clock_disagreement == pytest.approx(disagreement, abs=1e-9)
-    assert interference(moment(0, 0, 0), moment(0.09, 5, 5)).clock_disagreement is None, "too short"
+    assert seen.machine.clock_disagreement == pytest.approx(disagreement, abs=1e-9)
+    assert interference(moment(0, 0, 0), moment(0.09, 5, 5)).machine.clock_disagreement is None, "too short"
 
 
 def test_the_clocks_of_this_machine_agree() -> None:
     with monitor() as monitored:
         time.sleep(0.2)
     seen = monitored.interference
-    assert seen.clock_disagreement is not None
-    assert seen.clock_disagreement < 0.01
+    assert seen.machine.clock_disagreement is not None
+    assert seen.machine.clock_disagreement < 0.01
     assert seen.wall_seconds == pytest.approx(0.2, abs=0.1)
     assert seen.cores_used < 0.5
 
@@ -121,26 +136,26 @@ def test_the_clocks_of_this_machine_agree() -> None:
     ],
 )
 def test_each_disturbance_beyond_its_limit_has_a_reason(field: str, limit: float, value: float, reason: str) -> None:
-    (found,) = disturbances(replace(QUIET, **{field: value}), 1)
+    (found,) = disturbances(disturbed(**{field: value}), 1)
     assert found.startswith(reason)
-    assert disturbances(replace(QUIET, **{field: limit}), 1) == []
+    assert disturbances(disturbed(**{field: limit}), 1) == []
 
 
 def test_the_load_average_counts_only_without_proc_stat() -> None:
-    busy = replace(QUIET, load_before=1.6)
+    busy = disturbed(load_before=1.6)
     assert disturbances(busy, 1) == []
-    (reason,) = disturbances(replace(busy, other_cores=None), 1)
+    (reason,) = disturbances(disturbed(busy, other_cores=None), 1)
     assert reason == "the load average was 1.6 just before: wait until other programs have ended"
 
 
 def test_a_few_switches_in_a_short_measurement_are_not_many() -> None:
-    many = replace(QUIET, involuntary_switches_per_second=40)
+    many = disturbed(involuntary_switches_per_second=40)
     assert disturbances(many, 1) != []
-    assert disturbances(replace(many, wall_seconds=0.1), 1) == []
+    assert disturbances(disturbed(many, wall_seconds=0.1), 1) == []
 
 
 def test_limits_of_cores_and_switches_are_per_thread() -> None:
-    two = replace(QUIET, cores_used=1.9, involuntary_switches_per_second=30)
+    two = disturbed(cores_used=1.9, involuntary_switches_per_second=30)
     assert disturbances(two, 2) == []
     assert len(disturbances(two, 1)) == 2
     assert disturbances(two, 3) == [], "several threads usually wait for each other"
@@ -167,7 +182,7 @@ def test_a_busy_neighbour_is_detected() -> None:
                 busy_wait(1)
         finally:
             neighbour.kill()
-    other = monitored.interference.other_cores
+    other = monitored.interference.machine.other_cores
     assert other is not None
     assert 0.5 < other <= (os.cpu_count() or 1) + 0.1
     assert any(reason.startswith("other processes used") for reason in disturbances(monitored.interference, 1))
@@ -180,13 +195,13 @@ def test_child_processes_that_have_ended_are_no_neighbours() -> None:
     with monitor() as monitored:
         subprocess.run([sys.executable, "-c", burn], check=True)
     assert monitored.interference.cores_used < 0.5
-    if monitored.interference.other_cores is not None:  # known only with /proc/stat
-        quiet = monitored.interference.other_cores
+    if monitored.interference.machine.other_cores is not None:  # known only with /proc/stat
+        quiet = monitored.interference.machine.other_cores
         with monitor() as monitored:
             child = subprocess.Popen([sys.executable, "-c", burn])
             time.sleep(1.2)
-        assert monitored.interference.other_cores is not None
-        assert monitored.interference.other_cores > quiet + 0.3, "a child that still runs counts as a neighbour"
+        assert monitored.interference.machine.other_cores is not None
+        assert monitored.interference.machine.other_cores > quiet + 0.3, "a child that still runs counts as a neighbour"
         child.wait()
 
 

@@ -1,11 +1,12 @@
 """What several processes of a session come to together."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from bench.processes import measure_in_process, merged_case, merged_comparison
+from bench.processes import merged_case, merged_comparison, run_session
 from study.errors import StudyError
 from tests.bench.builders import bench, case, paired
 from tests.conftest import ROOT
@@ -82,6 +83,6 @@ def test_a_comparison_of_one_process_stays_as_it_is() -> None:
 # ---- the process itself
 
 
-def test_a_process_that_fails_is_reported_with_its_output(tmp_path: Any) -> None:
-    with pytest.raises(StudyError, match=r"(?s)^process 2 failed with exit code 2:.*no model is called 'gpa'"):
-        measure_in_process(2, ["bench", "--models", "gpa"], ROOT, tmp_path / "bench.json")
+def test_a_process_that_fails_is_reported_with_its_output(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"(?s)^a further process failed with exit code 2:.*no model is called 'gpa'"):
+        run_session(["bench", "--models", "gpa"], ROOT, tmp_path / "bench.json")

@@ -20,7 +20,7 @@ from bench.sampling import Budget, WarmUp
 from study.artifacts import as_json
 from study.records.base import Interval, Parity
 from study.records.bench import CaseRecord, ComparisonRecord, Controls, PairSettings
-from tests.bench.test_interference import QUIET
+from tests.bench.test_interference import QUIET, disturbed
 from tests.support.study import write_model
 
 STEADY = [1e-3] * 1000
@@ -157,8 +157,8 @@ def half_and_half(first: float, last: float) -> list[float]:
             id="overhead",
         ),
         pytest.param(
-            {"seen": replace(QUIET, other_cores=0.98)},
-            {"seen": replace(QUIET, other_cores=None, steal_share=None, load_before=None, clock_disagreement=None)},
+            {"seen": disturbed(other_cores=0.98)},
+            {"seen": disturbed(other_cores=None, steal_share=None, load_before=None, clock_disagreement=None)},
             "other processes used 0.98 cores: stop them, or measure on an idle machine",
             id="interference",
         ),
@@ -301,7 +301,7 @@ def test_the_record_of_a_comparison(case: Case) -> None:
             "a quick run: 3 rounds are only a smoke test; leave out --quick",
         ),
         ({"warm_ups": [WARM, RESTLESS]}, "latency was still changing after the warm-up: let the machine rest"),
-        ({"seen": replace(QUIET, steal_share=0.125)}, "the host gave 12.5% of the CPU time to other virtual machines"),
+        ({"seen": disturbed(steal_share=0.125)}, "the host gave 12.5% of the CPU time to other virtual machines"),
         ({"overhead_seconds": 60e-6}, "the harness overhead is 6.0% of the median"),
     ],
 )
