@@ -27,7 +27,7 @@ def checked_size(path: Path) -> int:
 
     Raises:
         StudyError: it is no plain file, empty or larger than any model can be; the message does not name it.
-        OSError: it is missing, or cannot be asked.
+        OSError: it is missing or not accessible.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):

@@ -1,7 +1,7 @@
-"""Inputs for any ONNX model: what it takes, in which shapes, and random arrays of them, the same ones for every engine.
+"""Inputs for any ONNX model: names, types, shapes, and random arrays that are the same for every engine.
 
-A dimension is fixed by the file, by the user's `--shape`, by a dimension of the same name that is, or it is the batch:
-the first dimension of an input, and every dimension of the same name. All others have to be given.
+A dimension is fixed by the file, by the user's `--shape`, or by a fixed dimension of the same name. The first dimension
+of an input is the batch, and so is every dimension of its name. The user has to give all others.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 """The user's shapes by the input's name."""
 
 MOST_BYTES = 4 * 2**30
-"""The largest pool of inputs; beyond it a slip of the pen would end in a process killed for its memory."""
+"""Bytes of the largest pool of inputs: a typing mistake must not exhaust the memory."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a model. In its shape a str is a dimension with a name, None one without."""
+    """One input of a model. A dimension that is not fixed is its name, or None if it has none."""
 
     name: str
     dtype: np.dtype[Any]
@@ -36,7 +36,7 @@ class Input:
 
 
 def signature(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
-    """The inputs of a model's graph without those that have an initializer, which are no inputs to a user.
+    """The inputs that a user of the graph has to give: those without an initializer.
 
     Raises:
         StudyError: there is none, or one that is no tensor of numbers, has neither a shape nor one in `shapes`, or no
@@ -69,7 +69,7 @@ def parse_shapes(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Shapes by name from words such as `image=1,3,224,224`; `step=` is a scalar, `a=b=1` is called `a=b`.
 
     Raises:
-        StudyError: a word is of another form, or a name comes twice.
+        StudyError: a word has another syntax, or a name comes twice.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for word in words:
@@ -102,7 +102,7 @@ def batch_sizes(inputs: Sequence[Input], shapes: Shapes, wanted: Sequence[int]) 
 
 
 def resolve(inputs: Sequence[Input], shapes: Shapes, batch: int | None = None) -> dict[str, Dimensions]:
-    """The shape of each input by its name, as far as the file, `shapes` and (unless None) `batch` tell.
+    """The shape of each input by its name, as far as the file, `shapes` and (unless None) `batch` fix it.
 
     Raises:
         StudyError: `shapes` names what is no input, contradicts the file or itself, or has another rank.
@@ -145,14 +145,14 @@ def concrete(inputs: Sequence[Input], shapes: Shapes, batch: int) -> dict[str, t
     possible = batch_sizes(inputs, shapes, [batch])
     if batch not in possible:
         raise StudyError(f"expected the batch {possible[0]}, at which the inputs are fixed, found {batch}")
-    found: dict[str, tuple[int, ...]] = {}
+    fixed: dict[str, tuple[int, ...]] = {}
     for value, shape in zip(inputs, resolve(inputs, shapes, batch).values(), strict=True):
         numbers = tuple(size for size in shape if isinstance(size, int))
         if len(numbers) < len(shape):
             example = tuple(size if isinstance(size, int) else 224 for size in shape)
             raise StudyError(f"{_shown(value)}: give it with --shape {_word(value.name, example)}")
-        found[value.name] = numbers
-    return found
+        fixed[value.name] = numbers
+    return fixed
 
 
 def generate(

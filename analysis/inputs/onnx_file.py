@@ -65,11 +65,11 @@ def describe(
     passes += 3 * sum(layer.weight.size for layer in turned.values()) if options.facts else 0
     with Progress(path.name, passes) as progress:
         values = {
-            key: evaluate(measures, progress.watched(layer.weight.blocks(), layer.name))
+            key: evaluate(measures, progress.counted(layer.weight.blocks(), layer.name))
             for key, layer in reversed(distinct.items())
         }
         other = {
-            key: weight_statistics(layer.weight, progress.watched(layer.weight.blocks(), f"{layer.name} again"))
+            key: weight_statistics(layer.weight, progress.counted(layer.weight.blocks(), f"{layer.name} again"))
             for key, layer in reversed([*turned.items()] if options.facts else [])
         }
     layers = [

@@ -57,8 +57,8 @@ def evaluated(
     if version < OLDEST_OPSET:
         raise UnreadableError(f"it is made by {node.op_type} of opset {version}, which is not computed here")
     plain = plain_node(node, attributes, opened)
-    found = sizes(plain, arrays, version)
-    for shape in found:
+    shapes = sizes(plain, arrays, version)
+    for shape in shapes:
         if shape is None:
             raise UnreadableError(f"it is made by {node.op_type}, and onnx cannot infer its size")
         elements, left = EVALUATED + prod(shape) * SLOW.get(node.op_type, 1), arrays[0]
@@ -77,7 +77,7 @@ def evaluated(
         raise
     except Exception as error:  # the evaluator asserts and raises all kinds
         raise UnreadableError(f"{node.op_type} cannot be computed: {one_line(error, 100)}") from None
-    if [array.shape for array in results] != found or any(array.dtype.kind in "OSUc" for array in results):
+    if [array.shape for array in results] != shapes or any(array.dtype.kind in "OSUc" for array in results):
         raise UnreadableError(f"{node.op_type} cannot be computed: it is not of the shape that onnx infers")
     return results
 
@@ -100,10 +100,10 @@ def sizes(
             shape, dtype = shapes[index]
             types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)
     try:
-        found = outputs(plain, types, data, version)
+        kinds = outputs(plain, types, data, version)
     except ValueError as error:
         raise UnreadableError(f"{plain.op_type} cannot be computed: {error}") from None
-    return [_shape(found[name]) if name in found else None for name in plain.output if name]
+    return [_shape(kinds[name]) if name in kinds else None for name in plain.output if name]
 
 
 def plain_node(node: onnx.NodeProto, attributes: Attributes, opened: Opened) -> onnx.NodeProto:
@@ -128,10 +128,10 @@ def plain_node(node: onnx.NodeProto, attributes: Attributes, opened: Opened) -> 
     return plain
 
 
-def _shape(found: onnx.TypeProto) -> tuple[int, ...] | None:
+def _shape(kind: onnx.TypeProto) -> tuple[int, ...] | None:
     """The whole shape of a tensor of numbers; None if it is not known, or wrong."""
-    shape = dimensions(found)
-    if shape is None or found.tensor_type.elem_type in NO_NUMBERS:
+    shape = dimensions(kind)
+    if shape is None or kind.tensor_type.elem_type in NO_NUMBERS:
         return None
     known = tuple(size for size in shape if isinstance(size, int))
     return known if len(known) == len(shape) else None

@@ -155,8 +155,8 @@ class Scope:
 
     def array(self, name: str) -> NDArray[Any] | None:
         """The whole of a constant, such as scales or a shape; None if there is none. Raises as `constant`."""
-        found = self.constant(name) if name else None
-        return None if found is None else self._array(found)
+        constant = self.constant(name) if name else None
+        return None if constant is None else self._array(constant)
 
     def _resolve(self, known: Known, name: str) -> Constant:
         if isinstance(known, Constant):
@@ -173,8 +173,8 @@ class Scope:
                 pending.reason = str(error)
         if pending.results is None or known.name not in pending.results:
             raise UnreadableError(pending.reason or f"{pending.node.op_type} does not make it")
-        found = pending.results[known.name]
-        return replace(found, names=(name, *found.names))
+        output = pending.results[known.name]
+        return replace(output, names=(name, *output.names))
 
     def _compute(self, pending: Pending) -> dict[str, Constant]:
         node = pending.node
@@ -228,10 +228,10 @@ class Scope:
             if scale is not None:
                 axis = attributes["axis"].i if "axis" in attributes else 1
                 block = attributes["block_size"].i if "block_size" in attributes else 0
-                found = linear(constant.shape, scale, zero, axis, block)
-                if found is not None:
-                    turned = found.transposed if constant.transposed else found
-                    return replace(constant, quantisation=turned, cast=scale.dtype)
+                quantisation = linear(constant.shape, scale, zero, axis, block)
+                if quantisation is not None:
+                    stored = quantisation.transposed if constant.transposed else quantisation
+                    return replace(constant, quantisation=stored, cast=scale.dtype)
         return None
 
     def _reshaped(
@@ -241,8 +241,8 @@ class Scope:
         arrays = [None, *(None if constant is None else self._array(constant) for constant in inputs[1:])]
         assert inputs[0] is not None
         plain = plain_node(node, attributes, self.opened)
-        (found,) = sizes(plain, arrays, self.version, {0: (inputs[0].shape, inputs[0].dtype)}) or [None]
-        return found if found is not None and prod(found) == prod(inputs[0].shape) else None
+        (shape,) = sizes(plain, arrays, self.version, {0: (inputs[0].shape, inputs[0].dtype)}) or [None]
+        return shape if shape is not None and prod(shape) == prod(inputs[0].shape) else None
 
     def _array(self, constant: Constant) -> NDArray[Any]:
         size = prod(constant.shape)

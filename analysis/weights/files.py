@@ -96,8 +96,8 @@ def beside(model: Path, location: str, root: Path | None) -> File:
     folder = model.parent.resolve()
     remedy = "copy the weights beside the model (`cp -L`), or name the folder they may lie in with --allow-root DIR"
     if not location or len(location) > LONGEST or "\0" in location or Path(location).is_absolute():
-        found = repr(location[:LONGEST_SHOWN])
-        raise StudyError(f"{model}: expected weights in a file beside the model, found {found}; {remedy}")
+        shown = repr(location[:LONGEST_SHOWN])
+        raise StudyError(f"{model}: expected weights in a file beside the model, found {shown}; {remedy}")
     try:
         path = (folder / location).resolve()
     except RuntimeError:

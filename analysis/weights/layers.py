@@ -1,7 +1,7 @@
 """The fully-connected layers of any ONNX file, read from the file alone.
 
 Nodes are walked, not initializers: a two-dimensional initializer may as well be an embedding. The file is data from
-anywhere: whatever is wrong with it ends in one `StudyError` that names it, and the cost of reading it is bounded
+anywhere: any fault in it ends in one `StudyError` that names it, and the cost of reading it is bounded
 (docs/method.md, "Hostile files").
 """
 
@@ -58,7 +58,7 @@ class Weights:
 
 
 def read(path: Path, *, allow_root: Path | None = None, pointwise: bool = False) -> Weights:
-    """The fully-connected layers of the ONNX file at `path`; their numbers are read when they are asked for.
+    """The fully-connected layers of the ONNX file at `path`; their numbers are read when needed.
 
     Weights in other files lie in the model's folder or below, and not behind links, unless `allow_root` names a folder
     they may be anywhere in. With `pointwise` 1x1 convolutions are layers too.

@@ -1,6 +1,6 @@
 """A weight matrix that is read block by block from its source and dequantised on the way."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -80,7 +80,7 @@ class Matrix:
 
     @property
     def key(self) -> object:
-        """Equal for matrices of the same values, in whatever order."""
+        """Equal for matrices of the same values, transposed or not."""
         return self.source.key, self.rows, self.columns, self.quantisation and self.quantisation.key, self.alpha
 
     def blocks(self) -> "Blocks":
@@ -112,9 +112,13 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Blocks(Sequence[NDArray[Any]]):
-    """Blocks of whole stored rows [k, columns], or parts [1, k] of a row longer than a block; reading is by index."""
+    """Blocks of whole stored rows [k, columns], or parts [1, k] of a row longer than a block.
+
+    A block is read when it is indexed; its number of elements is then passed to `on_read`.
+    """
 
     matrix: Matrix
+    on_read: Callable[[int], object] = lambda size: None
 
     @property
     def per_row(self) -> int:
@@ -141,8 +145,9 @@ class Blocks(Sequence[NDArray[Any]]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        rows, columns = self.place(index)
-        return self.matrix.part(rows, columns)
+        block = self.matrix.part(*self.place(index))
+        self.on_read(block.size)
+        return block
 
     def place(self, index: int) -> tuple[slice, slice]:
         """The stored rows and columns of the block."""

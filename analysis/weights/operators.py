@@ -71,8 +71,7 @@ def linear_model(node: Node) -> Product:
         counted = ("intercepts", "classlabels_ints", "classlabels_strings")
         rows = next((n for name in counted if name in node.attributes and (n := _length(node.attributes[name]))), 1)
     if rows < 1 or not coefficients.size or coefficients.size % rows:
-        found = f"{coefficients.size} coefficients for {rows} outputs"
-        raise ValueError(f"{node.described} has {found}")
+        raise ValueError(f"{node.described} has {coefficients.size} coefficients for {rows} outputs")
     held = Held(coefficients, coefficients.dtype)
     weight = Matrix(held, rows, coefficients.size // rows, coefficients.size // rows, False)
     return Product(weight, -1, "coefficients", (), None, node.operator)

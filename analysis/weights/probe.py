@@ -99,7 +99,7 @@ class Probe:
         return weight.dtype if scales is None else scales.dtype
 
     def run(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What ONNX Runtime makes of x (rows, inputs): y (rows, outputs).
+        """y (rows, outputs), which ONNX Runtime computes from x (rows, inputs).
 
         Raises:
             NotTriedError: it is not installed, or has no way to run the layer; the message is the reason.
@@ -217,7 +217,7 @@ class Constants:
 
 
 def copied(attribute: onnx.AttributeProto, name: str) -> onnx.AttributeProto:
-    """The attribute under this name; a function's may be called otherwise by who calls it."""
+    """The attribute under this name: a call of a function may have another for it."""
     copy = onnx.AttributeProto()
     copy.CopyFrom(attribute)
     copy.name, copy.ref_attr_name = name, ""

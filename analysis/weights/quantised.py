@@ -38,8 +38,7 @@ def matmul_integer(node: Node) -> Product:
         raise NoLayerError("its integer weight is the left operand, whose scale is not searched for")
     scale = _scale_behind(node)
     zero = node.scope.array(node.input(3))
-    found = np.ones(1, np.float32) if scale is None else scale
-    scaled = _with(constant, found, zero, axis=-1)
+    scaled = _with(constant, np.ones(1, np.float32) if scale is None else scale, zero, axis=-1)
     product = stacked(node, scaled, operand, False, 1.0)
     if scale is None:
         product = replace(product, pattern=f"{product.pattern}, in steps of an unknown scale")
@@ -49,13 +48,13 @@ def matmul_integer(node: Node) -> Product:
 def quantised_operand(scale: int, zero: int) -> Callable[[Node], Product]:
     """A product of A and an integer B; `scale` and `zero` are the indices of the inputs that dequantise B."""
 
-    def found(node: Node) -> Product:
+    def read(node: Node) -> Product:
         operand, constant = operands(node, 0, 1)
         if operand == 0:
             raise NoLayerError("its integer weight is the left operand")
         return stacked(node, _dequantised(node, constant, scale, zero, axis=-1), operand, False, 1.0)
 
-    return found
+    return read
 
 
 def matmul_nbits(node: Node) -> Product:
@@ -109,10 +108,10 @@ def _with(constant: Constant, scale: np.ndarray, zero: np.ndarray | None, axis: 
     if constant.quantisation is not None:
         raise NoLayerError("its integer weight is dequantised before")
     constant = without_ones(constant)
-    found = linear(constant.shape, scale, zero, axis)
-    if found is None:
+    quantisation = linear(constant.shape, scale, zero, axis)
+    if quantisation is None:
         raise NoLayerError("a stack of matrices with scales of their own")
-    return replace(constant, quantisation=found.transposed if constant.transposed else found)
+    return replace(constant, quantisation=quantisation.transposed if constant.transposed else quantisation)
 
 
 def _scale_behind(node: Node) -> np.ndarray | None:
@@ -123,9 +122,9 @@ def _scale_behind(node: Node) -> np.ndarray | None:
             for name in mul.input[:few] if mul.op_type == "Mul" else ():
                 factors = node.producer(name)
                 if name != cast.output[0] and factors is not None and factors.op_type == "Mul":
-                    found = [array for factor in factors.input if (array := node.scope.array(factor)) is not None]
-                    if len(found) == 1:
-                        return found[0]
+                    scales = [array for factor in factors.input if (array := node.scope.array(factor)) is not None]
+                    if len(scales) == 1:
+                        return scales[0]
     return None
 
 

@@ -31,7 +31,7 @@ MOST_CHARACTERS = 2**27
 MOST_CALLS = 100
 """Calls and subgraphs within one another."""
 DESCRIBED = 1000
-"""Characters that a layer counts as, with all that is kept of it, besides its names."""
+"""Characters that a layer counts as in addition to its names, for all that is kept of it."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Walk:
 
 
 class Links:
-    """Which node produces a value of a body and which consume it; collected when first asked for."""
+    """Which node produces a value of a body and which consume it; collected when first needed."""
 
     def __init__(self, nodes: Iterable[onnx.NodeProto]) -> None:
         self.nodes = nodes

@@ -10,23 +10,25 @@ import numpy as np
 import pytest
 
 from analysis.weights import progress
+from analysis.weights.matrix import Matrix
 from analysis.weights.progress import Progress
+from analysis.weights.tensors import Held
 from tests.conftest import ROOT
 from tests.support.study import write_model
 
-BLOCKS = [np.ones(3), np.ones(2)]
+BLOCKS = Matrix(Held(np.ones(6), np.dtype(np.float64)), 2, 3, 3, False).blocks()
 
 
-def test_of_small_weights_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_small_weights_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("m.onnx", progress.SILENT - 1) as progress_bar:
-        assert progress_bar.watched(BLOCKS, "fc1") is BLOCKS
+        assert progress_bar.counted(BLOCKS, "fc1") is BLOCKS
     assert capsys.readouterr().err == ""
 
 
 def test_of_large_ones_without_a_terminal_there_is_a_line_a_layer(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("m.onnx", progress.SILENT) as progress_bar:
-        assert progress_bar.watched(BLOCKS, "fc1") is BLOCKS
-        assert progress_bar.watched(BLOCKS, "fc2") is BLOCKS
+        assert progress_bar.counted(BLOCKS, "fc1") is BLOCKS
+        assert progress_bar.counted(BLOCKS, "fc2") is BLOCKS
     assert capsys.readouterr().err == "m.onnx: reading fc1\nm.onnx: reading fc2\n"
 
 
