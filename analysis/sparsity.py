@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.errors import StudyError, exit_with, tell, to_nobody
+from study.errors import StudyError, discard_output, exit_with, print_error
 
 if TYPE_CHECKING:
     from analysis.inputs.onnx_file import DescribedFile
@@ -97,7 +97,7 @@ def main(words: Sequence[str] | None = None) -> int:
             try:
                 file, mistake = describe(name, path, measures, options, shapes)
             except (StudyError, OSError) as error:
-                tell(error)
+                print_error(error)
                 mistakes += 1
                 continue
             mistakes += mistake
@@ -123,7 +123,7 @@ def write(text: str) -> None:
     try:
         print(text, end="", flush=True)
     except BrokenPipeError:
-        to_nobody()
+        discard_output()
 
 
 def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder: Path) -> Iterator[Path]:

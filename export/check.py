@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.errors import StudyError, tell
+from study.errors import StudyError, print_error
 from study.variants import OPSET
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> int:
             if broken and broken[0].rule == R13:
                 raise StudyError(f"expected an ONNX model: {broken[0].description}")
         except (StudyError, OSError) as error:
-            tell(error if isinstance(error, OSError) else StudyError(f"{path}: {error}"))
+            print_error(error if isinstance(error, OSError) else StudyError(f"{path}: {error}"))
             code = 2
             continue
         code = max(code, int(bool(broken)))

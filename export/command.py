@@ -13,7 +13,7 @@ from export.card import write_card
 from study.artifacts import Artifacts, RunFiles, current_export, sha256
 from study.data import datasets
 from study.entry import Entry
-from study.errors import StudyError, tell
+from study.errors import StudyError, print_error
 from study.records.export import ExportRecord
 from study.selection import selected
 from study.variants import OPSET, Variant
@@ -77,7 +77,7 @@ def refresh_card(files: RunFiles) -> int:
     try:
         outcome = f"wrote {files.card}" if write_card(files) else f"{files.onnx} is current: nothing to do"
     except StudyError as error:  # no card can be made of this run.json
-        tell(error)
+        print_error(error)
         return REFUSED
     print(f"{files.model} seed {files.seed}: {outcome}")
     return DONE
@@ -103,7 +103,7 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
             parity, outcome = error.parity, f"FAILED: {error}; no file is written"
             codes.append(NOT_PROVEN)
         except StudyError as error:
-            tell(error)
+            print_error(error)
             codes.append(REFUSED)
             continue
         print(

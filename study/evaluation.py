@@ -25,7 +25,7 @@ def logits(network: nn.Module, images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network makes of a set of images."""
+    """The results of a network on a set of images."""
 
     error: float
     """Share of images whose class is not the label."""
@@ -37,7 +37,7 @@ class Evaluation:
 
 def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> Evaluation:
     """Evaluate `network` on uint8 images [N, C, H, W] and int64 labels [N]."""
-    found = logits(network, images)
-    predicted = found.argmax(1)
+    scores = logits(network, images)
+    predicted = scores.argmax(1)
     error = (predicted != labels).double().mean().item()
-    return Evaluation(error, F.cross_entropy(found.double(), labels).item(), predicted.tolist())
+    return Evaluation(error, F.cross_entropy(scores.double(), labels).item(), predicted.tolist())

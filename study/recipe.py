@@ -1,4 +1,4 @@
-"""How a network is trained: the one description that every recipe of the catalogue is written in. No torch here."""
+"""How a network is trained: the fields of every recipe in the catalogue. No torch here."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The defaults are the study's: SGD with Nesterov momentum under a one-cycle schedule, flips and small shifts.
 
     The penalties are written in Keras' form, over the kernels (weights of convolutions and fully-connected
-    layers, never biases), and applied as steps of their own after the optimiser's:
+    layers, never biases), and applied as separate steps after the optimiser's:
 
     - `l2`: lambda * sum w^2, gradient 2 * lambda * w; step w <- w * (1 - 2 * lr * l2) (decoupled: Loshchilov & Hutter,
       arXiv 1711.05101).
@@ -82,7 +82,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 if not holds(getattr(self, name)):
                     raise ValueError(f"{name}: expected {expected}, found {getattr(self, name)!r}")
         if self.patience and not self.validation:
-            raise ValueError(f"patience: expected 0 where no image is kept for validation, found {self.patience}")
+            raise ValueError(f"patience: expected 0 without validation images, found {self.patience}")
 
 
 def _whole(value: Any) -> bool:

@@ -18,6 +18,7 @@ import pytest
 from analysis.plots import style
 from study.artifacts import Artifacts
 from study.data import fashion_mnist
+from study.data.cache import VARIABLE
 from tests.support.study import analyse, layers, write_run, write_study
 
 DRAWN = style.drawn
@@ -45,7 +46,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path) ->
     monkeypatch.setattr(fashion_mnist, "MIRRORS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv(fashion_mnist.VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
     (tmp_path / "bin").mkdir()
     return tmp_path / "bin"
 

@@ -10,7 +10,7 @@ from analysis.measures.sparsity import Measure, Value, evaluate
 from analysis.weights.layers import Layer, Weights, read
 from analysis.weights.progress import Progress
 from analysis.weights.proof import Proof
-from study.errors import StudyError, tell
+from study.errors import StudyError, print_error
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def describe(
         try:
             proofs = verify(path, weights.layers, shapes)
         except StudyError as error:
-            tell(StudyError(f"{path}: {error}"))
+            print_error(StudyError(f"{path}: {error}"))
             mistake = True
     distinct = {layer.weight.key: layer for layer in reversed(weights.layers)}
     turned = {(layer.weight.key, layer.weight.transposed): layer for layer in reversed(weights.layers)}

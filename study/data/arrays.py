@@ -1,6 +1,7 @@
-"""The images of a data set as numpy arrays, for the stages without torch; study/data/tensors.py has them as tensors."""
+"""The images of a data set as numpy arrays, for the stages without torch; tensors.py loads them as tensors."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,60 +19,46 @@ Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 def read(data: Path, train: bool, dataset: str = FASHION_MNIST) -> Images:
     """The training or the test part of the files that `study.data.datasets.prepare` has put below `data`.
 
-    Nothing is fetched; the files are checked anew, and no file is unpickled that has another MD5 than the published.
+    Nothing is fetched. Each file is checked again: only a file with the published MD5 is unpickled.
 
     Returns:
         images: uint8 [N, C, H, W], 0..255.
         labels: uint8 [N], 0..9, indices into the data set's classes.
 
     Raises:
-        StudyError: a file is missing, cannot be read or is another one; says what to run.
+        StudyError: a file is missing, cannot be read or is not the right one; the message says what to run.
     """
     if find(dataset).name == FASHION_MNIST:
-        return _idx(data, train)
-    return _batches(data, train)
+        return _idx(data / "FashionMNIST" / "raw", "train" if train else "t10k")
+    return _batches(data / cifar10.FOLDER, cifar10.TRAIN if train else cifar10.TEST)
 
 
-def _idx(data: Path, train: bool) -> Images:
-    part = "train" if train else "t10k"
-    folder = data / "FashionMNIST" / "raw"
-
-    def content(name: str) -> NDArray[np.uint8]:
-        found = _read(folder / name)
-        try:
-            fashion_mnist.check(name, found)
-        except RefusedError as error:
-            raise _wrong(folder / name, error) from None
-        return np.frombuffer(found, np.uint8)
-
-    images = content(f"{part}-images-idx3-ubyte")[16:]  # magic number, images, rows, columns: 4 bytes each
-    labels = content(f"{part}-labels-idx1-ubyte")[8:]  # magic number, labels
-    return images.reshape(-1, *fashion_mnist.SHAPE), labels
+def _idx(folder: Path, part: str) -> Images:
+    pixels, labels = (
+        np.frombuffer(_checked(folder / f"{part}-{name}-ubyte", fashion_mnist.check), np.uint8)
+        for name in ("images-idx3", "labels-idx1")
+    )
+    # headers: magic number, images, rows, columns; magic number, labels; 4 bytes each
+    return pixels[16:].reshape(-1, *fashion_mnist.SHAPE), labels[8:]
 
 
-def _batches(data: Path, train: bool) -> Images:
+def _batches(folder: Path, names: tuple[str, ...]) -> Images:
     images, labels = [], []
-    for name in cifar10.TRAIN if train else cifar10.TEST:
-        path = data / cifar10.FOLDER / name
-        content = _read(path)
-        try:
-            cifar10.check(name, content, cifar10.FILES[name])
-        except RefusedError as error:
-            raise _wrong(path, error) from None
-        batch = pickle.loads(content, encoding="bytes")  # noqa: S301, checked just now; written by Python 2
+    for name in names:
+        content = _checked(folder / name, cifar10.check)
+        batch = pickle.loads(content, encoding="bytes")  # noqa: S301, checked above; written by Python 2
         images.append(batch[b"data"].reshape(-1, *cifar10.SHAPE))
         labels.append(np.array(batch[b"labels"], np.uint8))
     return np.concatenate(images), np.concatenate(labels)
 
 
-def _read(path: Path) -> bytes:
+def _checked(path: Path, check: Callable[[str, bytes], None]) -> bytes:
+    """The content of a file that passes `check`."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
+        check(path.name, content)
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; run `python -m train`, which puts it there") from None
-    except OSError as error:
-        raise _wrong(path, error) from None
-
-
-def _wrong(path: Path, error: Exception) -> StudyError:
-    return StudyError(f"{path}: {error}; run `python -m train`, which puts the right one there")
+    except (OSError, RefusedError) as error:
+        raise StudyError(f"{path}: {error}; run `python -m train`, which puts the right one there") from None
+    return content

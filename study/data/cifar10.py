@@ -1,9 +1,9 @@
-"""CIFAR-10: the archive, checked, wherever it comes from. No torch here, and nothing fetched at import.
+"""CIFAR-10: its archive, checked, from any source. No torch here, and no network access at import.
 
-`prepare` is what a stage calls first; tensors.py then loads the images. The files in the archive are pickles,
-which run code when they are loaded. So the archive is compared with its published MD5 before anything is unpacked, and
-each file with its own before anything is unpickled. (MD5 is what was published. It no longer tells two files apart that
-one person made to be alike, but nobody can make another file that has the MD5 of one that is there already.)
+`prepare` is what a stage calls first; tensors.py then loads the images. The archive contains pickles, which can execute
+code, so its published MD5 is verified before anything is unpacked, and each file's before anything is unpickled. (MD5
+is what was published. One person can make two files with the same MD5, but nobody can make one with the MD5 of a given
+file.)
 """
 
 import hashlib
@@ -14,13 +14,13 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from study import artifacts
-from study.data.fashion_mnist import VARIABLE
-from study.data.sources import RefusedError, UnavailableError, download
-from study.errors import StudyError, one_line
+from study.data.cache import VARIABLE, Source, fill
+from study.data.sources import Reader, RefusedError, UnavailableError, download, folder
+from study.errors import one_line
 
 NAME = "CIFAR-10"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -33,9 +33,9 @@ ARCHIVE = "cifar-10-python.tar.gz"
 ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
 ARCHIVE_BYTES = 170_498_071
 URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
-"""The one that torchvision asks."""
+"""torchvision's address."""
 ARCHIVE_SECONDS = 3600.0
-"""How long the archive may take altogether."""
+"""Time limit for fetching the archive."""
 
 FOLDER = "cifar-10-batches-py"
 """In the archive, and below the data folder, where torchvision looks for it."""
@@ -50,75 +50,48 @@ FILES = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
     "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
 }
-"""MD5 of each file in the archive that is used, as torchvision has them."""
+"""MD5 of each file of the archive that is used, as torchvision has them."""
 MOST_BYTES = 2**26
-"""That a file of the archive may have; the batches have 31 million."""
+"""Size limit of a file in the archive; the batches have 31 million bytes."""
 
 
 def prepare(data: Path, named: Path | None = None) -> Path:
-    """Make sure that the files, each one checked, lie where `torchvision.datasets.CIFAR10(root=data)` reads them.
+    """Make sure that the files, each one checked, are where `torchvision.datasets.CIFAR10(root=data)` reads them.
 
-    What is there already and right is used. Otherwise the archive is taken from the folder named, from `data` itself,
-    or from its public address. What a source has wrong is one line on standard error; only checked bytes are written,
-    atomically, and nothing is unpickled.
+    Nothing is unpickled.
 
     Args:
-        data: the cache, normally `Artifacts.data`; the files lie in `data`/cifar-10-batches-py.
-        named: the folder that the user named, with the archive in it, or the archive's folder; without it the
-            environment variable STUDY_DATA may name one.
+        data: the cache, normally `Artifacts.data`; the files are in `data`/cifar-10-batches-py.
+        named: the user's folder, with the archive or its unpacked folder; by default that of the environment variable
+            STUDY_DATA, if set.
 
     Returns:
         `data`.
 
     Raises:
-        StudyError: the archive is not to be had, or the cache cannot be written; says what to do.
+        StudyError: as `study.data.cache.fill`.
     """
-    if all(_is_right(data / FOLDER / name) for name in FILES):
-        return data
+    remedy = f"download {URL} (md5 {ARCHIVE_MD5}) into a folder and name it with --data DIR or {VARIABLE}=DIR"
+    fill(NAME, data / FOLDER, FILES, _sources(data, named), check, remedy)
+    return data
+
+
+def _sources(data: Path, named: Path | None) -> Iterator[Source]:
     variable = os.environ.get(VARIABLE)
     named = named or (Path(variable) if variable else None)
-    if named and all(_is_right(named / FOLDER / name) for name in FILES):
-        _store(data / FOLDER, {name: (named / FOLDER / name).read_bytes() for name in FILES})
-        return data
-    reasons = []
-    for title, read in _sources(data, named):
-        try:
-            archive = read()
-            check(ARCHIVE, archive, ARCHIVE_MD5)
-            content = dict(unpack(archive))
-        except (RefusedError, UnavailableError) as reason:
-            reasons.append(f"{title}: {reason}")
-            print(f"warning: {NAME}, {reasons[-1]}", file=sys.stderr)
-            continue
-        _store(data / FOLDER, content)
-        print(f"{NAME}, {title}: checked, {len(content)} files written to {data / FOLDER}", file=sys.stderr)
-        return data
-    raise StudyError(
-        f"{NAME} is not to be had; download {URL} (md5 {ARCHIVE_MD5}) into a folder and name it with --data DIR or "
-        f"{VARIABLE}=DIR. Tried in vain: {'; '.join(reasons)}"
-    )
-
-
-def _is_right(path: Path) -> bool:
-    try:
-        check(path.name, path.read_bytes(), FILES[path.name])
-    except (OSError, RefusedError):
-        return False
-    return True
-
-
-def _sources(data: Path, named: Path | None) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Where to ask for the archive, in this order; nothing is opened yet."""
+    sizes = dict.fromkeys(FILES, MOST_BYTES)
+    yield Source(f"the cache, {data / FOLDER}", folder(data / FOLDER, sizes), optional=True)
     if named is not None:
-        yield f"the folder named, {named}", lambda: _read(named)
+        yield Source(f"the folder named, {named / FOLDER}", folder(named / FOLDER, sizes), optional=True)
+        yield Source(f"the folder named, {named}", unpacked(lambda: _read(named)))
     if (data / ARCHIVE).is_file():
-        yield f"the cache, {data}", lambda: _read(data)
-    yield f"the address {urlsplit(URL).netloc}", _fetch
+        yield Source(f"the cache, {data}", unpacked(lambda: _read(data)))
+    yield Source(f"the address {urlsplit(URL).netloc}", unpacked(_fetch))
 
 
-def _read(folder: Path) -> bytes:
+def _read(path: Path) -> bytes:
     try:
-        with (folder / ARCHIVE).open("rb") as file:
+        with (path / ARCHIVE).open("rb") as file:
             return file.read(ARCHIVE_BYTES + 1)
     except OSError as error:
         raise UnavailableError(f"{ARCHIVE} cannot be read there ({error.strerror})") from None
@@ -132,46 +105,49 @@ def _fetch() -> bytes:
         raise UnavailableError(f"{ARCHIVE} does not arrive ({one_line(error)})") from None
 
 
-def check(name: str, content: bytes, md5: str) -> None:
-    """Refuse `content` unless it is the file called `name`, whose MD5 is `md5`.
+def check(name: str, content: bytes) -> None:
+    """Refuse `content` unless it is the file called `name`.
 
     Raises:
-        RefusedError: it is another.
+        RefusedError: its MD5 is another.
     """
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
+    _check_md5(name, content, FILES[name])
+
+
+def _check_md5(name: str, content: bytes, md5: str) -> None:
+    actual = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if actual != md5:
         cut = ", cut short" if name == ARCHIVE and len(content) < ARCHIVE_BYTES else ""
-        raise RefusedError(f"{name} refused: expected md5 {md5}, found {found} of {len(content):,} bytes{cut}")
+        raise RefusedError(f"{name} refused: expected md5 {md5}, found {actual} of {len(content):,} bytes{cut}")
 
 
-def unpack(archive: bytes) -> Iterator[tuple[str, bytes]]:
-    """The files of FILES in an archive, checked one by one; each is only read, and no other member is looked at.
+@contextmanager
+def unpacked(read: Callable[[], bytes]) -> Iterator[Reader]:
+    """The files of the archive that `read` returns; no other member of it is touched, and nothing is extracted to disk.
 
     Raises:
-        RefusedError: the archive is broken, lacks one of them or has another one under its name.
+        UnavailableError: the archive is not available, not the published one, or broken.
     """
+    archive = read()
     try:
+        _check_md5(ARCHIVE, archive, ARCHIVE_MD5)
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-            for name, md5 in FILES.items():
-                try:
-                    member = tar.getmember(f"{FOLDER}/{name}")
-                except KeyError:
-                    raise RefusedError(f"{ARCHIVE} has no {FOLDER}/{name}") from None
-                file = tar.extractfile(member) if member.isreg() else None
-                if file is None:
-                    raise RefusedError(f"{ARCHIVE}: {FOLDER}/{name} is no plain file")
-                content = file.read(MOST_BYTES)
-                check(name, content, md5)
-                yield name, content
+            contents = {name: _member(tar, name) for name in FILES}
+    except RefusedError as refusal:
+        raise UnavailableError(str(refusal)) from None
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise RefusedError(f"{ARCHIVE}: expected a whole archive, found a broken one ({one_line(error)})") from None
+        raise UnavailableError(f"{ARCHIVE}: expected a whole archive, found a broken one ({one_line(error)})") from None
+    yield contents.__getitem__
 
 
-def _store(folder: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        try:
-            artifacts.write_bytes(folder / name, content)
-        except OSError as error:
-            raise StudyError(
-                f"{folder / name} cannot be written ({error.strerror}); make room, or name a folder with --artifacts"
-            ) from None
+def _member(tar: tarfile.TarFile, name: str) -> bytes:
+    try:
+        member = tar.getmember(f"{FOLDER}/{name}")
+    except KeyError:
+        raise RefusedError(f"{ARCHIVE} has no {FOLDER}/{name}") from None
+    file = tar.extractfile(member) if member.isreg() else None
+    if file is None:
+        raise RefusedError(f"{ARCHIVE}: {FOLDER}/{name} is no plain file")
+    content = file.read(MOST_BYTES)
+    check(name, content)
+    return content

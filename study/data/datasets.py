@@ -1,4 +1,4 @@
-"""The data sets that an entry of the catalogue may be for. No torch here: study/data/tensors.py loads the images."""
+"""The data sets of the catalogue's entries. No torch here: study/data/tensors.py loads the images."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from study.errors import StudyError
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set. All lie below the same data folder, each in a folder of its own."""
+    """One data set. All share a data folder, in which each has its own."""
 
     name: str
     """In the catalogue and on the command line."""
@@ -21,14 +21,14 @@ class Dataset:
     """Of one image: channels, height, width."""
     mean: float | tuple[float, ...]
     std: float | tuple[float, ...]
-    """Of the training images scaled to 0..1, or of each channel."""
+    """Of the training images scaled to 0..1; of colour images one number for each channel."""
     train_images: int
     hashes: Mapping[str, str]
-    """What its files are known by: SHA-256, or MD5 where that is what was published."""
+    """SHA-256 of its files, or MD5 if that was published."""
     test_file: Path
-    """The test images, from the data folder."""
+    """The test images, relative to the data folder."""
     prepare: Callable[[Path, Path | None], Path]
-    """Puts its files, checked, below the first folder, looking into the second one first, which the user may name."""
+    """Puts its files, checked, into the first folder; the second is the user's, to look in first."""
 
 
 DATASETS = {
@@ -74,7 +74,7 @@ def find(name: str) -> Dataset:
 
 
 def titled(title: str) -> Dataset:
-    """The data set that a run.json calls `title`.
+    """The data set with this title, which run.json has.
 
     Raises:
         StudyError: there is none.
@@ -86,7 +86,7 @@ def titled(title: str) -> Dataset:
 
 
 def prepare(names: Iterable[str], data: Path, named: Path | None = None) -> Path:
-    """Make sure that the files of each data set of `names`, checked, lie below `data`, which is returned.
+    """Make sure that the files of each data set of `names`, checked, are in `data`, which is returned.
 
     Raises:
         StudyError: as each one's own `prepare`.

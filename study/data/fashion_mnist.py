@@ -1,31 +1,20 @@
-"""Fashion-MNIST: the four files, checked, wherever they come from. No torch here, and nothing fetched at import.
+"""Fashion-MNIST: its four files, checked, from any source. No torch here, and no network access at import.
 
-`prepare` is what a stage calls first; tensors.py then loads the images. The files are told apart by what they
-hold, not by their names: caching proxies have served MNIST's images under the names of Fashion-MNIST's
-(zalandoresearch/fashion-mnist issues 107 and 132), and its "99 %" results are nearly always that.
+`prepare` is what a stage calls first; tensors.py then loads the images. Files are identified by their content, not by
+their names: caching proxies have served MNIST's images under the names of Fashion-MNIST's
+(zalandoresearch/fashion-mnist issues 107 and 132), and "99 %" results are nearly always due to that.
 """
 
 import hashlib
 import os
-import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from study import artifacts
-from study.data.sources import (
-    Reader,
-    RefusedError,
-    UnavailableError,
-    fetched_package,
-    folder,
-    installed_package,
-    mirror,
-)
-from study.errors import StudyError
+from study.data.cache import VARIABLE, Source, fill
+from study.data.sources import RefusedError, fetched_package, folder, installed_package, mirror
 
 NAME = "Fashion-MNIST"
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -33,18 +22,17 @@ SHAPE = (1, 28, 28)
 MEAN, STD = 0.2860, 0.3530
 """Of all pixels of the training images, scaled to 0..1."""
 
-VARIABLE = "STUDY_DATA"
 PACKAGE = "dataset-fashion-mnist"
 MIRRORS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
 )
-"""torchvision's only one, which has been down for long spells (pytorch/vision issue 4829), and the data set's own."""
+"""torchvision's only one, which has been down for long periods (pytorch/vision issue 4829), and the data set's own."""
 
 
 @dataclass(frozen=True)
 class File:
-    """What a file is, uncompressed; the .gz around it differs between distributors."""
+    """A file, uncompressed; the .gz around it differs between distributors."""
 
     bytes: int
     sha256: str
@@ -59,100 +47,48 @@ FILES = {
 SIZES = {name: file.bytes for name, file in FILES.items()}
 
 
-@dataclass(frozen=True)
-class Source:
-    """One place to ask. If `optional`, its absence is as normal as its presence and nothing to tell the user."""
-
-    title: str
-    files: AbstractContextManager[Reader]
-    optional: bool = False
-
-
 def prepare(data: Path, named: Path | None = None) -> Path:
-    """Make sure that the four files, each one checked, lie where `torchvision.datasets.FashionMNIST(root=data)` reads.
-
-    Each source is asked only for the files that those before it did not have. What a source lacks or has wrong is one
-    line on standard error; only checked bytes are written, atomically.
+    """Make sure that the four files, each one checked, are where `torchvision.datasets.FashionMNIST(root=data)` reads.
 
     Args:
-        data: the cache, normally `Artifacts.data`; the files lie in `data`/FashionMNIST/raw, uncompressed.
-        named: the folder that the user named; without it the environment variable STUDY_DATA may name one.
+        data: the cache, normally `Artifacts.data`; the files are in `data`/FashionMNIST/raw, uncompressed.
+        named: the user's folder; by default that of the environment variable STUDY_DATA, if set.
 
     Returns:
         `data`.
 
     Raises:
-        StudyError: no source has all that is missing, or the cache cannot be written; says what to do.
+        StudyError: as `study.data.cache.fill`.
     """
     raw = data / "FashionMNIST" / "raw"
-    missing = list(FILES)
-    reasons = []
-    for source in _sources(raw, named):
-        taken, faults = _take(source, missing, raw)
-        missing = [name for name in missing if name not in taken]
-        if not missing:
-            return data
-        reasons.append(f"{source.title}: {'; '.join(faults)}")
-    raise StudyError(
-        f"no source has {', '.join(missing)} of {NAME}; put what is missing (a .gz will do) into a folder and name it "
-        f"with --data DIR or {VARIABLE}=DIR. Tried in vain:\n  " + "\n  ".join(reasons)
-    )
+    remedy = f"put what is missing (a .gz will do) into a folder and name it with --data DIR or {VARIABLE}=DIR"
+    fill(NAME, raw, FILES, _sources(raw, named), check, remedy)
+    return data
 
 
-def _sources(raw: Path, named: Path | None) -> list[Source]:
-    """Where to ask, in this order; nothing is opened yet."""
+def _sources(raw: Path, named: Path | None) -> Iterator[Source]:
     variable = os.environ.get(VARIABLE)
     if named is not None:
-        first = [Source(f"the folder named, {named}", folder(named, SIZES))]
+        yield Source(f"the folder named, {named}", folder(named, SIZES))
     elif variable:
-        first = [Source(f"the folder named, {VARIABLE}={variable}", folder(Path(variable), SIZES))]
-    else:
-        first = []
-    return [
-        *first,
-        Source(f"the cache, {raw}", folder(raw, SIZES), optional=True),
-        Source(f"the installed package {PACKAGE}", installed_package(PACKAGE, SIZES), optional=True),
-        *(Source(f"the mirror {urlsplit(url).netloc}", mirror(url, SIZES)) for url in MIRRORS),
-        Source(f"the package {PACKAGE} by apt-get", fetched_package(PACKAGE, SIZES)),
-    ]
-
-
-def _take(source: Source, wanted: Sequence[str], raw: Path) -> tuple[list[str], list[str]]:
-    """Write those of the files `wanted` that `source` has to `raw`; their names, and what is wrong with the others."""
-    taken: list[str] = []
-    faults: list[str] = []
-    written, silent = 0, False
-    try:
-        with source.files as read:
-            for name in wanted:
-                try:
-                    content = read(name)
-                    check(name, content)
-                except RefusedError as refusal:
-                    faults.append(str(refusal))
-                    continue
-                written += _store(raw / name, content)
-                taken.append(name)
-    except UnavailableError as reason:
-        faults.append(str(reason))
-        silent = source.optional
-    if faults and not silent:
-        print(f"warning: {NAME}, {source.title}: {'; '.join(faults)}", file=sys.stderr)
-    if written:
-        print(f"{NAME}, {source.title}: {written} of {len(FILES)} files checked, written to {raw}", file=sys.stderr)
-    return taken, faults
+        yield Source(f"the folder named, {VARIABLE}={variable}", folder(Path(variable), SIZES))
+    yield Source(f"the cache, {raw}", folder(raw, SIZES), optional=True)
+    yield Source(f"the installed package {PACKAGE}", installed_package(PACKAGE, SIZES), optional=True)
+    for url in MIRRORS:
+        yield Source(f"the mirror {urlsplit(url).netloc}", mirror(url, SIZES))
+    yield Source(f"the package {PACKAGE} by apt-get", fetched_package(PACKAGE, SIZES))
 
 
 def check(name: str, content: bytes) -> None:
     """Refuse `content`, uncompressed, unless it is the file called `name`.
 
     Raises:
-        RefusedError: size, SHA-256 or, in a file of labels, the images per class are not the file's.
+        RefusedError: its size, SHA-256 or, for labels, number of images per class is wrong.
     """
     file = FILES[name]
     if len(content) != file.bytes:
-        found = f"{len(content):,}" if len(content) < file.bytes else "more"  # readers stop one byte after the expected
-        raise RefusedError(f"{name} refused: expected {file.bytes:,} bytes, found {found}")
+        size = f"{len(content):,}" if len(content) < file.bytes else "more"  # readers stop one byte after the expected
+        raise RefusedError(f"{name} refused: expected {file.bytes:,} bytes, found {size}")
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != file.sha256:
         hint = "; the size is right: perhaps MNIST's file of the same name"
@@ -165,23 +101,10 @@ def check_classes(name: str, labels: bytes) -> None:
     """Refuse an IDX file of labels (8 bytes of header, then a byte for each image) whose ten classes differ in size.
 
     Raises:
-        RefusedError: not every class, or something that is no class, has a tenth of the images.
+        RefusedError: a class does not have a tenth of the images, or a label is no class.
     """
     counts = Counter(labels[8:])
     expected = (len(labels) - 8) // len(CLASSES)
     if counts != dict.fromkeys(range(len(CLASSES)), expected):
-        found = ", ".join(f"{count:,} of {label}" for label, count in sorted(counts.items()))
-        raise RefusedError(f"{name} refused: expected {expected:,} labels of each class 0 to 9, found {found}")
-
-
-def _store(path: Path, content: bytes) -> bool:
-    """Write `content` to the cache unless it is there already, be it because the cache is where it was read from."""
-    try:
-        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
-            return False
-        artifacts.write_bytes(path, content)
-    except OSError as error:
-        raise StudyError(
-            f"{path} cannot be written ({error.strerror}); make room, or name a folder with --artifacts"
-        ) from None
-    return True
+        actual = ", ".join(f"{count:,} of {label}" for label, count in sorted(counts.items()))
+        raise RefusedError(f"{name} refused: expected {expected:,} labels of each class 0 to 9, found {actual}")

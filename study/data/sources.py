@@ -1,9 +1,8 @@
-"""Where the files of a data set may come from: a folder, an installed Debian package, a mirror, a package fetched.
+"""Sources of a data set's files: a folder, an installed Debian package, a mirror, or the package fetched by apt-get.
 
-Each source is a context manager that gives a reader: file name -> the uncompressed bytes. A reader gives the expected
-size and one byte more at most, so that a file too large is seen as such and a gzip bomb does no harm. What the right
-bytes are is not known here: fashion_mnist.py checks them, whatever source they are from. cifar10.py has
-one archive and uses `download` alone.
+Each source is a context manager that yields a reader: file name -> uncompressed bytes. A reader returns at most one
+byte more than the expected size, so that a file that is too large is detected and a gzip bomb is harmless. The files
+are checked elsewhere (cache.py), whatever their source.
 """
 
 import gzip
@@ -23,27 +22,27 @@ from typing import BinaryIO
 
 Reader = Callable[[str], bytes]
 Sizes = Mapping[str, int]
-"""The files of the data set: name -> bytes, uncompressed."""
+"""File name -> size in bytes, uncompressed."""
 
 LAYOUTS = ("FashionMNIST/raw", "raw", ".")
-"""Where in a folder the files may lie; torchvision's own layout comes first."""
+"""Locations of the files in a folder; torchvision's own layout comes first."""
 
 STALL_SECONDS = 10.0
-"""How long a mirror may take to connect, or be silent, before it is given up."""
+"""Time limit for a connection, and for the silence of a mirror."""
 FILE_SECONDS = 600.0
-"""How long one file may take altogether: a mirror that drips is never silent."""
+"""Time limit for one file; a mirror that sends slowly is never silent."""
 UPDATE_SECONDS = 120.0
 DOWNLOAD_SECONDS = 600.0
 
 APT_CONFIG = """\
-// State of its own: an ordinary user may then run it, and the system's lists and cache stay as they are.
+// Its own state, so that an ordinary user may run it and the system's lists and cache are unchanged.
 Dir::State::Lists "{folder}/lists";
 Dir::Cache "{folder}/cache";
 Acquire::Languages "none";
 Acquire::Retries "1";
 Acquire::http::Timeout "{stall:.0f}";
 Acquire::https::Timeout "{stall:.0f}";
-// Hooks of the system would clean or refresh the system's caches. Only a file can switch them off, not an option.
+// The system's hooks would clean or refresh its caches. Only a file can disable them, not an option.
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
@@ -51,31 +50,31 @@ Acquire::https::Timeout "{stall:.0f}";
 
 
 class RefusedError(Exception):
-    """One file is not to be had from a source, or is not what it should be; the message names the file."""
+    """A file is missing from a source or is not the right one; the message names it."""
 
 
 class UnavailableError(Exception):
-    """A whole source is of no use; the message says why."""
+    """A whole source is unavailable; the message says why."""
 
 
 @contextmanager
 def folder(path: Path, sizes: Sizes) -> Iterator[Reader]:
-    """The files, or their .gz, in `path` or below it as a data root has them.
+    """The files, or their .gz, in `path` or in one of `LAYOUTS` below it.
 
     Raises:
-        UnavailableError: there is no such folder, it cannot be read or it has none of the files.
+        UnavailableError: there is no such folder, or it cannot be read or has none of the files.
     """
     if not path.is_dir():
         raise UnavailableError("it is a file, not a folder" if path.exists() else "there is no such folder")
     try:
-        found = {name: _find(path, name) for name in sizes}
+        files = {name: _find(path, name) for name in sizes}
     except OSError as error:
         raise UnavailableError(f"it cannot be read ({error.strerror})") from None
-    if not any(found.values()):
+    if not any(files.values()):
         raise UnavailableError(f"it has none of the files {', '.join(sizes)}, nor a .gz of one")
 
     def read(name: str) -> bytes:
-        file = found[name]
+        file = files[name]
         if file is None:
             raise RefusedError(f"{name} is missing, and so is {name}.gz")
         try:
@@ -95,7 +94,7 @@ def _find(path: Path, name: str) -> Path | None:
 
 
 def _gunzip(compressed: BinaryIO, origin: str, size: int) -> bytes:
-    """The first `size` + 1 bytes of the content: all of it, its checksum compared, unless it is larger than that."""
+    """The first `size` + 1 bytes of the content; if that is all of it, its checksum is verified."""
     try:
         with gzip.GzipFile(fileobj=compressed) as content:
             return content.read(size + 1)
@@ -105,10 +104,10 @@ def _gunzip(compressed: BinaryIO, origin: str, size: int) -> bytes:
 
 @contextmanager
 def mirror(url: str, sizes: Sizes) -> Iterator[Reader]:
-    """The files' .gz below `url`, which ends in a slash; the reader shows a progress bar on a terminal.
+    """The .gz of the files below `url`, which ends in a slash; shows a progress bar on a terminal.
 
     Raises:
-        UnavailableError: by the reader, on the first file that does not arrive: the mirror is asked for nothing more.
+        UnavailableError: from the reader, for the first file that does not arrive.
     """
 
     def read(name: str) -> bytes:
@@ -124,7 +123,7 @@ def mirror(url: str, sizes: Sizes) -> Iterator[Reader]:
 
 
 def download(url: str, limit: int, seconds: float) -> bytes:
-    """What is at `url`, with a progress bar on a terminal.
+    """The content of `url`; shows a progress bar on a terminal.
 
     Raises:
         OSError, http.client.HTTPException: it does not arrive within `seconds`, is silent for STALL_SECONDS, or is
@@ -132,11 +131,11 @@ def download(url: str, limit: int, seconds: float) -> bytes:
     """
     deadline = time.monotonic() + seconds
     content = bytearray()
-    # S310: http is one of torchvision's own mirrors; what arrives is checked by its hash, whatever the scheme.
+    # S310: one of torchvision's own mirrors is http; the content is verified by its hash, whatever the scheme.
     with urllib.request.urlopen(url, timeout=STALL_SECONDS) as response:  # noqa: S310
         length = response.headers.get("Content-Length", "")
         with _progress(url, int(length) if length.isdecimal() else None) as show:
-            while block := response.read1(2**16):  # read() would wait for a whole block, however slowly it drips in
+            while block := response.read1(2**16):  # read() would wait for a whole block
                 content += block
                 if len(content) > limit:
                     raise OSError(f"larger than {limit:,} bytes")
@@ -148,7 +147,7 @@ def download(url: str, limit: int, seconds: float) -> bytes:
 
 @contextmanager
 def _progress(title: str, total: int | None) -> Iterator[Callable[[int], object]]:
-    """A function that shows how many bytes have arrived: a bar on a terminal, nothing elsewhere."""
+    """A function that shows the bytes received: a bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda arrived: None
         return
@@ -163,7 +162,7 @@ def _progress(title: str, total: int | None) -> Iterator[Callable[[int], object]
 
 @contextmanager
 def installed_package(package: str, sizes: Sizes) -> Iterator[Reader]:
-    """The folder in which an installed Debian or Ubuntu package has put the files.
+    """The folder of an installed Debian or Ubuntu package.
 
     Raises:
         UnavailableError: there is no dpkg, or the package is not installed or has no such files.
@@ -177,9 +176,9 @@ def installed_package(package: str, sizes: Sizes) -> Iterator[Reader]:
 
 @contextmanager
 def fetched_package(package: str, sizes: Sizes) -> Iterator[Reader]:
-    """The same package, fetched and unpacked in a temporary folder; needs apt-get and dpkg, and no root.
+    """The same package, fetched and unpacked in a temporary folder; needs apt-get and dpkg, but no root.
 
-    apt-get compares the package with the signed lists of the distribution.
+    apt-get verifies the package against the signed lists of the distribution.
 
     Raises:
         UnavailableError: there is no apt-get or dpkg, or one of them failed or took too long.
@@ -190,7 +189,7 @@ def fetched_package(package: str, sizes: Sizes) -> Iterator[Reader]:
         (here / "cache/archives/partial").mkdir(parents=True)
         (here / "apt.conf").write_text(APT_CONFIG.format(folder=here, stall=STALL_SECONDS))
         apt = ("apt-get", "-q", "-c", "apt.conf")
-        # A failed update is no reason to stop: it may be that of another repository than the one needed here.
+        # A failed update is ignored: it may concern another repository than the one needed here.
         with _progress(f"{package} by apt-get", None):
             _, update = _run((*apt, "update"), UPDATE_SECONDS, here)
             code, download = _run((*apt, "download", package), DOWNLOAD_SECONDS, here)
@@ -212,18 +211,18 @@ def _folder_of(sizes: Sizes, paths: Iterable[Path], package: str) -> Path:
 
 
 def _complaints(output: str) -> str:
-    """apt-get's first and last complaint: what went wrong, and what it could not do in the end."""
+    """apt-get's first and last error: the cause, and the result."""
     lines = [line for line in output.splitlines() if line.startswith(("E: ", "W: Failed"))]
-    return "; ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "it does not say why"
+    return "; ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "no reason given"
 
 
 def _run(words: Sequence[str], seconds: float, cwd: Path | None = None) -> tuple[int, str]:
-    """The exit code of a command, and what it wrote on both streams, in English.
+    """The exit code of a command, and its output on both streams, in English.
 
     Raises:
-        UnavailableError: there is no such command here, or it was not done after `seconds` and has been stopped.
+        UnavailableError: there is no such command, or it did not end within `seconds` and was stopped.
     """
-    # A file, not a pipe: children of apt-get outlive it for a moment when it is stopped, and would hold a pipe open.
+    # A file, not a pipe: when apt-get is stopped, its children live on for a moment and would keep a pipe open.
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:
             done = subprocess.run(

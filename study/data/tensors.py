@@ -14,15 +14,15 @@ from study.entry import FASHION_MNIST
 def load(data: Path, train: bool, dataset: str = FASHION_MNIST) -> tuple[Tensor, Tensor]:
     """The training or the test part of the files that `study.data.datasets.prepare` has put below `data`.
 
-    torchvision compares the files of CIFAR-10, which are pickles, with their published MD5 before it loads them.
+    torchvision verifies the published MD5 of the files of CIFAR-10, which are pickles, before it loads them.
 
     Returns:
         images: uint8 [N, C, H, W], 0..255, contiguous; C, H, W are the data set's `shape`.
         labels: int64 [N], 0..9, indices into the data set's `classes`.
 
     Raises:
-        StudyError: no data set is called so.
-        RuntimeError: torchvision does not find the files, or finds others.
+        StudyError: there is no such data set.
+        RuntimeError: the files are missing, or not the right ones.
     """
     datasets = import_torchvision().datasets
     if find(dataset).name == FASHION_MNIST:
@@ -33,11 +33,11 @@ def load(data: Path, train: bool, dataset: str = FASHION_MNIST) -> tuple[Tensor,
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, also next to a torch for which its C++ operators do not load.
+    """Import torchvision, even if its C++ operators cannot be loaded.
 
-    On Linux the torchvision wheel of the default index is linked against CUDA. Beside a CPU-only torch its operators
-    are not there, and the import stops when it describes the first of them. Nothing here uses one: declaring the two
-    that it describes without looking, non-maximum suppression and its quantised form, lets the import go through.
+    On Linux the torchvision wheel of the default index is linked against CUDA. With a CPU-only torch its operators are
+    missing, and the import fails at the first one that it registers a fake for. Nothing here uses them: declaring the
+    two that it does not look up first, non-maximum suppression and its quantised form, lets the import succeed.
     """
     try:
         return import_module("torchvision")

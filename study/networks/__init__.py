@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def build(entry: Entry) -> "nn.Module":
-    """A freshly initialised network of `entry`, in training mode; the default torch generator draws its weights.
+    """A newly initialised network of `entry`, in training mode; its weights are from torch's default generator.
 
     Raises:
-        StudyError: there is no such class, or it cannot be made without arguments.
+        StudyError: there is no such class, or it cannot be constructed without arguments.
     """
-    made: type[nn.Module] = _find(entry)
+    network: type[nn.Module] = _find(entry)
     try:
-        return made()
-    except Exception as error:  # whatever a user's network does
+        return network()
+    except Exception as error:  # whatever a user's network raises
         raise StudyError(f"{entry.name}: {entry.network}() fails ({type(error).__name__}: {one_line(error)})") from None
 
 
@@ -37,16 +37,16 @@ def _find(entry: Entry) -> Any:
 
 
 def source_sha256(entry: Entry) -> str:
-    """SHA-256 of the source file of the entry's network: what was trained before it changed is stale."""
+    """SHA-256 of the source file of the entry's network; runs made with another one are stale."""
     try:
         file = inspect.getsourcefile(_find(entry))
     except TypeError:
         file = None
     if file is None:
-        raise StudyError(f"{entry.name}: expected a class with a source file, found that {entry.network} is none")
+        raise StudyError(f"{entry.name}: expected a class with a source file, found {entry.network}")
     return sha256(Path(file))
 
 
 def parameters(network: "nn.Module") -> int:
-    """How many trainable numbers the network has."""
+    """Number of trainable parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)

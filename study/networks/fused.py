@@ -1,11 +1,11 @@
-"""Convolution, 2x2 max-pooling and ReLU as one training step each: the reason the study trains in minutes.
+"""Convolution, 2x2 max-pooling and ReLU as one training step: the reason the study trains in minutes.
 
 Eager PyTorch spends more time in pooling and ReLU than in the small convolutions of a LeNet. Both functions below
 compute exactly max_pool2d(relu(conv2d(x))) and its gradient (first maximum wins a tie, as in PyTorch), with the
-work laid out so that every pass is contiguous. They serve training on a CPU only: evaluation and export go
-through the plain operators, and a test holds both to the same values.
+work laid out so that every pass is contiguous. They are for training on a CPU only: evaluation and export use
+the plain operators, and a test compares both.
 
-`python -m train.experiments.throughput` measures what this gives.
+`python -m train.experiments.throughput` measures the speed-up.
 """
 
 from typing import Any
@@ -88,7 +88,7 @@ class _InputLayer(Function):
 
 
 class _HiddenLayer(Function):
-    """Each part in the memory layout it is fastest in: channels last, but the gradient of the input contiguous."""
+    """Each part in its fastest memory layout: channels last, but the gradient of the input contiguous."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
@@ -127,7 +127,7 @@ def _four_offsets(weight: Tensor) -> Tensor:
 
 
 def _four_offsets_backward(of_wide: Tensor) -> Tensor:
-    """The adjoint of `_four_offsets`: the sum of the four places a weight was copied to."""
+    """The adjoint of `_four_offsets`: the sum of the four copies of a weight."""
     channels, c, k, _ = of_wide.shape
     parts = of_wide.view(2, 2, channels // 4, c, k, k)
     return parts[0, 0, ..., :-1, :-1] + parts[0, 1, ..., :-1, 1:] + parts[1, 0, ..., 1:, :-1] + parts[1, 1, ..., 1:, 1:]

@@ -23,7 +23,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "erasing: expected a number from 0 to 1": {"erasing": 1.5},
     "dropout: expected None or a rate from 0 to below 1": {"dropout": 1.0},
     "rubbish: expected None or a number": {"rubbish": "1"},
-    "patience: expected 0 where no image is kept for validation, found 3": {"patience": 3},
+    "patience: expected 0 without validation images, found 3": {"patience": 3},
 }
 
 

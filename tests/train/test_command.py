@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
 from study.records.training import RunRecord
-from tests.conftest import ROOT, Trained, run
+from tests.conftest import ROOT, Trained
 from train import __main__ as command
 from train import engine
 from train.tasks import Epoch, Event, Failed, Finished, Task
@@ -25,11 +26,20 @@ from train.tasks import Epoch, Event, Failed, Finished, Task
 SHORT = Entry("baseline", LENET5, Recipe(epochs=1))
 
 
-def test_the_pipeline_learns_on_the_real_images(trained: Trained) -> None:
+def main(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["train", *map(str, words)])
+    return command.main()
+
+
+def test_the_command_trains_on_the_real_images_and_repeats_nothing(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     record = read_record(trained.artifacts.run("baseline", 0).record, RunRecord, "")
     assert record.test_error < 0.25
     assert record.environment.packages["torch"] == torch.__version__
     assert "baseline seed 0  epoch 1/1  loss" in trained.log
+    assert main(monkeypatch, "gap", "--seeds", "0", "--epochs", "1", "--artifacts", trained.artifacts.root) == 0
+    assert capsys.readouterr().out == "gap seed 0: finished, recipe and network have not changed: nothing to do\n"
 
 
 def test_interrupted_from_the_terminal(data: Path, tmp_path: Path) -> None:
@@ -47,30 +57,6 @@ def test_interrupted_from_the_terminal(data: Path, tmp_path: Path) -> None:
     assert message == "interrupted: what was finished is kept; run it again (without --fresh) to go on\n"
 
 
-def test_killed_and_continued_on_other_workers_gives_the_same_bytes(data: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for folder in (whole, killed):
-        folder.mkdir()
-        (folder / "data").symlink_to(data)
-    common = ("--seeds", "0", "--epochs", "2")
-    assert run("train", "baseline", "l1-1e-3", *common, "--workers", "2", "--artifacts", whole).returncode == 0
-
-    words = [sys.executable, "-m", "train", "baseline", *common, "--workers", "1", "--artifacts", str(killed)]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        assert process.stdout is not None
-        assert "epoch 1/2" in process.stdout.readline()
-        os.killpg(process.pid, signal.SIGKILL)
-    ours = Artifacts(killed).run("baseline", 0)
-    assert ours.resume.exists()
-    assert not ours.record.exists()
-
-    resumed = run("train", "baseline", *common, "--workers", "1", "--artifacts", killed)
-    assert resumed.returncode == 0, resumed.stderr
-    assert ours.checkpoint.read_bytes() == Artifacts(whole).run("baseline", 0).checkpoint.read_bytes()
-    again = run("train", "baseline", *common, "--artifacts", killed)
-    assert again.stdout == "baseline seed 0: finished, recipe and network have not changed: nothing to do\n"
-
-
 # ---- the processes of the runs
 
 
@@ -79,6 +65,40 @@ def make(tasks: list[Task], workers: int = 1) -> dict[str, list[Event]]:
     events: dict[str, list[Event]] = {task.entry.name: [] for task in tasks}
     engine.run(tasks, workers, lambda task, event: events[task.entry.name].append(event))
     return events
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.train.test_command import killed
+from train.engine import run
+if __name__ == "__main__":
+    run([killed(Path(sys.argv[1]), Path(sys.argv[2]))], 1, lambda task, event: print(event, flush=True))
+"""
+
+
+def killed(root: Path, data: Path, name: str = "baseline") -> Task:
+    entry = Entry(name, LENET5, Recipe(epochs=20))
+    return Task(entry, Artifacts(root).run(name, 0), data)
+
+
+def test_killed_and_resumed_on_other_workers_gives_the_same_bytes(few_data: Path, tmp_path: Path) -> None:
+    whole, halved = killed(tmp_path / "whole", few_data), killed(tmp_path / "halved", few_data)
+    make([killed(tmp_path, few_data, "another"), whole], workers=2)
+
+    script = tmp_path / "kill_training.py"
+    script.write_text(KILLED)
+    words = [sys.executable, str(script), str(tmp_path / "halved"), str(few_data)]
+    options: dict[str, Any] = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "start_new_session": True}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, **options) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Epoch(epoch=1,")
+        os.killpg(process.pid, signal.SIGKILL)
+    assert halved.files.resume.exists()
+    assert not halved.files.record.exists()
+
+    assert isinstance(make([halved])["baseline"][-1], Finished)
+    assert halved.files.checkpoint.read_bytes() == whole.files.checkpoint.read_bytes()
 
 
 def test_fresh_ignores_an_earlier_attempt(few_data: Path, tmp_path: Path) -> None:
@@ -125,11 +145,6 @@ def test_a_killed_process_is_a_failed_run(few_data: Path, tmp_path: Path) -> Non
 
 
 # ---- evaluation, and the user's mistakes
-
-
-def main(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["train", *map(str, words)])
-    return command.main()
 
 
 def test_evaluate_compares_each_checkpoint_with_its_record(

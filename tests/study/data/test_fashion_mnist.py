@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,17 +56,17 @@ def broken(kind: str, good: bytes) -> bytes:
 # The folder that the user names.
 
 
-@pytest.mark.parametrize("layout", [".", "raw", "FashionMNIST/raw"])
-@pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_a_named_folder_may_hold_the_files_or_their_gz_in_any_usual_place(
-    layout: str, suffix: str, tmp_path: Path, cache: Path, content: Callable[[str], bytes]
+    tmp_path: Path, cache: Path, content: Callable[[str], bytes]
 ) -> None:
     good = content(LABELS)
-    file = tmp_path / "named" / layout / f"{LABELS}{suffix}"
-    file.parent.mkdir(parents=True)
-    file.write_bytes(gzip.compress(good) if suffix else good)
-    assert prepare(cache, tmp_path / "named") == cache
-    assert (cache / RAW / LABELS).read_bytes() == good
+    for n, (layout, suffix) in enumerate(product((".", "raw", "FashionMNIST/raw"), ("", ".gz"))):
+        file = tmp_path / str(n) / layout / f"{LABELS}{suffix}"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(gzip.compress(good) if suffix else good)
+        assert prepare(cache, tmp_path / str(n)) == cache
+        assert (cache / RAW / LABELS).read_bytes() == good
+        (cache / RAW / LABELS).unlink()
 
 
 def test_a_named_folder_alone_is_enough(tmp_path: Path, data: Path) -> None:
@@ -117,30 +118,23 @@ def test_a_whole_cache_is_checked_in_silence_without_network_command_or_write(
     assert min(seconds) < 0.5
 
 
-@pytest.mark.parametrize(
-    ("kind", "complaint"),
-    [
-        ("truncated", "expected 10,008 bytes, found 10,007"),
-        ("too large", "expected 10,008 bytes, found more"),
-        ("swapped", f"expected sha256 {FILES[LABELS].sha256}, found "),
-    ],
-)
-@pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_a_wrong_file_is_refused_by_name_and_never_cached(
-    kind: str,
-    complaint: str,
-    suffix: str,
-    tmp_path: Path,
-    cache: Path,
-    content: Callable[[str], bytes],
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, cache: Path, content: Callable[[str], bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad = broken(kind, content(LABELS))
-    (tmp_path / f"{LABELS}{suffix}").write_bytes(gzip.compress(bad) if suffix else bad)
-    with pytest.raises(StudyError, match=f"no source has {LABELS} of Fashion-MNIST"):
-        prepare(cache, tmp_path)
-    assert f"{LABELS} refused: {complaint}" in capsys.readouterr().err
-    assert not (cache / RAW / LABELS).exists()
+    complaints = {
+        "truncated": "expected 10,008 bytes, found 10,007",
+        "too large": "expected 10,008 bytes, found more",
+        "swapped": f"expected sha256 {FILES[LABELS].sha256}, found ",
+    }
+    for kind, suffix in product(complaints, ("", ".gz")):
+        bad = broken(kind, content(LABELS))
+        folder = tmp_path / f"{kind}{suffix}"
+        folder.mkdir()
+        (folder / f"{LABELS}{suffix}").write_bytes(gzip.compress(bad) if suffix else bad)
+        with pytest.raises(StudyError, match=f"no source has {LABELS} of Fashion-MNIST"):
+            prepare(cache, folder)
+        assert f"{LABELS} refused: {complaints[kind]}" in capsys.readouterr().err
+        assert not (cache / RAW / LABELS).exists()
 
 
 def test_a_wrong_file_in_the_cache_is_refused_by_name_and_replaced(
@@ -183,7 +177,7 @@ def test_every_class_must_have_as_many_labels_as_any_other(content: Callable[[st
         check_classes(LABELS, labels[:8] + labels[8:].replace(b"\x09", b"\x0a"))
 
 
-def test_a_cache_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path, data: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_reported_with_a_remedy(tmp_path: Path, data: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StudyError, match=r"cannot be written .*--artifacts"):
         prepare(tmp_path / "file", data)
@@ -192,45 +186,32 @@ def test_a_cache_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path, dat
 # The mirrors.
 
 
-def test_a_mirror_is_asked_only_for_what_is_missing(
-    cache: Path, content: Callable[[str], bytes], serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fashion_mnist, "MIRRORS", (serve({f"{LABELS}.gz": gzip.compress(content(LABELS))}),))
-    prepare(cache)
-    assert (cache / RAW / LABELS).read_bytes() == content(LABELS)
-
-
-@pytest.mark.parametrize(
-    ("served", "complaint"),
-    [
-        (gzip.compress(bytes(10_008)), f"{LABELS} refused: expected sha256"),
-        (b"<html>Please log in</html>", f"{LABELS}.gz: expected a whole gzip file, found a broken one"),
-        (bytes(10_008 + 2**16 + 1), f"{LABELS}.gz does not arrive (larger than 75,544 bytes)"),
-        (b"", f"{LABELS}.gz does not arrive (timed out)"),
-        (None, f"{LABELS}.gz does not arrive (HTTP Error 404: Not Found)"),
-    ],
-    ids=["wrong file", "a page instead", "too much", "silence", "no such file"],
-)
 def test_a_mirror_at_fault_is_one_line_and_the_next_one_serves(
-    served: bytes | None,
-    complaint: str,
     cache: Path,
     content: Callable[[str], bytes],
     serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    bad = serve({} if served is None else {f"{LABELS}.gz": served})
     good = serve({f"{LABELS}.gz": gzip.compress(content(LABELS))})
-    monkeypatch.setattr(fashion_mnist, "MIRRORS", (bad, good))
     monkeypatch.setattr(sources, "STALL_SECONDS", 0.2)
-    start = time.perf_counter()
-    prepare(cache)
-    assert time.perf_counter() - start < 5
-    warning, success = capsys.readouterr().err.splitlines()[-2:]
-    assert warning.startswith(f"warning: Fashion-MNIST, the mirror {bad[7:-1]}: {complaint}")
-    assert success.startswith(f"Fashion-MNIST, the mirror {good[7:-1]}: 1 of 4 files checked")
-    assert (cache / RAW / LABELS).read_bytes() == content(LABELS)
+    for served, complaint in (
+        (gzip.compress(bytes(10_008)), f"{LABELS} refused: expected sha256"),
+        (b"<html>Please log in</html>", f"{LABELS}.gz: expected a whole gzip file, found a broken one"),
+        (bytes(10_008 + 2**16 + 1), f"{LABELS}.gz does not arrive (larger than 75,544 bytes)"),
+        (b"", f"{LABELS}.gz does not arrive (timed out)"),
+        (None, f"{LABELS}.gz does not arrive (HTTP Error 404: Not Found)"),
+    ):
+        bad = serve({} if served is None else {f"{LABELS}.gz": served})
+        monkeypatch.setattr(fashion_mnist, "MIRRORS", (bad, good))
+        start = time.perf_counter()
+        prepare(cache)
+        assert time.perf_counter() - start < 5
+        warning, success = capsys.readouterr().err.splitlines()[-2:]
+        assert warning.startswith(f"warning: Fashion-MNIST, the mirror {bad[7:-1]}: {complaint}")
+        assert success.startswith(f"Fashion-MNIST, the mirror {good[7:-1]}: 1 of 4 files checked")
+        assert (cache / RAW / LABELS).read_bytes() == content(LABELS)
+        (cache / RAW / LABELS).unlink()
 
 
 def test_a_mirror_that_cannot_be_reached_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +247,7 @@ def test_when_all_fail_one_error_lists_every_source_and_says_what_to_do(
     monkeypatch.setattr(fashion_mnist, "MIRRORS", mirrors)
     with pytest.raises(StudyError) as error:
         prepare(tmp_path / "new", tmp_path / "absent")
-    remedy, *tried = str(error.value).splitlines()
+    remedy, *attempts = str(error.value).splitlines()
     assert all(name in remedy for name in FILES)
     assert "--data DIR or STUDY_DATA=DIR" in remedy
     beginnings = [
@@ -276,12 +257,12 @@ def test_when_all_fail_one_error_lists_every_source_and_says_what_to_do(
         *(f"  the mirror {mirror[7:-1]}: train-images-idx3-ubyte.gz does not arrive" for mirror in mirrors),
         "  the package dataset-fashion-mnist by apt-get: apt-get cannot be run here",
     ]
-    assert len(tried) == len(beginnings)
-    for line, beginning in zip(tried, beginnings, strict=True):
+    assert len(attempts) == len(beginnings)
+    for line, beginning in zip(attempts, beginnings, strict=True):
         assert line.startswith(beginning)
-    # Each was a warning of one line at its time, but for what a fresh machine does not have.
+    # each was a warning of one line before, except for what a new machine does not have
     warned = [line.removeprefix("warning: Fashion-MNIST, ") for line in capsys.readouterr().err.splitlines()]
-    assert warned == [line.strip() for line in tried if "the cache" not in line and "installed package" not in line]
+    assert warned == [line.strip() for line in attempts if "the cache" not in line and "installed package" not in line]
 
 
 def test_importing_asks_nobody_and_brings_no_torch() -> None:

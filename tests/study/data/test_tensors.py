@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,24 +11,16 @@ from study.data.fashion_mnist import MEAN, STD
 from study.data.tensors import import_torchvision, load
 
 ROOT = Path(__file__).parent.parent.parent
-PARTS = [(True, "train", 60_000), (False, "t10k", 10_000)]
 
 
-@pytest.mark.parametrize(("train", "name", "count"), PARTS)
-def test_images_and_labels_are_the_files_bytes_after_their_headers(
-    train: bool, name: str, count: int, data: Path
-) -> None:
-    images, labels = load(data, train)
-    assert (images.dtype, images.shape, images.is_contiguous()) == (torch.uint8, (count, 1, 28, 28), True)
-    assert (labels.dtype, labels.shape) == (torch.int64, (count,))
-    raw = data / "FashionMNIST" / "raw"
-    assert images.numpy().tobytes() == (raw / f"{name}-images-idx3-ubyte").read_bytes()[16:]
-    assert bytes(labels.tolist()) == (raw / f"{name}-labels-idx1-ubyte").read_bytes()[8:]
-
-
-@pytest.mark.parametrize(("train", "name", "count"), PARTS)
-def test_every_class_has_a_tenth_of_the_images(train: bool, name: str, count: int, data: Path) -> None:
-    assert load(data, train)[1].bincount().tolist() == [count // 10] * 10
+def test_images_and_labels_are_the_files_bytes_after_their_headers_with_equal_classes(data: Path) -> None:
+    for train, name, count in ((True, "train", 60_000), (False, "t10k", 10_000)):
+        images, labels = load(data, train)
+        assert (images.dtype, images.shape, images.is_contiguous()) == (torch.uint8, (count, 1, 28, 28), True)
+        assert (labels.dtype, labels.bincount().tolist()) == (torch.int64, [count // 10] * 10)
+        raw = data / "FashionMNIST" / "raw"
+        assert images.numpy().tobytes() == (raw / f"{name}-images-idx3-ubyte").read_bytes()[16:]
+        assert bytes(labels.tolist()) == (raw / f"{name}-labels-idx1-ubyte").read_bytes()[8:]
 
 
 def test_mean_and_std_are_those_of_the_training_images(data: Path) -> None:
@@ -40,12 +31,6 @@ def test_mean_and_std_are_those_of_the_training_images(data: Path) -> None:
 def test_files_that_are_not_there_are_an_error_and_no_download(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="Dataset not found"):
         load(tmp_path, train=True)
-
-
-def test_torchvision_imports_here_with_its_data_sets_and_transforms() -> None:
-    import_torchvision()
-    flip = import_module("torchvision.transforms.v2.functional").horizontal_flip
-    assert flip(torch.tensor([[[1, 2, 3]]])).tolist() == [[[3, 2, 1]]]
 
 
 def torchvision_that(folder: Path, body: str) -> Path:
@@ -66,13 +51,9 @@ def test_a_torchvision_without_its_operators_imports_all_the_same(tmp_path: Path
         assert ("operator torchvision::nms does not exist" in done.stderr) == bool(code)
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("operator torchvision::roi_align does not exist"), ImportError("libcudart.so.13")]
-)
-def test_any_other_error_of_the_import_is_passed_on(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_other_error_of_the_import_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError("operator torchvision::roi_align does not exist")
     monkeypatch.syspath_prepend(torchvision_that(tmp_path / "stand_in", f"raise {error!r}"))
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
-    with pytest.raises(type(error), match=str(error)):
+    with pytest.raises(RuntimeError, match=str(error)):
         import_torchvision()
