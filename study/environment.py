@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from study.records.base import Environment
 
@@ -52,19 +51,20 @@ class Description:
         return f"{self.machine}, {self.setup}, {self.versions}; {self.commit}"
 
 
-def describe(made: Environment) -> Description:
+def describe(environment: Environment) -> Description:
     """The environment of a JSON file in words."""
     # Only a bench.json records how fast the machine may be.
-    quota, turbo, governor = (getattr(made, name, None) for name in ("quota_cores", "turbo", "governor"))
+    quota, turbo, governor = (getattr(environment, name, None) for name in ("quota_cores", "turbo", "governor"))
     share = "" if quota is None else f" (quota {quota:g})"
     settings = [f"governor {governor}" if governor else "", {True: "turbo on", False: "turbo off", None: ""}[turbo]]
-    packages = (f"{name} {version}" for name, version in made.packages.items())
-    dirty = " with uncommitted changes" if made.dirty else ""
+    packages = (f"{name} {version}" for name, version in environment.packages.items())
+    dirty = " with uncommitted changes" if environment.dirty else ""
+    memory = f"{environment.memory_bytes / 2**30:.0f} GiB"
     return Description(
-        machine=f"{made.cpu}, {made.cores} cores{share}, {made.memory_bytes / 2**30:.0f} GiB",
-        setup=", ".join(filter(None, (*settings, made.system))),
-        versions=", ".join((f"Python {made.python}", *packages)),
-        commit=f"commit {made.commit[:12]}{dirty}" if made.commit else "no commit known",
+        machine=f"{environment.cpu}, {environment.cores} cores{share}, {memory}",
+        setup=", ".join(filter(None, (*settings, environment.system))),
+        versions=", ".join((f"Python {environment.python}", *packages)),
+        commit=f"commit {environment.commit[:12]}{dirty}" if environment.commit else "no commit known",
     )
 
 
@@ -96,7 +96,7 @@ def usable_cores(root: Path = ROOT) -> int:
     return cores() if quota is None else min(cores(), math.ceil(quota))
 
 
-def machine(root: Path = ROOT) -> dict[str, Any]:
+def machine(root: Path = ROOT) -> dict[str, object]:
     """The settings that decide how fast this process can run; null or empty where the system does not report one.
 
     Returns:

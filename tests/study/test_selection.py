@@ -106,11 +106,12 @@ WRONG = (
 
 
 def test_a_wrong_file_is_refused_with_its_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = [*sys.path]
     for n, (name, code, message) in enumerate(WRONG):
         file = tmp_path / str(n) / name
         file.parent.mkdir()
         file.write_text(code)
-        monkeypatch.setattr(sys, "path", [*sys.path])
+        monkeypatch.setattr(sys, "path", [*path])
         with pytest.raises(StudyError) as error:
             catalogue.extended(file)
         assert re.match(rf"--catalogue {re.escape(str(file))}:? .*{message}", str(error.value)), error.value

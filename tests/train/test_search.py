@@ -16,7 +16,7 @@ from msgspec import structs
 from optuna.trial import FrozenTrial, TrialState
 
 from study import catalogue
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts, as_json, read_record
 from study.data import datasets
 from study.data.tensors import load
 from study.entries import LENET5, LENET5_GAP
@@ -201,7 +201,7 @@ def test_importance_finds_the_parameter_that_matters_among_pruned_trials_too() -
 
 def test_a_search_from_before_a_field_of_recipe_goes_on_with_its_default(tmp_path: Path) -> None:
     storage = Storage(searched(tmp_path, tmp_path))
-    older = storage.made_with()
+    older = as_json(storage.made_with())
     assert older["recipe"].pop("initialisation") == "own"
     storage.study.set_user_attr("made_with", older)
     Storage(searched(tmp_path, tmp_path))

@@ -12,6 +12,7 @@ from torch import nn
 from study.entry import Entry
 from study.networks import build
 from study.recipe import Recipe
+from study.records.base import Scalar
 from study.records.training import SearchRange
 
 Space: TypeAlias = dict[str, BaseDistribution]
@@ -72,16 +73,16 @@ def suggest(trial: Trial, space: Space) -> None:
                 trial.suggest_int(name, range_.low, range_.high)
 
 
-def recipe(entry: Entry, params: Mapping[str, Any]) -> Recipe:
+def recipe(entry: Entry, params: Mapping[str, Scalar]) -> Recipe:
     """The entry's recipe with a trial's parameters, floats to three digits, for all training images."""
-    values: dict[str, Any] = {
+    values: dict[str, Scalar] = {
         name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in params.items()
     }
     rates = [values.pop(name) for name in set(RATES.values()) if name in values]
     return structs.replace(entry.recipe, learning_rate=rates[0], validation=0, patience=0, **values)
 
 
-def nearest(entry: Entry, space: Space) -> dict[str, Any]:
+def nearest(entry: Entry, space: Space) -> dict[str, Scalar]:
     """The parameters in `space` nearest to the entry's own recipe, which may lie outside."""
     values: dict[str, Any] = {name: getattr(entry.recipe, name, None) for name in space}
     optimiser = values["optimiser"] = entry.recipe.optimiser if entry.recipe.optimiser in RATES else "adamw"
@@ -89,7 +90,7 @@ def nearest(entry: Entry, space: Space) -> dict[str, Any]:
     if values.get("dropout", 0) is None:
         rates = dropout_rates(entry)
         values["dropout"] = sum(rates) / len(rates)
-    nearest: dict[str, Any] = {}
+    nearest: dict[str, Scalar] = {}
     for name, range_ in space.items():
         value = values[name]
         match range_:
@@ -102,13 +103,13 @@ def nearest(entry: Entry, space: Space) -> dict[str, Any]:
     return {name: value for name, value in nearest.items() if name not in RATES.values() or name == RATES[optimiser]}
 
 
-def values(recipe: Recipe, space: Space) -> dict[str, Any]:
+def values(recipe: Recipe, space: Space) -> dict[str, Scalar]:
     """The fields of `recipe` that are searched."""
     names = dict.fromkeys("learning_rate" if name in RATES.values() else name for name in space)
     return {name: getattr(recipe, name) for name in names}
 
 
-def in_short(values: Mapping[str, Any]) -> str:
+def in_short(values: Mapping[str, Scalar]) -> str:
     """Searched fields in one line."""
     return " ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()

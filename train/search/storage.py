@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 import sqlalchemy
-from msgspec import structs
+from msgspec import convert, structs
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.trial import FrozenTrial, TrialState
 
@@ -26,6 +25,8 @@ from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.networks import source_sha256
 from study.recipe import Recipe, recorded
+from study.records.base import Record, Scalar
+from study.records.training import ImageCounts, SearchRange
 from train.search import space as search_space
 
 SEED = 0
@@ -64,6 +65,23 @@ class Search:
         Not before half of them: with one-cycle, a high learning rate that ends well looks bad at first.
         """
         return math.ceil(self.epochs / 2)
+
+
+class MadeWith(Record):
+    """All that determines the result of a trial besides its parameters.
+
+    It excludes the searched fields of the recipe, so the search can continue after its winner has been put into the
+    catalogue, and the fields that neither a trial nor the winner uses.
+    """
+
+    network: str
+    network_sha256: str
+    dataset: str
+    images: ImageCounts
+    seed: int
+    trial_epochs: int
+    recipe: dict[str, Scalar]
+    space: dict[str, SearchRange]
 
 
 @contextmanager
@@ -118,35 +136,30 @@ class Storage:
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=COMPARED, n_warmup_steps=search.half),
         )
-        expected, stored = json.loads(json.dumps(self.made_with())), study.user_attrs.get("made_with")
+        expected, stored = self.made_with(), study.user_attrs.get("made_with")
         if stored is None:
             if not study.get_trials():
                 params = search_space.nearest(search.entry, self.space)
                 study.enqueue_trial(params, user_attrs={"own": True})
             study.set_user_attr("own_recipe", structs.asdict(search.entry.recipe))
-            study.set_user_attr("made_with", expected)
-        elif differences := _differences(expected, _completed(stored, expected)):
+            study.set_user_attr("made_with", as_json(expected))
+        elif differences := _differences(as_json(expected), as_json(_completed(stored, expected))):
             raise StudyError(f"{search.storage} is of another search: {differences}; --fresh starts a new search")
         return study
 
-    def made_with(self) -> dict[str, Any]:
-        """All that determines the result of a trial besides its parameters.
-
-        It excludes the searched fields of the recipe, so the search can continue after its winner has been put into the
-        catalogue, and the fields that neither a trial nor the winner uses.
-        """
+    def made_with(self) -> MadeWith:
         entry = self.search.entry
         searched = {*search_space.values(entry.recipe, self.space), "validation", "patience"}
-        return {
-            "network": entry.network,
-            "network_sha256": source_sha256(entry),
-            "dataset": entry.dataset,
-            "images": {"training": self.search.training, "validation": self.search.validation},
-            "seed": SEED,
-            "trial_epochs": self.search.epochs,
-            "recipe": {name: value for name, value in structs.asdict(entry.recipe).items() if name not in searched},
-            "space": {name: as_json(search_space.described(range_)) for name, range_ in self.space.items()},
-        }
+        return MadeWith(
+            network=entry.network,
+            network_sha256=source_sha256(entry),
+            dataset=entry.dataset,
+            images=ImageCounts(training=self.search.training, validation=self.search.validation),
+            seed=SEED,
+            trial_epochs=self.search.epochs,
+            recipe={name: value for name, value in structs.asdict(entry.recipe).items() if name not in searched},
+            space={name: search_space.described(range_) for name, range_ in self.space.items()},
+        )
 
     def trials(self) -> list[FrozenTrial]:
         """All of them, by number."""
@@ -219,13 +232,14 @@ def _sampler(seed: int) -> optuna.samplers.TPESampler:
         )
 
 
-def _completed(stored: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+def _completed(stored: object, expected: MadeWith) -> MadeWith:
     """A stored `made_with`, with the defaults of fields that Recipe has gained since."""
-    defaults = {name: value for name, value in structs.asdict(Recipe()).items() if name in expected["recipe"]}
-    return {**stored, "recipe": {**defaults, **stored["recipe"]}}
+    older = convert(stored, MadeWith)
+    defaults = {name: value for name, value in structs.asdict(Recipe()).items() if name in expected.recipe}
+    return structs.replace(older, recipe={**defaults, **older.recipe})
 
 
-def _differences(expected: dict[str, Any], stored: dict[str, Any], prefix: str = "") -> str:
+def _differences(expected: dict[str, object], stored: dict[str, object], prefix: str = "") -> str:
     """The keys whose values differ: "seed expected 0, found 1"."""
     differing = []
     for name in sorted(expected | stored):

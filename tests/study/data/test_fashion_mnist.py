@@ -17,13 +17,12 @@ from study.data import fashion_mnist, sources
 from study.data.fashion_mnist import FILES, PACKAGE, SIZES, check, check_classes, prepare
 from study.data.sources import RefusedError
 from study.errors import StudyError
-from tests.conftest import Serve
+from tests.conftest import ROOT, Serve
 
 LABELS = "t10k-labels-idx1-ubyte"
 IMAGES = "t10k-images-idx3-ubyte"
 RAW = Path("FashionMNIST/raw")
 
-ROOT = Path(__file__).parent.parent.parent
 
 pytestmark = pytest.mark.usefixtures("bare_machine")
 

@@ -9,8 +9,7 @@ import torch
 
 from study.data.fashion_mnist import MEAN, STD
 from study.data.tensors import import_torchvision, load
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.conftest import ROOT
 
 
 def test_images_and_labels_are_the_files_bytes_after_their_headers_with_equal_classes(data: Path) -> None:
