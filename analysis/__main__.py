@@ -10,7 +10,7 @@
     python -m analysis sparsity FILE.onnx ...   the fully-connected layers of any ONNX file
 
 Reads artifacts/models, artifacts/bench.json and, if it is there, artifacts/portability.json; writes artifacts/report.
-What has not changed is not done again.
+A report is made again only if its inputs have changed.
 """
 
 import argparse
@@ -34,8 +34,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
         description=(__doc__ or "").splitlines()[0],
-        epilog="`python -m analysis sparsity FILE.onnx ...` tells of any ONNX file, `python -m analysis results` of "
-        "all that the catalogue has, `python -m analysis portability` of which model runs where; --help has more.",
+        epilog="Other commands, each with --help: `python -m analysis sparsity FILE.onnx ...` for any ONNX file, "
+        "`python -m analysis results` for the whole catalogue, `python -m analysis portability` for other runtimes.",
     )
     parser.add_argument(
         "--models",
@@ -65,7 +65,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--fresh", action="store_true", help="make the report even if nothing has changed")
     parser.add_argument(
-        "--publish", action="store_true", help="then copy the default study's into docs/study and README.md"
+        "--publish", action="store_true", help="then copy the default study's report into docs/study and README.md"
     )
     return parser.parse_args(joined(words))
 
@@ -111,14 +111,14 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
-    """Measure how many weights can be cut where that is not known, then write the whole report, and the mark last."""
+    """Measure the prunable fraction of runs that lack it, then write the whole report, and its mark last."""
     from analysis.inputs.study import read_study
     from analysis.measures.pruning import measure_missing
     from analysis.pages.report import write
     from study.artifacts import write_text
 
     unmeasured = measure_missing(inputs.runs, inputs.artifacts.data)
-    fingerprint = inputs.fingerprint()  # with what was measured just now
+    fingerprint = inputs.fingerprint()  # includes the files just measured
     study = read_study(inputs)
     study = replace(study, notes=(*study.notes, *unmeasured))
     for note in study.notes:
@@ -126,7 +126,7 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     inputs.mark.unlink(missing_ok=True)
     for path in write(study, inputs.report, measures):
         print(f"wrote {path}")
-    if not unmeasured:  # otherwise the next report tries again
+    if not unmeasured:  # otherwise the next call measures again
         write_text(inputs.mark, fingerprint + "\n")
 
 
