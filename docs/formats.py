@@ -10,6 +10,7 @@ import inspect
 import json
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import inspect as types
 
 from analysis.tables import exports, latency, portability, results, search, sparsity, summary, training
 from analysis.tables.columns import Column
+from study.recipe import Recipe
 from study.records.analysis import PruningRecord, SparsityRecord, TableRecord
 from study.records.base import Record
 from study.records.bench import BenchRecord, JournalEntry
@@ -91,41 +92,62 @@ def tag(kind: type[Record]) -> str:
 
 def schema(kind: type[Record]) -> dict[str, Any]:
     """The JSON Schema of a file, with a description of every key."""
-    (root,), components = msgspec.json.schema_components([kind])
-    for struct in structs(kind):
-        for key, meaning in meanings(struct).items():
-            properties = components[struct.__name__]["properties"]
-            properties[key] = {**properties[key], "description": meaning}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
+    (root,), definitions = msgspec.json.schema_components([kind])
+    for name, definition in definitions.items():
+        for key, meaning in meanings(_structs()[name]).items():
+            definition["properties"][key] = {**definition["properties"][key], "description": meaning}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
 
 
 def keys() -> Iterator[str]:
     """A table of keys for each file, followed by those of its objects; objects of several files come last."""
-    users: dict[type[msgspec.Struct], list[str]] = {}
+    objects = {file: schema(kind)["$defs"] for file, kind in FILES.items()}
+    uses = Counter(name for definitions in objects.values() for name in definitions)
+    shared: dict[str, Any] = {}
     for file, kind in FILES.items():
-        for struct in structs(kind):
-            users.setdefault(struct, []).append(file)
-    for file, kind in FILES.items():
-        yield from ("", f"### {file} (`{tag(kind)}`)")
-        for struct in structs(kind):
-            if struct is kind or len(users[struct]) == 1:
-                yield from _table(struct, "" if struct is kind else "####")
+        definitions = objects[file]
+        yield from ("", f"### {file} (`{tag(kind)}`)", *_table(definitions.pop(kind.__name__)))
+        for name, definition in definitions.items():
+            if uses[name] > 1:
+                shared[name] = definition
+            else:
+                yield from ("", f"#### {name}", *_table(definition))
     yield from ("", "### Objects of several files")
-    for struct, files in users.items():
-        if len(files) > 1:
-            yield from _table(struct, "####")
+    for name, definition in shared.items():
+        yield from ("", f"#### {name}", *_table(definition))
 
 
-def _table(struct: type[msgspec.Struct], heading: str) -> Iterator[str]:
-    if heading:
-        yield from ("", f"{heading} {struct.__name__}")
-    yield from ("", (struct.__doc__ or "").partition("\n")[0], "", "| key | value | meaning |", "|---|---|---|")
-    meaning = meanings(struct)
-    info = types.type_info(struct)
-    assert isinstance(info, types.StructType)
-    for field in info.fields:
-        optional = "" if field.required else "; may be absent"
-        yield f"| `{field.encode_name}` | {value(field.type)}{optional} | {meaning.get(field.name, '')} |"
+def _table(definition: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("", definition["description"].partition("\n")[0], "", "| key | value | meaning |", "|---|---|---|")
+    for key, content in definition["properties"].items():
+        optional = "" if key in definition["required"] else "; may be absent"
+        if key != "schema":
+            yield f"| `{key}` | {value(content)}{optional} | {content.get('description', '')} |"
+
+
+def value(content: Mapping[str, Any]) -> str:
+    """What a key may have, in a few words, from its JSON Schema."""
+    match content:
+        case {"$ref": path}:
+            name = path.rpartition("/")[2]
+            return f"[{name}](#{name.lower()})"
+        case {"anyOf": choices}:
+            return " or ".join(map(value, choices))
+        case {"enum": choices}:
+            return ", ".join("null" if one is None else f"`{one}`" for one in choices)
+        case {"type": "array", "items": one}:
+            return f"list of {value(one)}"
+        case {"type": "object", "additionalProperties": one}:
+            return f"object of {value(one)}"
+        case {"type": ("integer" | "number") as kind}:
+            limits = {"exclusiveMinimum": "> ", "minimum": ">= ", "maximum": "<= "}
+            shown = ", ".join(f"{sign}{content[limit]:g}" for limit, sign in limits.items() if limit in content)
+            return f"{kind} {shown}".rstrip()
+        case {"type": "string"}:
+            return "hexadecimal digits" if "pattern" in content else "text"
+        case {"type": kind}:
+            return "true, false" if kind == "boolean" else str(kind)
+    return "any"
 
 
 def columns() -> Iterator[str]:
@@ -136,25 +158,16 @@ def columns() -> Iterator[str]:
             yield f"| `{column.key}` | {column.meaning} |"
 
 
-def structs(kind: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
-    """`kind` and every struct within it, each once."""
-    found: dict[type[msgspec.Struct], None] = {}
-
-    def walk(node: Any) -> None:
-        if isinstance(node, types.StructType) and node.cls not in found:
-            found[node.cls] = None
-            for field in node.fields:
-                walk(field.type)
-        elif isinstance(node, types.UnionType):
-            for one in node.types:
-                walk(one)
-        elif isinstance(node, types.VarTupleType):
-            walk(node.item_type)
-        elif isinstance(node, types.DictType):
-            walk(node.value_type)
-
-    walk(types.type_info(kind))
-    return list(found)
+@cache
+def _structs() -> dict[str, type[msgspec.Struct]]:
+    """Every struct that a file may have, by its name."""
+    found: dict[str, type[msgspec.Struct]] = {"Recipe": Recipe}
+    ahead = [Record]
+    while ahead:
+        kind = ahead.pop()
+        found[kind.__name__] = kind
+        ahead += kind.__subclasses__()
+    return found
 
 
 @cache
@@ -174,39 +187,6 @@ def meanings(struct: type[msgspec.Struct]) -> dict[str, str]:
                 ):
                     found[name] = " ".join(meaning.split())
     return found
-
-
-def value(node: types.Type) -> str:
-    """What a key may have, in a few words."""
-    match node:
-        case types.StructType():
-            return f"[{node.cls.__name__}](#{node.cls.__name__.lower()})"
-        case types.UnionType():
-            return " or ".join(map(value, node.types))
-        case types.VarTupleType():
-            return f"list of {value(node.item_type)}"
-        case types.DictType():
-            return f"object of {value(node.value_type)}"
-        case types.LiteralType():
-            return ", ".join(f"`{one}`" for one in node.values)
-        case types.IntType():
-            return f"integer{_bounds(node)}"
-        case types.FloatType():
-            return f"number{_bounds(node)}"
-        case types.StrType():
-            return "hexadecimal digits" if node.pattern else "text"
-        case types.BoolType():
-            return "true, false"
-        case types.NoneType():
-            return "null"
-        case _:
-            return "any"
-
-
-def _bounds(node: types.IntType | types.FloatType) -> str:
-    limits = {"> ": node.gt, ">= ": node.ge, "<= ": node.le}
-    shown = [f"{sign}{limit:g}" for sign, limit in limits.items() if limit is not None]
-    return f" {', '.join(shown)}" if shown else ""
 
 
 if __name__ == "__main__":

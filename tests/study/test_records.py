@@ -39,16 +39,9 @@ def test_the_documentation_is_what_the_records_say() -> None:
 
 
 @pytest.mark.parametrize("kind", formats.FILES.values())
-def test_the_schema_has_every_key_with_its_meaning(kind: type[Record]) -> None:
-    definitions = formats.schema(kind)["$defs"]
-    for struct in formats.structs(kind):
-        keys = {field.encode_name for field in msgspec.structs.fields(struct)}
-        properties = definitions[struct.__name__]["properties"]
-        assert set(properties) - {"schema"} == keys
-        assert definitions[struct.__name__]["additionalProperties"] is False
-        described = {key: one["description"] for key, one in properties.items() if "description" in one}
-        assert described == formats.meanings(struct)
-        assert set(described) <= keys
+def test_no_object_of_a_file_may_have_unknown_keys(kind: type[Record]) -> None:
+    for name, definition in formats.schema(kind)["$defs"].items():
+        assert definition["additionalProperties"] is False, name
 
 
 def test_the_schema_of_a_file_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
