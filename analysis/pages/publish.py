@@ -13,6 +13,7 @@ from analysis.inputs.files import PICTURES
 from analysis.inputs.study import Study
 from analysis.measures.pruning import LOSS_ALLOWED
 from analysis.pages.markup import render
+from analysis.pages.summary import headline
 from analysis.tables.columns import read, text
 from analysis.tables.summary import SUMMARY
 from study.artifacts import write_bytes, write_text
@@ -43,7 +44,7 @@ def publish(report: Path, study: Study, project: Path) -> Iterator[Path]:
         StudyError: README.md has not exactly one pair of markers; then nothing is written.
     """
     readme = project / "README.md"
-    changed = between(readme, "results", results(read(report / "summary.csv"), study))
+    changed = between(readme, "results", results(report, study))
     for name in PUBLISHED:
         content, path = (report / name).read_bytes(), project / "docs" / "study" / name
         if name in BY_EPOCH and len(content) >= LARGEST_BY_EPOCH:
@@ -60,14 +61,16 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
     return text([column for column in SUMMARY if column.key in SHOWN], summary)
 
 
-def results(summary: pd.DataFrame, study: Study) -> str:
-    """The README's table with n, machine and versions below it."""
+def results(report: Path, study: Study) -> str:
+    """The README's table of the report on `study`, with n, settings, machine and versions below it."""
+    summary, latency, comparisons = (read(report / f"{name}.csv") for name in ("summary", "latency", "comparisons"))
     made: Sequence[Environment] = study.measured.environments or [run.record.environment for run in study.runs]
     return render(
         "readme.md.j2",
         "md",
         results=shown(summary),
         run_counts=sorted(set(summary["runs"])),
+        pairs=headline(study, latency, comparisons)[1],
         doubtful=summary["latency_valid"].eq(False).any(),
         loss_allowed=LOSS_ALLOWED,
         measured=bool(study.measured.environments),
