@@ -15,7 +15,7 @@ from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
 from bench.records import case_record, comparison_record
 from bench.sampling import Budget, WarmUp, garbage_collector_held, warm_up
-from study.records.bench import CaseRecord, ComparisonRecord, PairSettings
+from study.records.bench import CaseRecord, ComparisonRecord, PairSettings, Settings
 
 TimeCalls = Callable[[Iterator[tuple[Callable[[Any], Any], Any]], int], list[float]]
 """Time a number of calls, each the next pair of callable and argument; returns the seconds of each."""
@@ -39,7 +39,7 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
             compared = parity(engine, wanted)
             warm_ups = [warm_up(engine.once)]
         calls = budget.samples(warm_ups[0].call_seconds)
-        settings: list[dict[str, Any]] = []
+        settings: list[Settings] = []
         before = time_calibration_loop()
         with monitor() as monitored, closing(_over_loads(case, pool, budget.loads, calls, warm_ups, settings)) as given:
             samples = time_calls(given, calls)
@@ -55,7 +55,7 @@ def _over_loads(
     loads: int,
     calls: int,
     warm_ups: list[WarmUp],
-    settings: list[dict[str, Any]],
+    settings: list[Settings],
 ) -> Generator[tuple[Callable[[Any], Any], Any], None, None]:
     """Callable and argument of each of `calls` calls; each load is warmed up first, its settings read back last."""
     generator = np.random.default_rng()

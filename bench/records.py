@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -23,6 +22,7 @@ from study.records.bench import (
     ComparisonProcess,
     ComparisonRecord,
     PairSettings,
+    Settings,
     WarmUpRecord,
 )
 
@@ -40,7 +40,7 @@ def case_record(
     samples: Sequence[float],
     budget: Budget,
     warm_ups: Sequence[WarmUp],
-    settings: Sequence[dict[str, Any]],
+    settings: Sequence[Settings],
     parity: Parity | None,
     seen: Interference,
     calibration_seconds: float,

@@ -13,6 +13,7 @@ from typing import Any
 import onnxruntime
 
 from bench.experiments.common import case_of, made_with, session
+from bench.models import Inputs
 from bench.sampling import garbage_collector_held
 
 WITHIN = 0.02
@@ -20,7 +21,7 @@ CALLS = 20_000
 WARM_UP = 2_000
 
 
-def bare_median(run: Callable[..., Any], pool: Sequence[dict[str, Any]]) -> float:
+def bare_median(run: Callable[..., Any], pool: Sequence[Inputs]) -> float:
     """Median seconds of a call in the simplest possible loop."""
     for inputs in islice(cycle(pool), WARM_UP):
         run(None, inputs)
@@ -33,7 +34,7 @@ def bare_median(run: Callable[..., Any], pool: Sequence[dict[str, Any]]) -> floa
     return median(durations) / 1e9
 
 
-def onnxruntime_call(options: Namespace) -> tuple[Callable[..., Any], list[dict[str, Any]]]:
+def onnxruntime_call(options: Namespace) -> tuple[Callable[..., Any], Sequence[Inputs]]:
     """`session.run` of a new session with one thread, and the inputs that the bench uses."""
     case = case_of(options)
     settings = onnxruntime.SessionOptions()

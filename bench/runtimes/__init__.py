@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from study.errors import StudyError
+from study.records.bench import Settings
 
 RUNTIMES = {
     "torch": "bench.runtimes.pytorch:Torch",
@@ -65,7 +66,7 @@ class Runtime(ABC):
         """One inference, from native inputs to native outputs, which are complete when it returns."""
 
     @abstractmethod
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """Settings that the engine reports: at least `threads`; strings, numbers and booleans."""
 
     def to_native(self, inputs: Inputs) -> Any:

@@ -16,6 +16,7 @@ from bench.runtimes import Runtime, Setting
 from bench.runtimes.openmp import end_threads
 from study import onnx_inputs as signatures
 from study.errors import StudyError
+from study.records.bench import Settings
 
 HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
 
@@ -51,7 +52,7 @@ class NCNN(Runtime):
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
         return [np.stack([np.array(output) for output in of_all]) for of_all in zip(*outputs, strict=True)]
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         half = any(getattr(self.net.opt, option) for option in HALVES)
         return {"threads": self.net.opt.num_threads, "device": "cpu", "half_precision": half, "images_at_once": 1}
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from study.errors import StudyError, one_line
+from study.records.bench import Settings
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PROVIDER_OPTIONS = {"cpu": {}, "cuda": {"use_tf32": "0"}}  # float32, as on the CPU
@@ -62,7 +63,7 @@ class ONNXRuntime(Runtime):
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
         return [np.asarray(a) for a in (outputs if self.device == "cpu" else outputs.copy_outputs_to_cpu())]
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         options = self.session.get_session_options()
         return {
             "threads": options.intra_op_num_threads,

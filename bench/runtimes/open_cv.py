@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from study.errors import StudyError, one_line
+from study.records.bench import Settings
 
 
 class OpenCV(Runtime):
@@ -31,7 +32,7 @@ class OpenCV(Runtime):
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
         return [np.array(output) for output in outputs]
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         return {"threads": cv2.getNumThreads(), "device": "cpu", "version": cv2.__version__}
 
     def close(self) -> None:

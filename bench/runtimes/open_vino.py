@@ -10,6 +10,7 @@ from openvino import properties
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from study.errors import StudyError, one_line
+from study.records.bench import Settings
 
 
 class OpenVINO(Runtime):
@@ -39,7 +40,7 @@ class OpenVINO(Runtime):
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
         return [np.array(outputs[port]) for port in self.compiled.outputs]
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         return {
             "threads": self.compiled.get_property(properties.inference_num_threads),
             "streams": self.compiled.get_property(properties.num_streams),

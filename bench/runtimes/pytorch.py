@@ -13,6 +13,7 @@ from bench.runtimes import Runtime, Setting
 from bench.runtimes.openmp import end_threads
 from study import checkpoints
 from study.errors import StudyError, one_line
+from study.records.bench import Settings
 
 
 class Torch(Runtime):
@@ -52,7 +53,7 @@ class Torch(Runtime):
     def context(self) -> AbstractContextManager[Any]:
         return torch.inference_mode()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         smallest = torch.tensor([2.0**-126])
         return {
             "threads": torch.get_num_threads(),

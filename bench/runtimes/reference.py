@@ -10,6 +10,7 @@ from threadpoolctl import ThreadpoolController
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from study.errors import StudyError, one_line
+from study.records.bench import Settings
 
 
 class Reference(Runtime):
@@ -30,7 +31,7 @@ class Reference(Runtime):
     def run(self, inputs: Inputs) -> Any:
         return self.evaluator.run(None, dict(inputs))
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """`threads` is the largest number that a BLAS library reports, or 1 if none does."""
         threads = [library["num_threads"] for library in self.libraries.info()]
         return {"threads": max(threads, default=1), "device": "cpu", "arithmetic": "numpy"}

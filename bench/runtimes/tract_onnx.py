@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from study.errors import StudyError, one_line
+from study.records.bench import Settings
 
 
 class Tract(Runtime):
@@ -35,7 +36,7 @@ class Tract(Runtime):
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
         return [output.to_numpy() for output in outputs]
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         return {"threads": 1, "device": "cpu", "version": tract.version()}
 
     def close(self) -> None:

@@ -101,13 +101,11 @@ def test_a_system_without_proc_and_raw_clock(monkeypatch: pytest.MonkeyPatch, tm
     assert date == pytest.approx(time.time(), abs=5)
 
 
-@pytest.mark.parametrize(
-    ("raw", "date", "disagreement"),
-    [(2.002, 2, 0.001), (2.002, 1.99, 0.005), (2, -3598, 1800), (2, 3602, 1800)],  # the last two: set by an hour
-)
-def test_the_clock_that_is_farthest_off_counts(raw: float, date: float, disagreement: float) -> None:
-    seen = interference(moment(5, 100, 1e6), moment(7, 100 + raw, 1e6 + date))
-    assert seen.machine.clock_disagreement == pytest.approx(disagreement, abs=1e-9)
+def test_the_clock_that_is_farthest_off_counts() -> None:
+    hour = 3600
+    for raw, date, disagreement in ((2.002, 2, 0.001), (2.002, 1.99, 0.005), (2, 2 - hour, 1800), (2, 2 + hour, 1800)):
+        seen = interference(moment(5, 100, 1e6), moment(7, 100 + raw, 1e6 + date))
+        assert seen.machine.clock_disagreement == pytest.approx(disagreement, abs=1e-9)
     assert interference(moment(0, 0, 0), moment(0.09, 5, 5)).machine.clock_disagreement is None, "too short"
 
 
@@ -124,21 +122,18 @@ def test_the_clocks_of_this_machine_agree() -> None:
 # ---- reasons
 
 
-@pytest.mark.parametrize(
-    ("field", "limit", "value", "reason"),
-    [
+def test_each_disturbance_beyond_its_limit_has_a_reason() -> None:
+    for field, limit, value, reason in (
         ("other_cores", 0.15, 0.98, "other processes used 0.98 cores: stop them, or measure on an idle machine"),
         ("steal_share", 0.01, 0.125, "the host gave 12.5% of the CPU time to other virtual machines: measure when"),
         ("involuntary_switches_per_second", 20, 130.4, "the kernel preempted the process 130 times a second: stop"),
         ("cores_used", 0.9, 0.72, "0.72 cores used by 1 threads: stop other programs on this machine"),
         ("cores_used", 1.1, 1.9, "1.90 cores used by 1 threads: stop other threads of this process"),
         ("clock_disagreement", 0.001, 0.02, "the clocks disagree by 2.00%: measure again, and stop the program"),
-    ],
-)
-def test_each_disturbance_beyond_its_limit_has_a_reason(field: str, limit: float, value: float, reason: str) -> None:
-    (found,) = disturbances(disturbed(**{field: value}), 1)
-    assert found.startswith(reason)
-    assert disturbances(disturbed(**{field: limit}), 1) == []
+    ):
+        (found,) = disturbances(disturbed(**{field: value}), 1)
+        assert found.startswith(reason)
+        assert disturbances(disturbed(**{field: limit}), 1) == []
 
 
 def test_the_load_average_counts_only_without_proc_stat() -> None:
@@ -188,21 +183,20 @@ def test_a_busy_neighbour_is_detected() -> None:
     assert any(reason.startswith("other processes used") for reason in disturbances(monitored.interference, 1))
 
 
-@pytest.mark.xdist_group("timing")
 def test_child_processes_that_have_ended_are_no_neighbours() -> None:
     """A second of computing in a child belongs neither to this process nor to others."""
+    before = snapshot()
     burn = "import time\nwhile time.process_time() < 1: pass"
-    with monitor() as monitored:
-        subprocess.run([sys.executable, "-c", burn], check=True)
-    assert monitored.interference.cores_used < 0.5
-    if monitored.interference.machine.other_cores is not None:  # known only with /proc/stat
-        quiet = monitored.interference.machine.other_cores
-        with monitor() as monitored:
-            child = subprocess.Popen([sys.executable, "-c", burn])
-            time.sleep(1.2)
-        assert monitored.interference.machine.other_cores is not None
-        assert monitored.interference.machine.other_cores > quiet + 0.3, "a child that still runs counts as a neighbour"
-        child.wait()
+    with subprocess.Popen([sys.executable, "-c", burn]) as child:
+        assert snapshot().children_seconds == before.children_seconds, "a child that still runs counts as a neighbour"
+    after = snapshot()
+    assert child.returncode == 0
+    assert 1 <= after.children_seconds - before.children_seconds < 2
+    assert after.process_seconds - before.process_seconds < 0.5
+    first = replace(moment(0, 0, 0, ticks=Ticks(0, 0, 0, 2)), children_seconds=5.0)
+    two_seconds = Ticks(2 * module.TICKS_PER_SECOND, 2 * module.TICKS_PER_SECOND, 0, 2)
+    last = replace(moment(2, 2, 2, process=0.5, ticks=two_seconds), children_seconds=6.0)
+    assert interference(first, last).machine.other_cores == pytest.approx((2 - 0.5 - 1) / 2)
 
 
 @pytest.mark.xdist_group("timing")

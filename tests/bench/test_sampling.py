@@ -81,20 +81,17 @@ def test_a_single_outlier_in_a_block_does_not_count() -> None:
 # ---- budget
 
 
-@pytest.mark.parametrize(
-    ("budget", "call_seconds", "samples"),
-    [
-        pytest.param(Budget(seconds=4), 1e-3, 4000, id="as many as fit into the time"),
-        pytest.param(Budget(), 1e-5, MOST_SAMPLES, id="no more than are stored"),
-        pytest.param(Budget(), 1.0, 662, id="enough for p99"),
-        pytest.param(Budget(percentiles=(99.9, 50)), 1e-3, 6636, id="enough for the highest percentile"),
-        pytest.param(Budget(percentiles=(50,)), 10.0, 6, id="enough for the median alone"),
-        pytest.param(Budget(quick=True), 1e-5, QUICK_SAMPLES, id="few for a smoke test"),
-        pytest.param(Budget(quick=True), 1.0, QUICK_SAMPLES, id="however long a call takes"),
-    ],
-)
-def test_number_of_samples(budget: Budget, call_seconds: float, samples: int) -> None:
-    assert budget.samples(call_seconds) == samples
+def test_number_of_samples() -> None:
+    for budget, call_seconds, samples in (
+        (Budget(seconds=4), 1e-3, 4000),  # as many as fit into the time
+        (Budget(), 1e-5, MOST_SAMPLES),  # no more than are stored
+        (Budget(), 1.0, 662),  # enough for p99
+        (Budget(percentiles=(99.9, 50)), 1e-3, 6636),  # enough for the highest percentile
+        (Budget(percentiles=(50,)), 10.0, 6),  # enough for the median alone
+        (Budget(quick=True), 1e-5, QUICK_SAMPLES),  # few, however long a call takes
+        (Budget(quick=True), 1.0, QUICK_SAMPLES),
+    ):
+        assert budget.samples(call_seconds) == samples
 
 
 def test_a_quick_run_reports_p90_and_no_more() -> None:
