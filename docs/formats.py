@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from analysis.tables import exports, latency, portability, results, search, sparsity, summary, training
+from analysis.tables import exports, latency, layers, portability, results, search, sparsity, summary, training
 from analysis.tables.columns import Column
 from study.recipe import Recipe
 from study.records.analysis import PruningRecord, SparsityRecord, TableRecord
@@ -60,7 +60,7 @@ TABLES: Mapping[str, Sequence[Column]] = {
     "docs/results/results.csv": results.RESULTS,
     "docs/results/accuracy.csv": results.ACCURACY,
     "docs/results/batches.csv": results.BATCHES,
-    "docs/results/sparsity.csv": results.SPARSITY,
+    "docs/results/sparsity.csv": layers.LAYERS,
 }
 
 

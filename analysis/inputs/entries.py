@@ -60,25 +60,9 @@ class EntryResult:
         return find(self.entry.dataset).train_images - self.wanted.validation
 
     @property
-    def exported(self) -> tuple[Run, ...]:
-        """The runs that have an ONNX file."""
-        return tuple(run for run in self.runs if run.export)
-
-    @property
     def machines(self) -> list[str]:
         """The machines that the runs were trained on."""
         return list(dict.fromkeys(machine(run.record.environment) for run in self.runs))
-
-    def test_errors(self) -> list[float]:
-        return [run.record.test_error for run in self.runs]
-
-    def validation_errors(self) -> list[float]:
-        """Errors after the kept epoch, of the runs that validated."""
-        return [run.record.validation_error for run in self.runs if run.record.validation_error is not None]
-
-    def epoch_seconds(self) -> list[float]:
-        """Time of every epoch of every run, with its validation."""
-        return [epoch.seconds for run in self.runs for epoch in run.history]
 
     def remarks(self) -> Iterator[str]:
         """Which runs are left out, and in what those that count differ."""

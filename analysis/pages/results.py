@@ -10,6 +10,7 @@ from analysis.pages.provenance import made_with
 from analysis.pages.search import search_results
 from analysis.pages.summary import headline
 from analysis.tables import latency as latency_tables
+from analysis.tables import layers
 from analysis.tables import results as results_tables
 from analysis.tables.columns import text
 from study.catalogue import DEFAULT_SEEDS, DEFAULT_STUDY
@@ -48,7 +49,7 @@ def page(results: Results, frames: Mapping[str, pd.DataFrame], folder: str) -> s
         batches=text(results_tables.BATCHES, batches),
         batch_rows=list(batches.itertuples(index=False)),
         searches=search_results(results.searches, results.runs),
-        sparsity=results_tables.by_entry(frames["sparsity"]),
+        sparsity=layers.by_entry(frames["sparsity"]),
         parameters={result.entry.network: result.runs[0].record.parameters for result in results.entries},
         short=by_entry["budget"].notna().any(),
         few=len(DEFAULT_SEEDS) if (by_entry["runs"] < len(DEFAULT_SEEDS)).any() else None,

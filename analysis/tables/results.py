@@ -1,7 +1,7 @@
 """The tables of the results page as pandas frames, one function a CSV file: raw numbers, full precision, SI units."""
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,15 +9,13 @@ import pandas as pd
 from msgspec import structs
 
 from analysis.inputs.entries import EntryResult, Results
-from analysis.measures.layer import weight_statistics
 from analysis.measures.significance import difference
-from analysis.measures.sparsity import evaluate, parse
 from analysis.tables import latency as latency_tables
 from analysis.tables.columns import MODEL, Column, frame, plain, text
 from analysis.tables.headline import at_batch_1
-from analysis.tables.numbers import MISSING, TIMES, number
+from analysis.tables.layers import layers, mean
+from analysis.tables.numbers import MISSING, number
 from analysis.tables.summary import LATENCY, latency_columns
-from analysis.weights.layers import Layer
 from study.recipe import Recipe
 
 UNLIKE = "not judged: different budgets"
@@ -136,113 +134,23 @@ BATCHES = (
     *plain("test_error_change", "test_error_noise"),
     Column("verdict", f"see method.md; or `{UNLIKE}`"),
 )
-SPARSITY = (
-    *plain("study", "model", "layer", "role", "out_features", "in_features", "runs", "hoyer_mean", "hoyer_std"),
-    Column("near_zero_mean", "share of the weights of at most 1 % of their root mean square"),
-    Column("exact_zeros_mean"),
-)
 
 
 def all_tables(results: Results) -> dict[str, pd.DataFrame]:
     """The tables that are on the page, by name."""
-    return {"results": by_accuracy(results), "batches": batches(results), "sparsity": sparsity(results)}
+    return {"results": by_accuracy(results), "batches": batches(results), "sparsity": layers(results)}
 
 
 def by_accuracy(results: Results) -> pd.DataFrame:
     """One row an entry that has runs; `difference` is empty where ours has no images of the published kind."""
     cases, pairs = latency_tables.latency(results.measured), latency_tables.comparisons(results.measured)
-    return frame(RESULTS, [_result(results, result, cases, pairs) for result in results.entries])
-
-
-def sizes(frame: pd.DataFrame, networks: Mapping[str, str]) -> pd.DataFrame:
-    """The sizes of all entries as text; `networks` are their import paths by name."""
-    fixed = [FIXED.get(networks[model], 0) for model in frame["model"]]
-    return text((MODEL, *SIZES), frame.assign(fixed=fixed))
-
-
-def _result(results: Results, result: EntryResult, cases: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
-    entry, runs = result.entry, result.runs
-    epochs, kept = [run.record.epochs for run in runs], [run.kept_epoch for run in runs]
-    patient = result.wanted.patience > 0
-    measured_on = [case.machine for case in results.measured.cases if case.model == entry.name]
-    row = {
-        "study": result.study,
-        "model": entry.name,
-        "dataset": entry.dataset,
-        "recipe": result.kind,
-        "budget": result.budget or None,
-        "runs": len(runs),
-        "trained_on": result.trained_on,
-        **_accuracies(result),
-        "epochs_lowest": min(epochs),
-        "epochs_highest": max(epochs),
-        "epochs_at_most": result.wanted.epochs if patient else None,
-        "kept_lowest": min(kept) if patient else None,
-        "kept_highest": max(kept) if patient else None,
-        **_times(result),
-        "machines": _numbers(results, result.machines),
-        "parameters": runs[0].record.parameters,
-        "onnx_bytes": max((run.export.bytes for run in runs if run.export), default=None),
-        **latency_columns(*at_batch_1(entry.name, cases, pairs)),
-        "latency_machines": _numbers(results, measured_on),
-    }
-    if entry.published:
-        row |= {"published": entry.published.accuracy, "published_images": entry.published.images}
-        ours = row[f"{entry.published.images}_accuracy_mean"]
-        row["difference"] = None if ours is None else 100 * ours - entry.published.accuracy
-    return row
-
-
-def _numbers(results: Results, machines: Iterable[str]) -> str | None:
-    """ "1 2", or nothing for none."""
-    return " ".join(str(n) for n in sorted({results.machines[name] for name in machines})) or None
-
-
-def _times(result: EntryResult) -> dict[str, float]:
-    """Seconds of an epoch, of all epochs of the runs, and of a run of the median number of them, as long as that."""
-    seconds = result.epoch_seconds()
-    median = statistics.median(seconds)
-    epochs = statistics.median(run.record.epochs for run in result.runs)
-    return {
-        "seconds_per_epoch_median": median,
-        "seconds_per_epoch_fastest": min(seconds),
-        "seconds_per_run": epochs * median,
-    }
-
-
-def _accuracies(result: EntryResult) -> dict[str, float | None]:
-    tested = _mean("test_accuracy", [1 - error for error in result.test_errors()])
-    return {**tested, **_mean("validation_accuracy", [1 - error for error in result.validation_errors()])}
-
-
-def _mean(name: str, values: Sequence[float]) -> dict[str, float | None]:
-    """Mean and sample standard deviation (ddof 1) where there are values enough."""
-    return {
-        f"{name}_mean": statistics.mean(values) if values else None,
-        f"{name}_std": statistics.stdev(values) if len(values) > 1 else None,
-    }
-
-
-def accuracy(results: Results) -> pd.DataFrame:
-    """The accuracies of a picture: a row a run and kind of images, and a row a published figure.
-
-    A published figure is not drawn beside a recipe that is not the published one's.
-    """
-    rows: list[dict[str, Any]] = []
+    rows = []
     for result in results.entries:
-        entry = result.entry
-        own = {"study": result.study, "model": entry.name, "dataset": entry.dataset, "budget": result.budget or None}
-        if entry.published and entry.origin != "modern":
-            what = f"published {entry.published.images}"
-            rows.append({**own, "what": what, "accuracy": entry.published.accuracy})
-        for run in result.runs:
-            errors = {"validation": run.record.validation_error, "test": run.record.test_error}
-            rows += [
-                {**own, "what": what, "seed": run.seed, "accuracy": 100 * (1 - error)}
-                for what, error in errors.items()
-                if error is not None
-            ]
-    return frame(ACCURACY, rows)
+        row, latency = _cells(result), at_batch_1(result.entry.name, cases, pairs)
+        measured_on = [case.machine for case in results.measured.cases if case.model == result.entry.name]
+        machines = {"machines": _numbers(results, result.machines), "latency_machines": _numbers(results, measured_on)}
+        rows.append({**row, **_published_cells(result, row), **machines, **latency_columns(*latency)})
+    return frame(RESULTS, rows)
 
 
 def batches(results: Results) -> pd.DataFrame:
@@ -253,13 +161,13 @@ def batches(results: Results) -> pd.DataFrame:
     """
     rows = []
     for first, *others in alike_but_for_batch_size(results):
-        rows.append(_batch(first))
+        rows.append(_cells(first))
         wrong = np.stack([run.wrong for run in first.runs])
         for result in others:
-            own = {**_batch(result), "against": first.entry.name, "verdict": UNLIKE}
+            row = {**_cells(result), "against": first.entry.name, "verdict": UNLIKE}
             if result.epochs == first.epochs:
-                own |= vars(difference(np.stack([run.wrong for run in result.runs]), wrong))
-            rows.append(own)
+                row |= vars(difference(np.stack([run.wrong for run in result.runs]), wrong))
+            rows.append(row)
     return frame(BATCHES, rows)
 
 
@@ -272,66 +180,75 @@ def alike_but_for_batch_size(results: Results) -> Iterator[list[EntryResult]]:
     return (group for group in groups.values() if len({result.wanted.batch_size for result in group}) > 1)
 
 
-def _batch(result: EntryResult) -> dict[str, Any]:
+def accuracy(results: Results) -> pd.DataFrame:
+    """The accuracies of a picture: a row a run and kind of images, and a row a published figure.
+
+    A published figure is not drawn beside a recipe that is not the published one's.
+    """
+    rows: list[dict[str, Any]] = []
+    for result in results.entries:
+        own, published = _cells(result), result.entry.published
+        if published and result.entry.origin != "modern":
+            rows.append({**own, "what": f"published {published.images}", "accuracy": published.accuracy})
+        for run in result.runs:
+            errors = {"validation": run.record.validation_error, "test": run.record.test_error}
+            rows += [
+                {**own, "what": what, "seed": run.seed, "accuracy": 100 * (1 - error)}
+                for what, error in errors.items()
+                if error is not None
+            ]
+    return frame(ACCURACY, rows)
+
+
+def _cells(result: EntryResult) -> dict[str, Any]:
+    """The cells of an entry and its runs, by column; each table has some of them."""
     entry, runs = result.entry, result.runs
+    epochs, kept = [run.record.epochs for run in runs], [run.kept_epoch for run in runs]
+    stops_early = result.wanted.patience > 0
+    seconds = [epoch.seconds for run in runs for epoch in run.history]
+    validation = [run.record.validation_error for run in runs if run.record.validation_error is not None]
     return {
+        "study": result.study,
         "network": entry.network,
-        "dataset": entry.dataset,
         "model": entry.name,
-        "batch_size": runs[0].record.recipe.batch_size,
-        "runs": len(runs),
+        "dataset": entry.dataset,
+        "recipe": result.kind,
+        "batch_size": result.wanted.batch_size,
         "budget": result.budget or None,
-        **_accuracies(result),
-        "kept_epochs": " ".join(str(run.kept_epoch) for run in runs),
-        **_times(result),
+        "runs": len(runs),
+        "trained_on": result.trained_on,
+        **mean("test_accuracy", [1 - run.record.test_error for run in runs]),
+        **mean("validation_accuracy", [1 - error for error in validation]),
+        "epochs_lowest": min(epochs),
+        "epochs_highest": max(epochs),
+        "epochs_at_most": result.wanted.epochs if stops_early else None,
+        "kept_lowest": min(kept) if stops_early else None,
+        "kept_highest": max(kept) if stops_early else None,
+        "kept_epochs": " ".join(map(str, kept)),
+        "seconds_per_epoch_median": statistics.median(seconds),
+        "seconds_per_epoch_fastest": min(seconds),
+        "seconds_per_run": statistics.median(epochs) * statistics.median(seconds),
+        "parameters": runs[0].record.parameters,
+        "onnx_bytes": max((run.export.bytes for run in runs if run.export), default=None),
         "seconds_published": entry.published and entry.published.seconds,
     }
 
 
-def sparsity(results: Results) -> pd.DataFrame:
-    """One row a fully-connected layer of an entry, over its exported runs; what is undefined is left out of a mean."""
-    rows = []
-    for result in results.entries:
-        layers: dict[tuple[str, str, tuple[int, int]], list[Layer]] = {}
-        for layer in (layer for run in result.runs for layer in run.layers):
-            layers.setdefault((layer.name, layer.role, layer.weight.shape), []).append(layer)
-        for (name, role, shape), own in layers.items():
-            row: dict[str, Any] = {"study": result.study, "model": result.entry.name, "layer": name, "role": role}
-            row |= {"out_features": shape[0], "in_features": shape[1], "runs": len(own)}
-            values = [_weights(layer) for layer in own]
-            for measure in values[0]:
-                row |= _mean(measure, [value for of_run in values if (value := of_run[measure]) is not None])
-            rows.append(row)
-    return frame(SPARSITY, rows)
+def _published_cells(result: EntryResult, row: Mapping[str, Any]) -> dict[str, Any]:
+    published = result.entry.published
+    if published is None:
+        return {}
+    ours = row[f"{published.images}_accuracy_mean"]
+    points = None if ours is None else 100 * ours - published.accuracy
+    return {"published": published.accuracy, "published_images": published.images, "difference": points}
 
 
-def _weights(layer: Layer) -> dict[str, float | None]:
-    hoyer, zeros = (value.value for value in evaluate(parse("hoyer,exact_zeros"), layer.weight.blocks()))
-    return {"hoyer": hoyer, "near_zero": weight_statistics(layer.weight).near_zero_rms, "exact_zeros": zeros}
+def _numbers(results: Results, machines: Iterable[str]) -> str | None:
+    """ "1 2", or nothing for none."""
+    return " ".join(str(n) for n in sorted({results.machines[name] for name in machines})) or None
 
 
-def by_entry(frame: pd.DataFrame) -> pd.DataFrame:
-    """`sparsity` by entry, as text: shares are over the weights of all its layers."""
-    rows = []
-    for model, own in frame.groupby("model", sort=False):
-        layers: Iterable[Any] = own.itertuples(index=False)
-        weights = own["out_features"] * own["in_features"]
-        share = {
-            name: (own[f"{name}_mean"] * weights).sum(skipna=False) / weights.sum()
-            for name in ("near_zero", "exact_zeros")
-        }
-        rows.append(
-            {
-                "model": str(model),
-                f"layers (out {TIMES} in)": " / ".join(map(_layer, layers)),
-                "runs": str(own["runs"].max()),
-                "Hoyer of each": " / ".join(number(value, ".3f") for value in own["hoyer_mean"]),
-                "near zero, %": number(share["near_zero"], ".1f", 100),
-                "exact zeros, %": number(share["exact_zeros"], ".1f", 100),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _layer(row: Any) -> str:
-    return f"{row.layer}{'' if row.role == 'fc' else f' ({row.role})'} {row.out_features} {TIMES} {row.in_features}"
+def sizes(frame: pd.DataFrame, networks: Mapping[str, str]) -> pd.DataFrame:
+    """The sizes of all entries as text; `networks` are their import paths by name."""
+    fixed = [FIXED.get(networks[model], 0) for model in frame["model"]]
+    return text((MODEL, *SIZES), frame.assign(fixed=fixed))

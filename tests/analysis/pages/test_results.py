@@ -16,6 +16,7 @@ from analysis.inputs.entries import read_results
 from analysis.pages import results as results_page
 from analysis.plots import results as field_plots
 from analysis.tables import results as results_tables
+from analysis.tables.layers import layers as layers_of
 from analysis.tables.numbers import MINUS, MISSING, TIMES
 from study.artifacts import Artifacts, write_record
 from study.catalogue import entry
@@ -211,7 +212,7 @@ class TestMeasurements:
         assert row["exact zeros, %"] == "40.7", "24,000 of 58,920"
 
     def test_sparsity_has_a_row_a_layer(self, written: Artifacts) -> None:
-        table = results_tables.sparsity(read_results(written, [])).query("model == 'cnn5'")
+        table = layers_of(read_results(written, [])).query("model == 'cnn5'")
         assert list(zip(table["layer"], table["out_features"], table["runs"], strict=True)) == [
             *(("fc1", 120, 3), ("fc2", 84, 3), ("fc3", 10, 3)),
         ]

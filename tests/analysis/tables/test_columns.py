@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pandas as pd
 import pytest
 
-from analysis.tables import exports, latency, portability, results, search, sparsity, summary, training
+from analysis.tables import exports, latency, layers, portability, results, search, sparsity, summary, training
 from analysis.tables.columns import Column, common_settings, frame, plain, read, text, write_as_json
 from analysis.tables.numbers import MINUS, MISSING, TIMES
 from study.artifacts import read_record
@@ -51,7 +51,9 @@ def test_a_page_leaves_out_what_has_no_heading_and_settings_that_rows_share() ->
     assert text(columns, made).to_dict("list") == {"A": ["1", "1"], "two": ["1.0", MISSING]}
 
 
-@pytest.mark.parametrize("module", [exports, latency, portability, results, search, sparsity, summary, training])
+@pytest.mark.parametrize(
+    "module", [exports, latency, layers, portability, results, search, sparsity, summary, training]
+)
 def test_the_keys_of_a_table_are_unique_and_those_it_refers_to_are_its_own(module: ModuleType) -> None:
     tables = list(_tables(module))
     assert tables
