@@ -14,7 +14,7 @@ from study.records.training import RunRecord
 from study.variants import STANDARD
 
 LEVELS = {1: "grey level", 3: "red, green and blue, each"}
-"""What an image's channels are, by how many there are."""
+"""Meaning of the channels of an image, by their number."""
 LICENCES = {
     "Fashion-MNIST": "MIT licence, Copyright (c) 2017 Zalando SE, https://tech.zalando.com",
     "CIFAR-10": "its authors (Krizhevsky, Nair, Hinton) state no licence; they ask that *Learning Multiple Layers of "

@@ -99,7 +99,7 @@ def _variables(home: Path) -> Mapping[str, str]:
 
 
 def read_result(path: Path) -> NDArray[np.float32]:
-    """The array in a file that a program has left.
+    """The array in the file that a program has written.
 
     Raises:
         CommandError: it is missing, too large, or not an array of float32.

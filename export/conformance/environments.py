@@ -19,7 +19,7 @@ INSTALLATION = 1800.0
 """Time limit of an installation in seconds."""
 COMPILATION = 600.0
 MARK = "complete.json"
-"""What an environment was made from. Written last, so that an interrupted installation starts again."""
+"""File that records the versions of an environment; written last, so that an interrupted installation starts again."""
 BROWSERS = (
     *("chromium", "chromium-browser", "chromium-headless-shell", "chrome-headless-shell"),
     *("google-chrome", "google-chrome-stable", "chrome"),
