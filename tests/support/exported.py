@@ -21,24 +21,8 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 
-from tests.support.exported_modules import (
-    SEQUENCE,
-    Attention,
-    Choice,
-    Language,
-    LeNet,
-    Loop,
-    LowRank,
-    MultiHead,
-    Pair,
-    Perceptron,
-    Pointwise,
-    Products,
-    Recurrence,
-    Scripted,
-    TiedEmbedding,
-    Traced,
-)
+from tests.support import exported_modules as nets
+from tests.support.exported_modules import SEQUENCE, ScriptedChoice, ScriptedLoop, pair
 
 Matrix = NDArray[Any]
 BATCH = 2
@@ -175,17 +159,18 @@ def of_type(dtype: torch.dtype) -> Network:
     name = str(dtype).removeprefix("torch.")
     runtime = "onnx.reference" if dtype == torch.bfloat16 else "onnxruntime"
     expected = {**PRODUCTS, "dtype": name, "runtime": runtime}
-    return Network(lambda: Perceptron().to(dtype), lambda: sequences().to(dtype), PERCEPTRON, expected)
+    return Network(lambda: nets.perceptron().to(dtype), lambda: sequences().to(dtype), PERCEPTRON, expected)
 
 
 def normed(by: Callable[[nn.Module], nn.Module]) -> Network:
-    return Network(partial(Pair, normed=by), rows, "fc1 fc2", GEMMS | COMPUTED)
+    return Network(partial(pair, normed=by), rows, "fc1 fc2", GEMMS | COMPUTED)
 
 
 def pruned() -> nn.Module:
-    module = Pair()
-    prune.l1_unstructured(module.fc1, "weight", 0.5)  # type: ignore[no-untyped-call]
-    assert torch.count_nonzero(torch.as_tensor(module.fc1.weight)) == 72
+    module = pair()
+    first = module.get_submodule("fc1")
+    prune.l1_unstructured(first, "weight", 0.5)  # type: ignore[no-untyped-call]
+    assert torch.count_nonzero(torch.as_tensor(first.weight)) == 72
     return module
 
 
@@ -198,11 +183,10 @@ PRODUCTS: dict[str, Any] = {"operators": ("MatMul",)}
 GEMMS: dict[str, Any] = {"operators": ("Gemm",)}
 COMPUTED = {"exact": False}
 TIED = {"tied": {1: 0}}
-CHOICE = "fc1 fc2 out"
-POINTWISE = partial(Network, Pointwise, image)
+POINTWISE = partial(Network, nets.pointwise, image)
 HEAD = {"operators": ("Conv",), "pointwise": True, "roles": {"head": "pointwise"}}
 # TorchScript's exporter writes a Linear without bias as a MatMul
-FIRST = Network(Perceptron, rows, PERCEPTRON, GEMMS, script={"operators": ("Gemm", "MatMul", "Gemm")})
+FIRST = Network(nets.perceptron, rows, PERCEPTRON, GEMMS, script={"operators": ("Gemm", "MatMul", "Gemm")})
 
 NETWORKS = {
     "perceptron": FIRST,
@@ -210,14 +194,14 @@ NETWORKS = {
     "half": of_type(torch.float16),
     "bfloat16": of_type(torch.bfloat16),
     "double": of_type(torch.float64),
-    "tied": Network(lambda: Pair(tied=True), rows, "fc1 fc2", GEMMS | TIED),
-    "tied rank 3": Network(lambda: Pair(tied=True), sequences, "fc1 fc2", PRODUCTS | TIED),
+    "tied": Network(lambda: pair(tied=True), rows, "fc1 fc2", GEMMS | TIED),
+    "tied rank 3": Network(lambda: pair(tied=True), sequences, "fc1 fc2", PRODUCTS | TIED),
     "pruned": Network(pruned, rows, "fc1 fc2", GEMMS),
     "weight norm": normed(parametrizations.weight_norm),
-    "lenet": Network(LeNet, image, "c5 fc", {"operators": ("Conv", "Gemm"), "roles": {"c5": "conv-as-fc"}}),
+    "lenet": Network(nets.lenet, image, "c5 fc", {"operators": ("Conv", "Gemm"), "roles": {"c5": "conv-as-fc"}}),
     "pointwise asked for": POINTWISE("head", HEAD),
     "attention": Network(
-        Attention,
+        nets.attention,
         lambda: sequences(16),
         "q k v out",
         PRODUCTS,
@@ -225,7 +209,7 @@ NETWORKS = {
         dynamo=no_layers(("node_matmul", "MatMul"), ("node_matmul_1", "MatMul")),
     ),
     "multi-head": Network(
-        MultiHead,
+        nets.multi_head,
         lambda: sequences(16),
         "",
         {"operators": ("MatMul", "Gemm", "MatMul")},
@@ -237,7 +221,7 @@ NETWORKS = {
         },
     ),
     "language": Network(
-        Language,
+        nets.language,
         words,
         "out",
         PRODUCTS,
@@ -246,7 +230,7 @@ NETWORKS = {
     ),
     # one layer; that a table shares its tensor neither makes it tied nor gives it the table's name
     "tied embedding": Network(
-        TiedEmbedding,
+        nets.tied_embedding,
         words,
         "head",
         PRODUCTS,
@@ -255,10 +239,14 @@ NETWORKS = {
     ),
     # which module it is the file does not say: its weight is made of three tensors
     "low rank": Network(
-        LowRank, rows, "", GEMMS | COMPUTED | {"named": False}, weights=lambda module: {"": matrix(module.weight())}
+        nets.low_rank,
+        rows,
+        "",
+        GEMMS | COMPUTED | {"named": False},
+        weights=lambda module: {"": matrix(nets.low_rank_weight(module))},
     ),
     "products": Network(
-        Products,
+        nets.products,
         sequences,
         "scaled turned",
         PRODUCTS,
@@ -275,6 +263,16 @@ UNFOLDED = {name: NETWORKS[name] for name in ("rank 3", "pruned", "tied embeddin
 OPTIONS: dict[str, dict[str, Any]] = {"script": {"do_constant_folding": False}, "dynamo": {"optimize": False}}
 
 
+def choice(x: Callable[[], Any], expected: Mapping[str, Any], scripted: bool, *names: str) -> Network:
+    make = ScriptedChoice if scripted else nets.traced_choice
+    expected = {**expected, "names": names} if names else expected
+    return Network(make, x, "fc1 fc2 out", expected, scripted=scripted)
+
+
+def loop(x: Callable[[], Any], expected: Mapping[str, Any]) -> Network:
+    return Network(ScriptedLoop, lambda: (x(), torch.tensor(3)), "fc out", expected, scripted=True)
+
+
 def module_functions(folder: Path) -> Expected:
     """Every Linear is a call of a local function; a call has its weight as an argument and, unused, as an attribute."""
     expected = FIRST.write(folder, dynamo=False, export_modules_as_functions={nn.Linear})
@@ -282,45 +280,32 @@ def module_functions(folder: Path) -> Expected:
     return expected
 
 
-def choice(make: Callable[[], Choice], x: Callable[[], Any], expected: Mapping[str, Any], **more: Any) -> Network:
-    return Network(make, x, CHOICE, expected, scripted=make is Scripted, **more)
-
-
-def loop(x: Callable[[], Any], expected: Mapping[str, Any]) -> Network:
-    return Network(Loop, lambda: (x(), torch.tensor(3)), "fc out", expected, scripted=True)
-
+SCAN = Network(nets.recurrence, lambda: torch.randn(4, BATCH, 12), "fc out", {"operators": ("Gemm", "MatMul")})
+OTHERS: dict[str, tuple[Network, dict[str, Any]]] = {
+    "perceptron dynamo": (FIRST, {"external_data": False}),
+    "external data dynamo": (FIRST, {"external_data": True}),
+    "initializers as inputs script": (FIRST, {"keep_initializers_as_inputs": True}),
+    "old weight norm script": (normed(weight_norm), {}),
+    "tied unfolded script": (NETWORKS["tied rank 3"], OPTIONS["script"]),
+    "spectral norm dynamo": (normed(parametrizations.spectral_norm), {}),
+    "scan dynamo": (SCAN, {}),
+    "choice script": (choice(rows, GEMMS, True), {}),
+    "choice dynamo": (choice(rows, GEMMS, False), {}),
+    "choice rank 3 script": (choice(sequences, PRODUCTS, True, "/MatMul", "/MatMul_1", "/MatMul_2"), {}),
+    "choice rank 3 dynamo": (choice(sequences, PRODUCTS, False, "node_MatMul_1", "node_MatMul_1_2", "out"), {}),
+    "choice unfolded dynamo": (choice(sequences, PRODUCTS, False), OPTIONS["dynamo"]),
+    "loop script": (loop(rows, GEMMS), {}),
+    "loop rank 3 unfolded script": (loop(sequences, PRODUCTS), OPTIONS["script"]),
+}
+"""What one exporter writes, with these options."""
+for _exporter, _unfolded in OPTIONS.items():
+    OTHERS |= {f"{name} unfolded {_exporter}": (network, _unfolded) for name, network in UNFOLDED.items()}
+    OTHERS = {f"{name} {_exporter}": (network, {}) for name, network in NETWORKS.items()} | OTHERS
 
 PATTERNS: dict[str, Builder] = {
-    "perceptron dynamo": partial(FIRST.write, dynamo=True, external_data=False),
-    "external data dynamo": partial(FIRST.write, dynamo=True, external_data=True),
-    "initializers as inputs script": partial(FIRST.write, dynamo=False, keep_initializers_as_inputs=True),
-    "module functions script": module_functions,
-    "old weight norm script": partial(normed(weight_norm).write, dynamo=False),
-    "tied unfolded script": partial(NETWORKS["tied rank 3"].write, dynamo=False, **OPTIONS["script"]),
-    "spectral norm dynamo": partial(normed(parametrizations.spectral_norm).write, dynamo=True),
-    "scan dynamo": partial(
-        Network(Recurrence, lambda: torch.randn(4, BATCH, 12), "fc out", {"operators": ("Gemm", "MatMul")}).write,
-        dynamo=True,
-    ),
-    "choice script": partial(choice(Scripted, rows, GEMMS).write, dynamo=False),
-    "choice dynamo": partial(choice(Traced, rows, GEMMS).write, dynamo=True),
-    "choice rank 3 script": partial(
-        choice(Scripted, sequences, {**PRODUCTS, "names": ("/MatMul", "/MatMul_1", "/MatMul_2")}).write, dynamo=False
-    ),
-    "choice rank 3 dynamo": partial(
-        choice(Traced, sequences, {**PRODUCTS, "names": ("node_MatMul_1", "node_MatMul_1_2", "out")}).write, dynamo=True
-    ),
-    "choice unfolded dynamo": partial(choice(Traced, sequences, PRODUCTS).write, dynamo=True, **OPTIONS["dynamo"]),
-    "loop script": partial(loop(rows, GEMMS).write, dynamo=False),
-    "loop rank 3 unfolded script": partial(loop(sequences, PRODUCTS).write, dynamo=False, **OPTIONS["script"]),
-}
-for _exporter in ("script", "dynamo"):
-    _dynamo = _exporter == "dynamo"
-    for _name, _network in NETWORKS.items():
-        PATTERNS.setdefault(f"{_name} {_exporter}", partial(_network.write, dynamo=_dynamo))
-    for _name, _network in UNFOLDED.items():
-        PATTERNS[f"{_name} unfolded {_exporter}"] = partial(_network.write, dynamo=_dynamo, **OPTIONS[_exporter])
-
+    name: partial(network.write, dynamo=name.endswith("dynamo"), **options)
+    for name, (network, options) in OTHERS.items()
+} | {"module functions script": module_functions}
 _unasked = POINTWISE("", {"operators": ("Conv",)})
 WITHOUT_LAYERS: dict[str, Builder] = {
     f"pointwise {exporter}": partial(_unasked.write, dynamo=exporter == "dynamo") for exporter in OPTIONS

@@ -32,6 +32,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import (
 )
 from torch import nn
 
+from tests.support import exported_modules as nets
 from tests.support import handmade
 from tests.support.exported import (
     NETWORKS,
@@ -44,22 +45,9 @@ from tests.support.exported import (
     rows,
     sequences,
 )
-from tests.support.exported_modules import Attention, Perceptron, Seeded
 
 PATTERNS: dict[str, Builder] = {}
 BLOCK = 32
-
-
-class Wide(Seeded):
-    """Two layers of 40 inputs, which are one block of 32 and a part of another, the first square."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(40, 40, bias=False), nn.Linear(40, 24)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.fc2(torch.relu(self.fc1(x)))
-        return y
 
 
 class Samples(CalibrationDataReader):  # type: ignore[misc]
@@ -136,14 +124,14 @@ def dequantised(
 
 def dynamic(folder: Path, kind: QuantType, per_channel: bool) -> Expected:
     """DynamicQuantizeLinear and MatMulInteger; a Gemm's weight is turned to (in, out)."""
-    module = rewritten(folder, quantize_dynamic, Perceptron, rows, weight_type=kind, per_channel=per_channel)
+    module = rewritten(folder, quantize_dynamic, nets.perceptron, rows, weight_type=kind, per_channel=per_channel)
     return dequantised(folder, layers(module, PERCEPTRON), ("MatMulInteger",), kind)
 
 
 def attention(folder: Path, per_channel: bool) -> Expected:
     """Three layers of one quantised input, which the optimiser fuses otherwise than a layer of its own input."""
     kind = QuantType.QInt8
-    module = rewritten(folder, quantize_dynamic, Attention, narrow, weight_type=kind, per_channel=per_channel)
+    module = rewritten(folder, quantize_dynamic, nets.attention, narrow, weight_type=kind, per_channel=per_channel)
     return dequantised(folder, layers(module, "q k v out"), ("MatMulInteger",), kind)
 
 
@@ -152,7 +140,7 @@ def static(folder: Path, layout: QuantFormat, kind: QuantType, per_channel: bool
     x = rows if rank == 2 else sequences
     types = {"quant_format": layout, "activation_type": QuantType.QUInt8, "weight_type": kind}
     how = {"calibration_data_reader": Samples(x().shape), "per_channel": per_channel, **types}
-    module = rewritten(folder, quantize_static, Perceptron, x, **how)
+    module = rewritten(folder, quantize_static, nets.perceptron, x, **how)
     gemm, matmul = ("Gemm", "MatMul") if layout == QuantFormat.QDQ else ("QGemm", "QLinearMatMul")
     operators = (gemm, matmul, gemm) if rank == 2 else (matmul,)
     return dequantised(folder, layers(module, PERCEPTRON), operators, kind, ("body.0", "head") if rank == 2 else ())
@@ -174,7 +162,7 @@ def few_bits(folder: Path, layout: QuantFormat, bits: int, symmetric: bool) -> E
         quantizer.process()
         quantizer.model.save_model_to_file(path)
 
-    originals = layers(rewritten(folder, quantise, Wide, wide), "fc1 fc2")
+    originals = layers(rewritten(folder, quantise, nets.wide, wide), "fc1 fc2")
     path, qdq = folder / "model.onnx", layout == QuantFormat.QDQ
     stored = tensors(path)
     weights, rounding = {}, {}

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from analysis.weights.layers import read
 from tests.conftest import run
@@ -176,10 +175,6 @@ def test_a_value_that_is_made_of_itself_is_none(tmp_path: Path) -> None:
     assert read(tmp_path / "m.onnx").layers == ()
 
 
-def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
-    refused(tmp_path / "m.onnx", model([matmul()], [SMALL_WEIGHT, tensor(STORED, "w")]))
-
-
 def test_zero_points_that_are_too_few_are_refused(tmp_path: Path) -> None:
     tensors = [
         tensor(np.zeros((4, 2, 8), np.uint8), "w"),
@@ -250,16 +245,3 @@ def test_bytes_between_the_rows_of_a_matrix_are_not_taken_for_memory_to_be_had(t
     (layer,) = read(tmp_path / "m.onnx").layers
     np.testing.assert_array_equal(layer.weight.load(), np.ones((rows, 1), np.float32))
     assert all(len(block) <= 2 for block in layer.weight.blocks())
-
-
-def test_a_convolution_over_the_whole_map_is_still_found_where_onnx_infers_its_map(tmp_path: Path) -> None:
-    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 6, 6])
-    nodes = [node("MaxPool", ["x"], ["p"], kernel_shape=[2, 2], strides=[2, 2]), node("Conv", ["p", "w"], ["y"])]
-    weight = tensor(np.arange(5 * 2 * 9, dtype=np.float32).reshape(5, 2, 3, 3), "w")
-    graph = helper.make_graph(
-        nodes, "g", [image], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [weight]
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.save(made, tmp_path / "m.onnx")
-    (layer,) = read(tmp_path / "m.onnx").layers
-    assert (layer.role, layer.weight.shape) == ("conv-as-fc", (5, 18))
