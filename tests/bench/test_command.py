@@ -4,11 +4,7 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,7 @@ from study.environment import usable_cores
 from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord
 from study.records.training import RunRecord
 from tests.bench.test_plan import write
-from tests.conftest import ROOT, Trained, run
+from tests.conftest import Trained, run
 
 pytestmark = pytest.mark.xdist_group("timing")
 BOTH = ("torch", "onnxruntime")
@@ -255,104 +251,3 @@ def test_any_onnx_files_in_the_engines_that_run_them(trained: Trained, tmp_path:
         ("free", 3, "openvino", "onnxruntime"),
         ("fixed", 4, "openvino", "onnxruntime"),
     ]
-
-
-# ---- interrupted sessions
-
-
-@pytest.fixture
-def earlier(tmp_path: Path) -> tuple[Path, bytes]:
-    """The file of an earlier session."""
-    file, content = tmp_path / "bench.json", b'{"the earlier": "session"}'
-    file.write_bytes(content)
-    return file, content
-
-
-def start_and_wait(trained: Trained, file: Path, ready: Callable[[], bool]) -> subprocess.Popen[str]:
-    """A session in a process group of its own, once it is `ready`."""
-    words = ["--artifacts", str(trained.artifacts.root), f"--benchmark-json={file}", *ONE, "--seconds", "0.5"]
-    command = [sys.executable, "-m", "pytest", "bench", *(word for word in words if word != "--quick")]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    until = time.monotonic() + 60
-    while not ready():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < until, "nothing was measured within a minute"
-        time.sleep(0.02)
-    return process
-
-
-def has_a_case(file: Path) -> bool:
-    return journal(file).is_file() and "case" in kinds(file)
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_the_journal_survives_an_interruption(
-    trained: Trained, earlier: tuple[Path, bytes], number: signal.Signals
-) -> None:
-    file, content = earlier
-    process = start_and_wait(trained, file, lambda: has_a_case(file))
-    os.killpg(process.pid, number)
-    output = process.communicate()[0]
-    assert process.returncode == (2 if number == signal.SIGINT else -number)
-    assert file.read_bytes() == content
-    first = read_bench(journal(file), "").cases[0]
-    assert first.key.runtime == "torch"
-    assert first.samples > 70
-    if number == signal.SIGINT:
-        assert f"incomplete session: the finished measurements are in {journal(file)}" in output
-        assert kinds(file)[-1] == "exit_status"
-        assert set(file.parent.iterdir()) == {file, journal(file)}, "no partial file is left"
-    else:
-        assert "exit_status" not in kinds(file)
-
-
-def test_a_model_with_wrong_outputs_ends_in_one_line_and_replaces_nothing(
-    trained: Trained, earlier: tuple[Path, bytes], tmp_path: Path
-) -> None:
-    file, content = earlier
-    artifacts = trained.copy(tmp_path / "artifacts")
-    gap, baseline = artifacts.run("gap", 0), artifacts.run("baseline", 0)
-    old = sha256(gap.onnx)
-    gap.onnx.write_bytes(baseline.onnx.read_bytes())
-    gap.export.write_text(gap.export.read_text().replace(old, sha256(gap.onnx)))
-    words = ("--models", "baseline,gap", "--batches", "1", "--quick", "--cold-starts", "0")
-    shown = run("pytest", "bench", f"--benchmark-json={file}", "--artifacts", artifacts.root, *words)
-    assert shown.returncode == 1
-    assert "error: gap-onnxruntime-batch1-threads1-native-cpu: outputs differ from torch's by" in shown.stdout
-    assert "Traceback" not in shown.stdout
-    assert "bench/cases.py" not in shown.stdout
-    assert f"incomplete session: the finished measurements are in {journal(file)}" in shown.stdout
-    assert file.read_bytes() == content
-    assert not list(file.parent.glob(".*"))
-    kept = read_bench(journal(file), "")
-    assert {case.key.model for case in kept.cases} == {"baseline"}
-    assert {each.key.model for each in kept.comparisons} == {"baseline"}, "the other pair is not compared"
-
-
-# ---- mistakes (most are in test_plan.py)
-
-
-@pytest.mark.parametrize(
-    ("words", "message", "code"),
-    [
-        (("--models", "gpa"), "Exit: error: no model is called 'gpa'; the catalogue has: baseline, ", 2),
-        (("--benchmark-json=/dev/null",), "/dev/null is no plain file", pytest.ExitCode.USAGE_ERROR),
-        (("--benchmark-json={folder}",), "{folder} is a folder", pytest.ExitCode.USAGE_ERROR),
-        (("--benchmark-json={file}/b.json",), "--benchmark-json: {file}: ", pytest.ExitCode.USAGE_ERROR),
-    ],
-)
-def test_a_mistake_ends_in_one_line_before_anything_is_measured(
-    words: tuple[str, ...], message: str, code: int, trained: Trained, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-    places = {"folder": tmp_path, "file": tmp_path / "file"}
-    shown = bench(trained, *(word.format(**places) for word in words))
-    assert shown.returncode == code
-    output = shown.stdout + shown.stderr
-    assert [line for line in shown.stderr.splitlines() if message.format(**places) in line], output
-    for word in ("Traceback", "INTERNALERROR", "conftest.py", "passed", "failed"):
-        assert word not in output
-    if code == 2:
-        assert len(shown.stderr.strip().splitlines()) == 1
