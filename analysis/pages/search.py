@@ -28,10 +28,6 @@ class SearchResult:
     """Of these runs, in percent: the mean ± sample standard deviation."""
 
     @property
-    def model(self) -> str:
-        return self.record.model
-
-    @property
     def states(self) -> str:
         """How many trials there are of each kind: "17 complete, 3 pruned"."""
         counts = Counter(trial.state for trial in self.record.trials)
