@@ -76,7 +76,7 @@ def extended(file: Path) -> tuple[Entry, ...]:
         sys.path.append(folder)  # last: nothing in it hides a module of the project
     try:
         module = import_module(file.stem)
-    except (Exception, SystemExit) as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise StudyError(f"--catalogue {file} cannot be imported ({type(error).__name__}: {one_line(error)})") from None
     if Path(getattr(module, "__file__", None) or "").resolve() != file.resolve():
         raise StudyError(f"--catalogue {file}: a module called {file.stem} exists already; give the file another name")

@@ -1,4 +1,4 @@
-"""Work side by side: one process of one thread for each task, at most so many at a time."""
+"""Parallel work: one single-threaded process for each task, with a maximum number at a time."""
 
 import multiprocessing
 import os

@@ -58,7 +58,7 @@ class DivergedError(Exception):
 
 
 class MadeWith(Record):
-    """All that determines the result of a run besides its seed; a part of run.json."""
+    """All that determines the result of a run, apart from its seed; a part of run.json."""
 
     network: str
     network_sha256: str
@@ -144,7 +144,7 @@ def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[Epoch],
 
 @dataclass
 class State:
-    """What a run keeps besides its network and optimiser."""
+    """The state of a run, apart from its network and optimiser."""
 
     made_with: MadeWith
     history: list[Epoch]

@@ -83,7 +83,7 @@ def cost(entry: Entry) -> float:
             logits = network(torch.zeros(2, *dataset.shape))
             if logits.shape == (2, len(dataset.classes)):
                 logits.sum().backward()
-    except Exception as error:  # whatever a user's network raises
+    except Exception as error:  # a user's network may raise anything
         raise StudyError(
             f"{entry.name}: {entry.network} cannot be trained on the images of {dataset.title}, float32 "
             f"{['N', *dataset.shape]} ({type(error).__name__}: {one_line(error)})"

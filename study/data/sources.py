@@ -2,7 +2,7 @@
 
 Each source is a context manager that yields a reader: file name -> uncompressed bytes. A reader returns at most one
 byte more than the expected size, so that a file that is too large is detected and a gzip bomb is harmless. The files
-are checked elsewhere (cache.py), whatever their source.
+are checked elsewhere (cache.py).
 """
 
 import gzip
@@ -131,7 +131,7 @@ def download(url: str, limit: int, seconds: float) -> bytes:
     """
     deadline = time.monotonic() + seconds
     content = bytearray()
-    # S310: one of torchvision's own mirrors is http; the content is verified by its hash, whatever the scheme.
+    # S310: one of torchvision's own mirrors is http; the content is verified by its hash.
     with urllib.request.urlopen(url, timeout=STALL_SECONDS) as response:  # noqa: S310
         length = response.headers.get("Content-Length", "")
         with _progress(url, int(length) if length.isdecimal() else None) as show:

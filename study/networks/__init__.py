@@ -22,7 +22,7 @@ def build(entry: Entry) -> "nn.Module":
     network: type[nn.Module] = _find(entry)
     try:
         return network()
-    except Exception as error:  # whatever a user's network raises
+    except Exception as error:  # a user's network may raise anything
         raise StudyError(f"{entry.name}: {entry.network}() fails ({type(error).__name__}: {one_line(error)})") from None
 
 

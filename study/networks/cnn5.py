@@ -12,7 +12,7 @@ from study.data.fashion_mnist import CLASSES, MEAN, STD
 class CNN5(nn.Module):
     """Two convolutions and fully-connected layers of 128 and 64; 62,850 parameters, 0.418 M MAC.
 
-    Decided here, the publication being silent: batch normalisation comes between convolution and ELU, and the
+    Decided here, as the publication does not say: batch normalisation comes between convolution and ELU, and the
     convolutions keep their biases although it makes them redundant (the 62,850 count them).
     """
 

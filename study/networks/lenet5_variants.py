@@ -14,7 +14,7 @@ from study.networks.lenet5 import ConvReLUPool
 class LeNet5Plain(nn.Module):
     """Three convolutions and two fully-connected layers; 61,706 parameters, 0.417 M MAC.
 
-    Decided here, the publication being silent: max-pooling, and torch's own initialisation.
+    Decided here, as the publication does not say: max-pooling, and torch's own initialisation.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class LeNet5Dropout(LeNet5Plain):
 class LeNet5BatchNorm(nn.Module):
     """The plain one with batch normalisation of its three convolutions; 61,990 parameters, 0.417 M MAC.
 
-    Decided here, the publication being silent: the normalisation comes between convolution and ReLU, and the
+    Decided here, as the publication does not say: the normalisation comes between convolution and ReLU, and the
     convolutions keep their biases although it makes them redundant (the 61,990 count them).
     """
 

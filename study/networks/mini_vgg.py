@@ -12,7 +12,7 @@ class MiniVGG(nn.Module):
     The first convolution pads by three, which makes 32x32 of 28x28, so that 8x8 are left after two poolings: 97 % of
     the parameters are the 4096 * 512 weights of the first fully-connected layer.
 
-    Decided here, the publication being silent: kernels of layers with ReLU are drawn normal with variance
+    Decided here, as the publication does not say: kernels of layers with ReLU are drawn normal with variance
     2 / fan-in, their biases start from zero; there is no dropout.
     """
 

@@ -1,4 +1,4 @@
-"""One fixed convolutional network for 28x28 grey images, of which only the hyper-parameters are searched."""
+"""One fixed convolutional network for 28x28 grey images, whose hyper-parameters are searched."""
 
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn

@@ -1,9 +1,7 @@
-"""Exit codes, and what is said with them."""
+"""The exit codes and their messages."""
 
 import subprocess
 import sys
-
-import pytest
 
 from tests.conftest import ROOT
 
@@ -16,14 +14,13 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_exit_codes(end: str) -> None:
-    body, code, message = ENDS[end]
-    script = f"from study.errors import StudyError, exit_with\ndef main():\n    {body}\nexit_with(main)"
-    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == code
-    assert ended.stderr.startswith(message)
-    assert "Traceback" not in ended.stderr
+def test_exit_codes() -> None:
+    for end, (body, code, message) in ENDS.items():
+        script = f"from study.errors import StudyError, exit_with\ndef main():\n    {body}\nexit_with(main)"
+        ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+        assert ended.returncode == code, end
+        assert ended.stderr.startswith(message)
+        assert "Traceback" not in ended.stderr
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -115,18 +115,17 @@ def stop_after(entry: Entry, files: RunFiles, few: Images, epoch: int) -> None:
         fit(entry, files, few, stop)
 
 
-@pytest.mark.parametrize("after", [1, 2, 3])
-def test_a_run_stopped_after_any_epoch_ends_with_the_same_bytes(
-    few: Images, files: RunFiles, other: RunFiles, after: int
-) -> None:
+def test_a_run_stopped_after_any_epoch_ends_with_the_same_bytes(few: Images, tmp_path: Path, other: RunFiles) -> None:
     expected: list[Epoch] = []
     fit(SHORT, other, few, expected.append)
-    stop_after(SHORT, files, few, after)
-    assert not is_finished(files, SHORT)
-    resumed: list[Epoch] = []
-    fit(SHORT, files, few, resumed.append)
-    assert files.checkpoint.read_bytes() == other.checkpoint.read_bytes()
-    assert without_times(resumed) == without_times(expected)
+    for after in (1, 2, 3):
+        files = Artifacts(tmp_path / str(after)).run("baseline", 0)
+        stop_after(SHORT, files, few, after)
+        assert not is_finished(files, SHORT)
+        resumed: list[Epoch] = []
+        fit(SHORT, files, few, resumed.append)
+        assert files.checkpoint.read_bytes() == other.checkpoint.read_bytes()
+        assert without_times(resumed) == without_times(expected)
 
 
 def test_an_unfinished_run_of_another_recipe_is_not_continued(few: Images, files: RunFiles) -> None:
@@ -242,18 +241,17 @@ def test_images_kept_for_validation_are_not_trained_on(few: Images, files: RunFi
     assert first.validation_loss != second.validation_loss
 
 
-@pytest.mark.parametrize("after", [1, 4])
-def test_a_patient_run_with_dropout_resumes_to_the_same_bytes(
-    few: Images, files: RunFiles, other: RunFiles, after: int
-) -> None:
+def test_a_patient_run_with_dropout_resumes_to_the_same_bytes(few: Images, tmp_path: Path, other: RunFiles) -> None:
     recipe = structs.replace(PATIENT, optimiser="adamw", learning_rate=1e-2, dropout=0.2)
     entry = Entry("mine", "study.networks.lenet5_variants:LeNet5Dropout", recipe)
     expected = fit(entry, other, few, ignore)
     assert expected.epochs > 4
-    stop_after(entry, files, few, after)
-    torch.rand(1000)  # other code that draws random numbers
-    assert fit(entry, files, few, ignore).kept_epoch == expected.kept_epoch
-    assert files.checkpoint.read_bytes() == other.checkpoint.read_bytes()
+    for after in (1, 4):
+        files = Artifacts(tmp_path / str(after)).run("baseline", 0)
+        stop_after(entry, files, few, after)
+        torch.rand(1000)  # other code that draws random numbers
+        assert fit(entry, files, few, ignore).kept_epoch == expected.kept_epoch
+        assert files.checkpoint.read_bytes() == other.checkpoint.read_bytes()
 
 
 # ---- bfloat16

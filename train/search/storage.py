@@ -68,7 +68,7 @@ class Search:
 
 
 class MadeWith(Record):
-    """All that determines the result of a trial besides its parameters.
+    """All that determines the result of a trial, apart from its parameters.
 
     It excludes the searched fields of the recipe, so the search can continue after its winner has been put into the
     catalogue, and the fields that neither a trial nor the winner uses.

@@ -25,7 +25,7 @@ from train.split import hold_out
 from train.trainer import Trainer
 
 DEATHS = 3
-"""More processes than this never end by accident between two trials that end."""
+"""The search stops after this many processes in a row that ended before their trials did."""
 
 
 @dataclass(frozen=True)
