@@ -109,7 +109,15 @@ PATTERNS = {
     "QDQ": ("d = DequantizeLinear<axis=1>(int8, steps, zeros) y = MatMul(x, d)",),
     "QDQ, transB": ("d = DequantizeLinear<axis=0>(int8, steps, zeros) y = Gemm<transB=1>(x, d)",),
     "QGemm": (f"{QUANTISE} y = com.microsoft.QGemm<transB=1>(q, step, zero, int8, steps, zeros, , step, zero)",),
+    "QGemm, left": (
+        f"{QUANTISE} y = com.microsoft.QGemm(uint8, step, zero, q, step, zero, , step, zero)",
+        "float[32, n]",
+    ),
     "QLinearMatMul": (f"{QUANTISE} y = QLinearMatMul(q, step, zero, int8, steps, zeros, step, zero)",),
+    "QLinearMatMul, left": (
+        f"{QUANTISE} y = QLinearMatMul(uint8, step, zero, q, step, zero, step, zero)",
+        "float[32, n]",
+    ),
     "MatMulInteger": (f"{DYNAMIC} i = MatMulInteger(q, uint8, z, zero) y = Cast<to=1>(i)",),
     "MatMulIntegerToFloat": (f"{DYNAMIC} y = com.microsoft.MatMulIntegerToFloat(q, int8, s, steps, z, zeros, bias)",),
     "DynamicQuantizeMatMul": ("y = com.microsoft.DynamicQuantizeMatMul(x, int8, steps, zeros, bias)",),
