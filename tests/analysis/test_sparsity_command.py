@@ -15,6 +15,7 @@ import pytest
 
 from analysis import sparsity
 from analysis.inputs import onnx_file
+from analysis.weights.proof import Proof
 from study.artifacts import read_record, to_record
 from study.errors import StudyError
 from study.records.analysis import SparsityRecord, TableRecord
@@ -169,6 +170,17 @@ class TestVerify:
         monkeypatch.setattr(matrices.Matrix, "load", lambda matrix: load(matrix).T)
         text = printed(capsys, tmp_path / "m.onnx", "--verify", "--shape", "image=2,4", code=1)
         assert re.search(r"fc: WRONG: y is not x W\^T", text)
+
+    def test_what_was_not_verified_and_what_only_in_part_is_said(
+        self, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        proofs = [Proof(None, None, "ONNX Runtime has no kernel"), Proof(True, 0.0, "", inputs_seen=1)]
+        monkeypatch.setattr("analysis.weights.proof.verify", lambda *_: proofs)
+        lines = printed(capsys, model, "--verify").splitlines()
+        assert "fc1: not verified: ONNX Runtime has no kernel." in lines
+        assert "fc2: verified for 1 of its 2 inputs; the others were left out, to bound the time." in lines
+        rows_of = {row["layer"]: row["verified"] for row in rows(printed(capsys, model, "--verify", "--format", "csv"))}
+        assert rows_of == {"fc1": "not tried: ONNX Runtime has no kernel", "fc2": "yes"}
 
 
 @pytest.mark.usefixtures("drawing")

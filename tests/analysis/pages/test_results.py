@@ -219,6 +219,18 @@ class TestMeasurements:
         assert table["hoyer_mean"].iloc[0] == pytest.approx(1 - math.sqrt(3) / 2, abs=0.005), "uniform weights"
 
 
+def test_what_there_is_none_of_is_said(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    cifar10 = {"name": "CIFAR-10", "classes": ["a", "b"], "mean": 0.28, "std": 0.35, "files": {}}
+    write_run(artifacts, "gap-cifar10", 0, {}, epochs=2)
+    edit_json(artifacts.run("gap-cifar10", 0).record, dataset=cifar10)
+    write_record(artifacts.search("tuned"), search_record("tuned", importance=None))
+    made = page(artifacts)
+    assert "Data set: cifar10." in made.text
+    assert "No exported entry has a fully-connected layer." in made.section("Fully-connected layers")
+    assert "tuned: too few trials for the importance" in made.section("Hyper-parameter search")
+
+
 class TestBatchSizes:
     def test_one_run_is_not_judged(self, entries: Artifacts) -> None:
         for seed in (1, 2):
