@@ -131,8 +131,9 @@ def name_rows(axis: Axes, labels: Sequence[str], beside: Sequence[tuple[float, s
 
 
 def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
-    """The legend of the whole figure, over its panels."""
-    columns = min(4, len(handles))
+    """The legend of the whole figure, over its panels, in as many columns as its width allows."""
+    entry = 48 + CHARACTER * max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(4, len(handles), int(WIDTH * 72 / entry)))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3)
 
 
