@@ -4,9 +4,9 @@
     python -m analysis --models gap,l1-1e-3 --artifacts DIR
     python -m analysis --study cnn5             another study of the catalogue, into artifacts/report-cnn5
     python -m analysis --bench A.json,B.json    measurements from these files
-    python -m analysis --publish                and into the repository: docs/study and README.md
-    python -m analysis results                  docs/results.md: all of the catalogue that has runs
-    python -m analysis portability              which model runs where: from artifacts/portability.json
+    python -m analysis --publish                then copy it into docs/study and README.md
+    python -m analysis results                  docs/results.md: every entry of the catalogue that has runs
+    python -m analysis portability              which model runs where, from artifacts/portability.json
     python -m analysis sparsity FILE.onnx ...   the fully-connected layers of any ONNX file
 
 Reads artifacts/models, artifacts/bench.json and, if it is there, artifacts/portability.json; writes artifacts/report.

@@ -1,4 +1,4 @@
-"""All that the catalogue has runs of, on one page: published figures and ours, sizes, latencies, what made them.
+"""One page about every entry of the catalogue that has runs: published figures and ours, sizes, latencies.
 
     python -m analysis results                      docs/results.md, and pictures with their CSV in docs/results/
     python -m analysis results --artifacts DIR --output FILE.md
@@ -69,34 +69,27 @@ def write(results: "Results", output: Path) -> Iterator[Path]:
     from analysis.pages.results import page
     from analysis.plots import results as results_plots
     from analysis.plots import search as search_plots
-    from analysis.plots import style as plots
     from analysis.plots import training as history_plots
+    from analysis.plots.style import draw_beside
     from analysis.tables import results as results_tables
     from analysis.tables import search as search_tables
-    from analysis.tables.columns import read
+    from analysis.tables.columns import write_frame
     from analysis.tables.training import history as histories_of
-    from study.artifacts import write_bytes, write_text
+    from study.artifacts import write_text
     from study.catalogue import DEFAULT_STUDY
 
     folder = output.with_suffix("")
 
-    def table(name: str, frame: "pd.DataFrame", form: str | None = None) -> Path:
-        path = folder / f"{name}.csv"
-        write_text(path, frame.to_csv(index=False, lineterminator="\n", float_format=form))
-        return path
-
     def drawn(
         name: str, frame: "pd.DataFrame", draw: "Callable[[pd.DataFrame], Figure]", form: str | None = None
     ) -> Iterator[Path]:
-        path = table(name, frame, form)
-        yield path
-        for suffix, content in plots.drawn(partial(draw, read(path)), [".png"], small=True).items():
-            write_bytes(path.with_suffix(suffix), content)
-            yield path.with_suffix(suffix)
+        table = write_frame(folder / f"{name}.csv", frame, form)
+        yield table
+        yield from draw_beside(table, draw, [".png"], small=True)
 
     frames = results_tables.all_tables(results)
     for name, frame in frames.items():
-        yield table(name, frame)
+        yield write_frame(folder / f"{name}.csv", frame)
     yield from drawn("accuracy", results_tables.accuracy(results), results_plots.accuracy)
     for study, entries in results.studies().items():
         if study != DEFAULT_STUDY:  # whose histories are in its report

@@ -135,10 +135,10 @@ def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder
     from analysis.pages.sparsity import COLUMNS, rows
     from analysis.plots import histogram as histogram_plots
     from analysis.plots import sparsity as weight_plots
-    from analysis.plots import style as plots
+    from analysis.plots.style import draw_beside
     from analysis.tables.columns import read, write_as_json
     from analysis.tables.sparsity import HISTOGRAM, histogram_rows
-    from study.artifacts import write_bytes, write_csv
+    from study.artifacts import write_csv
 
     names = {str(measure) for measure in measures}
     bars = (row for row in rows(files, measures) if row["measure"] in names)
@@ -151,13 +151,9 @@ def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder
         table = folder / f"{name}.csv"
         write_csv(table, columns, content)
         yield table
-        frame = read(table)
-        write_as_json(table.with_suffix(".json"), frame)
+        write_as_json(table.with_suffix(".json"), read(table))
         yield table.with_suffix(".json")
-        drawn = plots.drawn(partial(picture, frame))
-        for suffix, data in drawn.items():
-            write_bytes(folder / f"{name}{suffix}", data)
-            yield folder / f"{name}{suffix}"
+        yield from draw_beside(table, picture)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Which files the report is made from, which it consists of, and whether it is up to date.
+"""The input files of a report, its output files, and whether it is up to date.
 
-Needs nothing but the standard library and `study`, so that finding out that nothing has changed takes no time.
+Needs nothing but the standard library and `study`, so that an unchanged report is recognised at once.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ PICTURES = (
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts")
 JSON = ("sparsity", "weights_histogram")
-"""Tables that are there as JSON too."""
+"""Tables that are written as JSON too."""
 REPORT = (
     *(f"{name}.csv" for name in TABLES),
     *(f"{name}.json" for name in JSON),
@@ -31,55 +31,55 @@ REPORT = (
     *(f"{name}{suffix}" for name in PICTURES for suffix in (".svg", ".png")),
     "index.html",
 )
-"""Every file of a whole report."""
+"""Every file of a complete report."""
 SEARCHED = ("search", "importance")
-"""Tables and pictures of a report besides, where the hyper-parameters of one of its models were searched."""
+"""Further tables and pictures, if the hyper-parameters of a model were searched."""
 PORTABILITY = tuple(f"portability{suffix}" for suffix in (".csv", ".md", ".svg", ".png"))
-"""Files of a report besides, where the models were tried in other runtimes."""
+"""Further files, if the models were tried in other runtimes."""
 VARIANTS = ("variants.csv", "variants.md")
-"""Files of a report besides, where a run of it was exported in other forms too."""
+"""Further files, if a run was exported as other variants too."""
 
-PACKAGES = ("jinja2", "matplotlib", "numpy", "onnx", "pandas", "tabulate")
+PACKAGES = ("jinja2", "matplotlib", "msgspec", "numpy", "onnx", "pandas", "tabulate")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The models asked for, the first being the baseline, and the files there are of them.
-
-    `measures` are the texts of those of sparsity. `benches` are the files of `pytest bench`, which lie anywhere; one
-    that was not asked for may be missing. `report` is the folder that the report is written into.
-    """
+    """The models of a report, and their files."""
 
     artifacts: Artifacts
     models: tuple[str, ...]
+    """The first one is the baseline."""
     runs: tuple[RunFiles, ...]
     benches: tuple[Path, ...]
+    """Files of `pytest bench`, anywhere; the default one may be missing."""
     measures: tuple[str, ...]
+    """Names of the measures of sparsity."""
     study: str
     report: Path
+    """The folder that the report is written into."""
 
     @property
     def searches(self) -> tuple[Path, ...]:
-        """The records of those searches of hyper-parameters that there are, of these models."""
+        """search.json of each model that has one."""
         return tuple(path for path in map(self.artifacts.search, self.models) if path.is_file())
 
     @property
     def portability(self) -> Path:
-        """What `tox -e portability` found, if it is there."""
+        """The result of `tox -e portability`, if it is there."""
         return self.artifacts.portability
 
     @property
-    def variants(self) -> tuple[tuple[Path, ...], ...]:
-        """Of each run the files of its exports in other forms than the standard one."""
-        folders = [run.folder for run in self.runs]
-        return tuple((*sorted(f.glob("export-*.json")), *sorted(f.glob("model-*.onnx"))) for f in folders)
+    def variants(self) -> tuple[Path, ...]:
+        """The files of all exports but the standard ones."""
+        patterns = ("export-*.json", "model-*.onnx")
+        return tuple(path for run in self.runs for name in patterns for path in sorted(run.folder.glob(name)))
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The files of a whole report made from these inputs."""
+        """The files of a complete report."""
         kinds = (".csv", ".svg", ".png") if self.searches else ()
         tried = PORTABILITY if self.portability.is_file() else ()
-        exported = VARIANTS if any(self.variants) else ()
+        exported = VARIANTS if self.variants else ()
         return (*REPORT, *(f"{name}{suffix}" for name in SEARCHED for suffix in kinds), *tried, *exported)
 
     @property
@@ -89,19 +89,18 @@ class Inputs:
         return tuple(model for model in self.models if model not in there)
 
     def files(self) -> Iterator[Path]:
-        """Every file the report is made from, whether it exists or not."""
+        """Every input file, whether it exists or not."""
         for run in self.runs:
             yield from (run.record, run.history, run.predictions, run.export, run.onnx, run.pruning)
         yield from self.searches
         yield from self.benches
-        for files in self.variants:
-            yield from files
+        yield from self.variants
         yield self.portability
         if self.portability.is_file():
-            yield from onnx_files(self.artifacts)  # which tell what is stale in it
+            yield from onnx_files(self.artifacts)  # those that it is about are current
 
     def fingerprint(self) -> str:
-        """SHA-256 over the models, the input files, this program and the packages it draws with."""
+        """SHA-256 of the models, the input files, this program and the packages that decide the output."""
         lines = [
             f"study {self.study}",
             f"models {' '.join(self.models)}",
@@ -117,13 +116,13 @@ class Inputs:
 
     @property
     def mark(self) -> Path:
-        """Holds the fingerprint of the inputs that the report beside it was made from; written last."""
+        """Holds the fingerprint of the inputs of the report beside it; written last."""
         return self.report / "inputs.sha256"
 
     def reported(self, fingerprint: str) -> bool:
-        """Whether there is a whole report made from inputs with this fingerprint."""
-        whole = all((self.report / name).is_file() for name in self.outputs)
-        return whole and self.mark.is_file() and self.mark.read_bytes().strip() == fingerprint.encode()
+        """Whether there is a complete report of inputs with this fingerprint."""
+        complete = all((self.report / name).is_file() for name in self.outputs)
+        return complete and self.mark.is_file() and self.mark.read_bytes().strip() == fingerprint.encode()
 
 
 def sources() -> list[Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.pages.markup import render
+from analysis.tables.columns import write_frame
 from analysis.tables.exports import shown
 from study.artifacts import write_text
 
@@ -17,7 +18,6 @@ def page(table: pd.DataFrame) -> str:
 
 def write(table: pd.DataFrame, folder: Path) -> Iterator[Path]:
     """Write variants.csv and variants.md into `folder`, yielding each file once it is there."""
-    write_text(folder / "variants.csv", table.to_csv(index=False, lineterminator="\n"))
-    yield folder / "variants.csv"
+    yield write_frame(folder / "variants.csv", table)
     write_text(folder / "variants.md", page(table))
     yield folder / "variants.md"

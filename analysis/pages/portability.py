@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from analysis.inputs.portability import FAILED, NOT_RUN, PASSED, Portability
 from analysis.pages.markup import render
 from analysis.plots import portability as portability_plots
 from analysis.plots import style as plots
-from analysis.tables.columns import read
+from analysis.tables.columns import write_frame
 from analysis.tables.portability import MOST_COLUMNS, cells, matrix, squares
-from study.artifacts import write_bytes, write_text
+from study.artifacts import write_text
 from study.environment import describe
 
 
@@ -69,18 +71,17 @@ def page(portability: Portability, picture: str) -> str:
 
 def write(portability: Portability, folder: Path) -> Iterator[Path]:
     """Write portability.csv, the page and the picture into `folder`, yielding each file once it is there."""
-    path = folder / "portability.csv"
-    write_text(path, cells(portability).to_csv(index=False, lineterminator="\n"))
-    yield path
-    write_text(path.with_suffix(".md"), page(portability, "portability.png"))
-    yield path.with_suffix(".md")
-    content = plots.drawn(partial(portability_plots.matrix, squares(read(path)), MOST_COLUMNS), small=True)
-    for suffix, data in content.items():
-        write_bytes(path.with_suffix(suffix), data)
-        yield path.with_suffix(suffix)
+    table = write_frame(folder / "portability.csv", cells(portability))
+    yield table
+    write_text(table.with_suffix(".md"), page(portability, "portability.png"))
+    yield table.with_suffix(".md")
+    yield from plots.draw_beside(table, _draw, small=True)
 
 
 def svg(portability: Portability) -> bytes:
     """The picture for a page."""
-    figure = partial(portability_plots.matrix, squares(cells(portability)), MOST_COLUMNS)
-    return plots.drawn(figure, [".svg"])[".svg"]
+    return plots.drawn(lambda: _draw(cells(portability)), [".svg"])[".svg"]
+
+
+def _draw(table: pd.DataFrame) -> Figure:
+    return portability_plots.matrix(squares(table), MOST_COLUMNS)

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,18 +20,18 @@ from analysis.plots import histogram as histogram_plots
 from analysis.plots import latency as latency_plots
 from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
-from analysis.plots import style as plots
 from analysis.plots import training as history_plots
 from analysis.plots.pruning import pruning
+from analysis.plots.style import draw_beside
 from analysis.tables import exports as exports_tables
 from analysis.tables import latency as latency_tables
 from analysis.tables import search as search_tables
 from analysis.tables import sparsity as sparsity_tables
 from analysis.tables import summary as summary_tables
 from analysis.tables import training as training_tables
-from analysis.tables.columns import common_settings, read, text, write_as_json
+from analysis.tables.columns import common_settings, read, text, write_as_json, write_frame
 from analysis.tables.headline import comparisons
-from study.artifacts import write_bytes, write_text
+from study.artifacts import write_text
 from study.catalogue import DEFAULT_STUDY
 
 MEASURED = {
@@ -50,9 +49,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
     noise = references(measures)
     searched = SEARCHED if study.searches else ()
     for name in (*TABLES, *searched):
-        path = folder / f"{name}.csv"
-        write_text(path, frames[name].to_csv(index=False, lineterminator="\n"))
-        yield path
+        yield write_frame(folder / f"{name}.csv", frames[name])
 
     for name in JSON:
         write_as_json(folder / f"{name}.json", read(folder / f"{name}.csv"))
@@ -76,11 +73,8 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "importance": search_plots.importance,
     }
     for name in (*PICTURES, *searched):
-        content = plots.drawn(partial(draw[name], read(folder / f"{name}.csv")))
-        pictures[name] = content[".svg"]
-        for suffix, data in content.items():
-            write_bytes(folder / f"{name}{suffix}", data)
-            yield folder / f"{name}{suffix}"
+        yield from draw_beside(folder / f"{name}.csv", draw[name])
+        pictures[name] = (folder / f"{name}.svg").read_bytes()
 
     for names, there in ((VARIANTS, study.has_variants), (PORTABILITY, study.portability)):
         for name in () if there else names:

@@ -9,9 +9,12 @@ import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -20,6 +23,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from PIL import Image
+
+from analysis.tables.columns import read
+from study.artifacts import write_bytes
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 HATCHES = ("", "///", "...", "\\\\\\", "xx", "++", "oo", "--")
@@ -71,6 +77,15 @@ def drawn(draw: Callable[[], Figure], suffixes: Sequence[str] = FORMATS, small: 
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         return {suffix: _svg(figure) if suffix == ".svg" else _png(figure, small) for suffix in suffixes}
+
+
+def draw_beside(
+    table: Path, draw: Callable[[pd.DataFrame], Figure], suffixes: Sequence[str] = FORMATS, small: bool = False
+) -> Iterator[Path]:
+    """Draw the CSV file `table` into pictures of its name, yielding each once it is there."""
+    for suffix, content in drawn(partial(draw, read(table)), suffixes, small).items():
+        write_bytes(table.with_suffix(suffix), content)
+        yield table.with_suffix(suffix)
 
 
 def _svg(figure: Figure) -> bytes:

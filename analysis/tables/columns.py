@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.numbers import MISSING, number, runtime
-from study.artifacts import write_record
+from study.artifacts import write_record, write_text
 from study.records.analysis import TableRecord
 
 
@@ -102,6 +102,12 @@ def common_settings(columns: Sequence[Column], frame: pd.DataFrame) -> dict[str,
     """The settings that are the same in all rows."""
     settings = [column.key for column in columns if column.setting and frame[column.key].nunique(dropna=False) == 1]
     return {key: str(frame[key].iloc[0]) for key in settings if not pd.isna(frame[key].iloc[0])}
+
+
+def write_frame(path: Path, frame: pd.DataFrame, form: str | None = None) -> Path:
+    """Write a CSV file, with numbers at full precision or in the format `form`; returns its path."""
+    write_text(path, frame.to_csv(index=False, lineterminator="\n", float_format=form))
+    return path
 
 
 def write_as_json(path: Path, frame: pd.DataFrame) -> None:
