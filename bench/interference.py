@@ -168,11 +168,12 @@ def interference(before: Snapshot, after: Snapshot) -> Interference:
 def disturbances(seen: Interference, threads: int) -> list[str]:
     """Reasons why a measurement by this process on `threads` threads is not valid; empty if it is."""
     used, switches = seen.cores_used, seen.machine.involuntary_switches_per_second or 0.0
+    cores_used = f"{used:.2f} cores used by {threads} thread{'s' if threads > 1 else ''}"
     reasons = []
     if threads == 1 and used < FEWEST_CORES_USED:  # several threads usually wait for each other
-        reasons.append(f"{used:.2f} cores used by {threads} threads: stop other programs on this machine")
+        reasons.append(f"{cores_used}: stop other programs on this machine")
     if used > MOST_CORES_USED * threads:
-        reasons.append(f"{used:.2f} cores used by {threads} threads: stop other threads of this process")
+        reasons.append(f"{cores_used}: stop other threads of this process")
     if switches > MOST_SWITCHES * threads and seen.wall_seconds >= SHORTEST:
         reasons.append(f"the kernel preempted the process {switches:.0f} times a second: stop other programs")
     return reasons + external_disturbances(seen)

@@ -127,8 +127,8 @@ def test_each_disturbance_beyond_its_limit_has_a_reason() -> None:
         ("other_cores", 0.15, 0.98, "other processes used 0.98 cores: stop them, or measure on an idle machine"),
         ("steal_share", 0.01, 0.125, "the host gave 12.5% of the CPU time to other virtual machines: measure when"),
         ("involuntary_switches_per_second", 20, 130.4, "the kernel preempted the process 130 times a second: stop"),
-        ("cores_used", 0.9, 0.72, "0.72 cores used by 1 threads: stop other programs on this machine"),
-        ("cores_used", 1.1, 1.9, "1.90 cores used by 1 threads: stop other threads of this process"),
+        ("cores_used", 0.9, 0.72, "0.72 cores used by 1 thread: stop other programs on this machine"),
+        ("cores_used", 1.1, 1.9, "1.90 cores used by 1 thread: stop other threads of this process"),
         ("clock_disagreement", 0.001, 0.02, "the clocks disagree by 2.00%: measure again, and stop the program"),
     ):
         (found,) = disturbances(disturbed(**{field: value}), 1)

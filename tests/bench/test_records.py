@@ -99,78 +99,68 @@ def half_and_half(first: float, last: float) -> list[float]:
     return [first] * 500 + [last] * 500
 
 
-@pytest.mark.parametrize(
-    ("changes", "enough", "reason"),
-    [
-        pytest.param(
-            {"budget": Budget(quick=True), "samples": [1e-3] * 70},
-            {"samples": [1e-3] * 662},
-            "a quick run: 70 samples are only a smoke test; leave out --quick",
-            id="quick",
-        ),
-        pytest.param(
-            {"samples": [1e-3] * 661},
-            {"samples": [1e-3] * 662},
-            "too few samples: 661 do not give p99; measure longer",
-            id="too few samples",
-        ),
-        pytest.param(
-            {"budget": Budget(percentiles=(99.9, 50)), "samples": [1e-3] * 6635},
-            {"budget": Budget(percentiles=(99.9, 50)), "samples": [1e-3] * 6636},
-            "too few samples: 6635 do not give p99.9; measure longer",
-            id="too few for the requested percentile",
-        ),
-        pytest.param(
-            {"warm_ups": [WARM, RESTLESS, WARM]},
-            {"warm_ups": [WARM, replace(RESTLESS, stable=True), WARM]},
-            "latency was still changing after 5.0 s of warm-up: let the machine rest",
-            id="not stable",
-        ),
-        pytest.param(
-            {"settings": [{"threads": 1}, {"threads": 3}, {"threads": 1}]},
-            {"settings": [{"threads": 1}] * 3},
-            "3 threads read back instead of 1: keep other code from setting them",
-            id="threads of one load",
-        ),
-        pytest.param(
-            {"samples": half_and_half(1e-3, 1.06e-3)},
-            {"samples": half_and_half(1e-3, 1.04e-3)},
-            "latency drifted by +6.0%: let the machine rest, then measure again",
-            id="slower and slower",
-        ),
-        pytest.param(
-            {"samples": half_and_half(1e-3, 0.94e-3)},
-            {"samples": half_and_half(1e-3, 0.96e-3)},
-            "latency drifted by -6.0%: let the machine rest, then measure again",
-            id="faster and faster",
-        ),
-        pytest.param(
-            {"samples": over(0.85e-3, 0.85e-3, 1e-3, 1e-3, 1.15e-3, 1.15e-3)},
-            {"samples": over(0.9e-3, 0.9e-3, 1e-3, 1e-3, 1.1e-3, 1.1e-3)},
-            "the interquartile range is 30% of the median: stop other programs",
-            id="spread",
-        ),
-        pytest.param(
-            {"overhead_seconds": 60e-6},
-            {"overhead_seconds": 49e-6},
-            "the harness overhead is 6.0% of the median: measure a larger batch",
-            id="overhead",
-        ),
-        pytest.param(
-            {"seen": disturbed(other_cores=0.98)},
-            {"seen": disturbed(other_cores=None, steal_share=None, load_before=None, clock_disagreement=None)},
-            "other processes used 0.98 cores: stop them, or measure on an idle machine",
-            id="interference",
-        ),
-    ],
-)
-def test_each_reason_appears_exactly_beyond_its_limit(
-    changes: dict[str, Any], enough: dict[str, Any], reason: str, case: Case
-) -> None:
-    invalid = record_of(case, **changes)
-    assert (invalid.valid, invalid.processes[0].valid, invalid.reasons) == (False, False, (reason,))
-    valid = record_of(case, **enough)
-    assert (valid.valid, valid.processes[0].valid, valid.reasons) == (True, True, ())
+ONE_MS = [1e-3]
+P999 = {"budget": Budget(percentiles=(99.9, 50))}
+REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    (
+        {"budget": Budget(quick=True), "samples": ONE_MS * 70},
+        {},
+        "a quick run: 70 samples are only a smoke test; leave out --quick",
+    ),
+    (
+        {"samples": ONE_MS * 661},
+        {"samples": ONE_MS * 662},
+        "too few samples: 661 do not give p99; measure longer",
+    ),
+    (
+        {"samples": ONE_MS * 6635, **P999},
+        {"samples": ONE_MS * 6636, **P999},
+        "too few samples: 6635 do not give p99.9; measure longer",
+    ),
+    (
+        {"warm_ups": [WARM, RESTLESS, WARM]},
+        {"warm_ups": [WARM, replace(RESTLESS, stable=True), WARM]},
+        "latency was still changing after 5.0 s of warm-up: let the machine rest",
+    ),
+    (
+        {"settings": [{"threads": 1}, {"threads": 3}, {"threads": 1}]},
+        {},
+        "3 threads read back instead of 1: keep other code from setting them",
+    ),
+    (
+        {"samples": half_and_half(1e-3, 1.06e-3)},
+        {"samples": half_and_half(1e-3, 1.04e-3)},
+        "latency drifted by +6.0%: let the machine rest, then measure again",
+    ),
+    (
+        {"samples": half_and_half(1e-3, 0.94e-3)},
+        {"samples": half_and_half(1e-3, 0.96e-3)},
+        "latency drifted by -6.0%: let the machine rest, then measure again",
+    ),
+    (
+        {"samples": over(0.85e-3, 0.85e-3, 1e-3, 1e-3, 1.15e-3, 1.15e-3)},
+        {"samples": over(0.9e-3, 0.9e-3, 1e-3, 1e-3, 1.1e-3, 1.1e-3)},
+        "the interquartile range is 30% of the median: stop other programs",
+    ),
+    (
+        {"overhead_seconds": 60e-6},
+        {"overhead_seconds": 49e-6},
+        "the harness overhead is 6.0% of the median: measure a larger batch",
+    ),
+    (
+        {"seen": disturbed(other_cores=0.98)},
+        {"seen": disturbed(other_cores=None, steal_share=None, load_before=None, clock_disagreement=None)},
+        "other processes used 0.98 cores: stop them, or measure on an idle machine",
+    ),
+]
+
+
+def test_each_reason_appears_exactly_beyond_its_limit(case: Case) -> None:
+    for changes, enough, reason in REASONS:
+        invalid = record_of(case, **changes)
+        assert (invalid.valid, invalid.processes[0].valid, invalid.reasons) == (False, False, (reason,))
+        valid = record_of(case, **enough)
+        assert (valid.valid, valid.processes[0].valid, valid.reasons) == (True, True, ())
 
 
 def test_a_drift_that_may_be_chance_is_no_reason(case: Case) -> None:
