@@ -1,0 +1,30 @@
+"""The pictures of a report come from the tables beside them."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.inputs.files import PICTURES
+from analysis.plots import style
+from analysis.tables.columns import read
+from tests.support.study import analyse
+
+
+def test_each_picture_is_drawn_from_the_csv_file_of_its_name(
+    reported: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames: list[pd.DataFrame] = []
+
+    def record(draw: partial[Figure], suffixes: Sequence[str] = style.FORMATS) -> dict[str, bytes]:
+        frames.append(draw.args[0])
+        assert draw().axes, "the table has the columns that are drawn"
+        return dict.fromkeys(suffixes, b"")
+
+    monkeypatch.setattr(style, "drawn", record)
+    analyse(reported[0], "--fresh")
+    for name, frame in zip(PICTURES, frames, strict=True):
+        pd.testing.assert_frame_equal(frame, read(reported[0] / "report" / f"{name}.csv"))
