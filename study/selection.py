@@ -16,7 +16,7 @@ def add_options(add: Callable[..., Any]) -> None:
         "--study",
         default=catalogue.DEFAULT_STUDY,
         metavar="NAME",
-        help=f"default set of models: {', '.join(catalogue.STUDIES)} (default: {catalogue.DEFAULT_STUDY})",
+        help=f"the models if none is named: {', '.join(catalogue.STUDIES)} (default: {catalogue.DEFAULT_STUDY})",
     )
     add("--dataset", default="", metavar="NAME", help=f"the same models for one of {', '.join(datasets.DATASETS)}")
     add("--catalogue", type=Path, metavar="FILE", help="a Python file with your own ENTRIES")

@@ -25,7 +25,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help="names from the catalogue (default: all of --study)")
     selection.add_options(parser.add_argument)
-    parser.add_argument("--epochs", type=positive, metavar="N", help="instead of the number in each recipe")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="of each run (default: its recipe's)")
     parser.add_argument("--engine", choices=["local"], default="local", help="where the runs are made (default: local)")
     add_options(parser)
     group = parser.add_mutually_exclusive_group()

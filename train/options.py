@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=cores(),
         metavar="N",
-        help="processes at a time (default: all %(default)s cores)",
+        help="parallel processes (default: all %(default)s cores)",
     )
     add("--data", type=Path, metavar="DIR", help="folder with the files of the data sets (or STUDY_DATA)")
     add("--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="output folder (default: %(default)s)")

@@ -317,20 +317,8 @@ def test_the_command_searches_goes_on_and_trains_the_winner_once(
     file = tmp_path / "searched_models.py"
     file.write_text(LITTLES)
     artifacts = Artifacts(tmp_path)
-    words = [
-        "little",
-        "--catalogue",
-        str(file),
-        "--epochs",
-        "1",
-        "--seeds",
-        "0,1",
-        "--workers",
-        "2",
-        "--artifacts",
-        str(tmp_path),
-        "--trials",
-    ]
+    words = ["little", "--catalogue", str(file), "--artifacts", str(tmp_path)]
+    words += ["--epochs", "1", "--seeds", "0,1", "--workers", "2", "--trials"]
 
     class Interrupted(progress.TrialDisplay):
         def show(self, event: trials.Event) -> None:

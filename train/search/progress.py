@@ -3,6 +3,7 @@
 from rich.progress import TaskID
 
 from train.progress import Bars
+from train.search.storage import REPEATS
 from train.search.trials import Begun, Died, Ended, Epoch, Event
 
 
@@ -39,4 +40,6 @@ class TrialDisplay(Bars):
                 self.say(f"trial {number}: {state}{error}, {self.seconds[number]:.0f} s: {self.values[number]}")
             case Died():
                 self.progress.remove_task(self.bars.pop(number))
-                self.say(f"trial {number}: its process ended with exit code {event.code}; it will be repeated")
+                self.say(
+                    f"trial {number}: its process ended with exit code {event.code}; repeated up to {REPEATS} times"
+                )
