@@ -28,7 +28,7 @@ class Histogram:
     zeros: int
     not_finite: int
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[dict[str, float | None]]:
         """The histogram as rows of low, high and count; the counts add up to the number of weights.
 
         After the bins come a row for the exact zeros, from 0 to 0, and, if there are any, one for the weights that are

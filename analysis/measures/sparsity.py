@@ -79,7 +79,7 @@ class Value:
     reason: str = ""
     bound: float = 0.0
 
-    def cells(self) -> dict[str, Any]:
+    def cells(self) -> dict[str, float | str | None]:
         """The columns of a table; without a value there is no bound."""
         return {**vars(self), "bound": None if self.value is None else self.bound}
 
@@ -244,13 +244,12 @@ def _pq_terms(p: float, q: float) -> tuple[Term, ...]:
     return ZEROS, small, Term(power, (p,)), Term(power, (q,))
 
 
-_PQ: dict[str, Any] = {
-    "needs": _pq_terms,
-    # Hoyer's ratio: Hoyer = pqi(1,2) sqrt N / (sqrt N - 1). Exact zeros allow no p < 0.
-    "parameters": (("p", 1.0), ("q", 2.0)),
-    "limits": "p <= 1 < q and p != 0",
-    "valid": lambda p, q: p <= 1 < q and p != 0,
-}
+def _pq(name: str, formula: str, value: Callable[..., float]) -> Measure:
+    """A function of the ratio for p and q, by default Hoyer's: Hoyer = pqi(1,2) sqrt N / (sqrt N - 1)."""
+    limits = "p <= 1 < q and p != 0"
+    parameters = (("p", 1.0), ("q", 2.0))
+    return Measure(name, formula, _pq_terms, value, parameters, limits, lambda p, q: p <= 1 < q and p != 0)
+
 
 _TABLE = (
     Measure("l0", "#{c = 0}", lambda: (ZEROS,), lambda n, zeros: zeros),
@@ -323,12 +322,12 @@ _TABLE = (
     Measure("H_S'", "-sum c log c^2", lambda: (_raw(_power_log, 1.0),), lambda n, total: -total, scale_free=False),
     # Hoyer, Non-negative Matrix Factorization with Sparseness Constraints, JMLR 5 (2004), section 3.1.
     Measure("hoyer", "(sqrt N - sum c / sqrt(sum c^2)) / (sqrt N - 1)", lambda: (TOTAL, SQUARES), _hoyer),
-    Measure("pq-mean", "-(mean c^p)^(1/p) / (mean c^q)^(1/q)", value=_pq_mean, **_PQ),
+    _pq("pq-mean", "-(mean c^p)^(1/p) / (mean c^q)^(1/q)", _pq_mean),
     Measure("gini", "1 - 2 sum_k (c_(k) / sum c) (N - k + 1/2) / N, ascending", None, order.gini),
     # Weights that a runtime could leave out without any loss. -0.0 counts; a tolerance would be arbitrary.
     Measure("exact_zeros", "#{c = 0} / N", lambda: (ZEROS,), lambda n, zeros: zeros / n),
     # Diao et al., Pruning Deep Neural Networks from a Sparsity Perspective, ICLR 2023.
-    Measure("pqi", "1 - (mean c^p)^(1/p) / (mean c^q)^(1/q)", value=lambda *of: 1 + _pq_mean(*of), **_PQ),
+    _pq("pqi", "1 - (mean c^p)^(1/p) / (mean c^q)^(1/q)", lambda *of: 1 + _pq_mean(*of)),
 )
 MEASURES = {measure.name: measure for measure in _TABLE}
 """Every measure by its name, with the defaults of its parameters."""

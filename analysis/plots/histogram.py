@@ -1,7 +1,5 @@
 """The picture of weights_histogram.csv: a histogram of the weights of each layer of each model."""
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,14 +7,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from analysis.plots.sparsity import digits
-from analysis.plots.style import CHARACTER, COLOURS, WIDTH, empty, legend_above, panels, tail
+from analysis.plots.style import CHARACTER, COLOURS, WIDTH, Look, empty, legend_above, panels, tail
 
 PANELS = 24
 """Panels in a picture at most; the table has the others."""
 FLOOR = 0.7
 """Lower end of the axis of counts, so that a bin with one weight is visible."""
-RUN: dict[str, Any] = {"color": COLOURS[0], "linewidth": 0.8}
-ZEROS: dict[str, Any] = {"color": "black", "linewidth": 1.1, "marker": "D", "markersize": 4.5}
+RUN: Look = {"color": COLOURS[0], "linewidth": 0.8}
+ZEROS: Look = {"color": "black", "linewidth": 1.1, "marker": "D", "markersize": 4.5}
 ZEROS |= {"markerfacecolor": COLOURS[3], "markeredgewidth": 0.7}
 
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator
 
-from analysis.plots.style import empty, legend_above, line, log_scale, name_rows, panels, point
+from analysis.plots.style import Look, empty, legend_above, line, log_scale, name_rows, panels, point
 from analysis.tables import headline
 from analysis.tables.numbers import TIMES, interval, runtime
 
@@ -26,7 +26,7 @@ Triple = tuple[float, float, float]
 
 LONGEST = 24
 """Characters of a model's name; a longer one loses its middle."""
-FLOOR: dict[str, Any] = {"facecolor": "0.8", "edgecolor": "0.45", "linewidth": 0.8}
+FLOOR: Look = {"facecolor": "0.8", "edgecolor": "0.45", "linewidth": 0.8}
 INVALID = "hollow: invalid"
 
 
@@ -172,9 +172,9 @@ def _in_microseconds(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: 1e6 * rows[column] for name, column in columns.items()})
 
 
-def _point(axis: Axes, x: Triple, y: Triple, face: dict[str, Any], colour: str = "black") -> None:
+def _point(axis: Axes, x: Triple, y: Triple, face: Look, colour: str = "black") -> None:
     """A point with its intervals: `x` and `y` are a value, its low and its high end."""
-    spans: dict[str, Any] = {
+    spans: Look = {
         name: np.clip([[at - low], [high - at]], 0, None)
         for name, (at, low, high) in (("xerr", x), ("yerr", y))
         if low < high

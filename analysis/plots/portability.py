@@ -2,27 +2,26 @@
 
 import textwrap
 from collections.abc import Mapping
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.inputs.portability import FAILED, NOT_RUN, PASSED, Square
-from analysis.plots.style import WIDTH
+from analysis.plots.style import WIDTH, Look
 
-LOOKS: dict[str, dict[str, Any]] = {
+LOOKS: dict[str, Look] = {
     PASSED: {"facecolor": "#CDEBE1", "edgecolor": "#00704F", "linewidth": 0.8},
     FAILED: {"facecolor": "#9E3D00", "edgecolor": "black", "linewidth": 1.2},
     NOT_RUN: {"facecolor": "white", "edgecolor": "0.72", "linewidth": 0.8, "hatch": "////"},
 }
 """Distinct in grey print too: light, dark and hatched."""
-TEXTS: dict[str, dict[str, Any]] = {
+TEXTS: dict[str, Look] = {
     PASSED: {"color": "black"},
     FAILED: {"color": "white", "weight": "bold"},
     NOT_RUN: {"color": "0.25", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}},
 }
 MARKS = {PASSED: "✓", FAILED: "✗ FAILED", NOT_RUN: "not run"}
-STALE: dict[str, Any] = {"facecolor": "white", "linestyle": (0, (3, 2)), "linewidth": 1.4}
+STALE: Look = {"facecolor": "white", "linestyle": (0, (3, 2)), "linewidth": 1.4}
 EDGES = {PASSED: "#00704F", FAILED: "#9E3D00"}
 """Colour of the edge of a stale square."""
 LABEL = 22
@@ -52,7 +51,7 @@ def matrix(squares: Mapping[tuple[str, str], Square], most_columns: int) -> Figu
             axis.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=7.5 if broad else 6.5, **face)
     axis.set_xticks([x + 0.5 for x in range(len(columns))])
     axis.set_yticks([y + 0.5 for y in range(len(rows))])
-    heads: dict[str, Any] = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", "va": "center"}
+    heads: Look = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", "va": "center"}
     axis.set_xticklabels(map(_label, columns), fontsize=8.5, parse_math=False, **heads)
     axis.set_yticklabels(map(_label, rows), fontsize=8.5, parse_math=False)
     axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False, pad=5)

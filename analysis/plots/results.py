@@ -1,22 +1,20 @@
 """The picture of accuracy.csv of the results page: each entry's accuracy beside the published one."""
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.style import COLOURS, legend_above, name_rows, panels
+from analysis.plots.style import COLOURS, Look, legend_above, name_rows, panels
 
-LOOKS: dict[str, dict[str, Any]] = {
+LOOKS: dict[str, Look] = {
     "test": {"marker": "o", "color": COLOURS[0], "markerfacecolor": COLOURS[0]},
     "validation": {"marker": "s", "color": COLOURS[2], "markerfacecolor": "white"},
     "published test": {"marker": "D", "color": COLOURS[3], "markerfacecolor": COLOURS[3]},
     "published validation": {"marker": "D", "color": COLOURS[3], "markerfacecolor": "white"},
 }
-RUNS: dict[str, dict[str, Any]] = {
+RUNS: dict[str, Look] = {
     "test": {"marker": "|", "markersize": 6, "markeredgewidth": 1.0},
     "validation": {"marker": "x", "markersize": 3.5, "markeredgewidth": 0.9},
 }
@@ -84,5 +82,5 @@ def _limits(values: "pd.Series[float]") -> tuple[float, float]:
     return low - room, values.max() + room
 
 
-def _face(what: str) -> dict[str, Any]:
+def _face(what: str) -> Look:
     return {"markersize": 5.5, "markeredgecolor": LOOKS[what]["color"], "markeredgewidth": 1.2, **LOOKS[what]}

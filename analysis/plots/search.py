@@ -1,22 +1,20 @@
 """The pictures of a hyper-parameter search: its trials in order, and the importance of each parameter."""
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.style import COLOURS, empty, legend_above, log_scale, name_rows, panels
+from analysis.plots.style import COLOURS, Look, empty, legend_above, log_scale, name_rows, panels
 
-STATES: dict[str, dict[str, Any]] = {
+STATES: dict[str, Look] = {
     "complete": {"marker": "o", "markerfacecolor": COLOURS[0], "markeredgecolor": COLOURS[0], "markersize": 4.5},
     "pruned": {"marker": "v", "markerfacecolor": "white", "markeredgecolor": "0.45", "markersize": 5},
     "failed": {"marker": "x", "markeredgecolor": COLOURS[3], "markersize": 6, "markeredgewidth": 1.6},
 }
-OWN: dict[str, Any] = {"marker": "s", "markerfacecolor": "none", "markeredgecolor": "black", "markersize": 9}
+OWN: Look = {"marker": "s", "markerfacecolor": "none", "markeredgecolor": "black", "markersize": 9}
 LABELS = {"complete": "complete", "pruned": "pruned, in its last epoch", "failed": "failed"}
-BEST: dict[str, Any] = {"color": COLOURS[3], "linewidth": 1.5, "drawstyle": "steps-post"}
+BEST: Look = {"color": COLOURS[3], "linewidth": 1.5, "drawstyle": "steps-post"}
 
 
 def search(frame: pd.DataFrame) -> Figure:

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from analysis.plots.style import CHARACTER, WIDTH, bar, empty, legend_above, name_rows, panels, tail
+from analysis.plots.style import CHARACTER, WIDTH, Look, bar, empty, legend_above, name_rows, panels, tail
 from analysis.tables.numbers import MINUS
 from analysis.tables.sparsity import FROM_0_TO_1, MEASURES
 
@@ -31,9 +31,9 @@ LONGEST = 36
 """Characters of a layer's name beside its bars; a longer one loses its beginning."""
 THICKNESS = 0.86
 """Height of the bars of one layer together; rows are 1 apart."""
-REFERENCE: dict[str, Any] = {"color": "black", "linewidth": 1.1, "zorder": 4}
+REFERENCE: Look = {"color": "black", "linewidth": 1.1, "zorder": 4}
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-RUNS: dict[str, Any] = {"marker": "o", "linestyle": "", "color": "white", "markersize": 2.8, "zorder": 5}
+RUNS: Look = {"marker": "o", "linestyle": "", "color": "white", "markersize": 2.8, "zorder": 5}
 RUNS |= {"markeredgecolor": "black", "markeredgewidth": 0.7, "clip_on": False}
 DISTRIBUTIONS: dict[str, tuple[str, Any]] = {
     "uniform": ("uniform (as initialised)", (0, (5, 3))),
@@ -95,7 +95,7 @@ def _panel(axis: Axes, panel: pd.DataFrame, models: Sequence[str], layers: Seque
             if not len(runs):
                 why = "undefined" if layer in set(own["layer"]) else "no such layer" if len(own) else "no FC layer"
                 words = why if len(models) == 1 else f"{tail(model, 14)}: {why}"
-                place: dict[str, Any] = {"va": "center", "fontsize": 8, "zorder": 6, "bbox": LABEL_BOX}
+                place: Look = {"va": "center", "fontsize": 8, "zorder": 6, "bbox": LABEL_BOX}
                 axis.text(0.03, y, words, transform=axis.get_yaxis_transform(), **place)
                 continue
             mean = float(runs.mean())

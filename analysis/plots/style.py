@@ -27,6 +27,9 @@ from PIL import Image
 from analysis.tables.columns import read
 from study.artifacts import write_bytes
 
+Look = Any
+"""Keyword arguments of an artist, for which matplotlib has no type."""
+
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 HATCHES = ("", "///", "...", "\\\\\\", "xx", "++", "oo", "--")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -152,19 +155,19 @@ def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, handlelength=3)
 
 
-def line(i: int) -> dict[str, Any]:
+def line(i: int) -> Look:
     """Colour and dashes of the i-th line; they repeat together after 24."""
     return {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.5}
 
 
-def point(i: int, valid: bool = True) -> dict[str, Any]:
+def point(i: int, valid: bool = True) -> Look:
     """Colour and marker of the i-th kind of points: filled if valid, hollow if not."""
     colour = COLOURS[i % len(COLOURS)]
     edge = {"markerfacecolor": colour if valid else "white", "markeredgecolor": "black", "markeredgewidth": 0.8}
     return {"marker": MARKERS[i % len(MARKERS)], "markersize": 6, "color": colour, **edge}
 
 
-def bar(i: int) -> dict[str, Any]:
+def bar(i: int) -> Look:
     """Colour and hatch of the i-th kind of bars; hatches move on by one each time the colours come round."""
     hatch = HATCHES[(i + i // len(COLOURS)) % len(HATCHES)]
     return {"facecolor": COLOURS[i % len(COLOURS)], "hatch": hatch, "edgecolor": "black", "linewidth": 0.6}

@@ -5,20 +5,18 @@ and the last epochs can both be read. Training figures in history.csv are over t
 update that it takes part in.
 """
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from analysis.plots.style import COLOURS, DASHES, legend_above, line, log_scale, panels, point
+from analysis.plots.style import COLOURS, DASHES, Look, legend_above, line, log_scale, panels, point
 
 PARTS = {"train": ("training", COLOURS[0], DASHES[0]), "validation": ("validation", COLOURS[3], DASHES[1])}
 PANELS = {"loss": "loss", "accuracy": "accuracy, %"}
-KEPT: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markerfacecolor": "white", "markeredgewidth": 1.1}
-RUN: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.6}
+KEPT: Look = {"marker": "o", "markersize": 4.5, "markerfacecolor": "white", "markeredgewidth": 1.1}
+RUN: Look = {"linewidth": 0.6, "alpha": 0.6}
 MEAN = 1.7
 """Width of the line of the mean."""
 

@@ -51,7 +51,7 @@ def test_weights_that_are_not_finite_are_counted_in_a_row_of_their_own() -> None
     assert (result.counts.sum(), result.zeros, result.not_finite) == (1, 1, 3)
     assert result.edges[-1] == 1
     rows = list(result.rows())
-    assert (len(rows), sum(row["count"] for row in rows)) == (BINS + 2, 5)
+    assert (len(rows), sum(row["count"] or 0 for row in rows)) == (BINS + 2, 5)
     assert rows[-1] == {"low": None, "high": None, "count": 3}
 
 
