@@ -19,7 +19,7 @@ def test_each_picture_is_drawn_from_the_csv_file_of_its_name(
 ) -> None:
     frames: list[pd.DataFrame] = []
 
-    def record(draw: partial[Figure], suffixes: Sequence[str] = style.FORMATS) -> dict[str, bytes]:
+    def record(draw: partial[Figure], suffixes: Sequence[str], small: bool) -> dict[str, bytes]:
         frames.append(draw.args[0])
         assert draw().axes, "the table has the columns that are drawn"
         return dict.fromkeys(suffixes, b"")
