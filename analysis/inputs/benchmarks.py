@@ -191,7 +191,7 @@ def _repeats(values: Iterable[tuple[CaseKey, float]], what: str, name: str) -> I
     alike = defaultdict(list)
     for key, value in values:
         alike[key].append(value)
-    apart = {key: max(found) / min(found) - 1 for key, found in alike.items() if len(found) > 1}
+    apart = {key: max(repeats) / min(repeats) - 1 for key, repeats in alike.items() if len(repeats) > 1}
     if apart:
         widest = max(apart, key=lambda key: apart[key])
         yield (

@@ -115,10 +115,10 @@ class Results:
 
     def studies(self) -> dict[str, list[EntryResult]]:
         """The entries of each study."""
-        found: dict[str, list[EntryResult]] = {}
+        entries: dict[str, list[EntryResult]] = {}
         for result in self.entries:
-            found.setdefault(result.study, []).append(result)
-        return found
+            entries.setdefault(result.study, []).append(result)
+        return entries
 
 
 def read_results(artifacts: Artifacts, benches: Sequence[Path]) -> Results:

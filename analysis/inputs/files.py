@@ -128,8 +128,8 @@ class Inputs:
 def sources() -> list[Path]:
     """The files that decide what a report looks like: this stage, and all of `study` but the networks."""
     patterns = ("analysis/**/*.py", "analysis/**/*.j2", "study/**/*.py")
-    found = {path for pattern in patterns for path in PROJECT.glob(pattern)}
-    return sorted(found - set(PROJECT.glob("study/networks/*.py")))
+    files = {path for pattern in patterns for path in PROJECT.glob(pattern)}
+    return sorted(files - set(PROJECT.glob("study/networks/*.py")))
 
 
 def models_of(artifacts: Artifacts, names: Sequence[str], study: str, dataset: str = "") -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""One ONNX file, read and measured as `python -m analysis sparsity` was asked to."""
+"""One ONNX file, read and measured as the options of `python -m analysis sparsity` ask for."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from study.errors import StudyError, print_error
 
 @dataclass(frozen=True)
 class Described:
-    """A layer and what was found of it; `values` are of the measures asked for, in their order."""
+    """A layer with the values of the measures asked for, in their order."""
 
     layer: Layer
     values: list[Value]
@@ -40,10 +40,10 @@ def describe(
     options: argparse.Namespace,
     shapes: dict[str, tuple[int, ...]],
 ) -> tuple[DescribedFile, bool]:
-    """Read the file and find out what `options` ask for; what tied layers share is looked at once.
+    """Read the file and measure what `options` ask for; weights that layers share are measured once.
 
     Returns:
-        What was found, and whether `shapes` do not fit the file's inputs, which is then told on standard error.
+        The file, and whether `shapes` do not fit its inputs, which is then reported on standard error.
 
     Raises:
         StudyError: as `analysis.weights.layers.read`.

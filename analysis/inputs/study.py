@@ -85,9 +85,9 @@ def departures(recipe: Recipe, wanted: Recipe) -> list[str]:
 def _differences(models: Sequence[str], runs: Sequence[Run], searches: Iterable[SearchRecord]) -> Iterator[str]:
     """What makes the runs unequal although the tables put them side by side."""
     known: Mapping[str, Recipe] = {entry.name: entry.recipe for entry in catalogue.ENTRIES}
-    found = {search.model: search.best.recipe for search in searches if search.best}
+    searched = {search.model: search.best.recipe for search in searches if search.best}
     for run in runs:
-        if run.model in found and not departures(run.record.recipe, found[run.model]):
+        if run.model in searched and not departures(run.record.recipe, searched[run.model]):
             continue
         if run.model in known and (changed := departures(run.record.recipe, known[run.model])):
             yield f"{run.model}, seed {run.seed} was not trained by the catalogue's recipe: {', '.join(changed)}"

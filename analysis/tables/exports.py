@@ -110,7 +110,7 @@ def _first(study: Study) -> Iterable[Run]:
     return first.values()
 
 
-def _accuracy(export: ExportRecord, standard: ExportRecord, images: int) -> dict[str, Any]:
+def _accuracy(export: ExportRecord, standard: ExportRecord, images: int) -> dict[str, object]:
     """Test error, and its difference from that of the standard variant with its noise, twice its standard error."""
     error, reference = export.test_error_onnxruntime, standard.test_error_onnxruntime
     if export is standard or error is None or reference is None:
@@ -125,7 +125,7 @@ def _accuracy(export: ExportRecord, standard: ExportRecord, images: int) -> dict
     return {**row, "test_error_noise": noise, "test_error_verdict": verdict}
 
 
-def _latency(own: Sequence[Case], standard: Mapping[Setting, Case]) -> dict[str, Any]:
+def _latency(own: Sequence[Case], standard: Mapping[Setting, Case]) -> dict[str, object]:
     """Median of a variant's cases, and its ratio to that of the standard variant where both were measured alike."""
     both = [case for case in own if _setting(case) in standard] or own
     repeats = [case for case in both if _preference(case) == min(map(_preference, both))]

@@ -1,42 +1,42 @@
-"""Which rows of the latency tables stand for a model in a picture or in the summary: repeats as one, measured alike."""
+"""Headline rows: those of the latency tables that represent a model in a picture or in the summary."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-SAME = ["model", "seed", "runtime", "batch", "threads", "mode", "device"]
-"""Columns in which the repeats of a case agree."""
+from study.records.bench import CaseKey
+
+KEY = [name for name in CaseKey.__struct_fields__ if name not in ("variant", "onnx_sha256")]
+"""Columns of a case's key, in which its repeats agree; a table has the standard variant alone, of one file a run."""
 WITHHELD = "withheld"
 
 
 def cases(latency: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `latency` that stand for each model at each batch size and device: one a runtime, measured alike.
+    """The headline rows of `latency`: for each model, batch size and device one row a runtime, all in one setting.
 
     Repeats are one row: the median of their medians in the hull of their intervals, valid only if all are and come from
-    one machine. Of the settings (threads, mode, seed) that a model was measured in, it is the one with the most
-    runtimes, then the fewest threads, then mode `native`, then the lowest seed. In mode `native` each runtime is given
-    and gives what it works on, so that the call alone is timed; in mode `numpy` the conversions of torch's tensors
-    would be in it.
+    one machine. The setting (threads, mode, seed) is that with the most runtimes, then the fewest threads, then mode
+    `native`, then the lowest seed: mode `native` times the call alone, mode `numpy` also the conversion of tensors.
     """
     value = {"median_seconds": "median", "median_low_seconds": "min", "median_high_seconds": "max"}
-    return _alike(_as_one(latency, SAME, value | {"samples": "min"}))
+    return _alike(_as_one(latency, KEY, value | {"samples": "min"}))
 
 
 def comparisons(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `comparisons` that stand for each model at each batch size and device, chosen as by `cases`.
+    """The headline rows of `comparisons`, chosen as by `cases`.
 
-    Of repeats the largest noise floor counts, and a verdict only if all have come to it.
+    Repeats have the largest of their noise floors, and a verdict only if all of them agree.
     """
     value: dict[str, Any] = {"ratio": "median", "low": "min", "high": "max", "noise_floor": "max", "processes": "sum"}
-    merged = _as_one(frame, [*SAME, "reference"], {**value, "verdict": _common_verdict, "reasons": _all_reasons})
+    merged = _as_one(frame, [*KEY, "reference"], {**value, "verdict": _common_verdict, "reasons": _all_reasons})
     return _alike(merged.assign(verdict=merged["verdict"].where(merged["valid"].astype(bool), WITHHELD)))
 
 
 def at_batch_1(model: str, latency: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The headline rows of a model of the catalogue with one image, on the CPU if it was measured there.
 
-    The comparisons are those made in the settings that were chosen for the cases, where there are any.
+    The comparisons are in the setting of the cases, if there are cases.
     """
     rows = cases(_one_image(model, latency))
     rows = rows[rows["device"] == rows["device"].min()]  # "cpu" < "cuda"

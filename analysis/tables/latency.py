@@ -223,7 +223,7 @@ def accuracy(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     return frame(ACCURACY, rows.assign(**named))
 
 
-def _cells(measured: Measured[Any]) -> dict[str, Any]:
+def _cells(measured: Measured[Any]) -> dict[str, object]:
     """The cells of a measurement by column: an interval or a range has three, processes are counted."""
     record = measured.record
     cells = {**asdict(record.key), **asdict(record.machine), **asdict(record)}

@@ -28,7 +28,7 @@ def layers(results: Results) -> pd.DataFrame:
         for layer in (layer for run in result.runs for layer in run.layers):
             same.setdefault((layer.name, layer.role, layer.weight.shape), []).append(layer)
         for (name, role, shape), own in same.items():
-            row: dict[str, Any] = {"study": result.study, "model": result.entry.name, "layer": name, "role": role}
+            row: dict[str, object] = {"study": result.study, "model": result.entry.name, "layer": name, "role": role}
             row |= {"out_features": shape[0], "in_features": shape[1], "runs": len(own)}
             values = [_weights(layer) for layer in own]
             for measure in values[0]:

@@ -80,11 +80,11 @@ def _why(cell: Any) -> str:
 
 def matrix(table: pd.DataFrame) -> pd.DataFrame:
     """`squares` as text: a row a runtime and a column a model, or the other way round where there are many models."""
-    found = squares(table)
-    titles, models = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
+    all_squares = squares(table)
+    titles, models = (list(dict.fromkeys(names)) for names in zip(*all_squares, strict=True))
 
     def text(title: str, model: str) -> str:
-        return found[title, model].text if (title, model) in found else NOT_RUN
+        return all_squares[title, model].text if (title, model) in all_squares else NOT_RUN
 
     if len(models) <= MOST_COLUMNS:
         rows = [[title, *(text(title, model) for model in models)] for title in titles]

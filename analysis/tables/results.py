@@ -40,8 +40,8 @@ def _difference(row: Any) -> str:
     if pd.isna(row.difference):
         return "not comparable"
     remarks = (row.published_images == "validation", "validation"), (not pd.isna(row.budget), "short")
-    told = ", ".join(remark for holds, remark in remarks if holds)
-    return number(row.difference, "+.2f") + (f" ({told})" if told else "")
+    remark = ", ".join(text for holds, text in remarks if holds)
+    return number(row.difference, "+.2f") + (f" ({remark})" if remark else "")
 
 
 def _epochs(row: Any) -> str:
@@ -183,9 +183,9 @@ def alike_but_for_batch_size(results: Results) -> Iterator[list[EntryResult]]:
 def accuracy(results: Results) -> pd.DataFrame:
     """The accuracies of a picture: a row a run and kind of images, and a row a published figure.
 
-    A published figure is not drawn beside a recipe that is not the published one's.
+    A published figure is left out if the recipe is not the published one.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for result in results.entries:
         own, published = _cells(result), result.entry.published
         if published and result.entry.origin != "modern":
@@ -200,7 +200,7 @@ def accuracy(results: Results) -> pd.DataFrame:
     return frame(ACCURACY, rows)
 
 
-def _cells(result: EntryResult) -> dict[str, Any]:
+def _cells(result: EntryResult) -> dict[str, object]:
     """The cells of an entry and its runs, by column; each table has some of them."""
     entry, runs = result.entry, result.runs
     epochs, kept = [run.record.epochs for run in runs], [run.kept_epoch for run in runs]
@@ -234,7 +234,7 @@ def _cells(result: EntryResult) -> dict[str, Any]:
     }
 
 
-def _published_cells(result: EntryResult, row: Mapping[str, Any]) -> dict[str, Any]:
+def _published_cells(result: EntryResult, row: Mapping[str, Any]) -> dict[str, object]:
     published = result.entry.published
     if published is None:
         return {}

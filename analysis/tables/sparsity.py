@@ -1,7 +1,6 @@
 """The tables of the weights of fully-connected layers: sparsity, histograms, and how many can be pruned."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 from msgspec.structs import asdict
@@ -58,8 +57,8 @@ def sparsity(study: Study, measures: Sequence[Measure] = ALWAYS) -> pd.DataFrame
             out_features, in_features = layer.weight.shape
             shape = {"out_features": out_features, "in_features": in_features}
             place = {"model": run.model, "seed": run.seed, "layer": layer.name}
-            for measure, found in zip(measures, evaluate(measures, layer.weight.blocks()), strict=True):
-                rows.append({**place, **shape, "measure": str(measure), **found.cells()})
+            for measure, value in zip(measures, evaluate(measures, layer.weight.blocks()), strict=True):
+                rows.append({**place, **shape, "measure": str(measure), **value.cells()})
     return frame(SPARSITY, rows)
 
 
@@ -69,7 +68,7 @@ def weights_histogram(study: Study) -> pd.DataFrame:
     return frame(HISTOGRAM, histogram_rows(layers))
 
 
-def histogram_rows(layers: Sequence[tuple[dict[str, Any], Layer]]) -> Iterator[dict[str, Any]]:
+def histogram_rows(layers: Sequence[tuple[Mapping[str, object], Layer]]) -> Iterator[dict[str, object]]:
     """Histograms of the weights of layers, each with what else its rows are to have.
 
     Bins are the same for all layers of one name, so that their counts can be compared.
@@ -104,7 +103,7 @@ def pruning(study: Study) -> pd.DataFrame:
 def by_layer(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a model and layer, one column a measure: mean ± standard deviation of its runs, or why there is none.
 
-    Behind ≈ are the kinds of noise that no run can be told from.
+    Behind ≈ are the kinds of noise that no run is distinguishable from.
     """
 
     def cell(measure: str, rows: pd.DataFrame) -> str:
@@ -119,12 +118,12 @@ def by_layer(frame: pd.DataFrame) -> pd.DataFrame:
         noise = "".join(f" ≈ {kind}" for kind in sorted(set.intersection(*alike)))
         return shown(values.mean()).replace("-", MINUS) + spread + undefined + noise
 
-    found = []
+    table = []
     for (model, layer), rows in frame.groupby(["model", "layer"], sort=False):
         shape = f"{rows['out_features'].iloc[0]} {TIMES} {rows['in_features'].iloc[0]}"
         measures = {measure(str(name)): cell(str(name), part) for name, part in rows.groupby("measure", sort=False)}
-        found.append({"model": model, "layer": layer, f"weights (out {TIMES} in)": shape, **measures})
-    return pd.DataFrame(found)
+        table.append({"model": model, "layer": layer, f"weights (out {TIMES} in)": shape, **measures})
+    return pd.DataFrame(table)
 
 
 def noise(frame: pd.DataFrame) -> pd.DataFrame:

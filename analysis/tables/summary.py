@@ -92,9 +92,9 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
     return frame(SUMMARY, rows)
 
 
-def latency_columns(cases: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str, Any]:
+def latency_columns(cases: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str, object]:
     """The columns of `summary` about the latency of one model, from its headline rows at batch size 1."""
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         f"{runtime}_batch1_us": median * 1e6
         for runtime, median in zip(cases["runtime"], cases["median_seconds"], strict=True)
     }

@@ -1,7 +1,6 @@
 """The tables of what training has left: a row a run, and a row an epoch of a run."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,10 +61,10 @@ def runs(study: Study) -> pd.DataFrame:
     return frame(RUNS, (_run(run) for run in study.runs))
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: Run) -> dict[str, object]:
     weights = sum(layer.weight.size for layer in run.layers)
     zeros = sum(int(np.count_nonzero(block == 0)) for layer in run.layers for block in layer.weight.blocks())
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         **asdict(run.record),
         "fc_layers": len(run.layers),
         "fc_weights": weights,
