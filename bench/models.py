@@ -60,7 +60,7 @@ class Model:
     @property
     def variant(self) -> str:
         """The variant of the export; a user's file counts as standard."""
-        return (self.run.variant.name if self.run else "") or STANDARD_NAME
+        return self.run.variant.name if self.run else STANDARD_NAME
 
     @property
     def trained(self) -> bool:

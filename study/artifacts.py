@@ -55,7 +55,7 @@ class RunFiles:
         """
         exported = {STANDARD_NAME: STANDARD}
         if name != STANDARD_NAME:  # which does not depend on the other exports being readable
-            exported |= {variant.name: variant for variant in self.variants() if variant != STANDARD}
+            exported |= {variant.name: variant for variant in self.variants()}
         if name not in exported:
             raise StudyError(
                 f"--variants: {self.model} has not been exported as {name!r}, only as: {', '.join(exported)}; "
@@ -106,7 +106,7 @@ class RunFiles:
         """
         remedy = "delete it, or export that variant again"
         records = (read_record(path, ExportRecord, remedy) for path in self.folder.glob("export*.json"))
-        return sorted((record.variant for record in records), key=lambda variant: variant.name)
+        return sorted((record.variant for record in records), key=lambda variant: (variant != STANDARD, variant.name))
 
     @property
     def pruning(self) -> Path:

@@ -8,6 +8,8 @@ from study.records.base import Record
 
 OPSET = 18
 """Opset of the standard variant, which every runtime of docs/portability.md accepts."""
+STANDARD_NAME = "standard"
+"""Name of the standard variant."""
 
 
 class Variant(Record):
@@ -34,8 +36,8 @@ class Variant(Record):
 
     @property
     def name(self) -> str:
-        """Such as "opset17-uint8"; empty for the standard variant."""
-        return "-".join(self._differs())
+        """Such as "opset17-uint8"; "standard" for the standard variant."""
+        return "-".join(self._differs()) or STANDARD_NAME
 
     def named(self, stem: str) -> str:
         """File name for this variant, such as "model-opset17-uint8"; the stem alone for the standard variant."""
@@ -48,5 +50,3 @@ class Variant(Record):
 
 
 STANDARD = Variant()
-STANDARD_NAME = "standard"
-"""Name of the standard variant where variants are chosen or listed."""

@@ -92,7 +92,7 @@ def variants(study: Study) -> pd.DataFrame:
             rows.append(
                 {
                     **{key: getattr(export, key) for key in ("model", "seed", "bytes", "onnx_sha256")},
-                    "variant": export.variant.name or STANDARD_NAME,
+                    "variant": export.variant.name,
                     **_accuracy(export, standard, run.wrong.size),
                     **_latency(own, {} if export is standard else reference),
                     "fails_in": _fails_in(export, study),

@@ -19,7 +19,7 @@ from study.entry import Entry
 from study.errors import StudyError
 from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES
 from study.selection import selected
-from study.variants import STANDARD, STANDARD_NAME
+from study.variants import STANDARD
 
 
 def find_subjects(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> list[Subject]:
@@ -58,7 +58,7 @@ def _subject(entry: Entry, files: RunFiles, onnx_sha256: str, work: Path, pixels
     onnx = Path(shutil.copyfile(files.onnx, work / f"{variant.named(entry.name)}.onnx"))
     return Subject(
         model=entry.name,
-        variant=variant.name or STANDARD_NAME,
+        variant=variant.name,
         seed=files.seed,
         onnx=onnx,
         onnx_sha256=onnx_sha256,
