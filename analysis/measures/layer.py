@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.measures.histogram import largest_magnitude
+from analysis.measures.ranks import Floats
 from analysis.weights.matrix import Matrix
 
 THRESHOLDS = (1e-8, 1e-6, 1e-4, 1e-3)
@@ -22,8 +23,6 @@ OF_RMS = 0.01
 """Likewise, relative to the root mean square of the layer's weights."""
 MOST_ROWS = 2**22
 """The most outputs or inputs of a layer with sums of their own."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from analysis.measures.sums import TOTAL, Blocks, Scan, Term, power, scan
 from study.errors import StudyError
 
 TINY = float(np.finfo(np.float64).tiny)
-Terms = Callable[..., tuple[Term, ...]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Measure:
 
     name: str
     formula: str
-    needs: Terms | None
+    needs: Callable[..., tuple[Term, ...]] | None
     value: Callable[..., Any]
     parameters: tuple[tuple[str, float], ...] = ()
     limits: str = ""

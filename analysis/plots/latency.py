@@ -21,8 +21,8 @@ from analysis.tables.numbers import TIMES, interval, runtime
 
 Series = tuple[str, str]
 """A runtime and its device."""
-Range = tuple[float, float]
 Triple = tuple[float, float, float]
+"""A value, its low and its high end."""
 
 LONGEST = 24
 """Characters of a model's name; a longer one loses its middle."""
@@ -70,7 +70,7 @@ def comparisons(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _intervals(rows: pd.DataFrame, limits: dict[Any, Range]) -> tuple[Figure, Sequence[Axes]]:
+def _intervals(rows: pd.DataFrame, limits: dict[Any, tuple[float, float]]) -> tuple[Figure, Sequence[Axes]]:
     """A panel a batch size, with these limits; a row a model; a point a runtime: value, low, high and a text."""
     series, models = _series(rows), _models(rows)
     step = 0.72 / len(series)
@@ -173,7 +173,7 @@ def _in_microseconds(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _point(axis: Axes, x: Triple, y: Triple, face: Look, colour: str = "black") -> None:
-    """A point with its intervals: `x` and `y` are a value, its low and its high end."""
+    """A point with its intervals."""
     spans: Look = {
         name: np.clip([[at - low], [high - at]], 0, None)
         for name, (at, low, high) in (("xerr", x), ("yerr", y))
