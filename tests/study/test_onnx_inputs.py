@@ -124,7 +124,7 @@ def test_the_pool_follows_from_the_seed_alone_and_its_inputs_differ() -> None:
     assert digest(pool) != digest(generate(inputs, shapes, 2, seed=2, count=3))
 
 
-def test_the_digest_tells_apart_names_dtypes_shapes_values_and_order() -> None:
+def test_the_digest_depends_on_names_dtypes_shapes_values_and_order() -> None:
     x = np.arange(6, dtype=np.int32)
     pools: list[list[dict[str, np.ndarray]]] = [
         [{"x": x}], [{"y": x}], [{"x": x.view(np.float32)}], [{"x": x.reshape(2, 3)}], [{"x": x[::-1]}],

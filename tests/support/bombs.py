@@ -125,7 +125,7 @@ SLOW: Bombs = {
     "factors of one constant": lambda: _factors(20_000, 2**12),
     "a weight given to a graph": lambda: model([node("Abs", ["w"], ["v"], g=_graph()), matmul("v")], [SMALL_WEIGHT]),
 }
-"""Each takes long, or more than it says."""
+"""Each takes long, or more memory than its size suggests."""
 
 CALLING: Bombs = {
     "functions that call twice": lambda: exponential(60, matmul()),

@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def fault(self) -> str:
-        """What is wrong with this outcome, whatever the file was; "" if nothing is."""
+        """What is wrong with this outcome of any file; "" if nothing is."""
         if self.kind not in ("read", "refused"):
             return f"{self.kind}: {self.message}"
         if self.seconds > MOST_SECONDS:

@@ -134,7 +134,7 @@ def with_attributes(made: NodeProto, *attributes: AttributeProto) -> NodeProto:
 
 
 def external(location: str, length: Any = 16, offset: Any = 0, dims: Sequence[int] = (2, 2)) -> TensorProto:
-    """A tensor whose numbers are said to lie in another file; what is None is not said."""
+    """A tensor that names another file for its numbers; an entry that is None is left out."""
     made = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims, data_location=TensorProto.EXTERNAL)
     for key, value in (("location", location), ("offset", offset), ("length", length)):
         if value is not None:

@@ -53,7 +53,7 @@ def test_a_bomb_ends_in_bounded_time_and_memory(name: str, tmp_path: Path, confi
         assert "fold its constants" in outcome.message
 
 
-def test_the_command_says_one_line_of_each_bad_file_and_goes_on(tmp_path: Path) -> None:
+def test_the_command_prints_one_line_for_each_bad_file_and_goes_on(tmp_path: Path) -> None:
     bad = {name: BOMBS[name]() for name in ("Tile", "a function that calls itself", "graphs in graphs, 10,000 levels")}
     files = {**bad, "outside": model([matmul()], [external("../x")]), "cut": BOMBS["Tile"]()[:-30], "empty": b""}
     for name, content in {**files, "good": model([matmul()], [SMALL_WEIGHT])}.items():
@@ -126,7 +126,7 @@ def stated(dims: list[int], data_type: int = TensorProto.FLOAT, **values: object
     ],
     ids=lambda wrong: f"{wrong.data_type}, {list(wrong.dims)[:4]}"[:40],
 )
-def test_a_tensor_that_cannot_be_as_it_says_is_refused(tmp_path: Path, wrong: TensorProto) -> None:
+def test_a_tensor_that_contradicts_itself_is_refused(tmp_path: Path, wrong: TensorProto) -> None:
     refused(tmp_path / "m.onnx", model([matmul()], [wrong]))
 
 
@@ -137,7 +137,7 @@ def test_a_tensor_in_two_pieces_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_cannot_name_itself_as_the_place_of_its_weights(tmp_path: Path) -> None:
-    """The mark of what lies in the file itself is drawn anew each time."""
+    """The marker of tensors in the file itself is random."""
     for location in ("", "0" * 32):
         refused(tmp_path / "m.onnx", model([matmul()], [external(location)]))
 
@@ -158,7 +158,7 @@ def test_a_bomb_that_no_product_asks_for_does_no_harm(tmp_path: Path) -> None:
     assert len(read(tmp_path / "m.onnx").layers) == 1
 
 
-def test_names_from_the_file_are_told_in_one_line(tmp_path: Path) -> None:
+def test_names_from_the_file_are_printed_in_one_line(tmp_path: Path) -> None:
     """A terminal obeys what is in them."""
     named = node("MatMul", ["x", "w\x1b]0;"], ["y"], name="a\n\x1b[2Jb")
     other = node("Op\n", ["x", "w\x1b]0;"], ["z"], name="c\r", domain="d\x07")

@@ -130,7 +130,7 @@ def test_a_layer_is_called_by_its_module_as_far_as_the_file_knows_it(
     assert layer.name == name
 
 
-def test_layers_whose_nodes_have_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_layers_whose_nodes_have_one_name_get_different_names(tmp_path: Path) -> None:
     square = np.eye(3, dtype=np.float32)
     products = [
         helper.make_node("MatMul", ["image", "a"], ["h"], "product"),
@@ -151,7 +151,7 @@ def test_a_sum_of_constants_is_a_weight(tmp_path: Path) -> None:
     np.testing.assert_array_equal(layer.weight.load(), 2 * weight.T)
 
 
-def test_an_input_with_a_default_can_be_told_from_an_input_without(tmp_path: Path) -> None:
+def test_an_input_with_a_default_is_a_constant_and_one_without_is_none(tmp_path: Path) -> None:
     """Of two inputs of rank 2 only the one that is an initializer too holds a weight."""
     values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [3, 3]) for n in ("x", "fc.weight")]
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 3])

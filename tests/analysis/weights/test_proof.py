@@ -41,6 +41,7 @@ CONSTANTS: dict[str, Any] = {
     "steps": STEPS,
     "step": np.float32(0.02),
     "zero": np.uint8(100),
+    "odd": np.int8(3),
     "zeros": RANDOM.integers(-9, 9, SIZE).astype(np.int8),
     "nothing": np.float32(0),
     "packed": RANDOM.integers(0, 256, (SIZE, 1, SIZE // 2)).astype(np.uint8),
@@ -110,7 +111,7 @@ PATTERNS = {
     "QDQ, transB": ("d = DequantizeLinear<axis=0>(int8, steps, zeros) y = Gemm<transB=1>(x, d)",),
     "QGemm": (f"{QUANTISE} y = com.microsoft.QGemm<transB=1>(q, step, zero, int8, steps, zeros, , step, zero)",),
     "QGemm, left": (
-        f"{QUANTISE} y = com.microsoft.QGemm(uint8, step, zero, q, step, zero, , step, zero)",
+        "q = QuantizeLinear(x, step, odd) y = com.microsoft.QGemm(int8, step, odd, q, step, odd, , step, odd)",
         "float[32, n]",
     ),
     "QLinearMatMul": (f"{QUANTISE} y = QLinearMatMul(q, step, zero, int8, steps, zeros, step, zero)",),
