@@ -127,10 +127,11 @@ def main() -> int:
 
     from tests.support import exported, exported_others, exported_runtime, handmade
 
-    logging.disable()  # the exporters say much, and of nothing that is looked at here
+    logging.disable()  # the exporters print much that has nothing to do with this
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         sources = [each.PATTERNS for each in (exported, exported_runtime, exported_others, handmade)]
+        sources += [exported.WITHOUT_LAYERS, handmade.WITHOUT_LAYERS]
         seeds = [*models(sources, Path(folder)), *bombs()]
     print(f"{len(seeds)} seeds in {time.perf_counter() - begun:.0f} s")
     begun = time.perf_counter()

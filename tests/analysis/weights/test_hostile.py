@@ -76,7 +76,7 @@ def test_a_process_that_takes_too_long_is_noticed(tmp_path: Path, confined: Conf
 
 def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
     """A part of `python -m tests.support.fuzz`."""
-    seeds = list(fuzz.models([handmade.PATTERNS], tmp_path))
+    seeds = list(fuzz.models([handmade.PATTERNS, handmade.WITHOUT_LAYERS], tmp_path))
     mutants = list(fuzz.run(seeds, files=1000, seed=0, keep=None, workers=2))
     assert [f"{each.index} of {each.name}: {each.fault}" for each in mutants if each.fault] == []
     kinds = [each.outcome.kind for each in mutants]
