@@ -195,7 +195,7 @@ def test_the_first_lines_describe_both_files(gate: Gate, tmp_path: Path) -> None
 
 
 def test_an_unknown_spread_between_processes_is_reported(gate: Gate) -> None:
-    for old, new, unknown in ((1, 1, True), (1, 3, False), (3, 1, False)):
+    for old, new, unknown in ((1, 1, True), (3, 3, False), (1, 3, False), (3, 1, False)):
         _, lines = gate(bench(case(), processes=old), bench(case(), processes=new))
         assert any("`--processes 3`" in line for line in lines) == unknown
 
