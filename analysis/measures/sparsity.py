@@ -18,15 +18,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from analysis.measures import ranks as order
-from analysis.measures.ranks import Floats, Undefined
+from analysis.measures import ranks
+from analysis.measures.formulas import (
+    SQUARES,
+    ZEROS,
+    at_most,
+    gaussian_entropy,
+    hoyer,
+    log_1_square,
+    lp,
+    nonzero,
+    power_log,
+    pq_mean,
+    pq_terms,
+    raw,
+    shannon,
+    tanh,
+)
+from analysis.measures.ranks import Undefined
 from analysis.measures.sums import TOTAL, Blocks, Scan, Term, power, scan
 from study.errors import StudyError
-
-TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -159,95 +172,11 @@ def _parsed(item: str) -> Measure:
     return replace(measure, parameters=tuple(values.items()))
 
 
-def _zeros(c: Floats) -> float:
-    return float(np.count_nonzero(c == 0))
-
-
-def _at_most(c: Floats, epsilon: float) -> float:
-    return float(np.count_nonzero(c <= epsilon))
-
-
-def _tanh(c: Floats, a: float, b: float) -> float:
-    return float(np.tanh((a * c) ** b).sum())
-
-
-def _log_1_square(c: Floats) -> float:
-    return float(np.log1p(np.square(c)).sum())
-
-
-def _power_log(c: Floats, p: float) -> float:
-    """sum c^p log c^2, with 0 log 0 = 0."""
-    present = c[c > 0]
-    return 2 * float((present**p * np.log(present)).sum())
-
-
-ZEROS = Term(_zeros, scaled=False)  # next to 1e300, 1e-300 becomes zero by scaling
-SQUARES = Term(power, (2.0,))
-
-
-def _hoyer(n: int, total: float, squares: float) -> float:
-    if n == 1:
-        raise Undefined("only one weight")
-    root = math.sqrt(n)
-    return _between(0, (root - total / math.sqrt(_present(squares))) / (root - 1), 1)
-
-
-def _pq_mean(n: int, zeros: float, small: float, of_p: float, of_q: float, p: float, q: float) -> float:
-    _present(n - zeros)
-    if zeros and p < 0:
-        raise Undefined("a weight is zero, and p < 0")
-    if small != zeros:
-        raise Undefined("the magnitudes span more than the range of float64")
-    return _between(-1, -(_mean(of_p, n) ** (1 / p)) / _mean(of_q, n) ** (1 / q), 0)
-
-
-def _lp(n: int, zeros: float, total: float, p: float) -> float:
-    return -(_mean(total, 1) ** (1 / p)) if zeros < n else 0.0
-
-
-def _gaussian_entropy(n: int, zeros: float, logarithms: float) -> float:
-    if zeros:
-        raise Undefined("a weight is zero, and has no logarithm")
-    return -logarithms
-
-
-def _shannon(n: int, squares: float, with_logarithms: float) -> float:
-    """-sum s log s^2 with s = c^2 / E, E = sum c^2: as s log s = c^2 (log c^2 - log E) / E, from sums over c alone."""
-    return max(2 * (math.log(_present(squares)) - with_logarithms / squares), 0.0)
-
-
-def _present(total: float) -> float:
-    if total == 0:
-        raise Undefined("all weights are zero")
-    return total
-
-
-def _mean(total: float, n: int) -> float:
-    """total / n, if it is a normal number; below that the terms have lost digits."""
-    if not TINY <= total / n < math.inf:
-        raise Undefined("a power is out of the range of float64")
-    return total / n
-
-
-def _between(least: float, value: float, most: float) -> float:
-    """`value`, without a rounding error that takes it out of its bounds."""
-    return min(max(value, least), most)
-
-
-def _raw(function: Callable[..., float], *arguments: float) -> Term:
-    return Term(function, arguments, scaled=False)
-
-
-def _pq_terms(p: float, q: float) -> tuple[Term, ...]:
-    small = ZEROS if p == 1 else Term(_at_most, (TINY,))  # if p = 1, terms that scaling made imprecise add nothing
-    return ZEROS, small, Term(power, (p,)), Term(power, (q,))
-
-
 def _pq(name: str, formula: str, value: Callable[..., float]) -> Measure:
     """A function of the ratio for p and q, by default Hoyer's: Hoyer = pqi(1,2) sqrt N / (sqrt N - 1)."""
     limits = "p <= 1 < q and p != 0"
     parameters = (("p", 1.0), ("q", 2.0))
-    return Measure(name, formula, _pq_terms, value, parameters, limits, lambda p, q: p <= 1 < q and p != 0)
+    return Measure(name, formula, pq_terms, value, parameters, limits, lambda p, q: p <= 1 < q and p != 0)
 
 
 _TABLE = (
@@ -255,47 +184,47 @@ _TABLE = (
     Measure(
         "l0_eps",
         "#{c <= eps}",
-        lambda eps: (_raw(_at_most, eps),),
+        lambda eps: (raw(at_most, eps),),
         lambda n, small, eps: small,
         (("eps", 1e-3),),  # about 1/20 of a Linear layer's first weights; no threshold has a meaning of its own
         "eps > 0",
         lambda eps: eps > 0,
         scale_free=False,
     ),
-    Measure("-l1", "-sum c", lambda: (_raw(power, 1.0),), lambda n, total: -total, scale_free=False),
+    Measure("-l1", "-sum c", lambda: (raw(power, 1.0),), lambda n, total: -total, scale_free=False),
     Measure(
         "-lp",
         "-(sum c^p)^(1/p)",
-        lambda p: (ZEROS, _raw(power, p)),
-        _lp,
+        lambda p: (ZEROS, raw(power, p)),
+        lp,
         (("p", 0.5),),  # the middle between counting (0) and -l1 (1)
         "0 < p < 1",
         lambda p: 0 < p < 1,
         scale_free=False,
     ),
-    Measure("l2/l1", "sqrt(sum c^2) / sum c", lambda: (TOTAL, SQUARES), lambda n, a, b: math.sqrt(b) / _present(a)),
+    Measure("l2/l1", "sqrt(sum c^2) / sum c", lambda: (TOTAL, SQUARES), lambda n, a, b: math.sqrt(b) / nonzero(a)),
     Measure(
         "-tanh",
         "-sum tanh((a c)^b)",
-        lambda a, b: (_raw(_tanh, a, b),),
+        lambda a, b: (raw(tanh, a, b),),
         lambda n, total, a, b: -total,
         (("a", 1.0), ("b", 1.0)),  # the function without a change of scale or shape
         "a > 0 and b > 0",
         lambda a, b: a > 0 and b > 0,
         scale_free=False,
     ),
-    Measure("-log", "-sum log(1 + c^2)", lambda: (_raw(_log_1_square),), lambda n, total: -total, scale_free=False),
+    Measure("-log", "-sum log(1 + c^2)", lambda: (raw(log_1_square),), lambda n, total: -total, scale_free=False),
     Measure(
         "kappa4",
         "sum c^4 / (sum c^2)^2",
         lambda: (Term(power, (4.0,)), SQUARES),
-        lambda n, fourth, squares: fourth / _present(squares) ** 2,
+        lambda n, fourth, squares: fourth / nonzero(squares) ** 2,
     ),
     Measure(
         "u_theta",
         "1 - min_i (c_(i+ceil(theta N)-1) - c_(i)) / (c_(N) - c_(1)), ascending",
         None,
-        order.u_theta,
+        ranks.u_theta,
         (("theta", 0.5),),  # half of the weights
         "0 < theta < 1",
         lambda theta: 0 < theta < 1,
@@ -303,7 +232,7 @@ _TABLE = (
     Measure(
         "-lp_-",
         "-sum c^p over c != 0",
-        lambda p: (_raw(power, p),),
+        lambda p: (raw(power, p),),
         lambda n, total, p: -total,
         (("p", -0.5),),  # -lp's with the other sign
         "p < 0",
@@ -313,20 +242,20 @@ _TABLE = (
     Measure(
         "H_G",
         "-sum log c^2",
-        lambda: (ZEROS, _raw(_power_log, 0.0)),
-        _gaussian_entropy,
+        lambda: (ZEROS, raw(power_log, 0.0)),
+        gaussian_entropy,
         scale_free=False,
     ),
-    Measure("H_S", "-sum s log s^2, s = c^2 / sum c^2", lambda: (SQUARES, Term(_power_log, (2.0,))), _shannon),
-    Measure("H_S'", "-sum c log c^2", lambda: (_raw(_power_log, 1.0),), lambda n, total: -total, scale_free=False),
+    Measure("H_S", "-sum s log s^2, s = c^2 / sum c^2", lambda: (SQUARES, Term(power_log, (2.0,))), shannon),
+    Measure("H_S'", "-sum c log c^2", lambda: (raw(power_log, 1.0),), lambda n, total: -total, scale_free=False),
     # Hoyer, Non-negative Matrix Factorization with Sparseness Constraints, JMLR 5 (2004), section 3.1.
-    Measure("hoyer", "(sqrt N - sum c / sqrt(sum c^2)) / (sqrt N - 1)", lambda: (TOTAL, SQUARES), _hoyer),
-    _pq("pq-mean", "-(mean c^p)^(1/p) / (mean c^q)^(1/q)", _pq_mean),
-    Measure("gini", "1 - 2 sum_k (c_(k) / sum c) (N - k + 1/2) / N, ascending", None, order.gini),
+    Measure("hoyer", "(sqrt N - sum c / sqrt(sum c^2)) / (sqrt N - 1)", lambda: (TOTAL, SQUARES), hoyer),
+    _pq("pq-mean", "-(mean c^p)^(1/p) / (mean c^q)^(1/q)", pq_mean),
+    Measure("gini", "1 - 2 sum_k (c_(k) / sum c) (N - k + 1/2) / N, ascending", None, ranks.gini),
     # Weights that a runtime could leave out without any loss. -0.0 counts; a tolerance would be arbitrary.
     Measure("exact_zeros", "#{c = 0} / N", lambda: (ZEROS,), lambda n, zeros: zeros / n),
     # Diao et al., Pruning Deep Neural Networks from a Sparsity Perspective, ICLR 2023.
-    _pq("pqi", "1 - (mean c^p)^(1/p) / (mean c^q)^(1/q)", lambda *of: 1 + _pq_mean(*of)),
+    _pq("pqi", "1 - (mean c^p)^(1/p) / (mean c^q)^(1/q)", lambda *of: 1 + pq_mean(*of)),
 )
 MEASURES = {measure.name: measure for measure in _TABLE}
 """Every measure by its name, with the defaults of its parameters."""
