@@ -126,8 +126,6 @@ class Probe:
                 product.attribute.append(attribute)
         if self.copy.operator == "LinearClassifier":  # its second output are the scores
             product.output.insert(0, "label")
-        if self.copy.operator == "MatMulNBits":
-            product.attribute.append(helper.make_attribute("accuracy_level", 1))  # x in float32, not quantised
         result = helper.make_node("Cast", ["product"], ["y"], to=TensorProto.DOUBLE)
         return constants.model([cast, product, result])
 

@@ -254,10 +254,20 @@ def test_each_call_of_a_function_is_proved_with_its_own_matrix(tmp_path: Path) -
     assert [each.verified for each in verify(path, other)] == [False] * 4
 
 
-def test_an_attribute_may_be_the_calls(tmp_path: Path) -> None:
-    once = f"{FUNCTION} Turned <t> (a, m) => (y) {{ y = Gemm<transB: int = @t>(m, a) }}"
-    (layer,) = read(path := save(tmp_path, "y = local.Turned<t=1>(x, w)", functions=once)).layers
+@pytest.mark.parametrize(("declared", "called"), [("t", "<t=1>"), ("t: int = 1", ""), ("t: int = 0", "<t=1>")])
+def test_an_attribute_is_the_calls_or_else_the_functions_default(tmp_path: Path, declared: str, called: str) -> None:
+    once = f"{FUNCTION} Turned <{declared}> (a, m) => (y) {{ y = Gemm<transA: int = @t>(m, a) }}"
+    (layer,) = read(path := save(tmp_path, f"y = local.Turned{called}(x, w)", functions=once)).layers
+    np.testing.assert_array_equal(layer.weight.load(), WEIGHT.T)
     assert [each.verified for each in verify(path, [layer, changed(layer, turned)])] == [True, False]
+
+
+def test_a_constant_that_is_used_twice_at_every_step_is_copied_once(tmp_path: Path) -> None:
+    """Otherwise forty steps would be 2^40 nodes."""
+    doubled = " ".join(f"w{step + 1} = Add(w{step}, w{step})" for step in range(40))
+    (layer,) = read(path := save(tmp_path, f"w0 = Identity(w) {doubled} y = MatMul(x, w40)")).layers
+    np.testing.assert_array_equal(layer.weight.load(), WEIGHT.T * 2**40)
+    assert verify(path, [layer])[0].verified is True
 
 
 def test_the_whole_model_multiplies_with_the_matrices_that_were_read(tmp_path: Path) -> None:
