@@ -159,6 +159,7 @@ def test_each_reason_appears_exactly_beyond_its_limit(case: Case) -> None:
     for changes, enough, reason in REASONS:
         invalid = record_of(case, **changes)
         assert (invalid.valid, invalid.processes[0].valid, invalid.reasons) == (False, False, (reason,))
+        assert invalid.quick == ("a quick run" in reason)
         valid = record_of(case, **enough)
         assert (valid.valid, valid.processes[0].valid, valid.reasons) == (True, True, ())
 
@@ -298,5 +299,6 @@ def test_the_record_of_a_comparison(case: Case) -> None:
 def test_an_invalid_comparison_withholds_its_verdict(changes: dict[str, Any], reason: str, case: Case) -> None:
     record = compared(case, **changes)
     assert (record.verdict, record.valid) == ("withheld", False)
+    assert record.quick == ("a quick run" in reason)
     (only,) = record.reasons
     assert only.startswith(reason)
