@@ -46,7 +46,7 @@ def bodies(model: onnx.ModelProto) -> Iterator[Body]:
 
 
 def subgraphs(attribute: AttributeProto) -> list[onnx.GraphProto]:
-    """The graphs that an attribute holds, whatever type it declares."""
+    """The graphs that an attribute holds, even if it declares another type."""
     return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 

@@ -60,8 +60,7 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
 
     `parameters_change` is a fraction, `test_error_change` a difference of error rates, `*_us` are medians in
     microseconds. `speedup_batch1` is the paired ratio of torch's time to ONNX Runtime's within its 95 % interval, and
-    missing where it was not measured or is withheld. `latency_valid` is false if any of these measurements says that
-    it is not to be believed.
+    missing where it was not measured or is withheld. `latency_valid` is false if any of these measurements is invalid.
     """
     by_model = {str(model): rows for model, rows in run_rows.groupby("model", sort=False)}
     wrong = {model: np.stack([run.wrong for run in study.runs if run.model == model]) for model in study.models}

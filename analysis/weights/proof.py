@@ -5,7 +5,7 @@ layer's node is copied into a model of its own (`analysis.weights.probe`) and fe
 the whole matrix as ONNX Runtime reads it, compared weight by weight with the one read here.
 
 The file may be from anywhere, and ONNX Runtime is trusted with the layer's node and constants, with time and memory
-too: prove only files that you would run. Whatever it reports becomes a reason.
+too: prove only files that you would run. Each error that it reports becomes a reason.
 """
 
 import re

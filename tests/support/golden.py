@@ -1,6 +1,6 @@
 """The pages made from fixed, made-up artifacts; tests/golden/ holds each of them whole.
 
-    python -m tests.support.golden      write tests/golden/ anew; then read the difference, line by line
+    python -m tests.support.golden      regenerate tests/golden/, then read the difference, line by line
 
 A test compares them, so that every sentence is guarded once, and a change of one is seen as what it is.
 """
