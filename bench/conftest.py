@@ -106,7 +106,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     except StudyError as error:
-        pytest.fail(f"error: {error}", pytrace=False)
+        mistake = error
+    pytest.fail(f"error: {mistake}", pytrace=False)  # outside of the handler, or pytest shows both
 
 
 @pytest.fixture(name="session", scope="session")

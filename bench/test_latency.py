@@ -49,7 +49,7 @@ def test_comparison(pair: tuple[Case, Case], session: Session, request: pytest.F
 def test_cold_start(starting: Case, session: Session) -> None:
     processes = 1 if session.budget.quick else session.budget.cold_starts
     record = cold_start.measure(starting, processes, session.budget.quick)
-    session.keep(str(starting), JournalEntry(cold_start=record))
+    session.keep(f"cold start of {starting}", JournalEntry(cold_start=record))
 
 
 def test_again(process: int, session: Session, request: pytest.FixtureRequest) -> None:

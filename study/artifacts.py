@@ -245,7 +245,10 @@ def to_record(content: object, kind: type[R], where: str, remedy: str) -> R:
     if expected is not None and found != expected:
         raise StudyError(f"{where}: expected schema {expected!r}, found {found!r}; {remedy}")
     try:
-        return msgspec.convert(content, kind)
+        record = msgspec.convert(content, kind)
+        if isinstance(content, dict) and (missing := kind.lacks(content)):
+            raise msgspec.ValidationError(f"Object missing required field {missing}")
+        return record
     except msgspec.ValidationError as error:
         raise StudyError(f"{where}: {error}{_found(content, str(error))}; {remedy}") from None
 

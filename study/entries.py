@@ -30,6 +30,7 @@ IN_COLOUR = {
 CIFAR10 = tuple(
     replace(entry, name=f"{entry.name}-cifar10", network=IN_COLOUR[entry.network], dataset="cifar10")
     for entry in REGULARISERS
+    if entry.network in IN_COLOUR
 )
 
 PLAIN = Recipe(schedule="constant", flip=False, shift=0, unshifted=0)

@@ -119,6 +119,13 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
 """The values that the fields may have: which fields, the test, and its words."""
 
 
+FIRST = (
+    *("epochs", "batch_size", "learning_rate", "warmup", "momentum", "label_smoothing"),
+    *("flip", "shift", "l1", "l1_update", "l2", "unshifted"),
+)
+"""The fields that every run.json has; later ones have their default in older runs."""
+
+
 def recorded(values: Mapping[str, Any]) -> Recipe:
     """The recipe with these fields, as JSON has them; a field that is missing has its default.
 

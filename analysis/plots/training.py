@@ -31,7 +31,7 @@ def convergence(frame: pd.DataFrame) -> Figure:
             epochs = rows.assign(value=rows[column] * scale).groupby("epoch")["value"].agg(["mean", "min", "max"])
             look = line(i)
             axis.fill_between(epochs.index, epochs["min"], epochs["max"], color=look["color"], alpha=0.22, linewidth=0)
-            marks = {**point(i), "markersize": 4, "markevery": (i % 6, 6)}
+            marks = {**point(i), "markersize": 4, "markevery": (i % min(6, len(epochs)), 6)}
             axis.plot(epochs.index, epochs["mean"], label=model, **look | marks)
         axis.set(xlabel="epoch", ylabel=label)
         if frame[column].gt(0).all():

@@ -39,6 +39,8 @@ class Node:
     consumers: Callable[[str], Sequence[onnx.NodeProto]]
     producer: Callable[[str], onnx.NodeProto | None]
     shape: Callable[[str], tuple[int | None, ...] | None]
+    inferred: Callable[[str], tuple[int | None, ...] | None]
+    """As `shape`, but only what follows from the model's inputs: files may declare wrong shapes of other values."""
     pointwise: bool
 
     @property

@@ -22,9 +22,14 @@ MOST_INFERRED = 20_000
 Shape = tuple[int | None, ...]
 
 
-def shapes(graph: onnx.GraphProto, version: int) -> Mapping[str, Shape]:
-    """The shape of each value of `graph`, None for an unknown size; `version` is that of the standard operators."""
-    types = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
+def shapes(graph: onnx.GraphProto, version: int, declared: bool = True) -> Mapping[str, Shape]:
+    """The shape of each value of `graph`, None for an unknown size; `version` is that of the standard operators.
+
+    Unless `declared`, only the inputs' shapes are taken from the file, and what follows from them is inferred.
+    """
+    types = {
+        value.name: value.type for value in (*graph.input, *((*graph.value_info, *graph.output) if declared else ()))
+    }
     types = {name: kind for name, kind in types.items() if _sized(kind)}
     small: dict[str, onnx.TensorProto] = {}
     for tensor in graph.initializer:

@@ -99,8 +99,11 @@ class Walk:
                 for graph in subgraphs(attribute):
                     inner = Scope(self.opened, scope.opsets, (scope.key, index, name), scope)
                     self._visit(graph, inner, trail, name, call)
-            shape = _unknown if in_function else self._shape  # the names in a function are its own
-            self._examine(Node(proto, attributes, scope, links.consumers, links.producer, shape, self.pointwise), trail)
+            shape, inferred = self._shape, self._inferred_shape
+            if in_function:  # whose names are its own
+                shape = inferred = _unknown
+            node = Node(proto, attributes, scope, links.consumers, links.producer, shape, inferred, self.pointwise)
+            self._examine(node, trail)
             scope.add(proto, attributes)
 
     def _examine(self, node: Node, trail: Sequence[Step]) -> None:
@@ -154,9 +157,16 @@ class Walk:
     def _shape(self, name: str) -> Shape | None:
         return self._shapes.get(name)
 
+    def _inferred_shape(self, name: str) -> Shape | None:
+        return self._inferred.get(name)
+
     @cached_property
     def _shapes(self) -> Mapping[str, Shape]:
         return shapes(self.model.graph, opsets(self.model.opset_import).get("", 1))
+
+    @cached_property
+    def _inferred(self) -> Mapping[str, Shape]:
+        return shapes(self.model.graph, opsets(self.model.opset_import).get("", 1), declared=False)
 
 
 class Links:

@@ -1,6 +1,7 @@
 """What several JSON files have in common: the record they are written as, number types, and the shared nouns."""
 
-from typing import Annotated, dataclass_transform
+from collections.abc import Mapping
+from typing import Annotated, Any, dataclass_transform
 
 from msgspec import Meta, Struct
 
@@ -21,6 +22,11 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     A whole file is a record with a tag, such as "run/1", which is the value of its first key, `schema`.
     Values are checked where a file is read or written (study/artifacts.py), not where a record is constructed.
     """
+
+    @classmethod
+    def lacks(cls, content: Mapping[str, Any]) -> str:
+        """What a file of this kind lacks although its field has a default, and where: "`shift` - at `$.recipe`"."""
+        return ""
 
 
 class Interval(Record):

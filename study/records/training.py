@@ -1,10 +1,11 @@
 """What training writes: run.json of each run, search.json of each search of hyper-parameters."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from study.recipe import Recipe
+from study.recipe import FIRST, Recipe
 from study.records.base import AtLeastOne, Count, Environment, NotNegative, Record, Scalar, Sha256, Share
 
 
@@ -33,7 +34,7 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
     """SHA-256 of the network's source file; where it, `network` or `recipe` differs from the catalogue, the run is
     trained again."""
     recipe: Recipe
-    """Every field of `study.recipe.Recipe`; in older runs a missing field has its default."""
+    """Every field of `study.recipe.Recipe`; in older runs a field that came later has its default."""
     dataset: TrainedOn
     parameters: Count
     train_error: Share
@@ -63,6 +64,10 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
     """Training images per second of that time, on one core."""
     environment: Environment
     checkpoint_sha256: Sha256
+
+    @classmethod
+    def lacks(cls, content: Mapping[str, Any]) -> str:
+        return next((f"`{key}` - at `$.recipe`" for key in FIRST if key not in content["recipe"]), "")
 
 
 class ImageCounts(Record):

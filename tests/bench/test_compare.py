@@ -115,6 +115,7 @@ def test_significance_by_hand() -> None:
     assert not significant(interval(1.10, 1.05, 1.15), 0.10)  # ln 1.10 is 0.0953
     assert not significant(interval(0.90, 0.85, 0.95), 0.11)  # ln 0.90 is -0.1054
     assert significant(interval(0.90, 0.85, 0.95), 0.10)
+    assert not significant(interval(math.e, 2.0, 3.0), 1.0)  # as large as the floor is not above it
 
 
 def test_the_floor_is_the_largest_spread_between_processes() -> None:

@@ -146,6 +146,14 @@ def test_a_run_from_before_a_key_existed_has_its_default(trained: Trained, tmp_p
     assert read.recipe.bfloat16 is False
 
 
+def test_a_recipe_without_one_of_the_first_fields_is_damaged(trained: Trained, tmp_path: Path) -> None:
+    record = json.loads(trained.artifacts.run("gap", 0).record.read_text())
+    del record["recipe"]["batch_size"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(StudyError, match=r"missing required field `batch_size` - at `\$\.recipe`; train it$"):
+        read_record(tmp_path / "run.json", RunRecord, "train it")
+
+
 TRIAL: dict[str, Any] = {
     **{"number": 0, "own": False, "repeats": None, "values": {}, "epochs": 1, "validation_errors": [0.5]},
     **{"seconds": 1.0, "state": "complete", "validation_error": 0.5, "reason": None},

@@ -110,6 +110,13 @@ def test_convergence_has_a_line_a_model_in_the_band_of_its_runs() -> None:
     assert legend(figure) == ["a", "b"]
 
 
+def test_a_training_of_one_epoch_has_a_mark_for_each_model() -> None:
+    rows = [{"model": model, "seed": 0, "epoch": 1, "train_error": 0.1, "train_loss": 0.2} for model in ("a", "b", "c")]
+    for line in training.convergence(pd.DataFrame(rows)).axes[0].lines:
+        every: Any = line.get_markevery()
+        assert len(xy(line)[every[0] :: every[1]]) == 1
+
+
 def test_pruning_has_a_line_a_model_the_loss_allowed_and_a_point_a_run() -> None:
     losses = {0: {0.0: 0.0, 0.5: 0.004, 0.51: 0.006, 1.0: 0.9}, 1: {0.0: 0.0, 0.5: 0.002, 1.0: 0.7}}
     frame = pd.DataFrame(

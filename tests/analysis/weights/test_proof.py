@@ -150,6 +150,16 @@ def test_a_matrix_is_proved_in_every_pattern_and_refuted_when_turned(pattern: st
     assert wrong.error > 0.1
 
 
+def test_a_map_whose_size_the_file_only_declares_is_not_proved(tmp_path: Path) -> None:
+    """The file says that the kernel covers the map, which is larger."""
+    nodes = "s = Shape(x) m = Slice(x, origin, s) y = Conv(m, map)"
+    more = {"origin": np.zeros(4, np.int64)}
+    path = notation.save(tmp_path, nodes, CONSTANTS | more, x="float[1, 2, 8, 8]", declared="float[1, 2, 4, 4] m")
+    (layer,) = read(path).layers
+    (proved,) = verify(path, [layer])
+    assert (proved.verified, proved.reason) == (None, "the size of its map does not follow from the model's inputs")
+
+
 def test_two_classes_with_one_row_of_weights(tmp_path: Path) -> None:
     row = ",".join(map(str, WEIGHT[0]))
     attributes = f'coefficients = [{row}], intercepts = [3.0], classlabels_ints = [0, 1], post_transform = "LOGISTIC"'
