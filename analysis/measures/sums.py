@@ -205,7 +205,7 @@ def _sorted(blocks: list[NDArray[Any]], scale: float) -> NDArray[Any]:
 
 
 def _in_order(work: Callable[[In], Out], tasks: Iterable[In], threads: int) -> Iterator[Out]:
-    """The results of `work` in the order of the tasks, of which at most two a thread are started ahead."""
+    """The results of `work` in the order of the tasks; at most two tasks a thread are started ahead."""
     if threads == 1:
         yield from map(work, tasks)
         return

@@ -61,7 +61,7 @@ STYLE: Any = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """These settings and no others, whatever the user's own are."""
+    """These settings alone; a user's own settings of matplotlib do not count."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)

@@ -69,9 +69,10 @@ def prove(layer: Layer) -> Proof:
     """Whether ONNX Runtime multiplies with `layer.weight`; MatMulInteger up to a positive factor of each output."""
     try:
         probe, outputs = Probe(layer), layer.weight.shape[0]
-        map_shape = layer.in_graph.inferred(layer.in_graph.input(0)) if layer.role == "conv-as-fc" else None
-        if layer.role == "conv-as-fc" and (map_shape is None or map_shape[2:] != probe.shape[2:]):
-            raise NotTriedError("the size of its map does not follow from the model's inputs")
+        if layer.role == "conv-as-fc":
+            map_shape = layer.in_graph.inferred(layer.in_graph.input(0))
+            if map_shape is None or map_shape[2:] != probe.shape[2:]:
+                raise NotTriedError("the size of its map does not follow from the model's inputs")
         if not probe.inputs or not outputs:
             raise NotTriedError("its matrix is empty")
         most = min(MOST_ELEMENTS // (probe.inputs + outputs), MOST_PRODUCTS // (probe.inputs * outputs))
