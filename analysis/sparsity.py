@@ -81,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> int:
     from analysis.inputs.onnx_file import describe, named
     from analysis.measures.sparsity import chosen
     from analysis.pages.sparsity import as_csv, as_json, as_table
-    from study.onnx_inputs import parse_shapes
+    from study.onnx_given import parse_shapes
 
     measures = chosen(options.measure)
     shapes = parse_shapes(options.shape)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from study.artifacts import Artifacts, RunFiles, current_export, read_record, sha256
 from study.catalogue import Entry
 from study.errors import StudyError
+from study.onnx_given import Given
 from study.records.training import RunRecord
 from study.variants import STANDARD, STANDARD_NAME
 
@@ -39,8 +40,8 @@ class Model:
     run: RunFiles | None = None
     data: Path | None = None
     """The folder of all data sets."""
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Shapes that the user gave for inputs of the file."""
+    given: Given = field(default_factory=Given)
+    """What the user said of the inputs of the file."""
 
     @cached_property
     def facts(self) -> "Facts":
@@ -51,7 +52,7 @@ class Model:
         """
         from bench.onnx_files import read
 
-        return read(self.onnx, self.shapes)
+        return read(self.onnx, self.given.shapes)
 
     @property
     def seed(self) -> int | None:
@@ -85,9 +86,9 @@ class Model:
 
         if self.run:
             return list(wanted)
-        sizes = inputs.batch_sizes(self.facts.inputs, self.shapes, wanted)
+        sizes = inputs.batch_sizes(self.facts.inputs, self.given.shapes, wanted)
         for size in sizes:
-            inputs.concrete(self.facts.inputs, self.shapes, size)  # fails before anything is measured
+            inputs.concrete(self.facts.inputs, self.given.shapes, size)  # fails before anything is measured
         return sizes
 
     def pool(self, batch: int) -> list[dict[str, NDArray[Any]]]:
@@ -95,15 +96,15 @@ class Model:
 
         For a model of the catalogue these are the first test images in their order, [batch, C, H, W], float32 in 0..1,
         or raw in uint8 if the model takes uint8; the last batch is completed from the beginning. For a user's file they
-        are random, of the shapes and types of its signature.
+        are those given, or random, of the shapes and types of its signature.
 
         Raises:
             StudyError: the signature leaves a dimension open.
         """
-        from study import onnx_inputs as inputs
-
         if self.run is None or self.data is None:
-            return inputs.generate(self.facts.inputs, self.shapes, batch, INPUT_SEED, GENERATED)
+            from study.onnx_values import generate
+
+            return generate(self.facts.inputs, self.given, batch, INPUT_SEED, GENERATED)
         assert self.entry is not None
         (taken,) = self.facts.inputs
         images = _images(self.data, self.entry.dataset, raw=taken.dtype == np.uint8)
@@ -129,18 +130,23 @@ def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_N
     return Model(name, run.onnx, export.onnx_sha256, entry, run, artifacts.data.resolve())
 
 
-def from_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
+def from_file(path: Path, given: Given) -> Model:
     """Any ONNX file, named after the file without its suffix.
 
     Raises:
-        StudyError: the file is missing or is not an ONNX model with tensors as inputs.
+        StudyError: the file is missing or is not an ONNX model with tensors as inputs, or does not take what is given.
     """
     if not path.is_file():
         raise StudyError(
             f"--onnx {path}: expected an ONNX file, found {'a folder' if path.is_dir() else 'nothing there'}"
         )
-    model = Model(path.stem, path.resolve(), sha256(path), shapes=shapes)
-    model.facts  # noqa: B018  # read now, so that a bad file fails before anything is measured
+    from study.onnx_values import check
+
+    model = Model(path.stem, path.resolve(), sha256(path), given=given)
+    try:
+        check(model.facts.inputs, given)  # now, so that a bad file fails before anything is measured
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from None
     return model
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import checker, defs, external_data_helper, helper, numpy_helper, shape_inference
 
 from study.errors import StudyError, one_line
+from study.onnx_given import Shapes
 from study.onnx_graph import (
     STANDARD,
     Dimensions,
@@ -27,7 +28,7 @@ from study.onnx_graph import (
     has_subgraph,
     initializers,
 )
-from study.onnx_inputs import Input, Shapes, resolve, signature
+from study.onnx_inputs import Input, resolve, signature
 
 SMALL = 1024
 """Largest number of elements of a constant that is kept for shape inference, because it may be a shape."""

@@ -17,7 +17,7 @@ from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets
 from study.environment import usable_cores
 from study.errors import StudyError
-from study.onnx_inputs import parse_shapes
+from study.onnx_given import parse_given
 from study.selection import add_options, selected
 
 FEWEST_COLD_STARTS = 5
@@ -35,6 +35,8 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     )
     add("--onnx", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="ONNX files instead")
     add("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of these files")
+    add("--input", action="append", default=[], metavar="NAME=VALUE", help="its value, 16000, or range, 0..30521")
+    add("--feed", action="append", default=[], type=Path, metavar="FILE.npz", help="arrays for a call, by input")
     known = ", ".join(RUNTIMES)
     add("--runtimes", default=",".join(DEFAULT), metavar="A,B", help=f"{known}, or your own package.module:Class")
     add("--batches", default="1,32,256", metavar="N,M", help="images per call (default: %(default)s)")
@@ -118,10 +120,11 @@ def _models(option: Namespace) -> list[models.Model]:
         chosen = [models.from_catalogue(artifacts, entry, variant) for entry in entries for variant in variants]
         if not option.collectonly:
             datasets.prepare((entry.dataset for entry in entries), artifacts.data, option.data)
-    if option.shape and not option.onnx:
-        raise StudyError("--shape applies to inputs of a file given with --onnx")
-    shapes = parse_shapes(option.shape)
-    return chosen + [models.from_file(path, shapes) for path in option.onnx]
+    for name in ("shape", "input", "feed"):
+        if getattr(option, name) and not option.onnx:
+            raise StudyError(f"--{name} applies to inputs of a file given with --onnx")
+    given = parse_given(option.shape, option.input, option.feed)
+    return chosen + [models.from_file(path, given) for path in option.onnx]
 
 
 def limit_threads(threads: int) -> None:

@@ -14,7 +14,7 @@ from bench.pairing import Paired
 from bench.percentiles import NAMES, percentile
 from bench.sampling import Budget, WarmUp
 from bench.significance import verdict
-from study import onnx_inputs as inputs
+from study.onnx_values import digest
 from study.records.base import Parity
 from study.records.bench import (
     CaseProcess,
@@ -62,7 +62,7 @@ def case_record(
         parameters=case.model.parameters,
         macs=facts.macs,
         subnormal_weights=facts.subnormal_weights,
-        inputs_sha256=inputs.digest(pool),
+        inputs_sha256=digest(pool),
         input_seed=None if case.model.run else INPUT_SEED,
         input_shapes={name: array.shape for name, array in pool[0].items()},
         samples=len(samples),

@@ -17,6 +17,9 @@ STANDARD = ("", "ai.onnx")
 MAX_FILE_BYTES = 2 * 2**30
 """The most one protobuf message can hold; a larger file cannot be a model."""
 
+UNNAMED = frozenset(("", "?", "*", "-1", "any", "dynamic", "none", "null", "undefined", "unk", "unknown", "variable"))
+"""What exporters write for each dimension that has no name: two of one tensor need not be equal."""
+
 Body = onnx.GraphProto | onnx.FunctionProto
 Dimensions = tuple[int | str | None, ...]
 """A shape: a number, the name of a dimension that is not fixed, or None for one with neither."""
@@ -77,10 +80,9 @@ def dimensions(kind: onnx.TypeProto) -> Dimensions | None:
     """A tensor's shape as far as the file declares it; older files leave a dimension open by a negative number."""
     if not kind.tensor_type.HasField("shape"):
         return None
-    return tuple(
-        size.dim_value if size.HasField("dim_value") and size.dim_value >= 0 else size.dim_param or None
-        for size in kind.tensor_type.shape.dim
-    )
+    names = (None if size.dim_param.lower() in UNNAMED else size.dim_param for size in kind.tensor_type.shape.dim)
+    numbers = (size.dim_value if size.HasField("dim_value") else -1 for size in kind.tensor_type.shape.dim)
+    return tuple(number if number >= 0 else name for number, name in zip(numbers, names, strict=True))
 
 
 def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:

@@ -1,29 +1,24 @@
-"""Inputs for any ONNX model: names, types, shapes, and random arrays that are the same for every engine.
+"""The inputs of any ONNX model: names, types and shapes.
 
 A dimension is fixed by the file, by the user's `--shape`, or by a fixed dimension of the same name. The first dimension
 of an input is the batch, and so is every dimension of its name. The user has to give all others.
 """
 
-import hashlib
-import shlex
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
 from study.errors import StudyError
+from study.onnx_given import Shapes, shape_word
 from study.onnx_graph import Dimensions, dimensions
 
-Shapes = Mapping[str, tuple[int, ...]]
-"""The user's shapes by the input's name."""
-
-MOST_BYTES = 4 * 2**30
-"""Bytes of the largest pool of inputs: a typing mistake must not exhaust the memory."""
+TOKENS, PIXELS, OTHER = 128, 224, 16
+"""The sizes in the example of an error: of a sequence of tokens, of an image, of anything else."""
 
 
 @dataclass(frozen=True)
@@ -39,21 +34,23 @@ def signature(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
     """The inputs that a user of the graph has to give: those without an initializer.
 
     Raises:
-        StudyError: there is none, or one that is no tensor of numbers, has neither a shape nor one in `shapes`, or no
-            printable name of its own.
+        StudyError: there is none, or one that is no tensor, has neither a shape nor one in `shapes`, or no printable
+            name of its own.
     """
     initialized = {tensor.name for tensor in graph.initializer}
+    initialized |= {sparse.values.name for sparse in graph.sparse_initializer}
     inputs: dict[str, Input] = {}
     for value in graph.input:
         if value.name in initialized:
             continue
         kind, tensor = value.type.WhichOneof("value"), value.type.tensor_type
-        if kind != "tensor_type" or tensor.elem_type == onnx.TensorProto.STRING:
-            found = "a tensor of strings" if kind == "tensor_type" else str(kind).removesuffix("_type")
-            raise StudyError(f"expected inputs that are tensors of numbers, input {value.name!r} is: {found}")
+        if kind != "tensor_type":
+            found = str(kind).removesuffix("_type")
+            raise StudyError(f"expected inputs that are tensors, input {value.name!r} is: {found}")
         shape = dimensions(value.type)
         if shape is None and value.name not in shapes:
-            raise StudyError(f"input {value.name!r} has no shape: give it with --shape {value.name}=1,3,224,224")
+            example = shape_word(value.name, (1, OTHER))
+            raise StudyError(f"input {value.name!r} has no shape: give it with --shape {example}, all its dimensions")
         if shape is None:
             shape = (None,) * len(shapes[value.name])
         words = [value.name, *(size for size in shape if isinstance(size, str))]
@@ -63,24 +60,6 @@ def signature(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
     if not inputs:
         raise StudyError("expected a model with inputs, found one without")
     return tuple(inputs.values())
-
-
-def parse_shapes(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes by name from words such as `image=1,3,224,224`; `step=` is a scalar, `a=b=1` is called `a=b`.
-
-    Raises:
-        StudyError: a word has another syntax, or a name comes twice.
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-    for word in words:
-        name, _, numbers = word.rpartition("=")
-        parts = numbers.split(",") if numbers else []
-        if not name or not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
-            raise StudyError(f"--shape: expected name=1,3,224,224 (name= for a scalar), found {word!r}")
-        if name in shapes:
-            raise StudyError(f"--shape: expected one shape for each input, found {word!r} as another for {name!r}")
-        shapes[name] = tuple(map(int, parts))
-    return shapes
 
 
 def batch_sizes(inputs: Sequence[Input], shapes: Shapes, wanted: Sequence[int]) -> list[int]:
@@ -116,18 +95,21 @@ def resolve(inputs: Sequence[Input], shapes: Shapes, batch: int | None = None) -
         given = shapes.get(value.name, ())
         if value.name in shapes and len(given) != len(value.shape):
             raise StudyError(
-                f"--shape {_word(value.name, given)}: expected {len(value.shape)} dimensions: {_shown(value)}"
+                f"--shape {shape_word(value.name, given)}: expected {len(value.shape)} dimensions: {_shown(value)}"
             )
         for number, dimension in zip(given, value.shape, strict=False):
             known = symbols.setdefault(dimension, number) if isinstance(dimension, str) else dimension
             if known not in (None, number):
                 raise StudyError(
-                    f"--shape {_word(value.name, given)}: expected {known} where it has {number}: {_shown(value)}"
+                    f"--shape {shape_word(value.name, given)}: expected {known} where it has {number}: {_shown(value)}"
                 )
     if batch is not None:
         for value in inputs:
             if value.shape and isinstance(value.shape[0], str):
                 symbols.setdefault(value.shape[0], batch)
+    unnamed = {shapes[value.name][0] for value in inputs if value.shape[:1] == (None,) and value.name in shapes}
+    if len(unnamed) == 1:
+        batch = unnamed.pop()
     resolved: dict[str, Dimensions] = {}
     for value in inputs:
         shape: Dimensions = shapes.get(value.name, value.shape)
@@ -145,66 +127,27 @@ def concrete(inputs: Sequence[Input], shapes: Shapes, batch: int) -> dict[str, t
     possible = batch_sizes(inputs, shapes, [batch])
     if batch not in possible:
         raise StudyError(f"expected the batch {possible[0]}, at which the inputs are fixed, found {batch}")
-    fixed: dict[str, tuple[int, ...]] = {}
-    for value, shape in zip(inputs, resolve(inputs, shapes, batch).values(), strict=True):
-        numbers = tuple(size for size in shape if isinstance(size, int))
-        if len(numbers) < len(shape):
-            example = tuple(size if isinstance(size, int) else 224 for size in shape)
-            raise StudyError(f"{_shown(value)}: give it with --shape {_word(value.name, example)}")
-        fixed[value.name] = numbers
-    return fixed
+    fixed, examples, lacking = dict(shapes), [], []
+    for value in inputs:
+        shape = resolve(inputs, fixed, batch)[value.name]
+        fixed[value.name] = tuple(size if isinstance(size, int) else _example(value, size) for size in shape)
+        if fixed[value.name] != shape:
+            lacking.append(_shown(value))
+            examples.append(f"--shape {shape_word(value.name, fixed[value.name])}")
+    if lacking:
+        pronoun = "it" if len(lacking) == 1 else "them"
+        raise StudyError(f"{', '.join(lacking)}: give {pronoun} with {' '.join(examples)}")
+    return {value.name: fixed[value.name] for value in inputs}
 
 
-def generate(
-    inputs: Sequence[Input], shapes: Shapes, batch: int, seed: int, count: int
-) -> list[dict[str, NDArray[Any]]]:
-    """`count` inputs drawn from `seed` alone: arrays by name, C-contiguous, of the model's dtypes and concrete shapes.
-
-    Floating point (float16, float32, float64, bfloat16) is uniform in 0..1 and never subnormal, which would be slow for
-    a reason of its own; uint8 and int8 take all their values; other integers are 0 or 1, since those are valid as token
-    ids, masks and indices; bool is either.
-
-    Raises:
-        StudyError: as `concrete`; a dtype is none of these; the arrays would take more than `MOST_BYTES`.
-    """
-    sizes = concrete(inputs, shapes, batch)
-    needed = count * sum(value.dtype.itemsize * prod(sizes[value.name]) for value in inputs)
-    if needed > MOST_BYTES:
-        raise StudyError(f"expected inputs of at most {MOST_BYTES} bytes, found {needed}: {count} of {sizes}")
-    random = np.random.default_rng(seed)
-    return [{value.name: _draw(random, value, sizes[value.name]) for value in inputs} for _ in range(count)]
-
-
-def _draw(random: np.random.Generator, value: Input, shape: tuple[int, ...]) -> NDArray[Any]:
-    dtype = value.dtype
-    if dtype in (np.float32, np.float64):
-        return random.random(shape, dtype=dtype.type)
-    if dtype == np.float16:  # in steps of 2**-11: rounded from float32 some would lie below its smallest normal, 2**-14
-        return np.asarray(np.floor(random.random(shape, dtype=np.float32) * 2048) / 2048, dtype)
-    if dtype.name == "bfloat16":
-        return random.random(shape, dtype=np.float32).astype(dtype)
-    if dtype in (np.uint8, np.int8):
-        limits = np.iinfo(dtype)
-        return random.integers(limits.min, limits.max, shape, dtype=dtype.type, endpoint=True)
-    if dtype.kind in "iu":
-        return random.integers(0, 2, shape, dtype=dtype.type)
-    if dtype.kind == "b":
-        return random.integers(0, 2, shape, dtype=np.uint8).astype(dtype)
-    raise StudyError(f"{_shown(value)} and dtype {dtype.name}: expected floats of 16 bits or more, integers or bool")
-
-
-def digest(pool: Sequence[Mapping[str, NDArray[Any]]]) -> str:
-    """SHA-256, in hex, of names, dtypes, shapes and bytes in their order: equal for equal inputs only."""
-    total = hashlib.sha256()
-    for index, arrays in enumerate(pool):
-        for name, array in arrays.items():
-            total.update(repr((index, name, array.dtype.name, array.shape)).encode())
-            total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return total.hexdigest()
-
-
-def _word(name: str, shape: Sequence[int]) -> str:
-    return shlex.quote(f"{name}={','.join(map(str, shape))}")
+def _example(value: Input, dimension: str | None) -> int:
+    """A size that is likely for a dimension that is not known."""
+    if dimension is not None and re.search("past|cache", dimension, re.I) and "+" not in dimension:
+        return 0  # a model of language before its first token
+    if value.dtype in (np.int32, np.int64) or re.search("ids|mask|token", value.name, re.I):
+        return TOKENS
+    image = len(value.shape) == 4 and not {1, 3}.isdisjoint((value.shape[1], value.shape[3]))
+    return PIXELS if image else OTHER
 
 
 def _shown(value: Input) -> str:

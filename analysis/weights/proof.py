@@ -21,7 +21,8 @@ from analysis.weights.layers import Layer
 from analysis.weights.probe import NotTriedError, Probe
 from analysis.weights.protobuf import skeleton
 from study.errors import StudyError, one_line
-from study.onnx_inputs import Shapes, resolve, signature
+from study.onnx_given import Shapes
+from study.onnx_inputs import resolve, signature
 
 MOST_ELEMENTS = 2**25
 """Elements of x and y together."""

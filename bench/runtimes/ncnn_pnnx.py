@@ -69,7 +69,7 @@ def _convert(model: Model, folder: Path) -> Path:
     taken = model.facts.inputs
     if len(taken) != 1 or taken[0].dtype != np.float32:
         raise StudyError(f"{model.onnx}: ncnn takes one float32 input, found {', '.join(map(str, taken))}")
-    (shape,) = signatures.concrete(taken, model.shapes, 1).values()
+    (shape,) = signatures.concrete(taken, model.given.shapes, 1).values()
     (folder / "model.onnx").write_bytes(model.onnx.read_bytes())  # pnnx writes beside the file that it reads
     shown = f"inputshape=[{','.join(map(str, shape))}]f32"
     command = [str(Path(package.origin).with_name("pnnx")), "model.onnx", shown, "fp16=0"]

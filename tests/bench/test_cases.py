@@ -18,6 +18,7 @@ from bench.runtimes.onnx_runtime import ONNXRuntime
 from study import catalogue
 from study.artifacts import RunFiles, read_record
 from study.errors import StudyError
+from study.onnx_given import Given
 from study.records.base import Parity
 from study.records.bench import CaseKey
 from study.records.export import ExportRecord
@@ -34,7 +35,7 @@ LOGARITHM = "g (float[N, 3] x) => (float[N, 3] y) { z = Neg(x) y = Log(z) }"
 def write(path: Path, graph: str) -> Model:
     """The model of an ONNX file in ONNX's own text."""
     path.write_bytes(onnx.parser.parse_model(HEADER + graph).SerializeToString())
-    return from_file(path, {})
+    return from_file(path, Given())
 
 
 def imagined(name: str) -> Model:

@@ -18,6 +18,7 @@ from bench.pairing import Paired
 from bench.records import case_record, comparison_record, drift
 from bench.sampling import Budget, WarmUp
 from study.artifacts import as_json
+from study.onnx_given import Given
 from study.records.base import Interval, Parity
 from study.records.bench import CaseRecord, ComparisonRecord, Controls, PairSettings
 from tests.bench.test_interference import QUIET, disturbed
@@ -37,7 +38,7 @@ def case(tmp_path: Path) -> Case:
 
 def of_weights(folder: Path, weights: Sequence[Sequence[float]]) -> Case:
     write_model(folder / "model.onnx", {"fc": np.array(weights, np.float32)})
-    return Case(models.from_file(folder / "model.onnx", {"image": (1, 4)}), "onnxruntime", 1)
+    return Case(models.from_file(folder / "model.onnx", Given({"image": (1, 4)})), "onnxruntime", 1)
 
 
 def record_of(case: Case, samples: Sequence[float] = STEADY, **changes: Any) -> CaseRecord:

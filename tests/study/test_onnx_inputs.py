@@ -11,7 +11,9 @@ from onnx import numpy_helper, parser
 
 from bench.onnx_files import read
 from study.errors import StudyError
-from study.onnx_inputs import Input, batch_sizes, concrete, digest, generate, parse_shapes
+from study.onnx_given import Given
+from study.onnx_inputs import Input, batch_sizes, concrete
+from study.onnx_values import digest, generate
 
 
 def given(name: str, *shape: int | str | None, dtype: Any = np.float32) -> Input:
@@ -23,23 +25,6 @@ MASK = given("mask", "batch", "length", dtype=np.int64)
 SMALLEST_NORMAL = {np.float16: 2**-14, np.float32: 2**-126, np.float64: 2**-1022, ml_dtypes.bfloat16: 2**-126}
 
 
-def test_shapes_are_words_of_a_name_and_numbers() -> None:
-    words = ["x=1,3,224,224", "step=", "a=b:0=7", "past=1,0"]
-    assert parse_shapes(words) == {"x": (1, 3, 224, 224), "step": (), "a=b:0": (7,), "past": (1, 0)}
-
-
-def test_other_words_are_refused_and_shown() -> None:
-    for word in ("x", "", "=", "=1,2", "x=1,", "x=1,-1", "x=1, 2", "x=1x2", "x=1.5", "x=²", "x=٣", "x=" + "9" * 5000):
-        with pytest.raises(StudyError) as error:
-            parse_shapes(["ok=1", word])
-        assert repr(word) in str(error.value)
-
-
-def test_a_second_shape_for_the_same_input_is_refused() -> None:
-    with pytest.raises(StudyError, match="'x=2' as another for 'x'"):
-        parse_shapes(["x=1", "x=2"])
-
-
 BATCHES: list[tuple[list[Input], dict[str, tuple[int, ...]], list[int]]] = [
     ([IMAGE], {}, [1, 32]),
     ([given("x", None, 3)], {}, [1, 32]),
@@ -49,6 +34,8 @@ BATCHES: list[tuple[list[Input], dict[str, tuple[int, ...]], list[int]]] = [
     ([IMAGE, given("y", "N", 2)], {"x": (4, 3, 9, 9)}, [1, 32]),
     ([given("s"), given("x", 8, 3), given("y", 2)], {}, [8]),
     ([given("s")], {}, [1]),
+    ([given("x", None, 3), given("y", None)], {"x": (4, 3)}, [4]),  # the batch of both
+    ([given("ids", "batch", "length"), given("past", "batch", 4, "past", 8)], {"past": (2, 4, 0, 8)}, [2]),
 ]
 
 
@@ -68,8 +55,11 @@ def test_a_dimension_has_one_number_wherever_its_name_stands() -> None:
 
 REFUSED: list[tuple[list[Input], dict[str, tuple[int, ...]], int, str]] = [
     ([IMAGE], {}, 1, "'x' has shape [batch, 3, height, width]: give it with --shape x=1,3,224,224"),
-    ([given("x", "n", None)], {}, 1, "'x' has shape [n, ?]: give it with --shape x=1,224"),
-    ([given("x y", "n", None)], {}, 1, "--shape 'x y=1,224'"),
+    ([given("x", "n", None)], {}, 1, "'x' has shape [n, ?]: give it with --shape x=1,16"),
+    ([given("x y", "n", None)], {}, 1, "--shape 'x y=1,16'"),
+    ([MASK], {}, 1, "'mask' has shape [batch, length]: give it with --shape mask=1,128"),
+    ([MASK, given("ids", "batch", "length", dtype=np.int64), given("past", "batch", 4, "past_length", 8)], {}, 1,
+     "[batch, 4, past_length, 8]: give them with --shape mask=1,128 --shape past=1,4,0,8"),
     ([IMAGE, MASK], {"y": (1,)}, 1, "no input 'y'; it has: 'x', 'mask'"),
     ([IMAGE], {"x": (1, 3, 9)}, 1, "--shape x=1,3,9: expected 4 dimensions"),
     ([given("s")], {"s": (1,)}, 1, "expected 0 dimensions"),
@@ -80,19 +70,21 @@ REFUSED: list[tuple[list[Input], dict[str, tuple[int, ...]], int, str]] = [
     ([given("x", 0, 3)], {}, 1, "a batch of one or more"),
     ([given("x", "n", 10**6)], {}, 10**6, "at most 4294967296 bytes, found 8000000000000"),
     ([given("x", 1, dtype=np.complex64)], {}, 1, "dtype complex64"),
-]
+    ([given("word", 1, dtype=object)], {}, 1, "'word' has dtype str: expected floats of 16 bits or more, integers or "
+     "bool; give it with --input word=TEXT or --feed FILE.npz"),
+]  # fmt: skip
 
 
 def test_inputs_that_cannot_be_made_are_refused_with_the_remedy() -> None:
     for inputs, shapes, batch, message in REFUSED:
         with pytest.raises(StudyError) as error:
-            generate(inputs, shapes, batch, seed=0, count=2)
+            generate(inputs, Given(shapes), batch, seed=0, count=2)
         assert message in str(error.value)
 
 
 @pytest.mark.parametrize("dtype", SMALLEST_NORMAL)
 def test_floats_are_uniform_in_0_to_1_and_never_subnormal(dtype: Any) -> None:
-    (arrays,) = generate([given("x", "n", 1000, dtype=dtype)], {}, 100, seed=0, count=1)
+    (arrays,) = generate([given("x", "n", 1000, dtype=dtype)], Given(), 100, seed=0, count=1)
     assert arrays["x"].dtype == dtype
     x = arrays["x"].astype(np.float64)
     assert 0 <= x.min() <= x.max() <= 1
@@ -105,7 +97,7 @@ def test_integers_take_all_values_that_are_valid_anywhere() -> None:
     values: dict[Any, range] = {np.uint8: range(256), np.int8: range(-128, 128)}
     bits = (np.bool_, np.int16, np.int32, np.int64, np.uint16, np.uint32, np.uint64)
     for dtype, expected in {**values, **dict.fromkeys(bits, range(2))}.items():
-        (arrays,) = generate([given("x", 10_000, dtype=dtype)], {}, 10_000, seed=0, count=1)
+        (arrays,) = generate([given("x", 10_000, dtype=dtype)], Given(), 10_000, seed=0, count=1)
         assert arrays["x"].dtype == dtype
         assert {int(number) for number in np.unique(arrays["x"])} == set(expected)
 
@@ -113,15 +105,15 @@ def test_integers_take_all_values_that_are_valid_anywhere() -> None:
 def test_the_pool_follows_from_the_seed_alone_and_its_inputs_differ() -> None:
     inputs = [given("s"), IMAGE, given("h", "batch", dtype=np.float16)]
     shapes = {"x": (2, 3, 5, 7)}
-    pool = generate(inputs, shapes, 2, seed=1, count=3)
+    pool = generate(inputs, Given(shapes), 2, seed=1, count=3)
     np.random.default_rng().random()
-    again = generate(inputs, shapes, 2, seed=1, count=4)
+    again = generate(inputs, Given(shapes), 2, seed=1, count=4)
     assert [list(arrays) for arrays in pool] == [["s", "x", "h"]] * 3
     assert all(array.flags.c_contiguous for arrays in pool for array in arrays.values())
     assert [array.shape for array in pool[0].values()] == [(), (2, 3, 5, 7), (2,)]
     assert digest(pool) == digest(again[:3])
     assert len({digest([arrays]) for arrays in again}) == 4
-    assert digest(pool) != digest(generate(inputs, shapes, 2, seed=2, count=3))
+    assert digest(pool) != digest(generate(inputs, Given(shapes), 2, seed=2, count=3))
 
 
 def test_the_digest_depends_on_names_dtypes_shapes_values_and_order() -> None:
@@ -154,7 +146,7 @@ def test_onnx_runtime_takes_what_is_generated(tmp_path: Path, shapes: dict[str, 
     path.write_bytes(made.SerializeToString())
     inputs = read(path, shapes).inputs
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for arrays in generate(inputs, shapes, batch, seed=0, count=3):
+    for arrays in generate(inputs, Given(shapes), batch, seed=0, count=3):
         outputs = session.run(None, arrays)
         assert outputs[0].shape == (*arrays["ids"].shape, 1)
         for name, found in zip(("mask", "pixels", "scale"), outputs[1:], strict=True):

@@ -1,0 +1,169 @@
+"""The values of a model's inputs: given by the user, or random and the same for every engine."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from study.errors import StudyError
+from study.onnx_given import MOST_BYTES, Given
+from study.onnx_inputs import Input, concrete
+
+INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
+FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+BOOL = {"0": 0, "1": 1, "false": 0, "true": 1}
+
+
+def check(inputs: Sequence[Input], given: Given) -> None:
+    """Refuse values and arrays that the model cannot take.
+
+    Raises:
+        StudyError: a name is that of no input, or a value or an array has another type than the input.
+    """
+    by_name = {value.name: value for value in inputs}
+    fed = given.feeds[0] if given.feeds else {}
+    for option, names in (("--input", given.values), ("--feed", fed)):
+        for name in names:
+            if name not in by_name:
+                known = ", ".join(map(repr, by_name))
+                raise StudyError(f"{option}: the model has no input {name!r}; it has: {known}")
+    for name, text in given.values.items():
+        limits(by_name[name], text)
+    for name, array in fed.items():
+        wanted = by_name[name].dtype
+        if not _fits(array.dtype, wanted):
+            kind = "str" if _strings(wanted) else wanted.name
+            raise StudyError(f"--feed: expected {name!r} as {kind}, found {array.dtype.name}: use .astype({kind!r})")
+
+
+def _fits(found: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
+    """Whether an array in a file is one of a dtype; files have strings as U, and numpy's format knows no bfloat16."""
+    if _strings(wanted):
+        return found.kind == "U"
+    return found == wanted or (found.kind == wanted.kind == "V" and found.itemsize == wanted.itemsize)
+
+
+def _strings(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "O"
+
+
+def limits(value: Input, text: str) -> tuple[float, float]:
+    """The smallest and the largest number of "16000", "-1..1" or "false" for an input; integers are of type int.
+
+    Raises:
+        StudyError: the text has another syntax, or the dtype of the input cannot hold it.
+    """
+    if _strings(value.dtype):
+        return 0, 0
+    low, dots, high = text.partition("..")
+    try:
+        lowest, highest = _number(value.dtype, low), _number(value.dtype, high if dots else low)
+    except ValueError as error:
+        word = f"--input {value.name}={text}"
+        raise StudyError(f"{word}: expected {error}, or two of them with .. between, for {value.dtype.name}") from None
+    if lowest > highest:
+        raise StudyError(f"--input {value.name}={text}: expected the smaller number first")
+    return lowest, highest
+
+
+def _number(dtype: np.dtype[Any], word: str) -> float:
+    if dtype.kind == "b":
+        if word.lower() not in BOOL:
+            raise ValueError("true or false")
+        return BOOL[word.lower()]
+    if dtype.kind in "iu":
+        extremes = np.iinfo(dtype)
+        if not INTEGER.fullmatch(word) or not extremes.min <= int(word) <= extremes.max:
+            raise ValueError(f"an integer from {extremes.min} to {extremes.max}")
+        return int(word)
+    with np.errstate(over="ignore"):
+        if not FLOAT.fullmatch(word) or not _floats(dtype) or not np.isfinite(np.asarray(float(word)).astype(dtype)):
+            raise ValueError("a number within its range")
+    return float(word)
+
+
+def _floats(dtype: np.dtype[Any]) -> bool:
+    return dtype in (np.float16, np.float32, np.float64) or dtype.name == "bfloat16"
+
+
+def generate(inputs: Sequence[Input], given: Given, batch: int, seed: int, count: int) -> list[dict[str, NDArray[Any]]]:
+    """The inputs of at least `count` calls: C-contiguous arrays by name, of the model's dtypes and concrete shapes.
+
+    Those that the user feeds come in their order, again and again, and each as often as any other. All others are drawn
+    from `seed` alone, between the user's limits. Without any, floating point (float16, float32, float64, bfloat16) is
+    uniform in 0..1 and never subnormal, which would be slow for a reason of its own; uint8 and int8 take all their
+    values; other integers are 0 or 1, since those are valid as token ids, masks and indices; bool is either.
+
+    Raises:
+        StudyError: as `check` and `concrete`; a dtype is none of these; the arrays would take more than `MOST_BYTES`.
+    """
+    check(inputs, given)
+    sizes = concrete(inputs, given.shapes, batch)
+    times = max(1, len(given.feeds))
+    count += -count % times
+    fed = set(given.feeds[0]) if given.feeds else set()
+    needed = count * sum(each.dtype.itemsize * prod(sizes[each.name]) for each in inputs if each.name not in fed)
+    if needed > MOST_BYTES:
+        raise StudyError(f"expected inputs of at most {MOST_BYTES} bytes, found {needed}: {count} of {sizes}")
+    random = np.random.default_rng(seed)
+
+    def array(value: Input, index: int) -> NDArray[Any]:
+        if value.name in fed:
+            found = given.feeds[index % times][value.name]
+            return found if found.dtype.kind != "V" else found.view(value.dtype)
+        text = given.values.get(value.name)
+        return _draw(random, value, sizes[value.name]) if text is None else _within(random, value, sizes, text)
+
+    return [{value.name: array(value, index) for value in inputs} for index in range(count)]
+
+
+def _within(random: np.random.Generator, value: Input, sizes: Mapping[str, tuple[int, ...]], text: str) -> NDArray[Any]:
+    """An array of one constant, or drawn between two limits."""
+    shape, dtype = sizes[value.name], value.dtype
+    if _strings(dtype):
+        return np.full(shape, text)
+    low, high = limits(value, text)
+    if low == high:
+        return np.full(shape, low, dtype)
+    if dtype.kind in "biu":
+        kind = np.uint8 if dtype.kind == "b" else dtype.type
+        return random.integers(int(low), int(high), shape, dtype=kind, endpoint=True).astype(dtype)
+    share = random.random(shape)
+    drawn = np.asarray((1 - share) * low + share * high, dtype)
+    normal = ml_dtypes.finfo(dtype).smallest_normal  # type: ignore[no-untyped-call]
+    return np.where(np.abs(drawn) < normal, np.zeros((), dtype), drawn)
+
+
+def _draw(random: np.random.Generator, value: Input, shape: tuple[int, ...]) -> NDArray[Any]:
+    dtype = value.dtype
+    if dtype in (np.float32, np.float64):
+        return random.random(shape, dtype=dtype.type)
+    if dtype == np.float16:  # in steps of 2**-11: rounded from float32 some would lie below its smallest normal, 2**-14
+        return np.asarray(np.floor(random.random(shape, dtype=np.float32) * 2048) / 2048, dtype)
+    if dtype.name == "bfloat16":
+        return random.random(shape, dtype=np.float32).astype(dtype)
+    if dtype in (np.uint8, np.int8):
+        limits = np.iinfo(dtype)
+        return random.integers(limits.min, limits.max, shape, dtype=dtype.type, endpoint=True)
+    if dtype.kind in "iu":
+        return random.integers(0, 2, shape, dtype=dtype.type)
+    if dtype.kind == "b":
+        return random.integers(0, 2, shape, dtype=np.uint8).astype(dtype)
+    shown = f"input {value.name!r} has dtype {'str' if _strings(dtype) else dtype.name}"
+    remedy = f"; give it with --input {value.name}=TEXT or --feed FILE.npz" if _strings(dtype) else ""
+    raise StudyError(f"{shown}: expected floats of 16 bits or more, integers or bool{remedy}")
+
+
+def digest(pool: Sequence[Mapping[str, NDArray[Any]]]) -> str:
+    """SHA-256, in hex, of names, dtypes, shapes and bytes in their order: equal for equal inputs only."""
+    total = hashlib.sha256()
+    for index, arrays in enumerate(pool):
+        for name, array in arrays.items():
+            total.update(repr((index, name, array.dtype.name, array.shape)).encode())
+            total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()

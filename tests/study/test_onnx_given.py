@@ -1,0 +1,205 @@
+"""What a user says of a model's inputs: shapes, values and files of arrays, and what the arrays then are."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from study.errors import StudyError
+from study.onnx_given import Given, parse_given, parse_shapes
+from study.onnx_inputs import Input, batch_sizes
+from study.onnx_values import check, digest, generate
+
+
+def given(name: str, *shape: int | str | None, dtype: Any = np.float32) -> Input:
+    return Input(name, np.dtype(dtype), shape)
+
+
+def drawn(value: Input, text: str, batch: int = 10_000) -> NDArray[Any]:
+    (arrays,) = generate([value], Given(values={value.name: text}), batch, seed=0, count=1)
+    return arrays[value.name]
+
+
+def save(path: Path, **arrays: Any) -> Path:
+    np.savez(path, allow_pickle=True, **{name: np.asarray(array) for name, array in arrays.items()})
+    return path
+
+
+def test_shapes_are_words_of_a_name_and_numbers() -> None:
+    words = ["x=1,3,224,224", "step=", "a=b:0=7", "past=1,0"]
+    assert parse_shapes(words) == {"x": (1, 3, 224, 224), "step": (), "a=b:0": (7,), "past": (1, 0)}
+
+
+def test_other_words_are_refused_and_shown() -> None:
+    for word in ("x", "", "=", "=1,2", "x=1,", "x=1,-1", "x=1, 2", "x=1x2", "x=1.5", "x=²", "x=٣", "x=" + "9" * 5000):
+        with pytest.raises(StudyError) as error:
+            parse_shapes(["ok=1", word])
+        assert repr(word) in str(error.value)
+
+
+def test_a_second_shape_for_the_same_input_is_refused() -> None:
+    with pytest.raises(StudyError, match="'x=2' as another for 'x'"):
+        parse_shapes(["x=1", "x=2"])
+
+
+# ---- values
+
+
+CONSTANTS: list[tuple[Any, str, Any]] = [
+    (np.int64, "16000", 16000), (np.int64, "9223372036854775807", 2**63 - 1),
+    (np.uint64, "18446744073709551615", 2**64 - 1),
+    (np.int8, "-128", -128), (np.float32, "0.5", 0.5), (np.float64, "-1e-3", -0.001), (np.float32, "2", 2.0),
+    (ml_dtypes.bfloat16, "1.5", 1.5), (np.float16, "65504", 65504.0), (np.bool_, "true", True), (np.bool_, "0", False),
+    (object, "abc=", "abc="), (object, "", ""), (object, "0..1", "0..1"),
+]  # fmt: skip
+
+
+def test_a_value_fills_the_input_with_its_dtype() -> None:
+    for dtype, text, expected in CONSTANTS:
+        array = drawn(given("x", "n", 2, dtype=dtype), text, 3)
+        assert array.shape == (3, 2)
+        assert array.dtype == dtype or array.dtype.kind == "U"
+        assert (array == expected).all(), (dtype, text)
+    assert drawn(given("sr", dtype=np.int64), "16000", 1).shape == ()
+
+
+RANGES: list[tuple[Any, str, float, float]] = [
+    (np.int64, "5..9", 5, 9), (np.int32, "-3..-1", -3, -1), (np.uint8, "0..3", 0, 3), (np.bool_, "false..true", 0, 1),
+    (np.float32, "-1..1", -1, 1), (np.float16, "0.25...5", 0.25, 0.5), (ml_dtypes.bfloat16, "10..20", 10, 20),
+    (np.float64, "-1.7e308..1.7e308", -1.7e308, 1.7e308),
+]  # fmt: skip
+
+
+def test_a_range_includes_both_ends_and_floats_are_uniform_between_them() -> None:
+    for dtype, text, low, high in RANGES:
+        array = drawn(given("x", "n", dtype=dtype), text)
+        assert array.dtype == dtype
+        numbers = array.astype(np.float64)
+        if array.dtype.kind in "biu":
+            assert set(numbers) == set(range(int(low), int(high) + 1)), text
+        else:
+            assert low <= numbers.min() <= numbers.max() <= high
+            share = numbers / high
+            assert np.quantile(share, 0.5) == pytest.approx((low / high + 1) / 2, abs=0.03), text
+
+
+def test_no_float_of_a_range_is_subnormal() -> None:
+    array = drawn(given("x", "n"), "0..1e-37")
+    assert np.abs(array[array != 0]).min() >= 2**-126
+    assert (array == 0).mean() == pytest.approx(2**-126 / 1e-37, abs=0.02)
+
+
+REFUSED: list[tuple[Any, str, str]] = [
+    (np.int64, "0.5", "expected an integer from -9223372036854775808 to 9223372036854775807"),
+    (np.uint8, "256", "expected an integer from 0 to 255"), (np.int64, "", "expected an integer"),
+    (np.int64, "1..", "expected an integer"), (np.int64, "\u0663", "expected an integer"),
+    (np.int64, "1_0", "an integer"),
+    (np.int64, "9" * 5000, "an integer"), (np.int64, "9..0", "expected the smaller number first"),
+    (np.bool_, "yes", "expected true or false"), (np.float32, "nan", "expected a number"),
+    (np.float32, "1e39", "expected a number within its range"), (np.float16, "0..70000", "within its range"),
+    (np.float32, "float32[batch,3]", "expected a number"), (np.complex64, "1", "for complex64"),
+]  # fmt: skip
+
+
+def test_a_value_that_the_input_cannot_hold_is_refused() -> None:
+    for dtype, text, message in REFUSED:
+        with pytest.raises(StudyError) as error:
+            check([given("x", 1, dtype=dtype)], Given(values={"x": text}))
+        assert message in str(error.value), (dtype, text)
+        assert str(error.value).startswith(f"--input x={text}: ")
+
+
+# ---- files of arrays
+
+
+def test_each_file_is_one_call_and_fixes_the_shapes(tmp_path: Path) -> None:
+    inputs = [given("x", "n", "w"), given("sr", dtype=np.int64), given("noise", "n", 5)]
+    files = [save(tmp_path / f"{i}.npz", x=np.full((2, 3), i, np.float32), sr=16000 + i) for i in range(3)]
+    said = parse_given([], [], files)
+    check(inputs, said)
+    assert said.shapes == {"x": (2, 3), "sr": ()}
+    assert batch_sizes(inputs, said.shapes, [1, 32]) == [2]
+    pool = generate(inputs, said, 2, seed=0, count=8)
+    assert [int(call["sr"]) - 16000 for call in pool] == [0, 1, 2] * 3  # each as often as any other
+    assert [float(call["x"].mean()) for call in pool] == [0, 1, 2] * 3
+    assert len({call["noise"].tobytes() for call in pool}) == 9
+    assert [list(call) for call in pool] == [["x", "sr", "noise"]] * 9
+
+
+def test_a_file_holds_any_dtype_of_an_input(tmp_path: Path) -> None:
+    for dtype in (np.bool_, np.uint8, np.float16, ml_dtypes.bfloat16, np.complex64, np.str_):
+        array = np.array([[0, 1, 1]]).astype(dtype).T
+        said = parse_given([], [], [save(tmp_path / "x.npz", **{"a/b:0": array})])
+        (call,) = generate([given("a/b:0", "n", 1, dtype=object if dtype is np.str_ else dtype)], said, 3, 0, 1)
+        assert call["a/b:0"].flags.c_contiguous
+        np.testing.assert_array_equal(call["a/b:0"], array)
+        assert call["a/b:0"].dtype == array.dtype
+        assert len(digest([call])) == 64
+
+
+def test_a_contradiction_is_refused(tmp_path: Path) -> None:
+    one, other = save(tmp_path / "one.npz", x=[1.0, 2]), save(tmp_path / "other.npz", x=[1.0])
+    for shapes, values, feeds, message in (
+        ([], ["x"], [], "--input: expected name=16000 or name=0..9, found 'x'"),
+        ([], ["x=1", "x=2"], [], "found 'x=2' as another for 'x'"),
+        ([], ["x=1"], [one], "one.npz: input 'x' is there already, leave out --input x=1"),
+        (["x=3"], [], [one], "one.npz: input 'x' is there already, leave out the shape [3]"),
+        ([], [], [one, other], "other.npz: expected arrays named and shaped as in"),
+    ):
+        with pytest.raises(StudyError) as error:
+            parse_given(shapes, values, feeds)
+        assert message in str(error.value)
+    assert parse_given(["x=2"], [], [one]).shapes == {"x": (2,)}
+
+
+def test_a_file_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
+    said = parse_given([], [], [save(tmp_path / "x.npz", x=[1.0, 2])])
+    for inputs, message in (
+        ([given("y", 2)], "--feed: the model has no input 'x'; it has: 'y'"),
+        ([given("x", 2)], "--feed: expected 'x' as float32, found float64: use .astype('float32')"),
+        ([given("x", 2, dtype=object)], "expected 'x' as str, found float64"),
+        ([given("x", 3, dtype=np.float64)], "expected 3 where it has 2"),
+    ):
+        with pytest.raises(StudyError) as error:
+            generate(inputs, said, 2, seed=0, count=1)
+        assert message in str(error.value)
+    with pytest.raises(StudyError, match="--input: the model has no input 'z'"):
+        check([given("y", 2)], Given(values={"z": "1"}))
+
+
+def _claiming(shape: str) -> bytes:
+    """An array of numpy's format whose header claims a shape that its two bytes do not have."""
+    made = io.BytesIO()
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    made.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"ab")
+    return made.getvalue()
+
+
+def test_a_file_that_is_none_of_arrays_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    contents: list[bytes | dict[str, bytes]] = [
+        b"", b"PK", b"no zip", {"x.npy": b"no array"}, {"x.npy": _claiming("(9, 9)")}, {"x.npy": _claiming("(2**40,)")},
+        {"x.npy": _claiming("(999999999999999,)")}, {},
+    ]  # fmt: skip
+    for content in contents:
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            with zipfile.ZipFile(path, "w") as file:
+                for name, data in content.items():
+                    file.writestr(name, data)
+        with pytest.raises(StudyError) as error:
+            parse_given([], [], [path])
+        assert str(error.value).startswith(f"--feed {path}: expected arrays")
+        assert "\n" not in str(error.value)
+    for wrong in (tmp_path / "missing.npz", tmp_path):
+        with pytest.raises(StudyError, match=r"--feed .*: (No such file|Is a directory)"):
+            parse_given([], [], [wrong])
+    pickled = save(path, x=np.array([{}], object))
+    with pytest.raises(StudyError, match="Object arrays cannot be loaded"):
+        parse_given([], [], [pickled])
