@@ -49,8 +49,7 @@ def evaluated(
     """The outputs of a node whose inputs are these `arrays`, for standard operators of this `version`.
 
     Raises:
-        UnreadableError: they cannot be computed.
-        StudyError: they have too many elements.
+        UnreadableError: they cannot be computed, or have too many elements.
     """
     from onnx.reference import ReferenceEvaluator  # slow to import, and rarely needed
 

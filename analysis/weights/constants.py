@@ -123,10 +123,7 @@ class Scope:
         if node.op_type == "Constant" and node.domain in STANDARD:
             passed = any(attribute.ref_attr_name for attribute in node.attribute)  # with each call of a function
             key = object() if passed else (self.key, *node.output)
-            constant = _constant(attributes, key)
-            if isinstance(constant, Constant):
-                self.opened.compute(constant.source.size, "a Constant")
-            self.values.update(dict.fromkeys(node.output[:1], constant))
+            self.values.update(dict.fromkeys(node.output[:1], self._constant(attributes, key)))
             return
         inputs = [self.known(name) if name else None for name in node.input]
         computed = any(name and known is None for name, known in zip(node.input, inputs, strict=True))
@@ -146,9 +143,9 @@ class Scope:
         """The constant called `name`, None if there is none.
 
         Raises:
-            UnreadableError: there is one, but it cannot be read.
+            UnreadableError: there is one, but it cannot be read, or takes too much to compute.
             ValueError: it is malformed.
-            StudyError: its numbers may not be read, or are too many to compute.
+            StudyError: its numbers may not be read.
         """
         known = self.known(name)
         return None if known is None else self._resolve(known, name)
@@ -175,6 +172,25 @@ class Scope:
             raise UnreadableError(pending.reason or f"{pending.node.op_type} does not make it")
         output = pending.results[known.name]
         return replace(output, names=(name, *output.names))
+
+    def _constant(self, attributes: Attributes, key: object) -> Known:
+        """The value of a Constant node, which has exactly one of these attributes."""
+        for name, attribute in attributes.items():
+            if name == "value":
+                return Literal(attribute.t, key)
+            if name == "sparse_value":
+                return Literal(attribute.sparse_tensor, key)
+            for kind, dtype in (("float", np.float32), ("int", np.int64)):
+                if name == f"value_{kind}":
+                    return _held(np.array(attribute.f if kind == "float" else attribute.i, dtype))
+                if name == f"value_{kind}s":
+                    numbers = attribute.floats if kind == "float" else attribute.ints
+                    try:
+                        self.opened.compute(len(numbers), "a Constant")
+                    except UnreadableError as error:
+                        return Opaque(str(error))
+                    return _held(np.array(numbers, dtype))
+        return Opaque("it is a Constant of strings, or of nothing")
 
     def _compute(self, pending: Pending) -> dict[str, Constant]:
         node = pending.node
@@ -286,21 +302,6 @@ def standard(node: onnx.NodeProto) -> bool:
     """Whether the operator is ONNX's own; ONNX Runtime writes two of them, which it had first, in its domain."""
     quantises = node.op_type in ("QuantizeLinear", "DequantizeLinear")
     return node.domain in STANDARD or (quantises and node.domain == "com.microsoft")
-
-
-def _constant(attributes: Attributes, key: object) -> Known:
-    """The value of a Constant node, which has exactly one of these attributes."""
-    for name, attribute in attributes.items():
-        if name == "value":
-            return Literal(attribute.t, key)
-        if name == "sparse_value":
-            return Literal(attribute.sparse_tensor, key)
-        for kind, dtype in (("float", np.float32), ("int", np.int64)):
-            if name == f"value_{kind}":
-                return _held(np.array(attribute.f if kind == "float" else attribute.i, dtype))
-            if name == f"value_{kind}s":
-                return _held(np.array(attribute.floats if kind == "float" else attribute.ints, dtype))
-    return Opaque("it is a Constant of strings, or of nothing")
 
 
 def _held(array: NDArray[Any]) -> Constant:

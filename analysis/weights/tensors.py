@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from analysis.weights.files import File, Place, beside
-from study.errors import StudyError
 
 BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
 """Bits of the types that share a byte, the first number in the lowest."""
@@ -97,20 +96,21 @@ class Opened:
         """Count elements that are about to be computed.
 
         Raises:
-            StudyError: they are more than `MOST_COMPUTED`, with all before.
+            UnreadableError: they are more than `MOST_COMPUTED`, with all before; they are then not counted.
         """
-        self.computed += elements
-        if self.computed > MOST_COMPUTED:
-            raise StudyError(
-                f"{self.file.path}: expected computed weights of at most {MOST_COMPUTED:,} elements together, found "
-                f"{self.computed:,} with {what}; fold its constants first"
+        if self.computed + elements > MOST_COMPUTED:
+            raise UnreadableError(
+                f"{what} takes {elements:,} elements, and of {MOST_COMPUTED:,} that may be computed from the constants "
+                f"of a file {self.computed:,} were before; fold its constants first"
             )
+        self.computed += elements
 
     def source(self, tensor: onnx.TensorProto, key: object) -> Source:
         """The numbers of `tensor`; `key` identifies it in the file.
 
         Raises:
-            ValueError: its type, shape, size or place is impossible.
+            UnreadableError: its type is not one of numbers, or not known to this version of onnx.
+            ValueError: its shape, size or place is impossible.
             StudyError: it lies where weights may not, or its file is missing.
         """
         dtype = _dtype(tensor)
@@ -146,11 +146,14 @@ def shape_of(tensor: onnx.TensorProto | onnx.SparseTensorProto) -> tuple[int, ..
 
 
 def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:
-    if tensor.data_type not in onnx.TensorProto.DataType.values() or tensor.data_type == onnx.TensorProto.UNDEFINED:
-        raise ValueError(f"tensor {tensor.name!r} has no type that ONNX knows")
+    if tensor.data_type == onnx.TensorProto.UNDEFINED:
+        raise ValueError(f"tensor {tensor.name!r} has no type")
+    if tensor.data_type not in onnx.TensorProto.DataType.values():
+        raise UnreadableError(f"the type {tensor.data_type} of {tensor.name!r} is not known to onnx {onnx.__version__}")
     dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
     if dtype.kind in "cO":
-        raise ValueError(f"tensor {tensor.name!r} is of type {onnx.TensorProto.DataType.Name(tensor.data_type)}")
+        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+        raise UnreadableError(f"{tensor.name!r} is a tensor of type {kind}, which is not read")
     return dtype
 
 

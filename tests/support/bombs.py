@@ -97,7 +97,7 @@ UNFOLDING: Bombs = {
     "doubling Concat": lambda: doubled("Concat", 60, axis=0),
     "Gather of rows again and again": lambda: made_of([2**12, 2**11], "Gather", "a", "i"),
 }
-"""Each asks for more than 2^32 elements of a weight, in some hundred bytes, and has to be refused."""
+"""Each asks for more than 2^32 elements of a weight, in some hundred bytes, and has to be skipped."""
 
 SLOW: Bombs = {
     "Range to infinity": lambda: unfolded("Range", np.float32(0), np.float32(np.inf), np.float32(1)),

@@ -37,6 +37,7 @@ MOST_LOADED = 2**22
 class Outcome:
     """`kind` is read, refused (a StudyError), failed (any other exception), or killed (a signal or the clock).
 
+    `message` is the refusal or the fault, or the reason of the last layer that was skipped.
     `seconds` are of the processor; `mib` is the most memory taken, over that of the reader before.
     """
 
@@ -114,7 +115,14 @@ def examine(path: Path) -> dict[str, Any]:
     except StudyError as error:
         return {"kind": "refused", "message": str(error)}
     weights = sum(layer.weight.size for layer in found.layers)
-    return {"kind": "read", "layers": len(found.layers), "skipped": len(found.skipped), "weights": weights}
+    reason = found.skipped[-1].reason if found.skipped else ""
+    return {
+        "kind": "read",
+        "message": reason,
+        "layers": len(found.layers),
+        "skipped": len(found.skipped),
+        "weights": weights,
+    }
 
 
 def _peak() -> float:
