@@ -2,10 +2,13 @@
 
 The walk goes into the branches and loops of control flow, and into the functions of the file once for each call. What
 it costs is bounded, since functions that call functions grow without measure.
+
+Names mean what they mean to ONNX Runtime: an operator that it has itself is that one, even if the file has a function
+of its name, and a body that defines a name twice is refused.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,11 +19,11 @@ from analysis.weights.constant_folding import Attributes
 from analysis.weights.constants import Known, Literal, Scope
 from analysis.weights.names import Step
 from analysis.weights.node import Node, NoLayerError, Product
-from analysis.weights.operators import product
+from analysis.weights.operators import OPERATORS, product
 from analysis.weights.shapes import Shape, shapes
 from analysis.weights.tensors import Opened, UnreadableError
 from study.errors import StudyError
-from study.onnx_graph import Body, opsets, subgraphs
+from study.onnx_graph import STANDARD, Body, opsets, subgraphs
 
 MOST_NODES = 400_000
 """Nodes visited, those of a function once for each call."""
@@ -28,8 +31,6 @@ MOST_BYTES = 2**26
 """Bytes of all bodies visited, weights apart, again once for each call."""
 MOST_CHARACTERS = 2**27
 """Characters in the descriptions of nodes: a function that is called often repeats its long names at every call."""
-MOST_CALLS = 100
-"""Calls and subgraphs within one another."""
 DESCRIBED = 1000
 """Characters that a layer counts as in addition to its names, for all that is kept of it."""
 
@@ -80,6 +81,7 @@ class Walk:
         self.bytes += body.ByteSize()
         if self.bytes > MOST_BYTES:
             raise StudyError(f"expected a model of at most {MOST_BYTES:,} bytes, calls included, found more")
+        _refuse_duplicates(body)
         if isinstance(body, onnx.GraphProto):
             _declare(body, scope)
         links = Links(body.node)
@@ -92,7 +94,7 @@ class Walk:
             self.uses.update(known.key for name in proto.input if isinstance(known := scope.known(name), Literal))
             trail = (*outer, Step(entry, index, proto))
             function = self._functions.get((proto.domain, proto.op_type, proto.overload))
-            if function is not None:
+            if function is not None and not _defined(proto, scope.version):
                 self._call(function, proto, attributes, scope, trail)
                 continue
             for name, attribute in attributes.items():
@@ -134,8 +136,6 @@ class Walk:
         trail: tuple[Step, ...],
     ) -> None:
         """Visit the body of a function with the constants that it is called with."""
-        if len(trail) > MOST_CALLS:
-            raise ValueError("functions that call each other without end")
         key = (function.domain, function.name, function.overload)
         arguments: dict[str, Known | None] = {}
         for name, value in zip(function.input, proto.input, strict=False):
@@ -146,13 +146,15 @@ class Walk:
         defaults = {attribute.name: attribute for attribute in function.attribute_proto}
         self._visit(function, inner, trail, "function", {**defaults, **attributes})
         for outside, inside in zip(proto.output, function.output, strict=False):
-            known = inner.known(inside)
-            if known is not None and outside:
-                scope.values[outside] = known
+            if outside:
+                scope.values[outside] = inner.known(inside)
 
     @cached_property
     def _functions(self) -> Mapping[tuple[str, str, str], onnx.FunctionProto]:
-        return {(each.domain, each.name, each.overload): each for each in self.model.functions}
+        functions = {(each.domain, each.name, each.overload): each for each in self.model.functions}
+        if len(functions) < len(self.model.functions):
+            raise ValueError("two functions of one name")
+        return functions
 
     def _shape(self, name: str) -> Shape | None:
         return self._shapes.get(name)
@@ -207,11 +209,34 @@ def _declare(graph: onnx.GraphProto, scope: Scope) -> None:
     """Enter the initializers of a graph into its scope; the inputs of a subgraph hide constants around it."""
     if scope.outer is not None:
         scope.values.update(dict.fromkeys(value.name for value in graph.input))
-    for tensor in (*graph.initializer, *graph.sparse_initializer):
-        name = tensor.name if isinstance(tensor, onnx.TensorProto) else tensor.values.name
-        if isinstance(scope.values.get(name), Literal):
-            raise ValueError(f"two initializers called {name!r}")
+    for name, tensor in _initializers(graph):
         scope.values[name] = Literal(tensor, (scope.key, name))
+
+
+def _initializers(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto | onnx.SparseTensorProto]]:
+    for tensor in (*graph.initializer, *graph.sparse_initializer):
+        yield tensor.name if isinstance(tensor, onnx.TensorProto) else tensor.values.name, tensor
+
+
+def _refuse_duplicates(body: Body) -> None:
+    """Refuse a body that defines a name twice: some runtimes take one definition, some the other, and most neither.
+
+    An initializer may be an input too, whose default it is.
+    """
+    graph = isinstance(body, onnx.GraphProto)
+    inputs = [value.name for value in body.input] if graph else list(body.input)
+    stored = [name for name, _ in _initializers(body)] if graph else []
+    made = [name for node in body.node for name in node.output if name]
+    for group in (inputs, stored, [*{*inputs, *stored}, *made]):
+        if len(set(group)) < len(group):
+            twice = next(name for name, count in Counter(group).items() if count > 1)
+            raise ValueError(f"the name {twice!r} is defined twice in one graph or function")
+
+
+def _defined(node: onnx.NodeProto, version: int) -> bool:
+    """Whether the operator is one of ONNX, or one read here: then a function of its name in the file is not used."""
+    known: bool = node.domain in STANDARD and onnx.defs.has(node.op_type, version, "")
+    return known or (node.domain, node.op_type) in OPERATORS
 
 
 def _unknown(name: str) -> Shape | None:

@@ -10,14 +10,11 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from analysis import sparsity
 from analysis.weights.layers import Weights, read
-from study.errors import StudyError
 from tests.support.notation import FUNCTION, save
 
 Array = NDArray[Any]
@@ -152,15 +149,6 @@ def test_a_computed_value_hides_the_constant_of_its_name_around_it(nodes: str, t
     function = f"{FUNCTION} Inner (x) => (y) {{ w = Relu(x) y = MatMul(x, w) }}"
     constants = {"w": SQUARE, "n": np.array(3), "yes": np.array(True)}
     assert saved(tmp_path, nodes, constants, functions=function).layers == ()
-
-
-def test_two_initializers_of_one_name_are_refused(tmp_path: Path) -> None:
-    path = save(tmp_path, PRODUCT, {"w": W})
-    model = onnx.load(path)
-    model.graph.initializer.append(numpy_helper.from_array(2 * W, "w"))
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(StudyError, match="two initializers called 'w'"):
-        read(path)
 
 
 @pytest.mark.parametrize(
