@@ -25,8 +25,10 @@ from tests.support.hostile import (
     ones,
     raw_input,
     raw_node,
+    raw_nodes,
     raw_tensor,
     reference,
+    several,
     sparse,
     spread,
     tensor,
@@ -55,13 +57,13 @@ def _long_records() -> bytes:
     """Products with a record of their modules that is long to read."""
     made = matmul()
     made.metadata_props.add(key="pkg.torch.onnx.name_scopes", value="[" + ",".join(["'a.b'"] * 1400) + "]")
-    return many_calls([made] * 200, 200, SMALL_WEIGHT)
+    return many_calls(several(made, 200), 200, SMALL_WEIGHT)
 
 
 def _consumers(count: int) -> bytes:
     """A product of integers whose scale could be behind any of many nodes."""
-    casts = [node("Cast", ["y"], ["c"], to=TensorProto.FLOAT)] * count
-    muls = [node("Mul", ["c", "d"], ["z"])] * count
+    casts = several(node("Cast", ["y"], ["c"], to=TensorProto.FLOAT), count)
+    muls = several(node("Mul", ["c0", "d"], ["z"]), count)
     return model([node("MatMulInteger", ["x", "w"], ["y"]), *casts, *muls], [tensor(np.ones((2, 2), np.int8), "w")])
 
 
@@ -147,16 +149,18 @@ CALLING: Bombs = {
     "a long constant": lambda: many_calls([node("Constant", [], ["c"], value_floats=LONG), matmul("c")], 1000),
     "long pads": lambda: many_calls([node("Conv", ["x", "w"], ["y"], pads=LONG)], 2000),
     "long pads of the call": lambda: many_calls(
-        [with_attributes(node("Conv", ["x", "w"], ["y"]), reference("pads", AttributeProto.INTS, "p"))] * 500, 4, p=LONG
+        several(with_attributes(node("Conv", ["x", "w"], ["y"]), reference("pads", AttributeProto.INTS, "p")), 500),
+        4,
+        p=LONG,
     ),
     "long coefficients of the call": lambda: many_calls(
-        [
+        several(
             with_attributes(
                 node("LinearRegressor", ["x"], ["y"], domain="ai.onnx.ml"),
                 reference("coefficients", AttributeProto.FLOATS, "p"),
-            )
-        ]
-        * 500,
+            ),
+            500,
+        ),
         4,
         p=[0.5] * 2**18,
     ),
@@ -174,8 +178,8 @@ LARGE: Bombs = {
     "a node of 500,000 inputs": lambda: graph(field(1, b"\x0a\x00" * 500_000)),
     "a graph in two million pieces": lambda: b"\x08\x08" + b"\x3a\x00" * 2_000_000,
     "six million fields unknown to ONNX": lambda: b"\x08\x08" + b"\xf8\x3f\x01" * 6_000_000,
-    "20,000 products": lambda: graph(raw_tensor(SMALL_WEIGHT), raw_node("MatMul", "x", "w") * 20_000),
-    "160,000 products of nothing": lambda: graph(raw_node("MatMul", "x", "x") * 160_000),
+    "20,000 products": lambda: graph(raw_tensor(SMALL_WEIGHT), raw_nodes("MatMul", "x", "w", count=20_000)),
+    "160,000 products of nothing": lambda: graph(raw_nodes("MatMul", "x", "x", count=160_000)),
     "chain of 20,000 Identity": lambda: chain("Identity", 20_000),
     "chain of 20,000 Neg": lambda: chain("Neg", 20_000),
     "20,000 Add": lambda: wide("Add", 20_000),

@@ -142,6 +142,14 @@ def external(location: str, length: Any = 16, offset: Any = 0, dims: Sequence[in
     return made
 
 
+def several(made: NodeProto, count: int) -> list[NodeProto]:
+    """The node so many times, each with a result of its own."""
+    nodes = [NodeProto.FromString(made.SerializeToString()) for _ in range(count)]
+    for index, each in enumerate(nodes):
+        each.output[:] = [f"{made.output[0]}{index}"]
+    return nodes
+
+
 # What follows is written by hand, since onnx.helper would take longer than the reader.
 
 
@@ -158,6 +166,11 @@ def graph(*fields: bytes) -> bytes:
 def raw_node(op_type: str, *inputs: str, output: str = "y") -> bytes:
     """The field of a graph that holds such a node."""
     return field(1, bytes(node(op_type, inputs, [output]).SerializeToString()))
+
+
+def raw_nodes(op_type: str, *inputs: str, count: int) -> bytes:
+    """So many of these fields, each of a result of its own."""
+    return b"".join(raw_node(op_type, *inputs, output=f"y{index}") for index in range(count))
 
 
 def raw_tensor(made: TensorProto) -> bytes:

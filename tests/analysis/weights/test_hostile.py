@@ -27,7 +27,9 @@ from tests.support.hostile import (
     node,
     ones,
     raw_node,
+    raw_nodes,
     refused,
+    several,
     tensor,
     unfolded,
 )
@@ -80,7 +82,7 @@ def test_the_command_prints_one_line_for_each_bad_file_and_goes_on(tmp_path: Pat
 def test_a_process_that_takes_too_long_is_noticed(tmp_path: Path, confined: Confined) -> None:
     """Otherwise no bomb could fail."""
     os.mkfifo(tmp_path / "model.onnx")
-    (tmp_path / "large.onnx").write_bytes(raw_graph(raw_node("MatMul", "x", "x") * 100_000))
+    (tmp_path / "large.onnx").write_bytes(raw_graph(raw_nodes("MatMul", "x", "x", count=100_000)))
     assert confined.read(tmp_path / "large.onnx", seconds=0.2).fault.startswith("killed: not done")
     assert confined.read(tmp_path / "model.onnx").kind == "refused"  # and the next file has a process of its own
 
@@ -150,7 +152,7 @@ def test_a_tensor_that_contradicts_itself_is_refused(tmp_path: Path, wrong: Tens
 def test_a_weight_of_a_type_that_is_not_read_costs_its_own_layer_alone(
     tmp_path: Path, weight: TensorProto, reason: str
 ) -> None:
-    (tmp_path / "m.onnx").write_bytes(model([matmul(), matmul("v")], [weight, tensor(STORED, "v")]))
+    (tmp_path / "m.onnx").write_bytes(model([matmul(y="z"), matmul("v")], [weight, tensor(STORED, "v")]))
     found = read(tmp_path / "m.onnx")
     np.testing.assert_array_equal(found.layers[0].weight.load(), STORED.T)
     assert [each.reason[: len(reason)] for each in found.skipped] == [reason]
@@ -238,7 +240,9 @@ def test_the_weight_that_a_function_is_given_may_be_computed_outside(tmp_path: P
         (chain("Neg", 200), 1),
         (many_calls([matmul()], 2000, SMALL_WEIGHT), 2000),
         (
-            model([call("F", "x", f"y{i}") for i in range(1000)], [SMALL_WEIGHT], [function("F", [matmul()] * 10)]),
+            model(
+                [call("F", "x", f"y{i}") for i in range(1000)], [SMALL_WEIGHT], [function("F", several(matmul(), 10))]
+            ),
             10_000,
         ),
     ],
