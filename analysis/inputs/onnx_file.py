@@ -65,7 +65,7 @@ def describe(
     passes += 3 * sum(layer.weight.size for layer in turned.values()) if options.facts else 0
     with Progress(path.name, passes) as progress:
         values = {
-            key: evaluate(measures, progress.counted(layer.weight.blocks(), layer.name))
+            key: evaluate(measures, progress.counted(layer.weight.blocks(), layer.name), scale=layer.weight.scale)
             for key, layer in reversed(distinct.items())
         }
         other = {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.measures.histogram import largest_magnitude
 from analysis.measures.ranks import Floats
-from analysis.weights.matrix import Matrix
+from analysis.weights.matrix import Matrix, Scale
 
 THRESHOLDS = (1e-8, 1e-6, 1e-4, 1e-3)
 """Largest magnitudes that count as near zero."""
@@ -35,7 +35,8 @@ class WeightStatistics:
     has fewer than four. `effective` is the number of equal weights that would have the same l1 / l2:
     (sum |w|)^2 / sum w^2, the participation ratio of |w|. `subnormal` weights are below the smallest normal number of
     the stored type. `row_hoyer` are the lower quartile, median and upper quartile of Hoyer over the rows that are not
-    dead. A statistic without a meaning, or one that would take too much memory, is None.
+    dead. A statistic without a meaning, one that would take too much memory, or one that depends on a scale which is
+    missing, is None.
     """
 
     near_zero: dict[float, float | None]
@@ -86,14 +87,15 @@ def weight_statistics(matrix: Matrix, blocks: Sequence[NDArray[Any]] | None = No
     below = sum(int(np.count_nonzero(_finite(block) <= OF_RMS * rms)) for block in blocks) if rms else 0
     rows, columns = (sums.columns, sums.rows) if matrix.transposed else (sums.rows, sums.columns)
     outputs, inputs = matrix.shape
+    relative, known = matrix.scale is not Scale.UNKNOWN, matrix.scale is Scale.KNOWN
     groups = 0 if matrix.transposed and outputs > MOST_ROWS else outputs * (inputs // 4)
     return WeightStatistics(
-        near_zero={t: n / counted if counted else None for t, n in zip(THRESHOLDS, sums.small, strict=True)},
-        near_zero_rms=(below - sums.nan - sums.infinite) / counted if rms else None,
+        near_zero={t: n / counted if counted and known else None for t, n in zip(THRESHOLDS, sums.small, strict=True)},
+        near_zero_rms=(below - sums.nan - sums.infinite) / counted if rms and relative else None,
         dead_rows=rows.dead if matrix.size and outputs <= MOST_ROWS else None,
         dead_columns=columns.dead if matrix.size and inputs <= MOST_ROWS else None,
         two_of_four=sums.conforming / groups if groups else None,
-        effective=sums.total**2 / sums.squares if sums.squares else None,
+        effective=sums.total**2 / sums.squares if sums.squares and relative else None,
         subnormal=sums.subnormal,
         nan=sums.nan,
         infinite=sums.infinite,

@@ -39,6 +39,7 @@ from analysis.measures.formulas import (
 )
 from analysis.measures.ranks import Undefined
 from analysis.measures.sums import TOTAL, Blocks, Scan, Term, power, scan
+from analysis.weights.matrix import Scale
 from study.errors import StudyError
 
 
@@ -79,6 +80,10 @@ class Measure:
         """The values of the parameters."""
         return tuple(value for _, value in self.parameters)
 
+    def lacks(self, scale: Scale) -> bool:
+        """Whether it depends on what is missing of the scale of a matrix."""
+        return self.terms != (ZEROS,) and (scale is Scale.UNKNOWN or (scale is Scale.RELATIVE and not self.scale_free))
+
 
 @dataclass(frozen=True)
 class Value:
@@ -96,7 +101,9 @@ class Value:
         return {**vars(self), "bound": None if self.value is None else self.bound}
 
 
-def evaluate(measures: Sequence[Measure], blocks: Blocks, threads: int | None = None) -> list[Value]:
+def evaluate(
+    measures: Sequence[Measure], blocks: Blocks, threads: int | None = None, scale: Scale = Scale.KNOWN
+) -> list[Value]:
     """The value of each of `measures` for the weights that `blocks` hold together.
 
     Args:
@@ -104,13 +111,14 @@ def evaluate(measures: Sequence[Measure], blocks: Blocks, threads: int | None = 
         blocks: real arrays of any shape, all of one dtype; `blocks[i]` may read from a file and is called from several
             threads. A matrix in memory is `[matrix]`.
         threads: number of threads (default: one a core); the values do not depend on it.
+        scale: how far that of the weights is known; a measure that depends on what is missing has no value.
     """
     terms = [term for measure in measures for term in measure.terms]
     try:
         sums = scan(blocks, terms, any(measure.needs is None for measure in measures), threads)
     except Undefined as reason:
         return [Value(None, str(reason)) for _ in measures]
-    return [_value(measure, sums) for measure in measures]
+    return [Value(None, scale.value) if measure.lacks(scale) else _value(measure, sums) for measure in measures]
 
 
 def of(measure: Measure, weights: NDArray[Any]) -> Value:

@@ -12,6 +12,7 @@ from analysis.measures.sparsity import ALWAYS, Measure, evaluate, parse
 from analysis.tables.columns import Column, frame, plain
 from analysis.tables.numbers import MINUS, MISSING, TIMES
 from analysis.weights.layers import Layer
+from analysis.weights.matrix import Scale
 
 SPARSITY = (
     *plain("model", "seed", "layer", "out_features", "in_features"),
@@ -71,8 +72,10 @@ def weights_histogram(study: Study) -> pd.DataFrame:
 def histogram_rows(layers: Sequence[tuple[Mapping[str, object], Layer]]) -> Iterator[dict[str, object]]:
     """Histograms of the weights of layers, each with what else its rows are to have.
 
-    Bins are the same for all layers of one name, so that their counts can be compared.
+    Bins are the same for all layers of one name, so that their counts can be compared. Weights of an unknown scale have
+    no histogram.
     """
+    layers = [each for each in layers if each[1].weight.scale is Scale.KNOWN]
     reach: dict[str, float] = {}
     for _, layer in layers:
         reach[layer.name] = max(reach.get(layer.name, 0.0), largest_magnitude(layer.weight.blocks()))

@@ -7,8 +7,9 @@ read from its file. What other operators make of constants is computed (`analysi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -19,6 +20,11 @@ from analysis.weights.matrix import Matrix, Quantisation, linear
 from analysis.weights.tensors import Held, Opened, Source, UnreadableError, shape_of
 from study.onnx_graph import STANDARD, has_subgraph
 
+if TYPE_CHECKING:
+    from analysis.weights.scales import Traced
+
+NARROW = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+FLOATS = (*NARROW, np.dtype(np.float32), np.dtype(np.float64))
 RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
@@ -35,8 +41,9 @@ class Constant:
     """An array of this `shape`: the numbers of `source` in their order, or as a matrix `transposed`, dequantised.
 
     `quantisation` refers to the stored matrix of shape[0] rows, before it is transposed. `cast` is the type in the
-    graph, unless that is the stored one. `behind` are the operators between the tensor called `tensor` and here,
-    `names` the names of the value on the way, and `literal` is the key of that tensor.
+    graph, unless that is the stored one, and `rounded` one that the values were rounded to on the way. `behind` are the
+    operators between the tensor called `tensor` and here, `names` the names of the value on the way, and `literal` is
+    the key of that tensor.
     """
 
     source: Source
@@ -45,6 +52,7 @@ class Constant:
     transposed: bool = False
     quantisation: Quantisation | None = None
     cast: np.dtype[Any] | None = None
+    rounded: np.dtype[Any] | None = None
     behind: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     literal: object = None
@@ -58,7 +66,7 @@ class Constant:
         """This constant of rank 2 as a weight; it is (out, in), or (in, out) if `transposed`."""
         rows, columns = self.shape[::-1] if self.transposed else self.shape
         flipped = transposed != self.transposed
-        return Matrix(self.source, rows, columns, columns, flipped, self.quantisation, alpha)
+        return Matrix(self.source, rows, columns, columns, flipped, self.quantisation, alpha, self.rounded)
 
 
 @dataclass
@@ -103,6 +111,8 @@ class Scope:
     key: object = None
     outer: "Scope | None" = None
     values: dict[str, Known | None] = field(default_factory=dict)
+    traced: "dict[str, Traced]" = field(default_factory=dict)
+    """Values computed from the model's inputs that scale another (`analysis.weights.scales`)."""
 
     @property
     def version(self) -> int:
@@ -245,9 +255,13 @@ class Scope:
                 axis = attributes["axis"].i if "axis" in attributes else 1
                 block = attributes["block_size"].i if "block_size" in attributes else 0
                 quantisation = linear(constant.shape, scale, zero, axis, block)
-                if quantisation is not None:
+                if quantisation is not None and constant.rounded is None:
                     stored = quantisation.transposed if constant.transposed else quantisation
-                    return replace(constant, quantisation=stored, cast=scale.dtype)
+                    given = attributes["output_dtype"].i if "output_dtype" in attributes else 0
+                    target = helper.tensor_dtype_to_np_dtype(given) if given else scale.dtype
+                    return replace(
+                        constant, quantisation=stored, cast=target, rounded=target if target in NARROW else None
+                    )
         return None
 
     def _reshaped(
@@ -263,7 +277,7 @@ class Scope:
     def _array(self, constant: Constant) -> NDArray[Any]:
         size = prod(constant.shape)
         self.opened.compute(size, f"{constant.tensor!r} of shape {list(constant.shape)}")
-        if constant.transposed or constant.quantisation is not None:
+        if constant.transposed or constant.quantisation is not None or constant.rounded is not None:
             rows = constant.shape[0] if constant.shape else 1
             shape = constant.shape if constant.transposed else (rows, size // rows if rows else 0)
             values = replace(constant, shape=shape).matrix().load()
@@ -309,10 +323,16 @@ def _held(array: NDArray[Any]) -> Constant:
 
 
 def _cast(constant: Constant, attributes: Attributes) -> Constant | None:
-    """The constant as another type; None if some of its numbers may not be representable in it."""
-    target = helper.tensor_dtype_to_np_dtype(attributes["to"].i) if "to" in attributes else None
-    if target is None or (target not in (np.float32, np.float64) and target != constant.dtype):
+    """The constant as another type of floats; None if that takes more than one rounding."""
+    to = attributes["to"].i if "to" in attributes else onnx.TensorProto.UNDEFINED
+    target = helper.tensor_dtype_to_np_dtype(to) if to != onnx.TensorProto.UNDEFINED else None
+    if target is None or target == constant.dtype:
+        return None if target is None else constant
+    if target not in FLOATS:
         return None
     integer = constant.dtype.kind in "iu" or constant.dtype.name.startswith(("int", "uint"))
-    exact = constant.dtype.itemsize <= 2 if integer else constant.dtype.itemsize <= target.itemsize
-    return replace(constant, cast=target) if exact or target == constant.dtype else None
+    if constant.dtype.itemsize <= (2 if integer else target.itemsize) and target not in NARROW:
+        return replace(constant, cast=target)
+    if constant.rounded is None and (constant.dtype.itemsize <= 2 if integer else constant.dtype in FLOATS):
+        return replace(constant, cast=target, rounded=target)
+    return None

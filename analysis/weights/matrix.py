@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from hashlib import sha256
 from typing import Any, overload
@@ -13,6 +14,14 @@ from analysis.weights.tensors import Source, UnreadableError
 
 BLOCK = 2**18
 """Elements of a block, a multiple of four: one of float32 takes 1 MiB."""
+
+
+class Scale(Enum):
+    """How far the scale of a matrix is known; the value says why a measure that depends on it is undefined."""
+
+    KNOWN = ""
+    RELATIVE = "the scale of its integers is known only up to one factor for all of them"
+    UNKNOWN = "the scale of its integers was not found, and each output may have another"
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ class Matrix:
     """The weight (out, in) of y = x @ weight.T.
 
     A stored row is an output, or an input if `transposed`; it has `pitch` numbers, the first `columns` of which belong
-    to the matrix. A value is a number, dequantised, times `alpha`.
+    to the matrix. A value is a number, dequantised, rounded to the type `rounded`, times `alpha`; `scale` says whether
+    a further factor is missing.
     """
 
     source: Source
@@ -63,6 +73,8 @@ class Matrix:
     transposed: bool
     quantisation: Quantisation | None = None
     alpha: float = 1.0
+    rounded: np.dtype[Any] | None = None
+    scale: Scale = Scale.KNOWN
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,7 +93,8 @@ class Matrix:
     @property
     def key(self) -> object:
         """Equal for matrices of the same values, transposed or not."""
-        return self.source.key, self.rows, self.columns, self.quantisation and self.quantisation.key, self.alpha
+        steps = self.quantisation and self.quantisation.key
+        return self.source.key, self.rows, self.columns, steps, self.alpha, self.rounded, self.scale
 
     def blocks(self) -> "Blocks":
         """The values in stored order, block by block."""
@@ -107,6 +120,8 @@ class Matrix:
         with np.errstate(all="ignore"):  # a scale may be infinite; callers count what is not finite
             if self.quantisation is not None:
                 values = self.quantisation.apply(values, rows, columns)
+            if self.rounded is not None:
+                values = values.astype(self.rounded).astype(values.dtype)
             return values if self.alpha == 1 else np.multiply(values, self.alpha, dtype=values.dtype)
 
 

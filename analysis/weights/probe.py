@@ -1,10 +1,11 @@
 """A layer in a model of its own: its node with the constants it depends on, and x as the only input.
 
 Bias, activation and requantisation are left out, so that y = x W^T. Which constants the node depends on is looked up as
-the reader does it.
+the reader does it. Weights of 16-bit floats are multiplied in float32, as ONNX Runtime does on a CPU where it has no
+kernel for them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -14,11 +15,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from analysis.weights.constants import Constant, Known, Literal, Opaque, Output, Pending, Scope
+from analysis.weights.constants import NARROW, Constant, Known, Literal, Opaque, Output, Pending, Scope
 from analysis.weights.layers import Layer
 from analysis.weights.operators import LEARNING, MICROSOFT
+from analysis.weights.scales import scale_behind
 from analysis.weights.tensors import Stored
 
+OLDEST_OPSET = 7
+"""The first with a kernel for every layer in ONNX Runtime."""
 MOST_BYTES = 2**31 - 2**20
 """Bytes of a layer's constants: a model is one protobuf message, which holds less than 2 GiB."""
 
@@ -55,7 +59,7 @@ COPIES = {
     "TransposeMatMul": FUSED,
     "Conv": CONV,
     "FusedConv": CONV,
-    "MatMulInteger": Copy("", "MatMulInteger", "x 1 - 3"),
+    "MatMulInteger": Copy("", "MatMulInteger", "x 1 - 3", "0 x 2 -"),
     "QGemm": Copy(MICROSOFT, "QGemm", "x one zero 3 4 5", "0 1 2 x one zero", TURNED),
     "QLinearMatMul": Copy(MICROSOFT, "MatMulIntegerToFloat", "x 3 one 4 - 5", "0 x 1 one 2 -"),
     "MatMulIntegerToFloat": Copy(MICROSOFT, "MatMulIntegerToFloat", "x 1 one 3 - 5"),
@@ -64,17 +68,17 @@ COPIES = {
     "LinearClassifier": Copy(LEARNING, "LinearClassifier", "x", attributes=LABELS),
     "LinearRegressor": Copy(LEARNING, "LinearRegressor", "x", attributes=LABELS),
 }
-"""By the layer's operator. MatMulInteger has its scale later on, QLinearMatMul rounds its result to 8 bits."""
+"""By the layer's operator; QLinearMatMul would round its result to 8 bits."""
 OF_INTEGERS = ("MatMulInteger", "QGemm", "MatMulIntegerToFloat")
 """Copies whose x is of 8 bits."""
 
 
 class Probe:
-    """A layer to be run: `inputs` is the length of its x, and `dtype` the type that x has in the graph."""
+    """A layer to be run: `inputs` is the length of its x, and `dtype` the type of x."""
 
     def __init__(self, layer: Layer) -> None:
         self.node, self.copy = layer.in_graph, COPIES[layer.operator]
-        self.left = layer.operand == 0
+        self.left, self.outputs = layer.operand == 0, layer.weight.shape[0]
         weight = self.node.scope.constant(self.node.input(layer.operand)) if layer.operand >= 0 else None
         self.shape = layer.weight.shape if weight is None else weight.shape
         self.dtype = np.dtype(np.float32) if weight is None else self._dtype(weight)
@@ -93,10 +97,7 @@ class Probe:
     def _dtype(self, weight: Constant) -> np.dtype[Any]:
         if self.copy.operator in OF_INTEGERS:
             return weight.dtype if self.left else np.dtype(np.uint8)
-        if self.copy.operator == "DynamicQuantizeMatMul":
-            return np.dtype(np.float32)
-        scales = self.node.scope.constant(self.node.input(2)) if self.copy.operator == "MatMulNBits" else None
-        return weight.dtype if scales is None else scales.dtype
+        return np.dtype(np.float64 if weight.dtype == np.float64 else np.float32)
 
     def run(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """y (rows, outputs), which ONNX Runtime computes from x (rows, inputs).
@@ -114,10 +115,10 @@ class Probe:
 
     def model(self) -> bytes:
         constants = Constants(self.node.scope)
-        cast = helper.make_node("Cast", ["x"], ["typed"], to=helper.np_dtype_to_tensor_dtype(self.dtype))
+        x = "x" if self.dtype == np.float32 else constants.cast("x", self.dtype)
         words = (self.copy.left if self.left else self.copy.right).split()
-        inputs = [self._input(word, constants) for word in words]
-        product = helper.make_node(self.copy.operator, inputs, ["product"], domain=self.copy.domain)
+        inputs = [x if word == "x" else self._input(word, constants) for word in words]
+        product = helper.make_node(self.copy.operator, inputs, ["y"], domain=self.copy.domain)
         for name in self.copy.attributes:
             if name in self.node.attributes:
                 attribute = copied(self.node.attributes[name], name)
@@ -126,20 +127,37 @@ class Probe:
                 product.attribute.append(attribute)
         if self.copy.operator == "LinearClassifier":  # its second output are the scores
             product.output.insert(0, "label")
-        result = helper.make_node("Cast", ["product"], ["y"], to=TensorProto.DOUBLE)
-        return constants.model([cast, product, result])
+        constants.nodes.append(product)
+        y = self._scaled(constants) if self.copy.operator == "MatMulInteger" else "y"
+        return constants.model(y)
+
+    def _scaled(self, constants: "Constants") -> str:
+        """The result of a MatMulInteger times the constants that its scale is the product of."""
+        scaled = constants.cast("y", np.dtype(np.float64))
+        for factor in scale_behind(self.node, int(not self.left), self.outputs).constants:
+            by = constants.cast(constants.add(factor), np.dtype(np.float64))
+            constants.nodes.append(helper.make_node("Mul", [scaled, by], [f"{scaled} {by}"]))
+            scaled = f"{scaled} {by}"
+        return scaled
 
     def _input(self, word: str, constants: "Constants") -> str:
-        if word in ("x", "-"):
-            return "typed" if word == "x" else ""
+        if word == "-":
+            return ""
         if word in ("one", "zero"):
             array = np.float32(1) if word == "one" else np.zeros(1 if self.copy is GEMM else (), self.dtype)
             return constants.tensor(numpy_helper.from_array(np.asarray(array)))
         name = self.node.input(int(word))
         known = self.node.scope.known(name) if name else None
-        if name and known is None:
-            raise NotTriedError(f"its input {word} is computed")
-        return "" if known is None else constants.add(known)
+        if known is None:
+            if name:
+                raise NotTriedError(f"its input {word} is computed")
+            return ""
+        constant = self.node.scope.constant(name)
+        if self.left and word in ("1", "2") and constant is not None and prod(constant.shape) > 1:
+            raise NotTriedError("ONNX Runtime has no kernel for a scale or zero point of each row of a left operand")
+        copy = constants.add(known)
+        narrow = constant is not None and constant.dtype in NARROW
+        return constants.cast(copy, np.dtype(np.float32)) if narrow else copy
 
 
 @dataclass
@@ -203,13 +221,21 @@ class Constants:
         self.tensors[-1].name = f"tensor {len(self.tensors)}"
         return self.tensors[-1].name
 
-    def model(self, nodes: Sequence[onnx.NodeProto]) -> bytes:
-        """x -> y through these constants and nodes."""
-        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
-        y = helper.make_tensor_value_info("y", TensorProto.DOUBLE, None)
-        all_nodes = [*self.nodes, *nodes]
-        graph = helper.make_graph(all_nodes, "layer", [x], [y], self.tensors, sparse_initializer=self.sparse)
+    def cast(self, name: str, dtype: np.dtype[Any]) -> str:
+        """Add a node that casts the value of this name; the name of its result."""
+        cast = f"cast {len(self.nodes)}"
+        self.nodes.append(helper.make_node("Cast", [name], [cast], to=helper.np_dtype_to_tensor_dtype(dtype)))
+        return cast
+
+    def model(self, y: str) -> bytes:
+        """From x to the value `y`, of which nothing is declared."""
+        x, result = helper.make_tensor_value_info("x", TensorProto.FLOAT, None), onnx.ValueInfoProto(name=y)
+        graph = helper.make_graph(self.nodes, "layer", [x], [result], self.tensors, sparse_initializer=self.sparse)
         versions = {"": 13, MICROSOFT: 1, LEARNING: 1, **self.scope.opsets}
+        if not any(node.op_type == "Reshape" for node in self.nodes):
+            versions[""] = max(
+                versions[""], OLDEST_OPSET
+            )  # the layers and all that moves a constant are the same there
         opsets = [helper.make_opsetid(*each) for each in versions.items()]
         return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
 
@@ -234,5 +260,5 @@ def _run(model: bytes, x: NDArray[np.float32]) -> NDArray[np.float64]:
     options.log_severity_level = 4  # what it logs of an error is in the exception too
     # enable_fallback would print, and try the same again
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    [y] = session.run(["y"], {"x": x})
-    return np.asarray(y)
+    [y] = session.run(None, {"x": x})
+    return np.asarray(y, np.float64)

@@ -28,11 +28,12 @@ MOST_ELEMENTS = 2**25
 """Elements of x and y together."""
 MOST_PRODUCTS = 2**36
 """Multiply-accumulates of a layer, some seconds."""
-TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2}
-"""The error allowed where x is of this type, a few roundings; `FINE` for all others."""
-FINE = 1e-5
-CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
-"""The beginning of each message of ONNX Runtime's."""
+TOLERANCE = 1e-5
+"""The error allowed of an output: a few roundings in float32, relative to its largest weight."""
+CODE = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Non-zero status code .* Status Message: |/\S+:\d+ .* was false\. "
+)
+"""What ONNX Runtime's messages begin with: codes, and the place in its source."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def verify(path: Path, layers: Sequence[Layer], shapes: Shapes | None = None) ->
 
 
 def prove(layer: Layer) -> Proof:
-    """Whether ONNX Runtime multiplies with `layer.weight`; MatMulInteger up to a positive factor of each output."""
+    """Whether ONNX Runtime multiplies with `layer.weight`."""
     try:
         probe, outputs = Probe(layer), layer.weight.shape[0]
         if layer.role == "conv-as-fc":
@@ -85,7 +86,7 @@ def prove(layer: Layer) -> Proof:
     except (NotTriedError, StudyError) as error:
         return Proof(None, None, one_line(error))
     except Exception as error:  # onnxruntime has one for each of its codes; a malformed node may lead to any other
-        return Proof(None, None, f"ONNX Runtime cannot run the layer: {CODE.sub('', one_line(error))}")
+        return Proof(None, None, f"ONNX Runtime cannot run the layer: {one_line(CODE.sub('', str(error)))}")
 
 
 def _compared(layer: Layer, probe: Probe, chosen: NDArray[np.int_], y: NDArray[np.float64]) -> Proof:
@@ -95,26 +96,27 @@ def _compared(layer: Layer, probe: Probe, chosen: NDArray[np.int_], y: NDArray[n
     if weight.shape != (y.shape[1], probe.inputs):
         sides = f"the matrix is {weight.shape[0]} x {weight.shape[1]}, but x has {probe.inputs} columns"
         return Proof(False, None, f"y is not x W^T: {sides} and y has {y.shape[1]}")
+    rounded = layer.weight.quantisation is not None or layer.weight.alpha != 1
     with np.errstate(all="ignore"):
-        error = _errors(weight[:, chosen], y.T, scaled=layer.operator != "MatMulInteger")
+        error = _errors(weight[:, chosen], y.T, float(np.finfo(weight.dtype).smallest_subnormal) if rounded else 0.0)
     if np.isnan(error).all():
-        raise NotTriedError("its weights are not finite")
-    worst, tolerance = float(np.nanmax(error)), TOLERANCE.get(probe.dtype.name, FINE)
-    wrong = f"y is not x W^T: the relative error is {worst:.2g}, more than {tolerance}"
-    return Proof(worst <= tolerance, worst, "" if worst <= tolerance else wrong, len(chosen))
+        finite = np.isfinite(weight[:, chosen]).all()
+        raise NotTriedError(f"its weights are {f'too small for {weight.dtype}' if finite else 'not finite'}")
+    worst = float(np.nanmax(error))
+    wrong = f"y is not x W^T: the relative error is {worst:.2g}, more than {TOLERANCE}"
+    return Proof(worst <= TOLERANCE, worst, "" if worst <= TOLERANCE else wrong, len(chosen))
 
 
-def _errors(expected: NDArray[np.float64], found: NDArray[np.float64], scaled: bool) -> NDArray[np.float64]:
-    """The largest error of each output, relative to its largest weight; NaN where none of them is finite.
+def _errors(expected: NDArray[np.float64], found: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """The largest error of each output, relative to its largest weight; NaN where there is nothing to compare.
 
-    Both are (outputs, inputs). Unless `scaled`, `expected` lacks a positive factor for each output.
+    Both are (outputs, inputs). Nothing can be said of outputs without finite weights, and of those that differ by
+    one `step` of rounding where that is more than the tolerance.
     """
-    if not scaled:
-        factor = (expected * found).sum(axis=1) / np.maximum((expected.astype(np.float64) ** 2).sum(axis=1), 1e-300)
-        expected = expected * np.maximum(factor, 0)[:, None]
     wrong = np.abs(found - expected).max(axis=1)
     size = np.maximum(np.abs(expected).max(axis=1), np.abs(found).max(axis=1))
     errors = np.divide(wrong, size, out=np.zeros_like(wrong), where=size > 0)
+    errors[(wrong > 0) & (wrong <= step) & (size * TOLERANCE < step)] = np.nan
     finite = np.isfinite(expected).all(axis=1), np.isfinite(found).all(axis=1)
     different: NDArray[np.float64] = np.where(finite[0] != finite[1], np.inf, np.where(finite[0], errors, np.nan))
     return different

@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 
 from analysis.weights.constants import Constant
-from analysis.weights.matrix import Matrix, Quantisation, linear
+from analysis.weights.matrix import Matrix, Quantisation, Scale, linear
 from analysis.weights.node import Node, NoLayerError, Product, as_product, only, operands, stacked, without_ones
+from analysis.weights.scales import Found, scale_behind
 from analysis.weights.tensors import Held, Stored, UnreadableError
 
 
@@ -31,18 +32,25 @@ def qgemm(node: Node) -> Product:
     return stacked(node, scaled, operand, flipped, node.number("alpha", 1.0))
 
 
-def matmul_integer(node: Node) -> Product:
-    """A, B, a_zero_point, b_zero_point; the scale of B, if any, is applied to the result later on."""
+def matmul_integer(node: Node, scale: Found | None = None) -> Product:
+    """A, B, a_zero_point, b_zero_point; the weight's scale comes later in the graph, and is unknown at first."""
     operand, constant = operands(node, 0, 1)
-    if operand == 0:
-        raise NoLayerError("its integer weight is the left operand, whose scale is not searched for")
-    scale = _scale_behind(node)
-    zero = node.scope.array(node.input(3))
-    scaled = _with(constant, np.ones(1, np.float32) if scale is None else scale, zero, axis=-1)
+    scale = scale or Found()
+    scaled = _with(constant, scale.array, node.scope.array(node.input(operand + 2)), axis=-1 if operand else -2)
     product = stacked(node, scaled, operand, False, 1.0)
-    if scale is None:
-        product = replace(product, pattern=f"{product.pattern}, in steps of an unknown scale")
-    return product
+    words = {Scale.KNOWN: "", Scale.RELATIVE: ", up to a factor", Scale.UNKNOWN: ", in steps of an unknown scale"}
+    weight = replace(product.weight, scale=scale.known)
+    return replace(product, weight=weight, pattern=product.pattern + words[scale.known])
+
+
+def rescaled(node: Node, product: Product) -> Product:
+    """The product once the whole model has been walked: that of a MatMulInteger by the scale behind it."""
+    if product.weight.scale is Scale.KNOWN:
+        return product
+    try:
+        return matmul_integer(node, scale_behind(node, product.operand, product.weight.shape[0]))
+    except NoLayerError:  # its scales have no form that is read
+        return product
 
 
 def quantised_operand(scale: int, zero: int) -> Callable[[Node], Product]:
@@ -112,20 +120,6 @@ def _with(constant: Constant, scale: np.ndarray, zero: np.ndarray | None, axis: 
     if quantisation is None:
         raise NoLayerError("a stack of matrices with scales of their own")
     return replace(constant, quantisation=quantisation.transposed if constant.transposed else quantisation)
-
-
-def _scale_behind(node: Node) -> np.ndarray | None:
-    """The weight's scale where ONNX Runtime's quantiser writes it: Mul(Cast(result), Mul(scale of A, scale of B))."""
-    few = 8  # consumers; the quantiser writes one each, a hostile file has thousands of thousands
-    for cast in node.consumers(node.proto.output[0])[:few]:
-        for mul in node.consumers(cast.output[0])[:few] if cast.op_type == "Cast" and cast.output else ():
-            for name in mul.input[:few] if mul.op_type == "Mul" else ():
-                factors = node.producer(name)
-                if name != cast.output[0] and factors is not None and factors.op_type == "Mul":
-                    scales = [array for factor in factors.input if (array := node.scope.array(factor)) is not None]
-                    if len(scales) == 1:
-                        return scales[0]
-    return None
 
 
 def _narrow(constant: Constant, bits: int) -> Stored | Held:

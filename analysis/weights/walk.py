@@ -9,17 +9,18 @@ of its name, and a body that defines a name twice is refused.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import onnx
 
-from analysis.weights import names
+from analysis.weights import names, scales
 from analysis.weights.constant_folding import Attributes
 from analysis.weights.constants import Known, Literal, Scope
 from analysis.weights.names import Step
 from analysis.weights.node import Node, NoLayerError, Product
 from analysis.weights.operators import OPERATORS, product
+from analysis.weights.quantised import rescaled
 from analysis.weights.shapes import Shape, shapes
 from analysis.weights.tensors import Opened, UnreadableError
 from study.errors import StudyError
@@ -74,6 +75,7 @@ class Walk:
             ValueError: the model is malformed.
         """
         self._visit(self.model.graph, Scope(self.opened, opsets(self.model.opset_import)), (), "", {})
+        self.found = [replace(each, product=rescaled(each.node, each.product)) for each in self.found]
         return self
 
     def _visit(self, body: Body, scope: Scope, outer: tuple[Step, ...], entry: str, call: Attributes) -> None:
@@ -93,20 +95,21 @@ class Walk:
             attributes = resolved(proto, call)
             self.uses.update(known.key for name in proto.input if isinstance(known := scope.known(name), Literal))
             trail = (*outer, Step(entry, index, proto))
+            shape, inferred = self._shape, self._inferred_shape
+            if in_function:  # whose names are its own
+                shape = inferred = _unknown
+            node = Node(proto, attributes, scope, links.consumers, links.producer, shape, inferred, self.pointwise)
             function = self._functions.get((proto.domain, proto.op_type, proto.overload))
             if function is not None and not _defined(proto, scope.version):
-                self._call(function, proto, attributes, scope, trail)
+                self._call(function, node, trail)
                 continue
             for name, attribute in attributes.items():
                 for graph in subgraphs(attribute):
                     inner = Scope(self.opened, scope.opsets, (scope.key, index, name), scope)
                     self._visit(graph, inner, trail, name, call)
-            shape, inferred = self._shape, self._inferred_shape
-            if in_function:  # whose names are its own
-                shape = inferred = _unknown
-            node = Node(proto, attributes, scope, links.consumers, links.producer, shape, inferred, self.pointwise)
             self._examine(node, trail)
             scope.add(proto, attributes)
+            scales.follow(node)
 
     def _examine(self, node: Node, trail: Sequence[Step]) -> None:
         try:
@@ -127,16 +130,10 @@ class Walk:
         if self.characters > MOST_CHARACTERS:
             raise StudyError(f"expected a model with at most {MOST_CHARACTERS // DESCRIBED:,} layers, found more")
 
-    def _call(
-        self,
-        function: onnx.FunctionProto,
-        proto: onnx.NodeProto,
-        attributes: Attributes,
-        scope: Scope,
-        trail: tuple[Step, ...],
-    ) -> None:
+    def _call(self, function: onnx.FunctionProto, node: Node, trail: tuple[Step, ...]) -> None:
         """Visit the body of a function with the constants that it is called with."""
         key = (function.domain, function.name, function.overload)
+        scope, proto = node.scope, node.proto
         arguments: dict[str, Known | None] = {}
         for name, value in zip(function.input, proto.input, strict=False):
             known = scope.known(value) if value else None
@@ -144,7 +141,9 @@ class Walk:
                 arguments[name] = known
         inner = Scope(self.opened, opsets(function.opset_import) or scope.opsets, key, None, arguments)
         defaults = {attribute.name: attribute for attribute in function.attribute_proto}
-        self._visit(function, inner, trail, "function", {**defaults, **attributes})
+        scales.enter(node, function, inner)
+        self._visit(function, inner, trail, "function", {**defaults, **node.attributes})
+        scales.leave(node, function, inner)
         for outside, inside in zip(proto.output, function.output, strict=False):
             if outside:
                 scope.values[outside] = inner.known(inside)

@@ -1,0 +1,182 @@
+"""The scale of a MatMulInteger's weight: the constants that its result is multiplied with later on.
+
+A quantiser writes y = float(integers + bias) * (scale of A * scale of B). The two scales are one constant, or two
+products, or that of A is computed from x, and any part may be in a function. Values are therefore traced in the order
+of the walk, like constants: `Scope.traced` has the factors of those that are products.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from analysis.weights.constants import Known, Scope, standard
+from analysis.weights.matrix import Scale
+from analysis.weights.node import Node
+from analysis.weights.tensors import UnreadableError
+
+MOST = 16
+"""Factors of a value, and values that one result leads to; a quantiser writes two and one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """A factor that is computed from the model's inputs; its shape as far as it follows from theirs."""
+
+    shape: tuple[int | None, ...] | None
+
+
+Factor = Known | Computed
+
+
+@dataclass(eq=False)
+class Integers:
+    """The result of a MatMulInteger: the factors of the scale of its computed operand, and the values it leads to."""
+
+    step: tuple[Factor, ...]
+    ends: "list[Traced]" = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A value that is a product of these factors and perhaps of the result of a MatMulInteger.
+
+    Of a value that was quantised, `step` are the factors of its scale.
+    """
+
+    factors: tuple[Factor, ...]
+    integers: Integers | None = None
+    step: tuple[Factor, ...] = ()
+
+    @property
+    def others(self) -> list[Factor]:
+        """The factors without the scale of the computed operand."""
+        step = self.integers.step if self.integers else ()
+        return [each for each in self.factors if each not in step] if self.has_step else [*self.factors]
+
+    @property
+    def has_step(self) -> bool:
+        step = self.integers.step if self.integers else ()
+        return bool(step) and all(each in self.factors for each in step)
+
+
+def _constants(factors: Iterable[Factor]) -> list[Known]:
+    return [each for each in factors if not isinstance(each, Computed)]
+
+
+def traced(node: Node, name: str) -> Traced:
+    """What is known of a value that the node can see."""
+    scope = node.scope
+    while name not in scope.traced and name not in scope.values and scope.outer is not None:
+        scope = scope.outer
+    if name not in scope.traced:
+        known = scope.known(name)
+        scope.traced[name] = Traced((Computed(node.inferred(name)) if known is None else known,))
+    return scope.traced[name]
+
+
+def follow(node: Node) -> None:
+    """Trace the results of a node, after those of all nodes before it."""
+    operator, inputs, outputs = node.operator, node.proto.input, node.proto.output
+    if not standard(node.proto) or not inputs or not outputs or node.scope.known(outputs[0]) is not None:
+        return
+    result = None
+    if operator == "MatMulInteger":
+        computed = [name for name in inputs[:2] if node.scope.known(name) is None]
+        integers = Integers(traced(node, computed[0]).step if len(computed) == 1 else ())
+        result = Traced((), integers)
+        integers.ends.append(result)
+    elif operator == "DynamicQuantizeLinear" and len(outputs) > 1:
+        step = node.scope.traced[outputs[1]] = Traced((Computed(()),))
+        result = Traced((Computed(None),), step=step.factors)
+    elif operator == "QuantizeLinear" and len(inputs) > 1:
+        result = Traced((Computed(None),), step=traced(node, inputs[1]).factors)
+    elif operator in ("Identity", "Cast"):
+        result = traced(node, inputs[0])
+    elif operator in ("Add", "Sub") and len(inputs) == 2:  # a bias, unless the scale is behind
+        sums = [each for name in inputs if (each := traced(node, name)).integers]
+        result = sums[0] if len(sums) == 1 and not _constants(sums[0].others) else None
+    elif operator == "Mul" and len(inputs) == 2:
+        result = _product(*(traced(node, name) for name in inputs))
+    if result is not None:
+        node.scope.traced[outputs[0]] = result
+
+
+def _product(left: Traced, right: Traced) -> Traced | None:
+    """The product of two values; None if it is more than the scaling of the integers in one of them."""
+    if left.integers and right.integers:
+        return None
+    factors = (*left.factors, *right.factors)
+    factors = factors if len(factors) <= MOST else (Computed(None),)
+    sums, by = (left, right) if left.integers else (right, left)
+    if sums.integers is None:
+        return Traced(factors)
+    scale = _constants(by.factors) or any(each in sums.integers.step for each in by.factors)
+    if _constants(sums.others) and (sums.has_step or not scale):  # the scale is complete: this is a gate or the like
+        return None
+    ends = sums.integers.ends
+    result = Traced(factors, sums.integers)
+    if sums in ends:
+        ends.remove(sums)
+    if len(ends) <= MOST:
+        ends.append(result)
+    return result
+
+
+def enter(call: Node, function: onnx.FunctionProto, inner: Scope) -> None:
+    """Trace the arguments of a call inside of its function."""
+    pairs = zip(function.input, call.proto.input, strict=False)
+    inner.traced.update({name: traced(call, value) for name, value in pairs if value})
+
+
+def leave(call: Node, function: onnx.FunctionProto, inner: Scope) -> None:
+    """Trace the results of a call outside of its function."""
+    pairs = zip(function.output, call.proto.output, strict=False)
+    call.scope.traced.update({value: inner.traced[name] for name, value in pairs if value and name in inner.traced})
+
+
+@dataclass(frozen=True)
+class Found:
+    """A scale, [1 or outputs]: how far it is known, and the constants that it is the product of."""
+
+    known: Scale = Scale.UNKNOWN
+    array: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
+    constants: tuple[Known, ...] = ()
+
+
+def scale_behind(node: Node, operand: int, outputs: int) -> Found:
+    """The scale of the weight of a MatMulInteger, its input `operand`, once all of the model has been traced."""
+    value = node.scope.traced.get(node.proto.output[0])
+    ends = value.integers.ends if value and value.integers else []
+    found = [_scale(node, each, -1 if operand else -2, outputs) for each in ends if len(ends) <= MOST]
+    same = found and all(each.known == found[0].known and np.array_equal(each.array, found[0].array) for each in found)
+    return found[0] if same else Found()
+
+
+def _scale(node: Node, end: Traced, axis: int, outputs: int) -> Found:
+    """That which a value is multiplied with along the axis of its outputs."""
+    known, product, constants = Scale.KNOWN if end.has_step else Scale.RELATIVE, np.ones(1), []
+    for factor in end.others:
+        array = None if isinstance(factor, Computed) else _array(node.scope, factor)
+        shape = factor.shape if isinstance(factor, Computed) else None if array is None else array.shape
+        if shape is None:
+            return Found()
+        along = shape[axis] if len(shape) >= -axis else 1
+        if array is not None and (array.size == 1 or array.size == along == outputs):
+            product = product * array.reshape(-1).astype(np.float64)
+            constants.append(factor)
+        elif along == 1:  # another for each row of x, or for each x
+            known = Scale.RELATIVE
+        else:
+            return Found()
+    return Found(known, product.astype(np.float32), tuple(_constants(constants))) if constants else Found()
+
+
+def _array(scope: Scope, known: Known) -> NDArray[Any] | None:
+    try:
+        return Scope(scope.opened, {}, values={"factor": known}).array("factor")
+    except UnreadableError:
+        return None
