@@ -86,7 +86,7 @@ def prove(layer: Layer) -> Proof:
     except (NotTriedError, StudyError) as error:
         return Proof(None, None, one_line(error))
     except Exception as error:  # onnxruntime has one for each of its codes; a malformed node may lead to any other
-        return Proof(None, None, f"ONNX Runtime cannot run the layer: {one_line(CODE.sub('', str(error)))}")
+        return Proof(None, None, f"ONNX Runtime cannot run the layer: {one_line(StudyError(CODE.sub('', str(error))))}")
 
 
 def _compared(layer: Layer, probe: Probe, chosen: NDArray[np.int_], y: NDArray[np.float64]) -> Proof:

@@ -49,7 +49,7 @@ def rescaled(node: Node, product: Product) -> Product:
         return product
     try:
         return matmul_integer(node, scale_behind(node, product.operand, product.weight.shape[0]))
-    except NoLayerError:  # its scales have no form that is read
+    except (NoLayerError, UnreadableError):  # its scales have no form that is read
         return product
 
 
