@@ -1,6 +1,7 @@
 """A case: one model in one engine at a batch size, with a number of threads, in a mode, on a device."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,11 +73,14 @@ class Engine:
         """One call, untimed."""
         return self.call(next(self.inputs))
 
-    def outputs(self) -> list[list[NDArray[Any]]]:
-        """For each element of the pool, the outputs of the model in their order."""
-        outputs = []
+    def outputs(self, seconds: float = math.inf) -> list[list[NDArray[Any]]]:
+        """For each element of the pool, the outputs of the model in their order; no call begins after `seconds`."""
+        outputs: list[list[NDArray[Any]]] = []
+        until = time.perf_counter() + seconds
         try:
             for given in self.pool:
+                if outputs and time.perf_counter() > until:
+                    break
                 result = self.call(given if self.case.mode == "numpy" else self.runtime.to_native(given))
                 arrays = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)
                 outputs.append([np.array(array) for array in arrays])
@@ -113,7 +117,7 @@ def opened(case: Case, pool: Sequence[Inputs]) -> Iterator[Engine]:
         runtime.close()
 
 
-def expected(case: Case, pool: Sequence[Inputs]) -> list[list[NDArray[Any]]] | None:
+def expected(case: Case, pool: Sequence[Inputs], seconds: float = math.inf) -> list[list[NDArray[Any]]] | None:
     """The outputs of `case.against` for the pool, on one thread; None if there is no such runtime.
 
     Call it before the case itself is opened: two engines with several threads each would slow each other down.
@@ -121,21 +125,23 @@ def expected(case: Case, pool: Sequence[Inputs]) -> list[list[NDArray[Any]]] | N
     if case.against is None:
         return None
     with opened(Case(case.model, case.against, case.batch), pool) as other, other.runtime.context():
-        return other.outputs()
+        return other.outputs(seconds)
 
 
-def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None) -> Parity | None:
+def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None, seconds: float = math.inf) -> Parity | None:
     """Compare the callable that will be timed, at its batch size, with another engine on the whole pool.
+
+    No call begins after `seconds`; of a slow engine fewer outputs are compared, at least one.
 
     Raises:
         StudyError: the engine does not run, or the outputs differ. The limit for a model of the catalogue is that of
             its entry, and no class may differ; for 8-bit integers it is a few steps and one class in a hundred; for a
             model of the user it is a thousandth of its largest output.
     """
-    case, outputs = engine.case, engine.outputs()
+    case, outputs = engine.case, engine.outputs(seconds)
     if expected is None:
         return None
-    pairs = [(_rows(one), _rows(other)) for one, other in zip(expected, outputs, strict=True)]
+    pairs = [(_rows(one), _rows(other)) for one, other in zip(expected, outputs, strict=False)]
     if other_shape := next((pair for pair in pairs if pair[0].shape != pair[1].shape), None):
         shapes = " and ".join(str(rows.shape) for rows in other_shape)
         raise StudyError(

@@ -27,6 +27,7 @@ from bench import runtimes
 from bench.cases import Case
 from bench.interference import external_disturbances, monitor
 from bench.models import Model
+from bench.sampling import Budget, TooSlowError
 from study.artifacts import RunFiles
 from study.catalogue import Entry
 from study.errors import StudyError, exit_with
@@ -34,43 +35,62 @@ from study.recipe import Recipe
 from study.records.bench import ColdStartRecord, Range
 
 PROJECT = Path(__file__).resolve().parent.parent
-LATER_CALLS = 20
-"""Number of calls after the first, during which some engines still allocate."""
+LATER_CALLS, LATER_SECONDS = 20, 2.0
+"""Number of calls after the first, during which some engines still allocate; none begins after so many seconds."""
+SHORTEST_LIMIT = 60.0
+"""Seconds for each process, even if the time for a measurement is shorter: torch.compile takes 40."""
 SECONDS = ("import_seconds", "load_seconds", "first_call_seconds", "total_seconds")
 BYTES = ("import_bytes", "load_bytes", "run_bytes", "peak_bytes")
 QUANTITIES = (*SECONDS, *BYTES)
 
 
-def measure(case: Case, processes: int, quick: bool) -> ColdStartRecord:
-    """The record of the cold start of a case, from this number of fresh processes.
+def measure(case: Case, budget: Budget) -> ColdStartRecord:
+    """The record of the cold start of a case, from fresh processes: as many as the budget has, or as fit.
 
     Raises:
         StudyError: a process failed; the message ends with its last line of output.
+        TooSlowError: not even one process ended in the time for all of them.
     """
+    wanted = 1 if budget.quick else budget.cold_starts
+    most = max(budget.most_seconds, SHORTEST_LIMIT) * wanted
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "inputs.npz"
         np.savez(given, allow_pickle=False, **case.model.pool(case.batch)[0])
         with monitor() as monitored:
-            results = [_in_fresh_process(case, given) for _ in range(processes)]
+            results = _in_fresh_processes(case, given, wanted, most)
+    if not results:
+        raise TooSlowError(f"no cold start ended within {most:.0f} s; give --cold-starts 0 or a longer --seconds")
     reasons = external_disturbances(monitored.interference)
-    if quick:
-        reasons.insert(0, f"a quick run: {processes} process is only a smoke test; leave out --quick")
+    if budget.quick:
+        reasons.insert(0, "a quick run: 1 process is only a smoke test; leave out --quick")
+    elif len(results) < wanted:
+        reasons.insert(0, f"{len(results)} of {wanted} cold starts ended within {most:.0f} s; give a longer --seconds")
     return ColdStartRecord(
         key=replace(case, mode="native").key,
-        processes=processes,
+        processes=len(results),
         machine=monitored.interference.machine,
-        quick=quick,
+        quick=budget.quick,
         valid=not reasons,
         reasons=tuple(reasons),
         **{name: _range([one[name] for one in results]) for name in QUANTITIES},
     )
 
 
+def _in_fresh_processes(case: Case, given: Path, wanted: int, most_seconds: float) -> list[dict[str, float]]:
+    """The results of `wanted` processes, or of those that end within `most_seconds`."""
+    results: list[dict[str, float]] = []
+    until = time.monotonic() + most_seconds
+    with suppress(subprocess.TimeoutExpired):  # which has ended the process
+        while len(results) < wanted and (left := until - time.monotonic()) > 0:
+            results.append(_in_fresh_process(case, given, left))
+    return results
+
+
 def _range(values: list[float]) -> Range:
     return Range(median=statistics.median(values), lowest=min(values), highest=max(values))
 
 
-def _in_fresh_process(case: Case, given: Path) -> dict[str, float]:
+def _in_fresh_process(case: Case, given: Path, timeout: float) -> dict[str, float]:
     words = ["--runtime", case.runtime, "--threads", str(case.threads), "--device", case.device]
     words += ["--onnx", str(case.model.onnx.resolve()), "--inputs", str(given)]
     if case.model.run:
@@ -80,7 +100,7 @@ def _in_fresh_process(case: Case, given: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "bench.cold_start", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), *sys.path])}
     environment["OPENBLAS_NUM_THREADS"] = "1"  # otherwise its threads spin for a while after numpy is imported
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment, timeout=timeout)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise StudyError(f"{case}: its cold start failed with exit code {done.returncode}: {reason}")
@@ -115,8 +135,11 @@ def main(words: list[str] | None = None) -> int:
     with engine.context():
         native = engine.to_native(inputs)
         timed(lambda: engine.run(native))
+        until = time.perf_counter() + LATER_SECONDS
         for _ in range(LATER_CALLS):
             engine.run(native)
+            if time.perf_counter() > until:
+                break
     peaks[-1] = _peak_bytes()
     grown = [after - before for before, after in pairwise(peaks)]
     print(json.dumps(dict(zip(QUANTITIES, [*seconds, sum(seconds), *grown, sum(grown)], strict=True))))

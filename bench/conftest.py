@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from bench.plan import add_bench_options, find_session
+from bench.sampling import TooSlowError
 from bench.session import Session, summary
 from study.artifacts import as_json
 from study.bench_file import read_bench
@@ -105,6 +106,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Report a mistake that shows up during a measurement in one line, without pytest's traceback."""
     try:
         return (yield)
+    except TooSlowError as error:
+        item.config.stash[SESSION].left_out[item.name.partition("[")[2][:-1]] = str(error)
+        pytest.skip(str(error))
     except StudyError as error:
         mistake = error
     pytest.fail(f"error: {mistake}", pytrace=False)  # outside of the handler, or pytest shows both

@@ -2,6 +2,7 @@
 
 import gc
 import statistics
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from bench.interference import monitor, time_calibration_loop
 from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
 from bench.records import case_record, comparison_record
-from bench.sampling import Budget, WarmUp, garbage_collector_held, warm_up
+from bench.sampling import Budget, Effort, WarmUp, garbage_collector_held, warm_up
 from study.records.bench import CaseRecord, ComparisonRecord, PairSettings, Settings
 
 TimeCalls = Callable[[Iterator[tuple[Callable[[Any], Any], Any]], int], list[float]]
@@ -32,17 +33,18 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
     Raises:
         StudyError: the engine does not load, uses another number of threads, or its outputs are wrong.
     """
+    until = time.perf_counter() + budget.most_seconds
     pool = case.model.pool(case.batch)
-    wanted = expected(case, pool)
+    wanted = expected(case, pool, budget.check_seconds)
     with garbage_collector_held():
         with opened(case, pool) as engine, engine.runtime.context():
-            compared = parity(engine, wanted)
-            warm_ups = [warm_up(engine.once)]
-        calls = budget.samples(warm_ups[0].call_seconds)
+            compared = parity(engine, wanted, budget.check_seconds)
+            warm_ups = [warm_up(engine.once, most_seconds=budget.check_seconds, called=True)]
+        effort = budget.effort(warm_ups[0].call_seconds, until - time.perf_counter())
         settings: list[Settings] = []
         before = time_calibration_loop()
-        with monitor() as monitored, closing(_over_loads(case, pool, budget.loads, calls, warm_ups, settings)) as given:
-            samples = time_calls(given, calls)
+        with monitor() as monitored, closing(_over_loads(case, pool, effort, warm_ups, settings)) as given:
+            samples = time_calls(given, effort.calls)
         pace = statistics.mean((before, time_calibration_loop()))
     return case_record(
         case, pool, samples, budget, warm_ups, settings, compared, monitored.interference, pace, overhead_seconds
@@ -52,16 +54,15 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
 def _over_loads(
     case: Case,
     pool: Sequence[Inputs],
-    loads: int,
-    calls: int,
+    effort: Effort,
     warm_ups: list[WarmUp],
     settings: list[Settings],
 ) -> Generator[tuple[Callable[[Any], Any], Any], None, None]:
-    """Callable and argument of each of `calls` calls; each load is warmed up first, its settings read back last."""
+    """Callable and argument of each timed call; each load is warmed up first, its settings read back last."""
     generator = np.random.default_rng()
-    for share in np.array_split(np.arange(calls), loads):  # as case_record splits the samples
+    for share in np.array_split(np.arange(effort.calls), effort.loads):  # as case_record splits the samples
         with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
-            warm_ups.append(warm_up(engine.once))
+            warm_ups.append(warm_up(engine.once, most_seconds=effort.warm_up_seconds))
             try:
                 for _ in share:
                     yield engine.call, next(engine.inputs)
@@ -75,11 +76,12 @@ def comparison(
     """The record of one paired comparison; the outputs of the two engines are compared first.
 
     With one thread all engines of a round are loaded at once. With more, each part loads its engine alone, because the
-    idle threads of one engine slow the other down.
+    idle threads of one engine slow the other down. Slow engines make one call a part, in as many rounds as fit.
 
     Raises:
         StudyError: as `latency`.
     """
+    until = time.perf_counter() + budget.most_seconds
     pool = runtime.model.pool(runtime.batch)
     cases = (reference, reference, runtime, runtime)
     rounds = QUICK_ROUNDS if budget.quick else FEWEST_ROUNDS
@@ -89,17 +91,21 @@ def comparison(
         for role, case in (("reference", reference), ("runtime", replace(runtime, against=reference.runtime))):
             with opened(case, pool) as engine, engine.runtime.context():
                 if wanted is None:
-                    wanted = engine.outputs()
+                    wanted = engine.outputs(budget.check_seconds)
                 else:
-                    parity(engine, wanted)
-                warm_ups.append(warm_up(engine.once))
+                    parity(engine, wanted, budget.check_seconds)
+                warm_ups.append(warm_up(engine.once, most_seconds=budget.check_seconds, called=True))
                 settings[role] = engine.runtime.settings()
         speeds = (warm_ups[0].call_seconds, warm_ups[1].call_seconds)
+        left = until - time.perf_counter()
+        calls = [calls_in_part(speed) for speed in speeds]
+        if rounds * round_seconds(speeds, calls) > left:
+            calls = [1, 1]
 
         @contextmanager
         def load(generator: np.random.Generator) -> Iterator[list[Turn]]:
             if runtime.threads > 1:
-                yield [_comes_back(case, pool, speeds[i // 2], generator) for i, case in enumerate(cases)]
+                yield [_comes_back(case, pool, calls[i // 2], generator) for i, case in enumerate(cases)]
                 return
             with ExitStack() as stack:
                 turns = {}
@@ -107,12 +113,12 @@ def comparison(
                 for i in map(int, generator.permutation(len(cases))):
                     stack.enter_context(elsewhere(generator))
                     engine = stack.enter_context(opened(cases[i], pool))
-                    warm_again(engine, speeds[i // 2])
+                    warm_again(engine, calls[i // 2])
                     turns[i] = _stays(engine)
                 yield [turns[i] for i in range(len(cases))]
 
         with monitor() as monitored:
-            paired = compare(load, speeds, budget.comparison_seconds, seed, rounds)
+            paired = compare(load, calls, budget.comparison_seconds, seed, rounds, left)
     return comparison_record(
         reference,
         runtime,
@@ -138,10 +144,15 @@ def elsewhere(generator: np.random.Generator) -> Iterator[None]:
     del held
 
 
-def warm_again(engine: Engine, call_seconds: float) -> None:
+def round_seconds(call_seconds: Sequence[float], calls: Sequence[int] = (1, 1)) -> float:
+    """Shortest time for a round of a comparison, with `calls` a part: each engine is loaded twice, warmed up, timed."""
+    return 4 * sum(seconds * number for seconds, number in zip(call_seconds, calls, strict=True))
+
+
+def warm_again(engine: Engine, calls: int) -> None:
     """Warm up an engine that this process has loaded before: as many calls as in a part."""
     with engine.runtime.context():
-        for _ in range(calls_in_part(call_seconds)):
+        for _ in range(calls):
             engine.once()
 
 
@@ -154,11 +165,11 @@ def _stays(engine: Engine) -> Turn:
     return turn
 
 
-def _comes_back(case: Case, pool: Sequence[Inputs], call_seconds: float, generator: np.random.Generator) -> Turn:
+def _comes_back(case: Case, pool: Sequence[Inputs], calls: int, generator: np.random.Generator) -> Turn:
     @contextmanager
     def turn() -> Iterator[Timed]:
         with elsewhere(generator), opened(case, pool) as engine:
-            warm_again(engine, call_seconds)
+            warm_again(engine, calls)
             with engine.runtime.context():
                 yield engine.call, engine.inputs
 

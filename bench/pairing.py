@@ -68,25 +68,33 @@ def reach(interval: Interval) -> float:
 
 
 def compare(
-    load: Turns, call_seconds: tuple[float, float], seconds: float, seed: int, fewest_rounds: int = FEWEST_ROUNDS
+    load: Turns,
+    calls_each: Sequence[int],
+    seconds: float,
+    seed: int,
+    fewest_rounds: int = FEWEST_ROUNDS,
+    most_seconds: float = math.inf,
 ) -> Paired:
     """Time the two in turns for `seconds`, but for at least `fewest_rounds`.
 
     Args:
-        call_seconds: approximate latency of the reference and of the runtime.
+        calls_each: number in a part of the reference and of the runtime.
+        most_seconds: no round begins later than this, except the first.
         seed: of the order within blocks, of the places in memory and of the bootstrap.
     """
     order, placement, bootstrap = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3))
-    calls = [calls_in_part(seconds_each) for seconds_each in call_seconds for _ in range(2)]
+    calls = [number for number in calls_each for _ in range(2)]
     rounds: list[NDArray[np.float64]] = []
     started = time.perf_counter()
-    while len(rounds) < fewest_rounds or time.perf_counter() - started < seconds:
+    elapsed = 0.0
+    while not rounds or (elapsed < most_seconds and (len(rounds) < fewest_rounds or elapsed < seconds)):
         with load(placement) as turns:
             until = time.perf_counter() + ROUND_SECONDS
             blocks = [block(turns, calls, order)]
             while time.perf_counter() < until:
                 blocks.append(block(turns, calls, order))
         rounds.append(np.array(blocks))
+        elapsed = time.perf_counter() - started
     return evaluate(rounds, sum(calls), bootstrap)
 
 

@@ -10,12 +10,12 @@ from scipy.stats import mannwhitneyu
 from bench.cases import Case
 from bench.interference import Interference, disturbances
 from bench.models import INPUT_SEED, Inputs
-from bench.pairing import Paired
-from bench.percentiles import NAMES, percentile
-from bench.sampling import Budget, WarmUp
+from bench.pairing import FEWEST_ROUNDS, Paired
+from bench.percentiles import FEWEST_SAMPLES, percentile
+from bench.sampling import WARM_UP_CALLS, Budget, WarmUp
 from bench.significance import verdict
 from study.onnx_values import digest
-from study.records.base import Parity
+from study.records.base import Interval, Parity
 from study.records.bench import (
     CaseProcess,
     CaseRecord,
@@ -53,8 +53,8 @@ def case_record(
         settings: those that the engine reports after each load.
     """
     facts = case.model.facts
-    median = percentile(samples, 50)
-    assert median is not None
+    extremes = Interval(value=statistics.median(samples), low=min(samples), high=max(samples))
+    median = percentile(samples, 50) or extremes  # not an interval of 95 %: a reason below
     change, by_chance = drift(samples)
     record = CaseRecord(
         key=case.key,
@@ -105,13 +105,14 @@ def case_record(
 def case_reasons(record: CaseRecord, budget: Budget, warm_ups: Sequence[WarmUp], drift_by_chance: bool) -> list[str]:
     """Reasons in the samples themselves why a case is not valid, each with a remedy."""
     reasons = []
+    lacking = [percent for percent in {50.0, *budget.percentiles} if record.samples < FEWEST_SAMPLES[percent]]
     if budget.quick:
-        reasons.append(f"a quick run: {record.samples} samples are only a smoke test; leave out --quick")
-    elif any(getattr(record, f"{NAMES[percent]}_seconds") is None for percent in budget.percentiles):
-        reasons.append(f"too few samples: {record.samples} do not give p{max(budget.percentiles):g}; measure longer")
-    if not record.warmup.stable:
-        seconds = max(warm_up.seconds for warm_up in warm_ups)
-        reasons.append(f"latency was still changing after {seconds:.1f} s of warm-up: let the machine rest")
+        samples = "1 sample is" if record.samples == 1 else f"{record.samples} samples are"
+        reasons.append(f"a quick run: {samples} only a smoke test; leave out --quick")
+    elif lacking:
+        remedy = budget.remedy(record.median_seconds.value, FEWEST_SAMPLES[max(lacking)])
+        reasons.append(f"too few samples: {record.samples} do not give p{max(lacking):g}; {remedy}")
+    reasons += unstable(warm_ups, budget)
     if (threads := record.threads_read_back) != record.key.threads:
         reasons.append(
             f"{threads} threads read back instead of {record.key.threads}: keep other code from setting them"
@@ -121,6 +122,16 @@ def case_reasons(record: CaseRecord, budget: Budget, warm_ups: Sequence[WarmUp],
     if record.spread > MOST_SPREAD:
         reasons.append(f"the interquartile range is {record.spread:.0%} of the median: stop other programs")
     return reasons
+
+
+def unstable(warm_ups: Sequence[WarmUp], budget: Budget) -> list[str]:
+    """The reason why the latency is not known to have been stable after the warm-up, if it is not."""
+    if all(warm_up.enough for warm_up in warm_ups):
+        seconds = max(warm_up.seconds for warm_up in warm_ups)
+        changing = f"latency was still changing after {seconds:.1f} s of warm-up: let the machine rest"
+        return [] if all(warm_up.stable for warm_up in warm_ups) else [changing]
+    remedy = budget.remedy(max(warm_up.call_seconds for warm_up in warm_ups), 4 * WARM_UP_CALLS[0])
+    return [] if budget.quick else [f"the warm-up was too short to show a stable latency; {remedy}"]
 
 
 def model_reasons(case: Case, call_seconds: float, overhead_seconds: float | None) -> list[str]:
@@ -166,8 +177,11 @@ def comparison_record(
     reasons = []
     if budget.quick:
         reasons.append(f"a quick run: {paired.rounds} rounds are only a smoke test; leave out --quick")
-    if not all(warm_up.stable for warm_up in warm_ups):
-        reasons.append("latency was still changing after the warm-up: let the machine rest")
+    elif paired.rounds < FEWEST_ROUNDS:
+        calls = 4 * FEWEST_ROUNDS
+        remedy = budget.remedy(sum(one.call_seconds for one in warm_ups), calls)
+        reasons.append(f"too few rounds: {paired.rounds} instead of {FEWEST_ROUNDS}; {remedy}")
+    reasons += unstable(warm_ups, budget)
     reasons += model_reasons(runtime, min(one.call_seconds for one in warm_ups), overhead_seconds)
     reasons += disturbances(seen, runtime.threads)
     return ComparisonRecord(

@@ -1,6 +1,7 @@
 """The number of calls, the warm-up before them and the state of the garbage collector."""
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,16 @@ BLOCK_CALLS = 5
 STABLE, STABLE_BLOCKS = 0.03, 3
 """The warm-up ends after this many consecutive blocks with medians within this share of each other."""
 WARM_UP_SECONDS = 5.0
+WARM_UP_CALLS = (1 + STABLE_BLOCKS * BLOCK_CALLS, 1 + STABLE_BLOCKS, 1)
+"""Fewest calls of a warm-up, of one whose blocks are single calls, and of one that shows nothing."""
 MOST_SAMPLES = 10_000
 QUICK_SAMPLES = 70
+MOST_TIMES, QUICK_MOST_TIMES = 30, 4
+"""Longest time for one measurement, as a multiple of `--seconds`; 662 calls, for p99, take it at 80 ms a call."""
+
+
+class TooSlowError(Exception):
+    """A measurement that does not fit into its time and is left out; the message has the reason and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,35 @@ class Budget:
     quick: bool = False
     """A smoke test: few calls, and results that are not valid."""
 
+    @property
+    def most_seconds(self) -> float:
+        """Longest time for one measurement: a case, a comparison, or one process of a cold start."""
+        return self.seconds * (QUICK_MOST_TIMES if self.quick else MOST_TIMES)
+
+    @property
+    def check_seconds(self) -> float:
+        """Longest time for the outputs of an engine that are compared before the timed calls, and for its warm-up."""
+        return self.most_seconds / 5
+
+    def effort(self, call_seconds: float, left: float) -> "Effort":
+        """How a case is measured if `left` seconds are left for it: `samples` calls, or as many as fit, at least one.
+
+        A slow model is loaded less often, and its warm-ups are shorter.
+        """
+        wanted, fitting = self.samples(call_seconds), int(max(left, 0) / call_seconds)
+        if wanted + self.loads * WARM_UP_CALLS[0] <= fitting:
+            return Effort(wanted, self.loads, self.check_seconds)
+        loads = max(1, min(self.loads, fitting // (4 * WARM_UP_CALLS[0])))
+        warm_up_calls = next((calls for calls in WARM_UP_CALLS if 2 * calls <= fitting), WARM_UP_CALLS[-1])
+        calls = max(1, min(wanted, fitting - loads * warm_up_calls))
+        return Effort(calls, loads, 1.2 * (warm_up_calls - 1) * call_seconds)
+
+    def remedy(self, call_seconds: float, calls: int) -> str:
+        """The option with which this number of calls fits into a measurement, beside its check and warm-ups."""
+        if self.quick:
+            return "leave out --quick"
+        return f"give --seconds {math.ceil(max(2 * self.seconds, 4 * (calls + 4) * call_seconds / MOST_TIMES))}"
+
     def samples(self, call_seconds: float) -> int:
         """Number of calls to time: what fits into `seconds`, but enough for the percentiles and few enough to store."""
         if self.quick:
@@ -47,6 +85,15 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """The timed calls of a case, divided among the loads, and the longest warm-up of a load."""
+
+    calls: int
+    loads: int
+    warm_up_seconds: float
+
+
+@dataclass(frozen=True)
 class WarmUp:
     """The warm-up of one load."""
 
@@ -56,29 +103,48 @@ class WarmUp:
     call_seconds: float
     """Median latency in the last block."""
 
+    enough: bool = True
+    """Whether there was time for as many blocks as show a stable latency."""
+
 
 def warm_up(
     call: Callable[[], object],
     limit_seconds: float = WARM_UP_SECONDS,
+    most_seconds: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
+    called: bool = False,
 ) -> WarmUp:
-    """Call until the latency is stable: the first calls at each batch size compile and allocate."""
-    call()  # outside the limit: torch.compile takes half a minute for it
+    """Call until the latency is stable: the first calls at each batch size compile and allocate.
+
+    Args:
+        limit_seconds: time after which a latency that still changes is given up; three blocks may take longer.
+        most_seconds: no block begins later; if three blocks do not fit, their calls are reduced to one.
+        called: the engine has been called at this batch size, so that the first call counts towards `most_seconds`.
+            Else it does not: torch.compile takes half a minute for it.
+    """
+    before = clock()
+    call()
     started = clock()
+    first = started - before
+    latest = (before if called else started) + most_seconds
     medians: list[float] = []
     calls = 1
     stable = False
-    while len(medians) < STABLE_BLOCKS or (not stable and clock() - started < limit_seconds):
+    fewest = BLOCK_CALLS
+    while not stable and clock() < latest and (len(medians) < STABLE_BLOCKS or clock() - started < limit_seconds):
         block: list[float] = []
-        while len(block) < BLOCK_CALLS or sum(block) < BLOCK_SECONDS:
+        while len(block) < fewest or sum(block) < BLOCK_SECONDS:
             before = clock()
             call()
             block.append(clock() - before)
+            if not medians and STABLE_BLOCKS * BLOCK_CALLS * block[0] > most_seconds:
+                fewest = 1
         calls += len(block)
         medians.append(statistics.median(block))
         last = medians[-STABLE_BLOCKS:]
         stable = len(last) == STABLE_BLOCKS and max(last) - min(last) <= STABLE * min(last)
-    return WarmUp(calls, clock() - started, stable, medians[-1])
+    enough = len(medians) >= STABLE_BLOCKS
+    return WarmUp(calls, clock() - started, stable, medians[-1] if medians else first, enough)
 
 
 @contextmanager

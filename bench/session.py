@@ -46,6 +46,10 @@ class Session:
     overhead_seconds: float | None = None
     comparisons: list[ComparisonRecord] = field(default_factory=list)
     cold_starts: list[ColdStartRecord] = field(default_factory=list)
+    call_seconds: dict[str, float] = field(default_factory=dict)
+    """Median latency of the cases measured so far, by their names."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why measurements were left out, by the name of each."""
     reasons: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Reasons of the invalid measurements, by the name of each."""
     others: list[BenchRecord] = field(default_factory=list)
@@ -68,6 +72,8 @@ class Session:
     def keep(self, name: str, entry: JournalEntry) -> None:
         """Add a measurement, to the journal too."""
         self.write(entry)
+        if entry.case:
+            self.call_seconds[name] = entry.case.median_seconds.value
         if entry.comparison:
             self.comparisons.append(entry.comparison)
         if entry.cold_start:
@@ -89,6 +95,7 @@ class Session:
             processes=1 + len(self.others),
             comparisons=tuple(merged_comparison(record, self.others) for record in self.comparisons),
             cold_starts=tuple(self.cold_starts),
+            left_out=dict(self.left_out),
             cases=tuple(merged_case(case, self.others) for case in cases),
         )
 

@@ -16,7 +16,7 @@ import pytest
 
 from bench import cold_start, measure
 from bench.cases import Case
-from bench.sampling import garbage_collector_held
+from bench.sampling import TooSlowError, garbage_collector_held
 from bench.session import Session
 from study.artifacts import as_json
 from study.records.bench import JournalEntry
@@ -41,14 +41,17 @@ def test_latency(benchmark: Any, case: Case, session: Session) -> None:
 
 
 def test_comparison(pair: tuple[Case, Case], session: Session, request: pytest.FixtureRequest) -> None:
+    speeds = [session.call_seconds.get(str(case), 0.0) for case in pair]
+    if (seconds := measure.round_seconds(speeds)) > session.budget.most_seconds / 2:
+        remedy = session.budget.remedy(sum(speeds), 4)
+        raise TooSlowError(f"one round of the comparison takes {seconds:.1f} s; {remedy}")
     seed = secrets.randbits(32)
     record = measure.comparison(*pair, session.budget, seed, session.overhead_seconds)
     session.keep(request.node.callspec.id, JournalEntry(comparison=record))
 
 
 def test_cold_start(starting: Case, session: Session) -> None:
-    processes = 1 if session.budget.quick else session.budget.cold_starts
-    record = cold_start.measure(starting, processes, session.budget.quick)
+    record = cold_start.measure(starting, session.budget)
     session.keep(f"cold start of {starting}", JournalEntry(cold_start=record))
 
 

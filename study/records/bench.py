@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from study.records.base import (
     AtLeastOne,
@@ -128,7 +128,8 @@ class CaseRecord(Measurement):
     samples: AtLeastOne
     """Timed calls, one call a sample; all are in `stats.data`, load after load."""
     median_seconds: Interval
-    """Median latency of one call; the interval is free of assumptions on the distribution."""
+    """Median latency of one call; the interval is free of assumptions on the distribution. Of fewer than six calls,
+    which make the case invalid, it is that between the extremes."""
     p90_seconds: Interval | None
     """90th percentile; null where the samples are too few, as are the next three."""
     p95_seconds: Interval | None
@@ -140,8 +141,9 @@ class CaseRecord(Measurement):
     images_per_second: Positive
     """`batch` / median."""
     parity: Parity | None
-    """Of the timed callable, over the whole pool; null if there is no other runtime, and of ONNX Runtime for a variant
-    that torch does not compute (int8, or raw images): the others are compared with it."""
+    """Of the timed callable, over the pool of inputs, or over those that a slow engine computes in the time; null if
+    there is no other runtime, and of ONNX Runtime for a variant that torch does not compute (int8, or raw images): the
+    others are compared with it."""
     threads_read_back: AtLeastOne
     """Threads that the engine reports after the calls."""
     settings: Settings
@@ -239,12 +241,12 @@ class ColdStartRecord(Measurement):
     load_bytes: Range
     """Growth in the load."""
     run_bytes: Range
-    """Growth in 21 calls."""
+    """Growth in 21 calls; of a slow model in those of two seconds."""
     peak_bytes: Range
     """Growth altogether."""
 
 
-class BenchRecord(Record, tag_field="schema", tag="bench/3"):
+class BenchRecord(Record, tag_field="schema", tag="bench/3", omit_defaults=True):
     """One session: the block `study` of bench.json, with the cases of its benchmarks."""
 
     environment: BenchEnvironment
@@ -255,6 +257,8 @@ class BenchRecord(Record, tag_field="schema", tag="bench/3"):
     cold_starts: tuple[ColdStartRecord, ...]
     cases: tuple[CaseRecord, ...]
     """In bench.json each is the `extra_info` of its benchmark."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why comparisons and cold starts were left out, by name: they take too long. Absent if there are none."""
 
 
 class JournalEntry(Record, tag_field="schema", tag="journal/2", omit_defaults=True):

@@ -1,16 +1,20 @@
 """The cold start: time and memory of import, load and first call, in processes that are really fresh."""
 
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from bench import cold_start
 from bench.cases import Case
 from bench.cold_start import BYTES, QUANTITIES, SECONDS, measure
 from bench.models import Model, from_catalogue
+from bench.sampling import Budget, TooSlowError
 from study import catalogue
 from study.artifacts import as_json
 from study.errors import StudyError
@@ -25,7 +29,7 @@ MB = 1_000_000
 def torch(gap: Model) -> ColdStartRecord:
     """Two processes, started while this one holds 500 MB."""
     held = np.ones(500 * MB, np.uint8)
-    record = measure(Case(gap, "torch", 1, against="onnxruntime"), 2, quick=False)
+    record = measure(Case(gap, "torch", 1, against="onnxruntime"), Budget(cold_starts=2))
     assert held[::4096].all()
     return record
 
@@ -33,7 +37,7 @@ def torch(gap: Model) -> ColdStartRecord:
 @pytest.fixture(scope="module")
 def onnxruntime(gap: Model) -> ColdStartRecord:
     """A single process, at batch 32 on two threads."""
-    return measure(Case(gap, "onnxruntime", 32, threads=2, mode="numpy"), 1, quick=True)
+    return measure(Case(gap, "onnxruntime", 32, threads=2, mode="numpy"), Budget(quick=True))
 
 
 def ranges(record: ColdStartRecord, names: tuple[str, ...] = QUANTITIES) -> list[Range]:
@@ -86,7 +90,32 @@ def test_a_process_that_fails_is_reported_in_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     message = r"^gap-failing:Fails-batch1-.*: its cold start failed with exit code 1: no engine here$"
     with pytest.raises(StudyError, match=message):
-        measure(Case(gap, "failing:Fails", 1), 1, quick=True)
+        measure(Case(gap, "failing:Fails", 1), Budget(quick=True))
+
+
+def test_cold_starts_that_take_too_long_are_fewer_or_left_out(gap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process takes 50 s of the 60 that there are for each; one may also never end."""
+    now, limits = [0.0], []
+
+    def start(case: Case, given: Path, timeout: float) -> dict[str, float]:
+        limits.append(timeout)
+        now[0] += min(duration, timeout)
+        if duration > timeout:
+            raise subprocess.TimeoutExpired("python", timeout)
+        return dict.fromkeys(QUANTITIES, 1.0)
+
+    monkeypatch.setattr(cold_start, "_in_fresh_process", start)
+    monkeypatch.setattr(cold_start, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    duration = 50.0
+    assert measure(Case(gap, "torch", 1), Budget()).processes == 5
+    assert limits == [300, 250, 200, 150, 100]
+    duration = 110.0
+    record = measure(Case(gap, "torch", 1), Budget())
+    assert (record.processes, record.valid) == (2, False)
+    assert record.reasons[0] == "2 of 5 cold starts ended within 300 s; give a longer --seconds"
+    duration = math.inf
+    with pytest.raises(TooSlowError, match="no cold start ended within 60 s; give --cold-starts 0 or"):
+        measure(Case(gap, "torch", 1), Budget(quick=True))
 
 
 def test_the_current_folder_does_not_matter(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,4 +127,4 @@ def test_the_current_folder_does_not_matter(trained: Trained, tmp_path: Path, mo
     assert wrong.stderr == "the wrong bench\n"
     root = Path(os.path.relpath(trained.artifacts.root))
     model = from_catalogue(type(trained.artifacts)(root), catalogue.entry("gap"))
-    assert measure(Case(model, "onnxruntime", 1), 1, quick=True).peak_bytes.median > 0
+    assert measure(Case(model, "onnxruntime", 1), Budget(quick=True)).peak_bytes.median > 0

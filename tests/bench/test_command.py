@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from study.environment import usable_cores
 from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord
 from study.records.training import RunRecord
 from tests.bench.test_plan import write
-from tests.conftest import Trained, run
+from tests.conftest import ROOT, Trained, run
 
 pytestmark = pytest.mark.xdist_group("timing")
 BOTH = ("torch", "onnxruntime")
@@ -218,6 +219,35 @@ def test_a_runtime_of_the_user_from_numpy_to_numpy(trained: Trained, tmp_path: P
     (pair,) = record.comparisons
     assert (pair.reference, pair.key.runtime, pair.key.mode) == ("torch", own, "numpy")
     assert [(each.key.runtime, each.key.mode) for each in record.cold_starts] == [("torch", "native"), (own, "native")]
+
+
+def test_a_slow_model_is_measured_in_bounded_time(tmp_path: Path) -> None:
+    """A call takes 1 s, and there are 0.8 s for a measurement: no more than its fewest calls are made."""
+    calls = "        time.sleep(1)\n        open('calls', 'a').write('x')\n        return self.session.run"
+    slow = ENGINE.replace('["probabilities"]', "None").replace(" return self.session.run", f"\n{calls}")
+    (tmp_path / "slow_engine.py").write_text(f"import time\n{slow}")
+    words = ["--quick", "--seconds", "0.2", "--cold-starts", "0", "--shape", "ids=5", "--batches", "1"]
+    words += ["--runtimes", "onnxruntime,slow_engine:Mine", f"--benchmark-json={tmp_path / 'b.json'}"]
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    command = [sys.executable, "-m", "pytest", str(ROOT / "bench"), "--rootdir", str(ROOT), *words]
+    command += ["--onnx", str(write(tmp_path / "free.onnx", "N"))]
+    shown = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    record = read_bench(tmp_path / "b.json", "")
+    case = next(case for case in record.cases if case.key.runtime == "slow_engine:Mine")
+    assert (case.samples, case.valid, case.p90_seconds) == (1, False, None)
+    assert case.median_seconds.low == case.median_seconds.value == case.median_seconds.high > 1
+    assert case.reasons[0] == "a quick run: 1 sample is only a smoke test; leave out --quick"
+    assert case.parity is not None
+    assert case.parity.images == 1
+    assert record.comparisons == ()
+    ((name, reason),) = record.left_out.items()
+    assert name == "onnxruntime-against-free-slow_engine:Mine-batch1-threads1-native-cpu"
+    assert reason == "one round of the comparison takes 4.0 s; leave out --quick"
+    # as the other engine's reference, in its own check, the warm-up, the warm-up of its load, and one that is timed
+    assert len((tmp_path / "calls").read_text()) == 5
 
 
 def test_two_threads_if_there_are_two_cores(trained: Trained, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from bench import pairing
-from bench.pairing import Paired, Timed, Turn, between, compare, evaluate, interval, part, reach
+from bench.pairing import Paired, Timed, Turn, between, calls_in_part, compare, evaluate, interval, part, reach
 from bench.significance import verdict
 from study.records.base import Interval
 
 REFERENCE, RUNTIME = 2**-9, 2**-10
 """Seconds of a call; powers of 2, so that the sums of the clock are exact."""
+CALLS = calls_in_part(REFERENCE), calls_in_part(RUNTIME)
 
 
 class Machine:
@@ -48,8 +49,10 @@ class Machine:
         self.loads += 1
         yield [self.turn(index) for index in range(4)]
 
-    def compare(self, seconds: float = 0, seed: int = 0, fewest_rounds: int = 20) -> Paired:
-        return compare(self.load, (REFERENCE, RUNTIME), seconds, seed, fewest_rounds)
+    def compare(
+        self, seconds: float = 0, seed: int = 0, fewest_rounds: int = 20, most_seconds: float = math.inf
+    ) -> Paired:
+        return compare(self.load, CALLS, seconds, seed, fewest_rounds, most_seconds)
 
     def order(self) -> list[tuple[int, ...]]:
         """The order of the four engines in each block."""
@@ -104,7 +107,7 @@ def test_a_part_is_3_ms_and_at_least_three_calls(
     call_seconds: tuple[float, float], calls: tuple[int, int], machine: Callable[..., Machine]
 ) -> None:
     clock = machine()
-    compare(clock.load, call_seconds, 0, 0, 2)
+    compare(clock.load, [calls_in_part(seconds) for seconds in call_seconds], 0, 0, 2)
     first, second = calls
     assert set(clock.parts) == {(0, first), (1, first), (2, second), (3, second)}
 
@@ -250,6 +253,13 @@ def test_rounds_fill_the_time_and_are_at_least_so_many(
     found = clock.compare(fewest_rounds=3)
     assert (found.rounds, found.blocks) == (3, 3)
     assert found.ratio.value == pytest.approx(2)
+
+
+def test_rounds_end_with_the_time_of_a_slow_engine_but_there_is_one(machine: Callable[..., Machine]) -> None:
+    for most, rounds in ((0, 1), (1, 1), (50, 3)):
+        clock = machine()
+        clock.factor = 1000  # a round takes 6 calls of 2 s and 8 of 1 s
+        assert clock.compare(most_seconds=most).rounds == rounds
 
 
 def test_a_machine_that_becomes_slower_is_no_difference(

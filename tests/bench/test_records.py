@@ -101,6 +101,7 @@ def half_and_half(first: float, last: float) -> list[float]:
 
 
 ONE_MS = [1e-3]
+MEDIAN_ALONE = {"budget": Budget(percentiles=(50,))}
 P999 = {"budget": Budget(percentiles=(99.9, 50))}
 REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
@@ -111,12 +112,26 @@ REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"samples": ONE_MS * 661},
         {"samples": ONE_MS * 662},
-        "too few samples: 661 do not give p99; measure longer",
+        "too few samples: 661 do not give p99; give --seconds 4",
     ),
     (
         {"samples": ONE_MS * 6635, **P999},
         {"samples": ONE_MS * 6636, **P999},
-        "too few samples: 6635 do not give p99.9; measure longer",
+        "too few samples: 6635 do not give p99.9; give --seconds 4",
+    ),
+    (
+        {
+            "samples": [2.0] * 10,
+            **MEDIAN_ALONE,
+            "warm_ups": [replace(WARM, enough=False, stable=False, call_seconds=2.0)],
+        },
+        {"samples": [2.0] * 10, **MEDIAN_ALONE},
+        "the warm-up was too short to show a stable latency; give --seconds 19",  # for 64 calls of 2 s
+    ),
+    (
+        {"samples": [2.0] * 5, **MEDIAN_ALONE},
+        {"samples": [2.0] * 6, **MEDIAN_ALONE},
+        "too few samples: 5 do not give p50; give --seconds 4",
     ),
     (
         {"warm_ups": [WARM, RESTLESS, WARM]},
@@ -193,6 +208,12 @@ def test_all_reasons_are_given(case: Case) -> None:
 # ---- the record of a case
 
 
+def test_of_fewer_than_six_samples_the_interval_is_that_between_the_extremes(case: Case) -> None:
+    record = record_of(case, [3.0, 1.0, 2.0], settings=[{"threads": 1}])
+    assert record.median_seconds == Interval(value=2, low=1, high=3)
+    assert (record.p90_seconds, record.valid) == (None, False)
+
+
 def test_the_numbers_of_a_case_by_hand(case: Case) -> None:
     # five loads of 200 calls; the first a tenth slower than the others, and the calls of a load alike
     record = record_of(replace(case, batch=32), [1.1e-3] * 200 + [1e-3] * 800)
@@ -226,8 +247,8 @@ def test_each_load_has_the_median_of_its_own_calls(calls: int, case: Case, monke
         yield SimpleNamespace(runtime=runtime, once=None, call=lambda _: float(n), inputs=itertools.repeat(None))
 
     monkeypatch.setattr(measure, "opened", load)
-    monkeypatch.setattr(measure, "parity", lambda engine, expected: None)
-    monkeypatch.setattr(measure, "warm_up", lambda once: replace(WARM, call_seconds=2 / calls))
+    monkeypatch.setattr(measure, "parity", lambda engine, expected, seconds: None)
+    monkeypatch.setattr(measure, "warm_up", lambda once, **_: replace(WARM, call_seconds=2 / calls))
     budget = Budget(percentiles=(50,))
     record = measure.latency(case, budget, None, lambda given, n: [call(x) for call, x in islice(given, n)])
     assert record.samples == calls
@@ -292,7 +313,11 @@ def test_the_record_of_a_comparison(case: Case) -> None:
             {"budget": Budget(quick=True), "paired": replace(FOUND, rounds=3)},
             "a quick run: 3 rounds are only a smoke test; leave out --quick",
         ),
-        ({"warm_ups": [WARM, RESTLESS]}, "latency was still changing after the warm-up: let the machine rest"),
+        ({"warm_ups": [WARM, RESTLESS]}, "latency was still changing after 5.0 s of warm-up: let the machine rest"),
+        (
+            {"warm_ups": [replace(WARM, call_seconds=2.0)] * 2, "paired": replace(FOUND, rounds=19)},
+            "too few rounds: 19 instead of 20; give --seconds 45",  # for 80 calls of 4 s together
+        ),
         ({"seen": disturbed(steal_share=0.125)}, "the host gave 12.5% of the CPU time to other virtual machines"),
         ({"overhead_seconds": 60e-6}, "the harness overhead is 6.0% of the median"),
     ],

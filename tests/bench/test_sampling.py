@@ -4,10 +4,11 @@ import contextlib
 import gc
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from bench.percentiles import percentile
+from bench.percentiles import FEWEST_SAMPLES, percentile
 from bench.sampling import MOST_SAMPLES, QUICK_SAMPLES, Budget, garbage_collector_held, warm_up
 
 
@@ -57,6 +58,30 @@ def test_calls_longer_than_the_limit_can_still_be_stable() -> None:
     assert (warmed.calls, warmed.seconds, warmed.call_seconds, warmed.stable) == (1 + 3 * 5, 15, 1, True)
 
 
+@pytest.mark.parametrize(
+    ("call_seconds", "most_seconds", "calls", "stable", "enough"),
+    [
+        (1, 15, 1 + 3 * 5, True, True),
+        (1, 14, 1 + 3, True, True),  # no time for three blocks of five calls: single ones
+        (1, 2, 1 + 2, False, False),
+        (1, 0, 1, False, False),
+        (60, 14, 1 + 1, False, False),
+    ],
+)
+def test_the_warm_up_of_a_slow_model_is_shorter(
+    call_seconds: float, most_seconds: float, calls: int, stable: bool, enough: bool
+) -> None:
+    clock = Clock(itertools.repeat(call_seconds))
+    warmed = warm_up(clock.call, most_seconds=most_seconds, clock=clock)
+    assert (warmed.calls, warmed.stable, warmed.enough, warmed.call_seconds) == (calls, stable, enough, call_seconds)
+
+
+def test_the_first_call_counts_where_the_engine_was_called_before() -> None:
+    clock = Clock(itertools.repeat(60))
+    warmed = warm_up(clock.call, most_seconds=14, clock=clock, called=True)
+    assert (warmed.calls, warmed.call_seconds) == (1, 60)
+
+
 def test_a_block_of_short_calls_takes_20_ms() -> None:
     clock = Clock(itertools.repeat(2**-10))
     warmed = warm_up(clock.call, limit_seconds=0, clock=clock)
@@ -92,6 +117,49 @@ def test_number_of_samples() -> None:
         (Budget(quick=True), 1.0, QUICK_SAMPLES),
     ):
         assert budget.samples(call_seconds) == samples
+
+
+def test_a_measurement_takes_at_most_30_times_its_seconds_and_4_times_in_a_quick_run() -> None:
+    assert [Budget(seconds=s).most_seconds for s in (2, 0.3)] == [60, pytest.approx(9)]
+    assert Budget(quick=True).most_seconds == 8
+
+
+@pytest.mark.parametrize(
+    ("budget", "call_seconds", "left", "calls", "loads", "warm_up_calls"),
+    [
+        (Budget(), 1e-4, 55, MOST_SAMPLES, 5, 16),  # fast models: as many as ever
+        (Budget(), 0.07, 55, 662, 5, 16),  # 742 calls are 52 s
+        (Budget(), 0.08, 55, 607, 5, 16),  # 687 fit: 80 of them warm up
+        (Budget(), 0.2, 55, 211, 4, 16),  # 275 fit: 64 in a load at least
+        (Budget(), 1, 55, 39, 1, 16),
+        (Budget(), 3, 55, 14, 1, 4),
+        (Budget(), 10, 55, 4, 1, 1),
+        (Budget(), 100, 0, 1, 1, 1),  # one call is made in any case
+        (Budget(percentiles=(50,)), 1, 55, 6, 1, 16),  # no more than are wanted
+        (Budget(quick=True, loads=1), 0.05, 6, 70, 1, 16),
+        (Budget(quick=True, loads=1), 0.5, 6, 8, 1, 4),
+    ],
+)
+def test_a_slow_model_has_the_calls_that_fit(
+    budget: Budget, call_seconds: float, left: float, calls: int, loads: int, warm_up_calls: int
+) -> None:
+    effort = budget.effort(call_seconds, left)
+    assert (effort.calls, effort.loads) == (calls, loads)
+    clock = Clock(itertools.repeat(call_seconds))
+    if call_seconds >= 0.02:  # blocks of shorter calls have more of them
+        assert warm_up(clock.call, most_seconds=effort.warm_up_seconds, clock=clock).calls == warm_up_calls
+    assert clock.now * loads + calls * call_seconds <= max(left, 2 * call_seconds) + 1e-9
+
+
+def test_the_remedy_names_the_seconds_in_which_the_calls_fit() -> None:
+    for call_seconds, percent in ((0.1, 99), (2, 99), (2, 90), (10, 50)):
+        budget = Budget(percentiles=(percent,))
+        needed = FEWEST_SAMPLES[percent]
+        seconds = float(budget.remedy(call_seconds, needed).removeprefix("give --seconds "))
+        longer = replace(budget, seconds=seconds)
+        left = longer.most_seconds - 3 * longer.check_seconds  # two engines' outputs and a warm-up
+        assert longer.effort(call_seconds, left).calls >= needed
+    assert Budget(quick=True).remedy(1, 1) == "leave out --quick"
 
 
 def test_a_quick_run_reports_p90_and_no_more() -> None:
