@@ -92,7 +92,7 @@ def _range(values: list[float]) -> Range:
 
 def _in_fresh_process(case: Case, given: Path, timeout: float) -> dict[str, float]:
     words = ["--runtime", case.runtime, "--threads", str(case.threads), "--device", case.device]
-    words += ["--onnx", str(case.model.onnx.resolve()), "--inputs", str(given)]
+    words += ["--onnx", str(case.model.onnx.absolute()), "--inputs", str(given)]
     if case.model.run:
         assert case.model.entry is not None
         words += ["--model", case.model.name, "--network", case.model.entry.network]

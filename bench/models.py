@@ -142,7 +142,7 @@ def from_file(path: Path, given: Given) -> Model:
         )
     from study.onnx_values import check
 
-    model = Model(path.stem, path.resolve(), sha256(path), given=given)
+    model = Model(path.stem, path.absolute(), sha256(path), given=given)
     try:
         check(model.facts.inputs, given)  # now, so that a bad file fails before anything is measured
     except StudyError as error:

@@ -1,7 +1,7 @@
 """Facts about an ONNX file: inputs and outputs, size, parameters, multiply-accumulates.
 
-The file is untrusted: its size is bounded, external weights are read only from its own folder, and every fault ends in
-one `StudyError` that names the file. A number that is not certain is None.
+The file is untrusted: its size is bounded, external weights are read only where ONNX Runtime reads them, and every
+fault ends in one `StudyError` that names the file. A number that is not certain is None.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +14,10 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import checker, defs, external_data_helper, helper, numpy_helper, shape_inference
+from onnx import defs, helper, numpy_helper, shape_inference
 
 from study.errors import StudyError, one_line
+from study.onnx_data import beside, extent
 from study.onnx_given import Shapes
 from study.onnx_graph import (
     STANDARD,
@@ -80,9 +81,6 @@ def read(path: Path, shapes: Shapes | None = None) -> Facts:
         raise StudyError(f"{path} cannot be read: {error.strerror or error}") from None
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from None
-    except checker.ValidationError as error:
-        reason = f"expected weights in plain files of its own folder, copy them there with `cp -L` ({one_line(error)})"
-        raise StudyError(f"{path}: {reason}") from None
     except (DecodeError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({one_line(error)})") from None
 
@@ -97,12 +95,14 @@ def _read(path: Path, shapes: Shapes) -> Facts:
     sizes = {path.resolve(): size}
     parameters = subnormal = 0
     for tensor in list(_constants(model)):
-        if external_data_helper.uses_external_data(tensor):
-            file = path.parent / external_data_helper.ExternalDataInfo(tensor).location
-            external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-            sizes[file.resolve()] = file.stat().st_size
         if min(tensor.dims, default=0) < 0:  # numpy would infer the size of -1
             raise ValueError(f"the constant {tensor.name!r} has the shape {list(tensor.dims)}")
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            location, offset, length = extent(tensor)
+            file = beside(path, location)
+            tensor.raw_data = file.place(offset, length).read(0, length).tobytes()
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            sizes[file.path] = file.size
         if "float" in helper.tensor_dtype_to_np_dtype(tensor.data_type).name:
             array = numpy_helper.to_array(tensor)
             parameters += array.size

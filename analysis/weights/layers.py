@@ -13,13 +13,13 @@ from pathlib import Path
 import onnx
 
 from analysis.weights import names
-from analysis.weights.files import plain
 from analysis.weights.matrix import Matrix
 from analysis.weights.node import Node
 from analysis.weights.protobuf import skeleton
 from analysis.weights.tensors import Opened, Stored
 from analysis.weights.walk import Found, Skipped, Walk
 from study.errors import StudyError, one_line
+from study.onnx_data import plain
 
 OLDEST_ONNX = (1, 21)
 """Those before follow paths out of a model's folder: CVE-2022-25882, 2024-27318, 2024-5187, 2026-27489, 2026-34445."""
@@ -60,8 +60,8 @@ class Weights:
 def read(path: Path, *, allow_root: Path | None = None, pointwise: bool = False) -> Weights:
     """The fully-connected layers of the ONNX file at `path`; their numbers are read when needed.
 
-    Weights in other files lie in the model's folder or below, and not behind links, unless `allow_root` names a folder
-    they may be anywhere in. With `pointwise` 1x1 convolutions are layers too.
+    Weights in other files lie in the model's folder or below, or below the folder `allow_root` (`study.onnx_data`).
+    With `pointwise` 1x1 convolutions are layers too.
 
     Raises:
         StudyError: the file is missing, no ONNX model or malformed, its weights lie where they may not, or it would

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.weights.files import plain
 from analysis.weights.layers import Layer
 from analysis.weights.probe import NotTriedError, Probe
 from analysis.weights.protobuf import skeleton
 from study.errors import StudyError, one_line
+from study.onnx_data import plain
 from study.onnx_given import Shapes
 from study.onnx_inputs import resolve, signature
 

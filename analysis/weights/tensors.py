@@ -14,10 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from analysis.weights.files import File, Place, beside
+from study.onnx_data import BITS, File, Place, beside, extent
 
-BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
-"""Bits of the types that share a byte, the first number in the lowest."""
 MOST_COMPUTED = 2**26
 """Elements computed from the constants of a file, in all: a hundred bytes can ask for 160 GB."""
 MOST_AXES = 64
@@ -121,15 +119,11 @@ class Opened:
                 held = Held(array if array.dtype.isbuiltin == 1 else _widened(array), dtype, key)
                 self.held[id(tensor)] = (tensor, held)
             return replace(self.held[id(tensor)][1], key=key)
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        location, needed = entries.get("location", ""), (size * BITS.get(dtype.name, dtype.itemsize * 8) + 7) // 8
-        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or needed)
-        if length != needed:
-            raise ValueError(f"tensor {tensor.name!r} takes {needed} bytes, found {length}")
+        location, offset, length = extent(tensor)
         if location == self.marker:
             return Stored(self.file.place(offset, length), dtype, size)
         if location not in self.beside:
-            self.beside[location] = beside(self.file.path, location, self.allow_root)
+            self.beside[location] = beside(self.file.path, location, self.allow_root, "--allow-root DIR")
         return Stored(self.beside[location].place(offset, length), dtype, size)
 
 

@@ -11,11 +11,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.models import from_file
 from bench.onnx_files import Facts, read
 from study import checkpoints
 from study.catalogue import entry
 from study.errors import StudyError
-from study.onnx_given import Shapes
+from study.onnx_given import Given, Shapes
 from study.onnx_inputs import Input
 from tests.conftest import Trained
 
@@ -94,18 +95,19 @@ def test_subnormal_weights_lie_between_zero_and_the_smallest_normal_number(tmp_p
             torch.set_flush_denormal(False)
 
 
-def external(path: Path, location: str = "w.bin") -> onnx.ModelProto:
+def external(path: Path, location: str = "w.bin", length: int | None = 48) -> onnx.ModelProto:
     """LINEAR with its 48 bytes of weights in a file of 50 bytes, which may be somewhere else."""
     (path / "w.bin").write_bytes(bytes(48) + b"xx")
     made = onnx.ModelProto()
     made.CopyFrom(LINEAR)
-    onnx.external_data_helper.set_external_data(made.graph.initializer[0], location, 0, 48)
+    onnx.external_data_helper.set_external_data(made.graph.initializer[0], location, 0, length)
     made.graph.initializer[0].ClearField("raw_data")
     return made
 
 
-def test_weights_in_another_file_count_and_so_does_that_file(tmp_path: Path) -> None:
-    path = save(tmp_path / "m.onnx", external(tmp_path))
+@pytest.mark.parametrize("length", [48, 0, None])
+def test_weights_in_another_file_count_and_so_does_that_file(tmp_path: Path, length: int | None) -> None:
+    path = save(tmp_path / "m.onnx", external(tmp_path, length=length))
     facts = read(path)
     assert (facts.parameters, facts.macs, facts.bytes) == (12, 12, path.stat().st_size + 50)
 
@@ -117,8 +119,20 @@ def test_weights_outside_the_folder_are_not_opened(tmp_path: Path) -> None:
         path = save(tmp_path / "inside" / "m.onnx", external(tmp_path, location))
         with pytest.raises(StudyError) as error:
             read(path)
-        assert f"{path}: expected weights in plain files of its own folder" in str(error.value)
+        assert str(error.value).startswith(f"{path}: ")
         assert "\n" not in str(error.value)
+
+
+def test_a_cache_of_links_is_read_and_named_as_the_user_named_it(tmp_path: Path) -> None:
+    """Hugging Face's: the files of a revision are links to blobs."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "revision").mkdir()
+    save(tmp_path / "blobs" / "1a", external(tmp_path / "blobs", "m.data"))
+    (tmp_path / "revision" / "m.onnx").symlink_to("../blobs/1a")
+    (tmp_path / "revision" / "m.data").symlink_to("../blobs/w.bin")
+    found = from_file(tmp_path / "revision" / "m.onnx", Given())
+    assert (found.onnx, found.facts.parameters) == (tmp_path / "revision" / "m.onnx", 12)
+    assert found.facts.bytes == (tmp_path / "blobs" / "1a").stat().st_size + 50
 
 
 X4 = [value("x", ["N", 4, 9, 9])]

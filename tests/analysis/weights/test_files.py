@@ -1,16 +1,19 @@
-"""Models whose weights are in files of their own: read from beside the model, and from nowhere that nobody allowed."""
+"""Models whose weights are in files of their own: read where ONNX Runtime reads them, or where the user allows it."""
 
 import os
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from analysis.weights.layers import Weights, read
+from analysis.weights.proof import verify
 from study.errors import StudyError
 from tests.support.confined import Confined
-from tests.support.hostile import external, matmul, model, refused
+from tests.support.hostile import external, matmul, model, node, refused, tensor
 
 STORED = np.array([[1, 2], [3, 4]], np.float32)
 """(in, out): what the files beside the models hold."""
@@ -31,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def beside(path: Path, *tensors: TensorProto, allow_root: Path | None = None) -> Weights:
     """What is read of a product with each of these tensors."""
-    path.write_bytes(model([matmul(each.name, y=f"y{i}") for i, each in enumerate(tensors)], tensors))
+    path.write_bytes(model([matmul(each.name, y=f"y{i or ''}") for i, each in enumerate(tensors)], tensors))
     return read(path, allow_root=allow_root)
 
 
@@ -49,27 +52,29 @@ def beside(path: Path, *tensors: TensorProto, allow_root: Path | None = None) ->
         ("missing.data", "missing.data'; put that file there"),
         ("x\ny\x1b[2J", "missing"),
         ("out", "--allow-root"),
-        ("in", "found the link 'in'"),
         ("way/outside.data", "in the folder of the model"),
         ("a", "links in a circle"),
-        ("hard", "hard link"),
     ],
 )
 def test_weights_that_lie_where_they_may_not_are_refused(folder: Path, location: str, reason: str) -> None:
     named = external(location.replace("{folder}", str(folder)))
     assert reason in refused(folder / "m.onnx", model([matmul()], [named]))
+    with pytest.raises(Exception, match="ONNXRuntimeError"):
+        runtime(folder / "m.onnx")
 
 
 def test_links_in_a_circle_are_refused_below_an_allowed_folder_too(folder: Path) -> None:
     refused(folder / "m.onnx", model([matmul()], [external("a")]), allow_root=folder.parent)
 
 
-def test_weights_beside_the_model_and_below_are_read(folder: Path) -> None:
+@pytest.mark.parametrize("location", ["w.data", "below/w.data", "below/../w.data", "in", "hard"])
+def test_weights_that_really_lie_beside_the_model_or_below_are_read(folder: Path, location: str) -> None:
+    """A package manager may have put them there by a hard link."""
     (folder / "below").mkdir()
-    for name in ("w.data", "below/w.data"):
-        (folder / name).write_bytes(STORED.tobytes())
-        (layer,) = beside(folder / "m.onnx", external(name)).layers
-        np.testing.assert_array_equal(layer.weight.load(), STORED.T)
+    (folder / "below" / "w.data").write_bytes(STORED.tobytes())
+    (layer,) = beside(folder / "m.onnx", external(location)).layers
+    np.testing.assert_array_equal(layer.weight.load(), STORED.T)
+    np.testing.assert_array_equal(runtime(folder / "m.onnx"), STORED)
 
 
 def test_what_is_no_plain_file_is_refused_without_waiting_for_it(folder: Path) -> None:
@@ -88,6 +93,15 @@ def test_a_device_is_no_model(path: str) -> None:
         read(Path(path))
 
 
+def runtime(path: Path) -> NDArray[np.float32]:
+    """What ONNX Runtime makes of the identity."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"x": np.eye(2, dtype=np.float32)})
+    return np.asarray(y)
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     """As Hugging Face keeps a model: the files of a revision are links to blobs called by their hashes."""
@@ -101,16 +115,33 @@ def cache(tmp_path: Path) -> Path:
     return revision
 
 
-def test_a_cache_of_links_is_read_below_the_folder_that_the_user_allows(cache: Path) -> None:
-    with pytest.raises(StudyError, match="--allow-root"):
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_cache_of_links_is_read_since_model_and_weights_really_lie_in_one_folder(cache: Path, allowed: bool) -> None:
+    layers = read(cache / "model.onnx", allow_root=cache.parent if allowed else None).layers
+    np.testing.assert_array_equal(layers[0].weight.load(), STORED.T)
+    assert [each.verified for each in verify(cache / "model.onnx", layers)] == [True]
+    np.testing.assert_array_equal(runtime(cache / "model.onnx"), STORED)
+
+
+def test_weights_beside_a_link_come_before_those_beside_the_model_that_it_leads_to(cache: Path) -> None:
+    (cache / "model.onnx_data").unlink()
+    for folder, factor in ((cache, 2), (cache.parent.parent / "blobs", 3)):
+        (folder / "model.onnx_data").write_bytes((factor * STORED).tobytes())
+    np.testing.assert_array_equal(read(cache / "model.onnx").layers[0].weight.load(), 2 * STORED.T)
+    np.testing.assert_array_equal(runtime(cache / "model.onnx"), 2 * STORED)
+
+
+def test_weights_that_lie_in_a_third_folder_are_read_if_the_user_allows_it(cache: Path) -> None:
+    (cache / "model.onnx_data").unlink()
+    (cache.parent / "w.data").write_bytes(STORED.tobytes())
+    (cache / "model.onnx_data").symlink_to("../w.data")
+    with pytest.raises(StudyError, match=r"`cp -L`\), or name the folder they may lie in with --allow-root DIR"):
         read(cache / "model.onnx")
-    (layer,) = read(cache / "model.onnx", allow_root=cache.parent.parent).layers
-    np.testing.assert_array_equal(layer.weight.load(), STORED.T)
-
-
-def test_what_lies_outside_the_allowed_folder_is_refused(cache: Path) -> None:
-    with pytest.raises(StudyError, match="expected weights below"):
+    with pytest.raises(StudyError, match="or below"):
         read(cache / "model.onnx", allow_root=cache)
+    layers = read(cache / "model.onnx", allow_root=cache.parent).layers
+    np.testing.assert_array_equal(layers[0].weight.load(), STORED.T)
+    assert [each.verified for each in verify(cache / "model.onnx", layers)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -134,10 +165,29 @@ def test_a_wrong_place_in_the_file_is_refused(folder: Path, offset: int | str, l
     refused(folder / "m.onnx", model([matmul()], [external("w.data", length, offset)]))
 
 
-def test_without_offset_and_length_the_numbers_begin_at_the_beginning(folder: Path) -> None:
-    (folder / "w.data").write_bytes(STORED.tobytes() * 2)
-    (layer,) = beside(folder / "m.onnx", external("w.data", None, None)).layers
-    np.testing.assert_array_equal(layer.weight.load(), STORED.T)
+@pytest.mark.parametrize("offset", [None, 0, 16])
+@pytest.mark.parametrize("length", [None, 0, 16])
+def test_an_offset_that_is_absent_is_0_and_such_a_length_follows_from_the_shape(
+    folder: Path, offset: int | None, length: int | None
+) -> None:
+    numbers = np.concatenate([STORED, 2 * STORED])
+    (folder / "w.data").write_bytes(numbers.tobytes())
+    (layer,) = beside(folder / "m.onnx", external("w.data", length, offset)).layers
+    np.testing.assert_array_equal(layer.weight.load(), (2 if offset else 1) * STORED.T)
+    np.testing.assert_array_equal(runtime(folder / "m.onnx"), (2 if offset else 1) * STORED)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(TensorProto.INT4, "int4"), (TensorProto.UINT2, "uint2")])
+def test_a_length_of_0_follows_from_the_bits_of_the_type(folder: Path, kind: int, dtype: str) -> None:
+    (folder / "w.data").write_bytes(bytes([0b11100100] * 8))
+    named = external("w.data", 0, 1, [2, 3])
+    named.data_type = kind
+    scaled = [node("DequantizeLinear", ["w", "one"], ["v"]), matmul("v")]
+    content = model(scaled, [named, tensor(np.float32(1), "one")], opset=25)
+    (folder / "m.onnx").write_bytes(content)
+    (layer,) = read(folder / "m.onnx").layers
+    expected = {"int4": [4, -2, 4, -2, 4, -2], "uint2": [0, 1, 2, 3, 0, 1]}[dtype]
+    np.testing.assert_array_equal(layer.weight.load().T.ravel(), expected)
 
 
 def test_a_file_that_is_too_short_is_refused(folder: Path) -> None:
