@@ -99,18 +99,32 @@ class Opaque:
 Known = Constant | Literal | Output | Opaque
 
 
+@dataclass(frozen=True)
+class Picked:
+    """A computed value that the operator `by` picks from constants; a part of `data` along its first axis, if known.
+
+    `name` is that of `data`. `moves` are applied to the part: the order of the axes that a Transpose gives it, or the
+    shape that a Reshape does.
+    """
+
+    by: str
+    data: Known | None = None
+    name: str = ""
+    moves: tuple[Known | tuple[int, ...], ...] = ()
+
+
 @dataclass
 class Scope:
     """The constants of one body by name, and of the bodies around it; `key` identifies the body.
 
-    A value that is computed from the model's inputs is None, so that it hides a constant of its name outside.
+    A value that is computed from the model's inputs is None or picked, so that it hides a constant of its name outside.
     """
 
     opened: Opened
     opsets: Mapping[str, int]
     key: object = None
     outer: "Scope | None" = None
-    values: dict[str, Known | None] = field(default_factory=dict)
+    values: dict[str, Known | Picked | None] = field(default_factory=dict)
     traced: "dict[str, Traced]" = field(default_factory=dict)
     """Values computed from the model's inputs that scale another (`analysis.weights.scales`)."""
 
@@ -121,6 +135,16 @@ class Scope:
 
     def known(self, name: str) -> Known | None:
         """The constant called `name`, not yet worked out; None if it is computed from the model's inputs."""
+        value = self.value(name)
+        return None if isinstance(value, Picked) else value
+
+    def picked(self, name: str) -> Picked | None:
+        """The value called `name` if it is picked from constants."""
+        value = self.value(name)
+        return value if isinstance(value, Picked) else None
+
+    def value(self, name: str) -> Known | Picked | None:
+        """Either of them."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.values:
@@ -234,6 +258,12 @@ class Scope:
         assert constant is not None
         rank, quantised = len(constant.shape), constant.quantisation is not None
         if node.op_type == "Identity":
+            return constant
+        if node.op_type == "Dropout":
+            mode = None if len(inputs) < 3 or inputs[2] is None else self._array(inputs[2])
+            testing = self.version >= 7 or ("is_test" in attributes and attributes["is_test"].i)
+            if not testing or (mode is not None and mode.any()):
+                raise UnreadableError("it is made by Dropout as in training, which is random")
             return constant
         if node.op_type == "Cast":
             return _cast(constant, attributes)

@@ -33,7 +33,8 @@ class Layer:
 
     `name` is its module's path where the exporter left one, and unique in the file; `node` is the node's path there.
     `operand` is the input of the node that holds the weight, -1 for an attribute; 0 is y = weight @ x. `tensor` is the
-    stored tensor, `pattern` the operators that make a weight of it, `role` one of fc, conv-as-fc and pointwise.
+    stored tensor, `pattern` the operators that make a weight of it, `role` one of fc, conv-as-fc, pointwise and
+    recurrent.
     `tied_to` is the first layer with the same stored numbers, or "".
     """
 
@@ -57,11 +58,11 @@ class Weights:
     skipped: tuple[Skipped, ...]
 
 
-def read(path: Path, *, allow_root: Path | None = None, pointwise: bool = False) -> Weights:
+def read(path: Path, *, allow_root: Path | None = None, pointwise: bool = False, recurrent: bool = False) -> Weights:
     """The fully-connected layers of the ONNX file at `path`; their numbers are read when needed.
 
     Weights in other files lie in the model's folder or below, or below the folder `allow_root` (`study.onnx_data`).
-    With `pointwise` 1x1 convolutions are layers too.
+    With `pointwise` 1x1 convolutions are layers too, with `recurrent` the gates of LSTM, GRU and RNN.
 
     Raises:
         StudyError: the file is missing, no ONNX model or malformed, its weights lie where they may not, or it would
@@ -75,7 +76,8 @@ def read(path: Path, *, allow_root: Path | None = None, pointwise: bool = False)
             bare = skeleton(content, file.size)
         if bare.model.ir_version < 1 or not bare.model.graph.node:
             raise ValueError("a file without IR version or nodes")
-        walk = Walk(bare.model, Opened(file, bare.marker, allow_root), pointwise).run()
+        optional = frozenset(["pointwise"] * pointwise + ["recurrent"] * recurrent)
+        walk = Walk(bare.model, Opened(file, bare.marker, allow_root), optional).run()
         _refuse_overlaps([found.product.weight for found in walk.found])
         return Weights(tuple(_layers(walk.found, walk.uses)), tuple(walk.skipped))
     except OSError as error:
@@ -99,14 +101,14 @@ def _layers(found: Sequence[Found], uses: Counter[object]) -> Iterator[Layer]:
     taken: dict[str, int] = {}
     first: dict[object, str] = {}
     for each in found:
-        product, proto = each.product, each.node.proto
+        product, proto = each.product, each.product.node.proto
         key = product.weight.source.key
         parameter = next((name for name in map(names.parameter, reversed(product.names)) if name), "")
         module = names.module(each.trail)
         shared = sources[key] > 1 or uses[product.literal] > 1  # then its tensor has the name of another module too
         called = (module or parameter) if shared else (parameter or module)
         path = names.path(each.trail)
-        name = names.unique(names.printable(called or proto.name or product.tensor or path), taken)
+        name = names.unique(names.printable(called or proto.name or product.tensor or path) + product.part, taken)
         tied = first.setdefault(key, name)
         yield Layer(
             name=name,
@@ -117,7 +119,7 @@ def _layers(found: Sequence[Found], uses: Counter[object]) -> Iterator[Layer]:
             weight=product.weight,
             pattern=product.pattern,
             role=product.role,
-            in_graph=each.node,
+            in_graph=product.node,
             tied_to="" if tied == name else tied,
         )
 

@@ -17,9 +17,11 @@ from analysis.weights.tensors import Held
 class Product:
     """A node that is a layer: its weight, the input that holds it (-1: an attribute) and the operator pattern in words.
 
-    `tensor` is the stored tensor, `literal` its key, `names` what the value is called on its way to the node.
+    `tensor` is the stored tensor, `literal` its key, `names` what the value is called on its way to the node. `part`
+    is what follows the layer's name where the node has several weights.
     """
 
+    node: "Node"
     weight: Matrix
     operand: int
     tensor: str
@@ -27,6 +29,7 @@ class Product:
     literal: object
     pattern: str
     role: str = "fc"
+    part: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,8 @@ class Node:
     shape: Callable[[str], tuple[int | None, ...] | None]
     inferred: Callable[[str], tuple[int | None, ...] | None]
     """As `shape`, but only what follows from the model's inputs: files may declare wrong shapes of other values."""
-    pointwise: bool
+    optional: frozenset[str] = frozenset()
+    """Roles of layers that are read only on request: pointwise, recurrent."""
 
     @property
     def operator(self) -> str:
@@ -93,7 +97,9 @@ def operands(node: Node, left: int, right: int) -> tuple[int, Constant]:
         reason = next((value.reason for value in values if isinstance(value, Opaque)), "a product of constants")
         raise NoLayerError(reason)
     if not any(constant):
-        raise NoLayerError("both operands are computed, as in attention")
+        picks = [picked.by for name in names if (picked := node.scope.picked(name))]
+        reason = f"one of them is picked from constants by {picks[0]}" if picks else ""
+        raise NoLayerError(f"both operands are computed{reason and ', '}{reason}")
     index = right if constant[1] else left
     return index, only(node, index)
 
@@ -126,12 +132,18 @@ def stacked(node: Node, constant: Constant, operand: int, flipped: bool, alpha: 
     if constant.quantisation is not None and constant.quantisation.scale.size > 1:
         raise NoLayerError(f"a stack of {count} matrices with scales of their own")
     if transposed:
-        node.scope.opened.compute(prod(constant.shape), f"a stack of shape {list(constant.shape)}")
-        turned = constant.source.read(0, prod(constant.shape)).reshape(count, inner, outer).swapaxes(1, 2)
-        held = Held(np.ascontiguousarray(turned).reshape(-1), constant.source.dtype)
-        constant, inner, outer = replace(constant, source=held), outer, inner
+        axes = (*range(len(constant.shape) - 2), len(constant.shape) - 1, len(constant.shape) - 2)
+        constant, inner, outer = rearranged(node, constant, axes), outer, inner
     rows = replace(constant, shape=(count * inner, outer))
     return as_product(node, rows, operand, rows.matrix(alpha=alpha), *notes, f"a stack of {count} matrices")
+
+
+def rearranged(node: Node, constant: Constant, axes: tuple[int, ...]) -> Constant:
+    """The constant with its axes in this order, in memory."""
+    node.scope.opened.compute(prod(constant.shape), f"{constant.tensor!r} of shape {list(constant.shape)}")
+    numbers = constant.source.read(0, prod(constant.shape)).reshape(constant.shape).transpose(axes)
+    held = Held(np.ascontiguousarray(numbers).reshape(-1), constant.source.dtype, (constant.source.key, axes))
+    return replace(constant, source=held, shape=tuple(constant.shape[axis] for axis in axes))
 
 
 def without_ones(constant: Constant) -> Constant:
@@ -147,4 +159,4 @@ def as_product(node: Node, constant: Constant, operand: int, weight: Matrix, *no
         words.append(f"behind {', '.join(reversed(constant.behind))}")
     tensor = constant.tensor or node.input(operand)
     pattern = ", ".join(word for word in words if word)
-    return Product(weight, operand, tensor, (*constant.names, tensor), constant.literal, pattern)
+    return Product(node, weight, operand, tensor, (*constant.names, tensor), constant.literal, pattern)

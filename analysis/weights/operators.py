@@ -12,9 +12,12 @@ import numpy as np
 import onnx
 
 from analysis.weights.constants import Constant, Literal, Output, standard
+from analysis.weights.einsum import einsum
 from analysis.weights.matrix import Matrix
 from analysis.weights.node import Node, NoLayerError, Product, as_product, only, operands, stacked
+from analysis.weights.picked import PASSES, bound
 from analysis.weights.quantised import matmul_integer, matmul_nbits, qgemm, qlinear_matmul, quantised_operand
+from analysis.weights.recurrent import GATES, recurrent
 from analysis.weights.tensors import MOST_AXES, Held
 
 MICROSOFT, LEARNING = "com.microsoft", "ai.onnx.ml"
@@ -22,21 +25,36 @@ MICROSOFT, LEARNING = "com.microsoft", "ai.onnx.ml"
 
 def gemm(node: Node) -> Product:
     """y = alpha op(A) op(B) + beta C, op being the identity or the transposition."""
+    picks, node = node, bound(node, 0, 1)
     operand, constant = operands(node, 0, 1)
+    flag = "transB" if operand else "transA"
+    if picks is not node:
+        return _of_picked(picks, stacked(node, constant, operand, node.flag(flag), node.number("alpha", 1.0)))
     if len(constant.shape) != 2:
         raise ValueError(f"{node.described} has an operand of shape {list(constant.shape)}")
-    flag = "transB" if operand else "transA"
     weight = constant.matrix(transposed=node.flag(flag) != bool(operand), alpha=node.number("alpha", 1.0))
     return as_product(node, constant, operand, weight, f"{flag}={node.flag(flag):d}")
 
 
 def matmul(node: Node) -> Product:
     """y = A @ B over the last two axes; FusedMatMul can transpose them and multiply by alpha."""
+    picks, node = node, bound(node, 0, 1)
     operand, constant = operands(node, 0, 1)
     if node.flag("transBatchA") or node.flag("transBatchB"):
         raise NoLayerError("its operands are transposed in their batch")
     flipped = node.flag("transB" if operand else "transA")
-    return stacked(node, constant, operand, flipped, node.number("alpha", 1.0))
+    product = stacked(node, constant, operand, flipped, node.number("alpha", 1.0))
+    return product if picks is node else _of_picked(picks, product)
+
+
+def _of_picked(node: Node, product: Product) -> Product:
+    picked = node.scope.picked(node.input(product.operand))
+    return replace(product, pattern=f"{product.pattern}, picked by {picked.by}" if picked else product.pattern)
+
+
+def attention(node: Node) -> Product:
+    """Input, weight (in, q + k + v): the three products of attention with its input, in one matrix."""
+    return stacked(node, only(node, 1), 1, False, 1.0)
 
 
 def convolution(node: Node) -> Product:
@@ -51,7 +69,7 @@ def convolution(node: Node) -> Product:
     if group == 1 and not constant.transposed:
         if _covers(node, kernel):
             return replace(as_product(node, constant, 1, flat.matrix(), f"{words}, the whole map"), role="conv-as-fc")
-        if set(kernel) == {1} and node.pointwise:
+        if set(kernel) == {1} and "pointwise" in node.optional:
             return replace(as_product(node, constant, 1, flat.matrix(), words), role="pointwise")
     if set(kernel) == {1} and group == 1:
         raise NoLayerError("a convolution of 1 x 1 (--pointwise reads it)")
@@ -74,7 +92,7 @@ def linear_model(node: Node) -> Product:
         raise ValueError(f"{node.described} has {coefficients.size} coefficients for {rows} outputs")
     held = Held(coefficients, coefficients.dtype)
     weight = Matrix(held, rows, coefficients.size // rows, coefficients.size // rows, False)
-    return Product(weight, -1, "coefficients", (), None, node.operator)
+    return Product(node, weight, -1, "coefficients", (), None, node.operator)
 
 
 OPERATORS: Mapping[tuple[str, str], Callable[[Node], Product]] = {
@@ -83,6 +101,7 @@ OPERATORS: Mapping[tuple[str, str], Callable[[Node], Product]] = {
     ("", "MatMulInteger"): matmul_integer,
     ("", "QLinearMatMul"): qlinear_matmul,
     ("", "Conv"): convolution,
+    ("", "Einsum"): einsum,
     (MICROSOFT, "FusedGemm"): gemm,
     (MICROSOFT, "FusedMatMul"): matmul,
     (MICROSOFT, "TransposeMatMul"): matmul,
@@ -91,24 +110,44 @@ OPERATORS: Mapping[tuple[str, str], Callable[[Node], Product]] = {
     (MICROSOFT, "MatMulIntegerToFloat"): quantised_operand(3, 5),
     (MICROSOFT, "MatMulNBits"): matmul_nbits,
     (MICROSOFT, "FusedConv"): convolution,
+    **dict.fromkeys(((MICROSOFT, "Attention"), (MICROSOFT, "PackedAttention")), attention),
+    (MICROSOFT, "QAttention"): quantised_operand(4, 7),
     (LEARNING, "LinearClassifier"): linear_model,
     (LEARNING, "LinearRegressor"): linear_model,
 }
 
-OTHERS: Mapping[str, tuple[slice, str]] = {
-    **dict.fromkeys(("ConvTranspose", "ConvInteger", "DeformConv"), (slice(1, 2), "a convolution of another kind")),
-    "QLinearConv": (slice(3, 4), "a convolution of another kind"),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), (slice(1, 2), "a recurrent layer, whose gates are packed into one tensor")),
-    "Gather": (slice(1), "an embedding: rows are picked, not multiplied"),
-    "Einsum": (slice(None), "a general product, which is not read"),
+CONVOLUTION, INTEGER = "a convolution of another kind", "a convolution of integers, which is not read"
+EMBEDDING = "an embedding: rows are picked, not multiplied"
+ATTENTION, POSITIONS = "attention, whose products are of computed operands", "a rotation by tables of positions"
+RECURRENT = "a recurrent layer of integers, which is not read"
+EXPERTS = "a mixture of experts in one operator, which is not read"
+BLOCKED = "a convolution in ONNX Runtime's layout for one processor; optimise the file only up to the level extended"
+OTHERS: Mapping[tuple[str, str], tuple[slice, str]] = {
+    **dict.fromkeys((("", "ConvTranspose"), ("", "DeformConv")), (slice(1, 2), CONVOLUTION)),
+    ("", "ConvInteger"): (slice(1, 2), INTEGER),
+    ("", "QLinearConv"): (slice(3, 4), INTEGER),
+    (MICROSOFT, "QLinearConv"): (slice(3, 4), INTEGER),
+    ("com.microsoft.nchwc", "Conv"): (slice(1, 2), BLOCKED),
+    **{("", name): (slice(1, 3), "a recurrent layer (--recurrent reads it)") for name in GATES},
+    (MICROSOFT, "DynamicQuantizeLSTM"): (slice(1, 3), RECURRENT),
+    ("", "Gather"): (slice(1), EMBEDDING),
+    (MICROSOFT, "GatherBlockQuantized"): (slice(1), EMBEDDING),
+    (MICROSOFT, "EmbedLayerNormalization"): (slice(2, 5), "embeddings: rows are picked, not multiplied"),
+    ("", "Attention"): (slice(3), ATTENTION),
+    **dict.fromkeys(
+        [(MICROSOFT, f"{kind}Attention") for kind in ("MultiHead", "GroupQuery", "PackedMultiHead", "Sparse")],
+        (slice(3), ATTENTION),
+    ),
+    **dict.fromkeys((("", "RotaryEmbedding"), (MICROSOFT, "RotaryEmbedding")), (slice(1, 4), POSITIONS)),
+    **dict.fromkeys(((MICROSOFT, "MoE"), (MICROSOFT, "QMoE")), (slice(2, None), EXPERTS)),
 }
-"""Standard operators with weights that are no fully-connected layer: the inputs that hold them, and the reason."""
+"""Operators with weights that are no fully-connected layer, or not read: the inputs that hold them, and the reason."""
 KEEP_RANK = ("Identity", "Cast", "Transpose", "DequantizeLinear")
 """Operators whose output has as many axes as their first input."""
 
 
-def product(node: Node) -> Product | None:
-    """The layer that a node is, or None if it does not even look like one.
+def products(node: Node) -> Sequence[Product]:
+    """The layers that a node is: one, or a recurrent layer's gates; none if it does not even look like one.
 
     Raises:
         NoLayerError: it looks like one; the message says why it is none.
@@ -117,17 +156,35 @@ def product(node: Node) -> Product | None:
     """
     domain, inputs = "" if standard(node.proto) else node.proto.domain, list(node.proto.input)
     if (domain, node.operator) in OPERATORS:
-        return OPERATORS[domain, node.operator](node)
-    if domain:
-        reason = f"the operator {domain}.{node.operator} is not read"
-    elif node.operator in OTHERS and any(name and node.scope.known(name) is None for name in inputs):
-        part, reason = OTHERS[node.operator]
-        inputs = inputs[part]
-    else:
-        return None
-    if any(_rank(node, name) >= 2 for name in inputs):
-        raise NoLayerError(reason)
-    return None
+        return [OPERATORS[domain, node.operator](node)]
+    if not domain and node.operator in GATES and "recurrent" in node.optional:
+        return recurrent(node)
+    if all(node.scope.known(name) is not None for name in inputs if name):
+        return []
+    part, reason = OTHERS.get((domain, node.operator), (slice(None), ""))
+    rank = max((_rank(node, name) for name in inputs[part]), default=0)
+    if rank < 2 or not (domain or reason):
+        return []
+    if reason == EMBEDDING and (rank > 2 or _multiplied(node, node.proto.output[0])):
+        return []  # matrices are picked: the product with them is a layer, or has the reason
+    raise NoLayerError(reason or f"the operator {domain}.{node.operator} is not read")
+
+
+def _multiplied(node: Node, name: str, steps: int = 4) -> bool:
+    """Whether a value becomes an operand of a product whose other operand is computed."""
+
+    def constant(operand: str) -> bool:
+        maker = node.producer(operand)
+        known = operand and node.scope.known(operand) is not None
+        return bool(known) or (maker is not None and all(node.scope.known(each) is not None for each in maker.input))
+
+    for consumer in node.consumers(name)[:8]:
+        if consumer.op_type in ("MatMul", "Gemm", "Einsum") and not any(map(constant, consumer.input[:2])):
+            return True
+        moved = consumer.op_type in (*PASSES, "Transpose", "Reshape") and consumer.output and steps
+        if moved and _multiplied(node, consumer.output[0], steps - 1):
+            return True
+    return False
 
 
 def _rank(node: Node, name: str) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from analysis.weights.constants import NARROW, Constant, Known, Literal, Opaque, Output, Pending, Scope
+from analysis.weights.einsum import equation
 from analysis.weights.layers import Layer
 from analysis.weights.operators import LEARNING, MICROSOFT
 from analysis.weights.scales import scale_behind
@@ -65,6 +66,10 @@ COPIES = {
     "MatMulIntegerToFloat": Copy(MICROSOFT, "MatMulIntegerToFloat", "x 1 one 3 - 5"),
     "DynamicQuantizeMatMul": Copy(MICROSOFT, "DynamicQuantizeMatMul", "x 1 2 3"),
     "MatMulNBits": Copy(MICROSOFT, "MatMulNBits", "x 1 2 3", attributes=("K", "N", "bits", "block_size")),
+    "Attention": Copy("", "MatMul", "x 1"),
+    "PackedAttention": Copy("", "MatMul", "x 1"),
+    "QAttention": Copy(MICROSOFT, "MatMulIntegerToFloat", "x 1 one 4 - 7"),
+    "Einsum": Copy("", "Einsum", "x 1", "0 x"),
     "LinearClassifier": Copy(LEARNING, "LinearClassifier", "x", attributes=LABELS),
     "LinearRegressor": Copy(LEARNING, "LinearRegressor", "x", attributes=LABELS),
 }
@@ -77,12 +82,19 @@ class Probe:
     """A layer to be run: `inputs` is the length of its x, and `dtype` the type of x."""
 
     def __init__(self, layer: Layer) -> None:
+        if layer.operator not in COPIES:
+            raise NotTriedError(f"ONNX Runtime cannot run a part of {layer.operator} by itself")
         self.node, self.copy = layer.in_graph, COPIES[layer.operator]
         self.left, self.outputs = layer.operand == 0, layer.weight.shape[0]
         weight = self.node.scope.constant(self.node.input(layer.operand)) if layer.operand >= 0 else None
         self.shape = layer.weight.shape if weight is None else weight.shape
         self.dtype = np.dtype(np.float32) if weight is None else self._dtype(weight)
-        if self.copy is CONV:
+        if len(self.shape) > 2 and self.copy is GEMM:  # a stack of matrices
+            self.copy = FUSED
+        self.axes = equation(self.node, layer.operand, len(self.shape)) if self.copy.operator == "Einsum" else None
+        if self.axes is not None:
+            self.inputs = prod(self._sizes(self.axes.summed))
+        elif self.copy is CONV:
             self.inputs = prod(self.shape[1:])
         elif self.copy.operator == "MatMulNBits":
             self.inputs = self.node.whole("K")
@@ -99,12 +111,22 @@ class Probe:
             return weight.dtype if self.left else np.dtype(np.uint8)
         return np.dtype(np.float64 if weight.dtype == np.float64 else np.float32)
 
+    def _sizes(self, letters: str) -> list[int]:
+        assert self.axes is not None
+        return [self.shape[self.axes.constant.index(letter)] for letter in letters]
+
     def run(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """y (rows, outputs), which ONNX Runtime computes from x (rows, inputs).
 
         Raises:
             NotTriedError: it is not installed, or has no way to run the layer; the message is the reason.
         """
+        if self.axes is not None:
+            ones = [1] * len(self.axes.batch)
+            x = x.reshape((len(x), *ones, *self._sizes(self.axes.summed)))
+            sizes = (len(x), *self._sizes(self.axes.batch), *self._sizes(self.axes.summed))
+            y = _run(self.model(), np.ascontiguousarray(np.broadcast_to(x, sizes)))
+            return y.reshape(len(y), -1)
         shape = (len(x), *self.shape[1:]) if self.copy is CONV else x.shape
         x = x.reshape(shape) if self.left == self._flag("transB", "transA") else np.ascontiguousarray(x.T)
         y = _run(self.model(), x)
@@ -119,6 +141,8 @@ class Probe:
         words = (self.copy.left if self.left else self.copy.right).split()
         inputs = [x if word == "x" else self._input(word, constants) for word in words]
         product = helper.make_node(self.copy.operator, inputs, ["y"], domain=self.copy.domain)
+        if self.axes is not None:
+            product.attribute.append(helper.make_attribute("equation", self.axes.text(self.left)))
         for name in self.copy.attributes:
             if name in self.node.attributes:
                 attribute = copied(self.node.attributes[name], name)

@@ -21,6 +21,20 @@ MOST_INFERRED = 20_000
 
 Shape = tuple[int | None, ...]
 
+_SAME = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax")
+_NORMALISED = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "SkipGroupNorm")
+STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    **dict.fromkeys((*_SAME, *_NORMALISED), ("Identity", (0,))),
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), ("Add", (0, 3))),
+    "QuantizeLinear": ("QuantizeLinear", (0, 1, 2)),
+    "DequantizeLinear": ("DequantizeLinear", (0, 1, 2)),
+    "FusedConv": ("Conv", (0, 1)),
+    "FusedGemm": ("Gemm", (0, 1)),
+    "QLinearAveragePool": ("AveragePool", (0,)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+}
+"""By an operator of the domain com.microsoft: a standard one with the same shape, and its inputs among the first's."""
+
 
 def shapes(graph: onnx.GraphProto, version: int, declared: bool = True) -> Mapping[str, Shape]:
     """The shape of each value of `graph`, None for an unknown size; `version` is that of the standard operators.
@@ -37,8 +51,8 @@ def shapes(graph: onnx.GraphProto, version: int, declared: bool = True) -> Mappi
     for node in graph.node[:MOST_INFERRED]:
         if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
             _note(next(iter(node.output), ""), node.attribute[0].t, types, small)
-        elif node.domain in STANDARD:
-            inferred = _inferred(node, types, small, version)
+        elif (known := _stand_in(node)) is not None:
+            inferred = _inferred(known, types, small, version)
             types.update({name: _filled(kind, types.get(name)) for name, kind in inferred.items()})
     return {name: _sizes(kind) for name, kind in types.items()}
 
@@ -61,6 +75,21 @@ def _note(
         inline = tensor.data_location != onnx.TensorProto.EXTERNAL
         if inline and len(tensor.dims) < 2 and all(0 <= size <= MOST_VALUES for size in tensor.dims):
             small[name] = tensor
+
+
+def _stand_in(node: onnx.NodeProto) -> onnx.NodeProto | None:
+    """The node itself if it is of a standard operator, one of the same shape if any is known, or else None."""
+    if node.domain in STANDARD:
+        return node
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    last = "channels_last" in attributes and attributes["channels_last"].i != 0
+    if node.domain != "com.microsoft" or node.op_type not in STAND_INS or last:
+        return None
+    operator, places = STAND_INS[node.op_type]
+    known = defs.get_schema(operator, 21, "").attributes
+    made = helper.make_node(operator, [node.input[n] for n in places if n < len(node.input)], node.output[:1])
+    made.attribute.extend(attribute for name, attribute in attributes.items() if name in known)
+    return made
 
 
 def _inferred(

@@ -14,12 +14,12 @@ from functools import cached_property
 
 import onnx
 
-from analysis.weights import names, scales
+from analysis.weights import names, picked, scales
 from analysis.weights.constant_folding import Attributes
-from analysis.weights.constants import Known, Literal, Scope
+from analysis.weights.constants import Known, Literal, Picked, Scope
 from analysis.weights.names import Step
 from analysis.weights.node import Node, NoLayerError, Product
-from analysis.weights.operators import OPERATORS, product
+from analysis.weights.operators import OPERATORS, products
 from analysis.weights.quantised import rescaled
 from analysis.weights.shapes import Shape, shapes
 from analysis.weights.tensors import Opened, UnreadableError
@@ -47,9 +47,8 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Found:
-    """A node that is a layer, the product it computes, and the steps that lead to it."""
+    """A product that is a layer, and the steps that lead to its node."""
 
-    node: Node
     product: Product
     trail: Sequence[Step]
 
@@ -60,7 +59,7 @@ class Walk:
 
     model: onnx.ModelProto
     opened: Opened
-    pointwise: bool
+    optional: frozenset[str]
     found: list[Found] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     uses: Counter[object] = field(default_factory=Counter)
@@ -75,7 +74,7 @@ class Walk:
             ValueError: the model is malformed.
         """
         self._visit(self.model.graph, Scope(self.opened, opsets(self.model.opset_import)), (), "", {})
-        self.found = [replace(each, product=rescaled(each.node, each.product)) for each in self.found]
+        self.found = [replace(each, product=rescaled(each.product.node, each.product)) for each in self.found]
         return self
 
     def _visit(self, body: Body, scope: Scope, outer: tuple[Step, ...], entry: str, call: Attributes) -> None:
@@ -98,30 +97,34 @@ class Walk:
             shape, inferred = self._shape, self._inferred_shape
             if in_function:  # whose names are its own
                 shape = inferred = _unknown
-            node = Node(proto, attributes, scope, links.consumers, links.producer, shape, inferred, self.pointwise)
+            node = Node(proto, attributes, scope, links.consumers, links.producer, shape, inferred, self.optional)
             function = self._functions.get((proto.domain, proto.op_type, proto.overload))
             if function is not None and not _defined(proto, scope.version):
                 self._call(function, node, trail)
                 continue
+            inside: list[Scope] = []
             for name, attribute in attributes.items():
                 for graph in subgraphs(attribute):
-                    inner = Scope(self.opened, scope.opsets, (scope.key, index, name), scope)
-                    self._visit(graph, inner, trail, name, call)
+                    given = picked.inputs_of_body(scope, proto, graph)
+                    inside.append(Scope(self.opened, scope.opsets, (scope.key, index, name), scope, dict(given)))
+                    self._visit(graph, inside[-1], trail, name, call)
             self._examine(node, trail)
             scope.add(proto, attributes)
+            picked.note(scope, proto, attributes)
+            scope.values.update(picked.chosen(inside, proto))
             scales.follow(node)
 
     def _examine(self, node: Node, trail: Sequence[Step]) -> None:
         try:
-            described = product(node)
+            described = products(node)
         except (NoLayerError, UnreadableError) as error:
             reason = names.printable(str(error))
             self._count(len(reason), trail)
             self.skipped.append(Skipped(names.path(trail), names.printable(node.operator), reason))
         else:
-            if described is not None:
-                self._count(len(described.pattern) + 8 * len(described.names), trail)
-                self.found.append(Found(node, described, trail))
+            for each in described:
+                self._count(len(each.pattern) + 8 * len(each.names), trail)
+                self.found.append(Found(each, trail))
 
     def _count(self, characters: int, trail: Sequence[Step]) -> None:
         """Count what is about to be kept of the last node of `trail`."""
@@ -134,9 +137,9 @@ class Walk:
         """Visit the body of a function with the constants that it is called with."""
         key = (function.domain, function.name, function.overload)
         scope, proto = node.scope, node.proto
-        arguments: dict[str, Known | None] = {}
+        arguments: dict[str, Known | Picked | None] = {}
         for name, value in zip(function.input, proto.input, strict=False):
-            known = scope.known(value) if value else None
+            known = scope.value(value) if value else None
             if known is not None:
                 arguments[name] = known
         inner = Scope(self.opened, opsets(function.opset_import) or scope.opsets, key, None, arguments)
@@ -146,7 +149,7 @@ class Walk:
         scales.leave(node, function, inner)
         for outside, inside in zip(proto.output, function.output, strict=False):
             if outside:
-                scope.values[outside] = inner.known(inside)
+                scope.values[outside] = inner.value(inside)
 
     @cached_property
     def _functions(self) -> Mapping[tuple[str, str, str], onnx.FunctionProto]:
@@ -207,7 +210,8 @@ def resolved(node: onnx.NodeProto, call: Attributes) -> Attributes:
 def _declare(graph: onnx.GraphProto, scope: Scope) -> None:
     """Enter the initializers of a graph into its scope; the inputs of a subgraph hide constants around it."""
     if scope.outer is not None:
-        scope.values.update(dict.fromkeys(value.name for value in graph.input))
+        for value in graph.input:
+            scope.values.setdefault(value.name, None)
     for name, tensor in _initializers(graph):
         scope.values[name] = Literal(tensor, (scope.key, name))
 

@@ -1,0 +1,135 @@
+"""Matrices that a node picks from constants when the model runs: those of experts, or of the steps of a loop.
+
+A product with such a matrix is a layer for each matrix that can be picked, and is read as a stack of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from analysis.weights.constant_folding import Attributes
+from analysis.weights.constants import Constant, Known, Output, Pending, Picked, Scope, standard
+from analysis.weights.node import Node
+from analysis.weights.tensors import Held
+from study.onnx_graph import subgraphs
+
+PICKS = ("Gather", "GatherElements", "GatherND", "Slice", "Compress", "Where")
+"""Operators that pick parts of a constant by what is computed."""
+PASSES = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Dropout")
+"""Operators behind which the same matrices are picked."""
+MOST_MOVES = 8
+"""Transposes and Reshapes behind a pick that are followed."""
+
+
+def note(scope: Scope, node: onnx.NodeProto, attributes: Attributes) -> None:
+    """Enter what a node of computed outputs picks from constants, or passes on of it, into its scope."""
+    if not standard(node) or not node.input or not node.output or scope.known(node.output[0]) is not None:
+        return
+    name, operator = node.input[0], node.op_type
+    data, picked = scope.known(name), scope.picked(name)
+    result: Picked | None = None
+    if operator == "Where":
+        constant = all(scope.known(each) is not None for each in node.input[1:3])
+        result = Picked("Where") if constant else None
+    elif operator in PICKS and data is not None:
+        first = operator == "Gather" and ("axis" not in attributes or attributes["axis"].i == 0)
+        result = Picked(operator, data if first else None, name)
+    elif picked is not None and operator in PASSES:
+        result = picked
+    elif picked is not None and operator in ("Transpose", "Reshape"):
+        target = scope.known(node.input[1]) if operator == "Reshape" and len(node.input) > 1 else None
+        order = tuple(attributes["perm"].ints[:16]) if operator == "Transpose" and "perm" in attributes else ()
+        followed = (target is not None or order) and len(picked.moves) < MOST_MOVES
+        moves = (*picked.moves, target or order)
+        result = replace(picked, moves=moves) if followed else Picked(picked.by)
+    elif picked is not None and operator == "DequantizeLinear":
+        result = Picked(picked.by)
+    if result is not None:
+        scope.values[node.output[0]] = result
+
+
+def inputs_of_body(scope: Scope, node: onnx.NodeProto, graph: onnx.GraphProto) -> dict[str, Known | Picked]:
+    """The inputs of the body of a Loop or Scan that are constants at every step, or a matrix of a stack at each."""
+    states, skipped = len(node.input), 2 if node.op_type == "Loop" else 0
+    if node.op_type == "Scan":
+        numbers = [attribute.i for attribute in node.attribute if attribute.name == "num_scan_inputs"]
+        states = len(node.input) - next(iter(numbers), 0)
+    elif node.op_type != "Loop":
+        return {}
+    sources = {each.output[0]: each.input[0] for each in graph.node if each.op_type == "Identity" and each.output}
+    inside: dict[str, Known | Picked] = {}
+    for index, (outer, inner) in enumerate(zip(node.input, graph.input, strict=False)):
+        known = scope.known(outer) if outer else None
+        if known is None or index < skipped:
+            continue
+        if index >= states:
+            axes = any(attribute.name.endswith(("axes", "directions")) for attribute in node.attribute)
+            inside[inner.name] = Picked("Scan", None if axes else known, outer)
+            continue
+        place = index - skipped + (node.op_type == "Loop")
+        result = graph.output[place].name if place < len(graph.output) else ""
+        if inner.name in (result, sources.get(result)):
+            inside[inner.name] = known
+    return inside
+
+
+def chosen(scopes: Sequence[Scope], node: onnx.NodeProto) -> dict[str, Picked]:
+    """The outputs of an If that are constants in both branches, whose scopes are given."""
+    graphs = [graph for attribute in node.attribute for graph in subgraphs(attribute)]
+    if node.op_type != "If" or len(graphs) != len(scopes):
+        return {}
+    results = [[output.name for output in graph.output] for graph in graphs]
+    return {
+        name: Picked("If")
+        for name, *inside in zip(node.output, *results, strict=False)
+        if name and all(scope.known(each) is not None for scope, each in zip(scopes, inside, strict=True))
+    }
+
+
+def bound(node: Node, *places: int) -> Node:
+    """The node with the stack in place of the matrix that is picked from it, if exactly one of these inputs is one.
+
+    Raises as `Scope.constant`.
+    """
+    names = [node.input(place) for place in places]
+    if any(node.scope.known(name) is not None for name in names):
+        return node
+    stacks = {name: stack for name in names if (stack := _stack(node.scope, name)) is not None}
+    if len(stacks) != 1:
+        return node
+    return replace(node, scope=Scope(node.scope.opened, node.scope.opsets, object(), node.scope, dict(stacks)))
+
+
+def _stack(scope: Scope, name: str) -> Known | None:
+    """All matrices that the value may be, [matrices, rows, columns]; None if they are not known to be such."""
+    picked = scope.picked(name)
+    if picked is None or picked.data is None:
+        return None
+    inner = Scope(scope.opened, scope.opsets, None, scope, {picked.name: picked.data})
+    known = picked.data
+    for move in picked.moves:
+        constant = inner.constant(picked.name)
+        assert constant is not None
+        shape = constant.shape
+        if isinstance(move, tuple):
+            if len(shape) != 3 or move != (*range(len(move) - 2), len(move) - 1, len(move) - 2):
+                return None
+            node = helper.make_node("Transpose", [picked.name], [picked.name], perm=[0, 2, 1])
+            inputs: list[Known | None] = [known]
+        else:
+            inner.values["target"] = move
+            target = inner.array("target")
+            sides = [] if target is None else [int(size) for size in target.reshape(-1)[-2:]]
+            if len(sides) != 2 or min(sides) < 1 or len(shape) < 2 or prod(sides) != prod(shape[1:]):
+                return None
+            full = np.array([shape[0], *sides])
+            node = helper.make_node("Reshape", [picked.name, "target"], [picked.name])
+            inputs = [known, Constant(Held(full, full.dtype), full.shape, "")]
+        pending = Pending(inner, node, {attribute.name: attribute for attribute in node.attribute}, inputs)
+        known = inner.values[picked.name] = Output(pending, picked.name)
+    constant = inner.constant(picked.name)
+    return known if constant is not None and len(constant.shape) == 3 else None

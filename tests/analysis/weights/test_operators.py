@@ -1,0 +1,346 @@
+"""Which nodes are fully-connected layers and with which matrix, and the reason of each that is none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+from analysis.weights.layers import Layer, Weights, read
+from analysis.weights.proof import verify
+from tests.support.notation import FUNCTION, save
+
+RANDOM = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> NDArray[np.float32]:
+    return RANDOM.normal(size=shape).astype(np.float32)
+
+
+def one(path: Path) -> Layer:
+    """The only layer of a file, proved by ONNX Runtime."""
+    (layer,) = read(path).layers
+    (proof,) = verify(path, [layer])
+    assert (proof.verified, proof.reason) == (True, "")
+    return layer
+
+
+# Einsum
+
+A, B, C = normal(3, 3), normal(3, 3, 3), normal(2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("equation", "x", "constant", "left", "matrix"),
+    [
+        ("bi,ij->bj", "n,3", A, False, A.T),
+        ("bi,ji->bj", "n,3", A, False, A),
+        ("ij,bj->bi", "n,3", A, True, A),
+        ("...i,ij->...j", "n,7,3", A, False, A.T),
+        ("bi,ij", "n,3", A, False, A.T),
+        (" b i , i j -> j b ", "n,3", A, False, A.T),
+        ("bhd,hdo->bo", "n,3,3", B, False, B.reshape(9, 3).T),
+        ("bhd,ohd->bo", "n,3,3", B, False, B.reshape(3, 9)),
+        ("bhd,dho->bo", "n,3,3", B, False, B.transpose(1, 0, 2).reshape(9, 3).T),
+        ("btd,dhk->bthk", "n,7,3", B, False, B.reshape(3, 9).T),
+        ("btd,hdk->bthk", "n,7,3", B, False, B.transpose(0, 2, 1).reshape(9, 3)),
+        ("bhd,hdo->bho", "n,3,3", B, False, B.transpose(0, 2, 1).reshape(9, 3)),
+        ("gbi,goi->gbo", "3,n,3", B, False, B.reshape(9, 3)),
+        ("gobi,zgb->zio", "n,2,4", C, True, C.transpose(3, 1, 0, 2).reshape(15, 8)),
+        ("bhd,hd->b", "n,3,3", A, False, A.reshape(1, 9)),
+    ],
+)
+def test_an_einsum_is_a_layer(
+    tmp_path: Path, equation: str, x: str, constant: NDArray[Any], left: bool, matrix: NDArray[Any]
+) -> None:
+    """Columns are the summed axes in x's order, rows the others in y's; ONNX Runtime multiplies with the same."""
+    nodes = f'["/fc/Einsum"] y = Einsum<equation = "{equation}">({"w, x" if left else "x, w"})'
+    layer = one(save(tmp_path, nodes, {"w": constant}, x=f"float[{x}]"))
+    np.testing.assert_array_equal(layer.weight.load(), matrix)
+    assert (layer.name, layer.operator, layer.operand) == ("fc", "Einsum", 0 if left else 1)
+
+
+# Matrices that are picked
+
+STACK = normal(4, 3, 5)
+TURNED = STACK.transpose(0, 2, 1).reshape(20, 3)
+"""(4 * 5, 3): the matrices of the experts, each (out, in)."""
+SCAN = "body (float[2,3] s, float[3,3] w) => (float[2,3] t) { t = MatMul(s, w) }"
+LOOP = "body (int64 i, bool go, float[2,3] s) => (bool on, float[2,3] t) { on = Identity(go) PICK t = MatMul(s, w) }"
+CARRIED = """body (int64 i, bool go, float[2,3] s, float[3,3] w) => (bool on, float[2,3] t, float[3,3] v)
+    { on = Identity(go) t = MatMul(s, w) v = Identity(w) }"""
+SQUARES = normal(4, 3, 3)
+PICKED: dict[str, tuple[str, dict[str, Any], NDArray[Any]]] = {
+    "one": ("p = Gather(stack, i) w = Squeeze(p, first) y = MatMul(x, w)", {"stack": STACK}, TURNED),
+    "one for each row": ("w = Gather<axis = 0>(stack, i) y = MatMul(x, w)", {"stack": STACK}, TURNED),
+    "turned": (
+        "p = Gather(stack, i) t = Transpose<perm = [0, 2, 1]>(p) w = Squeeze(t, first) y = MatMul(x, w)",
+        {"stack": np.ascontiguousarray(STACK.transpose(0, 2, 1))},
+        TURNED,
+    ),
+    "of a Gemm": (
+        "p = Gather(stack, i) w = Squeeze(p, first) y = Gemm<transB = 1, alpha = 2.0>(x, w)",
+        {"stack": np.ascontiguousarray(STACK.transpose(0, 2, 1))},
+        TURNED * 2,
+    ),
+    "of an Einsum": (
+        'w = Gather(stack, i) y = Einsum<equation = "bi,eio->ebo">(x, w)',
+        {"stack": STACK},
+        TURNED,
+    ),
+    "from rows": (
+        "p = Gather(stack, i) w = Reshape(p, sides) y = MatMul(x, w)",
+        {"stack": STACK.reshape(4, 15), "sides": np.array([3, 5])},
+        TURNED,
+    ),
+    "in a function": ("p = Gather(stack, i) w = Squeeze(p, first) y = local.Linear(x, w)", {"stack": STACK}, TURNED),
+    "by the body of a loop": (
+        f"y = Loop(rounds, , x)<body = {LOOP.replace('PICK', 'w = Gather(stack, i)')}>",
+        {"stack": SQUARES, "rounds": np.array(4)},
+        SQUARES.transpose(0, 2, 1).reshape(12, 3),
+    ),
+    "by Scan": (
+        f"y = Scan<num_scan_inputs = 1, body = {SCAN}>(x, stack)",
+        {"stack": SQUARES},
+        SQUARES.transpose(0, 2, 1).reshape(12, 3),
+    ),
+    "none, but carried by a loop": (
+        f"y, v = Loop(rounds, , x, w)<body = {CARRIED}>",
+        {"w": SQUARES[0], "rounds": np.array(2)},
+        SQUARES[0].T,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PICKED)
+def test_a_product_with_a_matrix_that_is_picked_is_a_layer_of_all_that_can_be(tmp_path: Path, name: str) -> None:
+    nodes, constants, matrix = PICKED[name]
+    function = f"{FUNCTION} Linear (x, w) => (y) {{ y = MatMul(x, w) }}"
+    more = {"first": np.array([0])}
+    path = save(tmp_path, nodes, constants | more, x="int64[1] i, float[2, 3]", functions=function)
+    layer = one(path)
+    np.testing.assert_array_equal(layer.weight.load(), matrix)
+
+    x = normal(2, 3)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    y = session.run(None, {"x": x, "i": np.array([2])})[0]
+    for step in [2] if "i)" in nodes and "Loop" not in nodes else [0, 1, 2, 3] if len(matrix) > 3 else [0, 0]:
+        x = x @ matrix.reshape(-1, y.shape[-1], 3)[step].T
+    np.testing.assert_allclose(y.reshape(x.shape), x, rtol=1e-5)
+    assert read(path).skipped == ()
+
+
+# Recurrent layers and attention
+
+
+@pytest.mark.parametrize(("operator", "gates"), [("LSTM", "iofc"), ("GRU", "zrh"), ("RNN", "h")])
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_the_gates_of_a_recurrent_layer_are_layers_on_request(
+    tmp_path: Path, operator: str, gates: str, direction: str
+) -> None:
+    directions = 1 + (direction == "bidirectional")
+    weights = {"w": normal(directions, len(gates) * 5, 3), "r": normal(directions, len(gates) * 5, 5)}
+    nodes = f'["/rnn/{operator}"] y = {operator}<hidden_size = 5, direction = "{direction}">(x, w, r)'
+    path = save(tmp_path, nodes, weights, x="float[4, 2, 3]")
+    assert [each.reason for each in read(path).skipped] == ["a recurrent layer (--recurrent reads it)"]
+    layers = read(path, recurrent=True).layers
+    expected = [part for array in weights.values() for half in array for part in np.split(half, len(gates))]
+    for layer, matrix in zip(layers, expected, strict=True):
+        np.testing.assert_array_equal(layer.weight.load(), matrix)
+        assert layer.role == "recurrent"
+    assert len({layer.name for layer in layers}) == len(layers)
+    assert all(layer.name.startswith("rnn.") for layer in layers)
+    reasons = {proof.reason for proof in verify(path, layers)}
+    assert reasons == {f"ONNX Runtime cannot run a part of {operator} by itself"}
+
+
+def test_the_gates_are_those_that_onnx_runtime_computes_with(tmp_path: Path) -> None:
+    """One step of an LSTM from its definition, with the matrices by their names."""
+    weights = {"w": normal(1, 20, 3), "r": normal(1, 20, 5), "h": normal(1, 2, 5), "c": normal(1, 2, 5)}
+    path = save(tmp_path, '["/l/LSTM"] s, y = LSTM<hidden_size = 5>(x, w, r, , , h, c)', weights, x="float[1, 2, 3]")
+    read_here = {layer.name: layer.weight.load() for layer in read(path, recurrent=True).layers}
+    x = normal(1, 2, 3)
+    i, o, f, c = (
+        x[0] @ read_here[f"l.W.{gate}"].T + weights["h"][0] @ read_here[f"l.R.{gate}"].T
+        for gate in ("input", "output", "forget", "cell")
+    )
+    cell = weights["c"][0] / (1 + np.exp(-f)) + np.tanh(c) / (1 + np.exp(-i))
+    expected = np.tanh(cell) / (1 + np.exp(-o))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"x": x})[0][0], expected, atol=1e-6)
+
+
+def test_the_packed_weights_of_an_attention_are_a_layer(tmp_path: Path) -> None:
+    """Attention by hand from the matrix that was read, one head, against ONNX Runtime's operator."""
+    packed = normal(4, 12)
+    nodes = '["/self/Attention"] y = com.microsoft.Attention<num_heads = 1>(x, w, bias)'
+    path = save(tmp_path, nodes, {"w": packed, "bias": np.zeros(12, np.float32)}, x="float[1, 6, 4]")
+    layer = one(path)
+    assert (layer.name, layer.weight.shape) == ("self", (12, 4))
+    x = normal(1, 6, 4)
+    q, k, v = np.split(x[0] @ layer.weight.load().T, 3, axis=1)
+    scores = np.exp(q @ k.T / 2)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    expected = scores / scores.sum(axis=1, keepdims=True) @ v
+    np.testing.assert_allclose(session.run(None, {"x": x})[0][0], expected, atol=1e-5)
+
+
+# Weights behind operators that change nothing, and maps behind operators of ONNX Runtime's
+
+SQUARE = normal(3, 3)
+SAME = {
+    "Dropout": "w = Dropout(v) y = MatMul(x, w)",
+    "Dropout with a ratio": "w, mask = Dropout(v, half) y = MatMul(x, w)",
+    "Dropout that is not in training": "w = Dropout(v, half, no) y = MatMul(x, w)",
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_weight_behind_dropout_is_that_weight(tmp_path: Path, name: str) -> None:
+    constants = {"v": SQUARE, "half": np.float32(0.5), "no": np.array(False)}
+    layer = one(save(tmp_path, SAME[name], constants, x="float[n, 3]"))
+    np.testing.assert_array_equal(layer.weight.load(), SQUARE.T)
+
+
+def test_a_weight_that_is_quantised_and_dequantised_by_com_microsoft_is_what_comes_out(tmp_path: Path) -> None:
+    quantise = "q = com.microsoft.QuantizeLinear<axis = 1>(v, steps, zero) "
+    nodes = quantise + "w = com.microsoft.DequantizeLinear<axis = 1>(q, steps, zero) y = MatMul(x, w)"
+    steps, zero = np.array([0.125, 0.25, 0.5], np.float32), np.array([1, 0, -1], np.int8)
+    layer = one(save(tmp_path, nodes, {"v": SQUARE, "steps": steps, "zero": zero}, x="float[n, 3]"))
+    np.testing.assert_array_equal(layer.weight.load(), (np.rint(SQUARE / steps) * steps).T)
+    assert layer.weight.dtype == "int8"
+
+
+HEAD, KERNEL = normal(5, 4, 1, 1), normal(4, 2, 3, 3)
+BEFORE_HEADS = {
+    "FusedConv": 'm = com.microsoft.FusedConv<activation = "Relu">(x, kernel)',
+    "FusedConv and a sum": 'c = Conv(x, kernel) m = com.microsoft.FusedConv<activation = "Relu">(x, kernel, , c)',
+    "QuickGelu": "c = Conv(x, kernel) m = com.microsoft.QuickGelu(c)",
+    "com.microsoft's QDQ": """c = Conv(x, kernel) q = com.microsoft.QuantizeLinear(c, one, zero)
+        m = com.microsoft.DequantizeLinear(q, one, zero)""",
+}
+
+
+@pytest.mark.parametrize("name", BEFORE_HEADS)
+def test_the_size_of_a_map_is_known_behind_operators_of_onnx_runtime(tmp_path: Path, name: str) -> None:
+    nodes = f'{BEFORE_HEADS[name]} p = GlobalAveragePool(m) ["/head/Conv"] y = Conv(p, head)'
+    constants = {"kernel": KERNEL, "head": HEAD, "one": np.float32(1), "zero": np.uint8(0)}
+    layer = one(save(tmp_path, nodes, constants, x="float[n, 2, 8, 8]"))
+    assert (layer.name, layer.role) == ("head", "conv-as-fc")
+
+
+# Reasons
+
+BRANCHES = (
+    "then_branch = a () => (float[3,3] k) { k = Identity(v) }, else_branch = b () => (float[3,3] l) { l = Neg(u) }"
+)
+IF = f"w = If(yes)<{BRANCHES}>"
+COMPUTED, VECTOR = "both operands are computed", "its constant is a vector, not a matrix"
+REASONS: dict[str, tuple[str, str, set[tuple[str, str]]]] = {
+    "attention": ("3, 3", "t = Transpose(x) y = MatMul(x, t)", {("MatMul", COMPUTED)}),
+    "attention by Einsum": ("3, 3", 'y = Einsum<equation = "ij,kj->ik">(x, x)', {("Einsum", COMPUTED)}),
+    "the rows of a table": (
+        "3, 3",
+        "i = Cast<to = 7>(x) y = Gather(v, i)",
+        {("Gather", "an embedding: rows are picked, not multiplied")},
+    ),
+    "an embedding before a layer": (
+        "3, 3",
+        "i = Cast<to = 7>(x) e = Gather(v, i) t = Transpose(u) y = MatMul(e, t)",
+        {("Gather", "an embedding: rows are picked, not multiplied")},
+    ),
+    "a matrix of rows that are picked": (
+        "3",
+        "i = Cast<to = 7>(x) e = Gather(v, i) y = MatMul(x, e)",
+        {("MatMul", f"{COMPUTED}, one of them is picked from constants by Gather")},
+    ),
+    "a matrix that If picks": (
+        "n, 3",
+        f"{IF} y = MatMul(x, w)",
+        {("MatMul", f"{COMPUTED}, one of them is picked from constants by If")},
+    ),
+    "a matrix that Where picks": (
+        "3, 3",
+        "c = Cast<to = 9>(x) w = Where(c, u, v) y = MatMul(x, w)",
+        {("MatMul", f"{COMPUTED}, one of them is picked from constants by Where")},
+    ),
+    "a slice of a constant": (
+        "3, 3",
+        "i = Cast<to = 7>(x) s = Shape<start = 0, end = 1>(x) w = Slice(v, zeros, s) y = MatMul(x, w)",
+        {("MatMul", f"{COMPUTED}, one of them is picked from constants by Slice")},
+    ),
+    "Dropout in training": (
+        "n, 3",
+        "w = Dropout(v, half, yes) y = MatMul(x, w)",
+        {("MatMul", "it is made by Dropout as in training, which is random")},
+    ),
+    "an Einsum without a sum": (
+        "3, 3",
+        'y = Einsum<equation = "ij,ij->ij">(x, v)',
+        {("Einsum", "an Einsum that sums over no axis of its constant")},
+    ),
+    "an Einsum of three": (
+        "3, 3",
+        'y = Einsum<equation = "ij,jk,kl->il">(x, v, u)',
+        {("Einsum", "an Einsum of 3 operands, not two")},
+    ),
+    "an Einsum with a diagonal": (
+        "3, 3",
+        'y = Einsum<equation = "ij,jj->i">(x, v)',
+        {("Einsum", "an Einsum that takes a diagonal")},
+    ),
+    "an Einsum with a vector a head": (
+        "n, 3, 3",
+        'y = Einsum<equation = "bhd,hd->bh">(x, v)',
+        {("Einsum", "an Einsum with vectors, not a matrix")},
+    ),
+    "an Einsum that sums the constant": (
+        "3, 3",
+        'y = Einsum<equation = "ij,jk->i">(x, v)',
+        {("Einsum", "an Einsum that sums over axes of its constant alone")},
+    ),
+    "an Einsum with an ellipsis": (
+        "3, 3",
+        'y = Einsum<equation = "bi,...i->b...">(x, v)',
+        {("Einsum", "an Einsum whose constant has axes without a letter")},
+    ),
+    "a vector": ("n, 3", "y = MatMul(x, row)", {("MatMul", VECTOR)}),
+    "a mixture of experts": (
+        "n, 3",
+        "y = com.microsoft.MoE<k = 1>(x, x, stack, , stack)",
+        {("MoE", "a mixture of experts in one operator, which is not read")},
+    ),
+    "an embedding in blocks": (
+        "n, 3",
+        "i = Cast<to = 7>(x) y = com.microsoft.GatherBlockQuantized(v, i, v)",
+        {("GatherBlockQuantized", "an embedding: rows are picked, not multiplied")},
+    ),
+    "standard attention with constant keys": (
+        "1, 2, 3, 3",
+        "y = Attention(x, map, map)",
+        {("Attention", "attention, whose products are of computed operands")},
+    ),
+    "an operator of another domain": (
+        "n, 3",
+        "y = acme.Dense(x, v)",
+        {("Dense", "the operator acme.Dense is not read")},
+    ),
+    "an integer convolution": (
+        "1, 2, 3, 3",
+        "q = Cast<to = 2>(x) i = ConvInteger(q, bytes) y = Cast<to = 1>(i)",
+        {("ConvInteger", "a convolution of integers, which is not read")},
+    ),
+}
+"""The type of x, nodes, and the operators that must be named with their reasons, and no others."""
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_node_that_is_no_layer_has_a_true_reason(tmp_path: Path, name: str) -> None:
+    sizes, nodes, expected = REASONS[name]
+    constants = {"v": SQUARE, "u": SQUARE.T, "half": np.float32(0.5), "yes": np.array(True), "row": SQUARE[0]}
+    constants |= {"stack": normal(4, 3, 3), "map": normal(1, 2, 3, 3), "zeros": np.array([0])}
+    constants |= {"bytes": np.ones((2, 2, 3, 3), np.uint8)}
+    weights: Weights = read(save(tmp_path, nodes, constants, x=f"float[{sizes}]"))
+    assert {(each.operator, each.reason) for each in weights.skipped} == expected
