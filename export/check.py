@@ -1,10 +1,13 @@
-"""Check ONNX files against the portability rules of docs/portability.md. Needs no torch and no data.
+"""Check ONNX files: in which runtimes do they load? Needs no torch and no data.
 
-    python -m export check model.onnx                   "model.onnx: portable (rules R1-R10, R13)", or its violations
-    python -m export check a.onnx b.onnx --opset 17     files of another opset than 18
+    python -m export check model.onnx                      what breaks where, how to mend it, and a table of runtimes
+    python -m export check a.onnx b.onnx --runtimes onnxruntime,openvino     only what breaks in these
+    python -m export check model.onnx --opset 17           a file of another opset than 18
 
-The exit code is 1 if a file breaks a rule, and 2 if one is missing or not an ONNX model; the others are still checked.
-No file is run. Weights in other files are not read: such a file breaks a rule.
+A file that this project exported has to keep every rule of docs/portability.md. Any other file may differ from that
+form; it fails on what a runtime does not load or computes wrongly. The exit code is 1 if a file fails, and 2 if one is
+missing or not an ONNX model; the others are still checked. No file is run, and weights in other files are not read:
+`python -m export conformance --onnx FILE` runs one.
 """
 
 import argparse
@@ -17,7 +20,10 @@ from study.errors import StudyError, print_error
 from study.variants import OPSET
 
 if TYPE_CHECKING:
+    from export.portable.checks import File
     from export.portable.rules import Violation
+
+FORM = "the portable form (rules R1-R10, R13)"
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -26,6 +32,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("files", metavar="FILE.onnx", type=Path, nargs="+", help="any ONNX model")
     parser.add_argument("--opset", type=int, default=OPSET, metavar="N", help="expected opset (default: %(default)s)")
+    parser.add_argument("--runtimes", metavar="A,B", help="those that must load the file (default: all)")
     return parser.parse_args(words)
 
 
@@ -33,34 +40,76 @@ def main(words: Sequence[str]) -> int:
     """Check each file and print the result; `words` are those of the command line after "check"."""
     options = arguments(words)
 
-    from export.portable.rules import R13, violations
-    from study.onnx_graph import checked_size
+    from export.portable.engines import select
+    from export.portable.rules import FOREIGN, RULES, is_own, violated
 
+    names = select(options.runtimes)
     code = 0
     for path in dict.fromkeys(options.files):
         try:
-            checked_size(path)
-            broken = violations(path.read_bytes(), options.opset)
-            if broken and broken[0].rule == R13:
-                raise StudyError(f"expected an ONNX model: {broken[0].description}")
+            file = read(path, options.opset)
         except (StudyError, OSError) as error:
             print_error(error if isinstance(error, OSError) else StudyError(f"{path}: {error}"))
             code = 2
             continue
-        code = max(code, int(bool(broken)))
-        for line in lines(path, broken):
+        own = is_own(file)
+        found = violated(file, RULES if own else FOREIGN)
+        code = max(code, int(any(own or violation.affects.breaks & names for violation in found)))
+        for line in lines(path, found, names):
             print(line, flush=True)
     return code
 
 
-def lines(path: Path, broken: "Sequence[Violation]") -> Iterator[str]:
-    """The result for one file, with its violations grouped by rule."""
+def read(path: Path, opset: int = OPSET) -> "File":
+    """The parsed file.
+
+    Raises:
+        StudyError: it is no ONNX model; the message does not name it.
+        OSError: it is missing or not accessible.
+    """
+    from export.portable.rules import parse
+    from study.onnx_graph import checked_size
+
+    checked_size(path)
+    file = parse(path.read_bytes(), opset)
+    if file is None:
+        raise StudyError("expected an ONNX model, found other bytes or a part of one")
+    return file
+
+
+def lines(path: Path, found: "Sequence[Violation]", names: frozenset[str]) -> Iterator[str]:
+    """The result for one file: what breaks, what only differs, each with its remedy, and the table of runtimes."""
+    from export.portable.engines import expected
+
     name = str(path) if str(path).isprintable() else ascii(str(path))
-    if not broken:
+    broken = [violation for violation in found if violation.affects.breaks & names]
+    differing = [violation for violation in found if not violation.affects.breaks & names]
+    if not found:
         yield f"{name}: portable (rules R1-R10, R13)"
         return
-    yield f"{name}: breaks {', '.join(dict.fromkeys(violation.rule.name for violation in broken))}"
-    for rule, group in groupby(broken, key=lambda violation: violation.rule):
-        yield from (f"  {rule.name:3} {violation.description}" for violation in group)
-        yield f"      breaks: {rule.breaks}"
-        yield f"      fix:    {rule.remedy}"
+    rows = [row for engine, row in expected(found).items() if engine in names]
+    failing = sum(row.loads == "no" for row in rows)
+    yield f"{name}: breaks in {failing or 'none'} of {len(rows)} runtime{'s' if len(rows) > 1 else ''}"
+    yield from _listed(broken, names)
+    if differing:
+        yield f"  only differs from {FORM}:"
+        yield from _listed(differing, names)
+    if any(violation.remedy.code for violation in found):
+        yield "  (fixes go between `import numpy, onnx; model = onnx.load(FILE)` and `onnx.save(model, FILE)`)"
+    yield "  loads in, as expected from its opset, IR version and operators (not tried):"
+    width = max(len(row.title) for row in rows)
+    yield from (f"    {row.title:{width}}  {row.loads:9} {row.reason}".rstrip() for row in rows)
+
+
+def _listed(found: "Sequence[Violation]", names: frozenset[str]) -> Iterator[str]:
+    from export.portable.engines import titles
+
+    for (remedy, breaks), group in groupby(found, key=lambda each: (each.remedy, each.affects.breaks & names)):
+        yield from (f"  {violation.rule:3} {violation.description}" for violation in group)
+        if breaks:
+            yield f"      breaks: {titles(breaks, names)}"
+        fixes = [*remedy.code.splitlines(), *filter(None, [remedy.advice])]
+        marks = ["fix:", *[""] * (len(fixes) - 1)]
+        if remedy.code and remedy.advice:
+            marks[-1] = "or:"
+        yield from (f"      {mark:7} {line}" for mark, line in zip(marks, fixes, strict=True))

@@ -63,9 +63,7 @@ def convert(
         take_raw_images(model)
     for broken in violations(model.SerializeToString(), variant.opset):
         name = type(network).__name__
-        raise StudyError(
-            f"{name}: its ONNX file would break rule {broken.rule.name}: {broken.description}; {broken.rule.remedy}"
-        )
+        raise StudyError(f"{name}: its ONNX file would break rule {broken.rule}: {broken.description}; {broken.remedy}")
     return model
 
 

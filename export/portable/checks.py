@@ -1,10 +1,11 @@
-"""The check of each rule in export/portable/rules.py: it yields a description of every violation in a file.
+"""The check of each rule in export/portable/rules.py: it yields every violation in a file, and what it breaks.
 
 The file may come from anywhere: nothing outside it is read, and the descriptions are ASCII without control characters.
 """
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
@@ -12,6 +13,21 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import NodeProto, TensorProto, ValueInfoProto, checker, defs, external_data_helper, helper, shape_inference
 
+from export.portable import remedies
+from export.portable.engines import (
+    BROADCASTS,
+    EVERYWHERE,
+    EXTERNAL,
+    FUNCTIONS,
+    MICROSOFT,
+    ML,
+    NONE,
+    SPARSE,
+    Affected,
+    affected,
+    reads,
+)
+from export.portable.remedies import Remedy
 from study.onnx_graph import STANDARD, Dimensions, attribute_tensors, bodies, dimensions, has_subgraph, initializers
 from study.onnx_graph import opsets as versions
 from study.variants import OPSET
@@ -33,6 +49,16 @@ PATH_IN_NAME = re.compile(rf"(?<![\w:/.~-])/{_FOLDERS}/[\w.@+~-]|{_DRIVE}")
 """An absolute path in a name. Older exporters give names such as /conv1/Conv, which only look like one."""
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A violation of a rule."""
+
+    description: str
+    remedy: Remedy
+    affects: Affected = NONE
+    """None if only its form differs."""
+
+
 class File:
     """A parsed file and the facts that several rules need; `opset` is the expected one.
 
@@ -52,6 +78,11 @@ class File:
     @cached_property
     def inputs(self) -> list[ValueInfoProto]:
         return [value for value in self.graph.input if value.name not in self.initializers]
+
+    @cached_property
+    def domains(self) -> set[str]:
+        """The domains of all nodes, but the default one."""
+        return {node.domain for body in bodies(self.model) for node in body.node}
 
     @cached_property
     def constants(self) -> set[str]:
@@ -89,93 +120,124 @@ def shown(text: str, most: int = 60) -> str:
     return ascii(text[:most])[1:-1] + ("..." if len(text) > most else "")
 
 
-def external_tensors(file: File) -> Iterator[str]:
+def external_tensors(file: File) -> Iterator[Finding]:
     for tensor in _tensors(file.model):
         if external_data_helper.uses_external_data(tensor):
-            yield f"tensor '{shown(tensor.name)}' lies in another file"
+            yield Finding(f"tensor '{shown(tensor.name)}' lies in another file", remedies.INLINE, affected(EXTERNAL))
 
 
-def opsets(file: File) -> Iterator[str]:
-    found = [(shown(each.domain) or "ai.onnx", each.version) for each in file.model.opset_import]
-    if found != [("ai.onnx", file.opset)]:
-        listed = ", ".join(f"{domain} {version}" for domain, version in found[:LISTED]) or "none"
-        yield f"expected opset {file.opset} of ai.onnx alone, found {listed}{', ...' if len(found) > LISTED else ''}"
+def opsets(file: File) -> Iterator[Finding]:
+    found = versions(file.model.opset_import)
+    version = found.pop("", None)
+    if version is None:
+        yield Finding("expected an opset of ai.onnx, found none", remedies.IMPORT, EVERYWHERE)
+    elif version != file.opset:
+        since, refused = reads(opset=version)
+        yield Finding(f"expected opset {file.opset}, found {version}{since}", remedies.opset(file.opset), refused)
+    unused = [shown(domain, 30) for domain in found.keys() - file.domains]
+    if unused:
+        listed = ", ".join(sorted(unused)[:LISTED]) + (", ..." if len(unused) > LISTED else "")
+        yield Finding(f"no node uses the domains {listed}", remedies.DOMAINS)
 
 
-def ir_version(file: File) -> Iterator[str]:
-    newest = least_ir_version(file.opset)
-    if not 0 < file.model.ir_version <= newest:
-        yield f"expected IR version {newest} or lower, found {file.model.ir_version}"
+def ir_version(file: File) -> Iterator[Finding]:
+    newest, found = least_ir_version(file.opset), file.model.ir_version
+    if not 0 < found <= newest:
+        since, refused = reads(ir=found)
+        yield Finding(f"expected IR version {newest} or lower, found {found}{since}", remedies.ir(newest), refused)
 
 
-def signature(file: File) -> Iterator[str]:
+def signature(file: File) -> Iterator[Finding]:
     for kind, values in (("input", file.inputs), ("output", file.graph.output)):
         if len(values) != 1:
-            yield f"expected one {kind}, found {len(values)}"
-    batches: list[int | str | None] = []
+            yield Finding(f"it has {len(values)} {kind}s", remedies.SEVERAL)
+    batches: dict[str, None] = {}
     for value in (*file.inputs, *file.graph.output):
         shape = dimensions(value.type)
         if not shape or not isinstance(shape[0], str):
-            yield f"'{shown(value.name)}' has no named batch dimension"
-        elif any(not isinstance(size, int) or size < 1 for size in shape[1:]):
-            yield f"'{shown(value.name)}' has another dimension that is not a positive constant"
-        batches += (shape or ())[:1]
-    if len({batch for batch in batches if isinstance(batch, str)}) > 1:
-        yield f"the batch dimensions differ: {', '.join(shown(str(batch or '')) for batch in batches[:LISTED])}"
+            yield Finding(f"'{shown(value.name)}' has no named batch dimension", remedies.BATCH)
+        else:
+            batches.setdefault(shape[0])
+        free = [axis for axis, size in enumerate(shape or ()) if axis and (not isinstance(size, int) or size < 1)]
+        if free:
+            listed = f"{'axes' if len(free) > 1 else 'axis'} {', '.join(map(str, free[:LISTED]))}"
+            yield Finding(f"'{shown(value.name)}' has no fixed size in {listed}", remedies.SIZES)
+    if len(batches) > 1:
+        listed = ", ".join(shown(batch) for batch in list(batches)[:LISTED])
+        yield Finding(f"the batch dimensions have several names: {listed}", remedies.BATCH)
 
 
-def constants(file: File) -> Iterator[str]:
+def constants(file: File) -> Iterator[Finding]:
     for value in file.graph.input:
         if value.name in file.initializers:
-            yield f"initializer '{shown(value.name)}' is also an input"
+            yield Finding(f"initializer '{shown(value.name)}' is also an input", remedies.WEIGHTS)
     for tensor in file.graph.sparse_initializer:
-        yield f"initializer '{shown(tensor.values.name)}' is sparse"
+        yield Finding(f"initializer '{shown(tensor.values.name)}' is sparse", remedies.DENSE, affected(SPARSE))
     for function in file.model.functions:
-        yield f"function '{shown(function.name)}'"
+        yield Finding(f"function '{shown(function.name)}'", remedies.FUNCTIONS, affected(FUNCTIONS))
 
 
-def operators(file: File) -> Iterator[str]:
+def operators(file: File) -> Iterator[Finding]:
     opset = versions(file.model.opset_import).get("", file.opset)
+    local = {(function.domain, function.name) for function in file.model.functions}
     for node in file.graph.node:
         if node.domain not in STANDARD:
-            yield f"{_named(node)} belongs to the domain '{shown(node.domain)}'"
+            described = f"{_named(node)} belongs to the domain '{shown(node.domain)}'"
+            if (node.domain, node.op_type) in local:
+                yield Finding(described, remedies.FUNCTIONS, affected(FUNCTIONS))
+            elif node.domain in (MICROSOFT, ML):
+                remedy = remedies.VENDOR if node.domain == MICROSOFT else remedies.SPLIT
+                yield Finding(described, remedy, affected(node.domain, f"{node.domain}.{node.op_type}"))
+            else:
+                yield Finding(described, remedies.VENDOR, EVERYWHERE)
         elif node.op_type in REFUSED:
-            yield _named(node)
+            yield Finding(_named(node), remedies.FOLD)
         elif has_subgraph(node):
-            yield f"{_named(node)} contains a graph"
+            yield Finding(f"{_named(node)} contains a graph", remedies.FOLD)
         elif not _known(node.op_type, opset):
-            yield f"{_named(node)} is not an operator of opset {opset}"
+            yield Finding(
+                f"{_named(node)} is not an operator of opset {opset}", remedies.since(node.op_type), EVERYWHERE
+            )
 
 
-def reshapes(file: File) -> Iterator[str]:
+def lacking_operators(file: File) -> Iterator[Finding]:
+    """Operators of the default domain that a runtime lacks, wherever they are in the file: each once."""
+    used = {node.op_type for body in bodies(file.model) for node in body.node if node.domain in STANDARD}
+    for operator in sorted(used):
+        if (affects := affected(operator)) != NONE:
+            yield Finding(f"operator {shown(operator)}", remedies.SPLIT, affects)
+
+
+def reshapes(file: File) -> Iterator[Finding]:
     for node in file.graph.node:
         if node.op_type != "Reshape" or node.domain not in STANDARD:
             continue
         if any(attribute.name == "allowzero" for attribute in node.attribute):
-            yield f"{_named(node)} has allowzero"
+            yield Finding(f"{_named(node)} has allowzero", remedies.ALLOWZERO)
         if node.input[:1] and node.input[0] in file.constants:
             continue
         if len(node.input) < 2 or node.input[1] not in file.constants:
-            yield f"{_named(node)} has a computed shape"
+            yield Finding(f"{_named(node)} has a computed shape", remedies.FOLD)
             continue
         tensor = file.initializers.get(node.input[1])
         first = _first_number(tensor) if tensor else -1
         if first > 0:
-            yield f"{_named(node)} has a fixed batch of {first} in its shape"
+            yield Finding(f"{_named(node)} has a fixed batch of {first} in its shape", remedies.RESHAPE)
 
 
-def broadcasts(file: File) -> Iterator[str]:
+def broadcasts(file: File) -> Iterator[Finding]:
     for node in file.graph.node:
         if node.domain not in STANDARD:
             continue
         if node.op_type == "Mul" and len(node.input) == 2 and node.input[0] == node.input[1]:
-            yield f"{_named(node)} has the same value as both inputs"
+            yield Finding(f"{_named(node)} has the same value as both inputs", remedies.POW)
         elif node.op_type in BROADCASTING and node.output:
             variable = [name for name in node.input if name not in file.constants]
             output = file.shapes.get(node.output[0])
             if output and variable and all(_grows(file.shapes.get(name), output) for name in variable):
                 inputs = " and ".join(_listed(file.shapes[name]) for name in variable[:LISTED])
-                yield f"{_named(node)} broadcasts {inputs} to {_listed(output)}"
+                described = f"{_named(node)} broadcasts {inputs} to {_listed(output)}"
+                yield Finding(described, remedies.PRODUCT, affected(BROADCASTS))
 
 
 def _grows(shape: Dimensions | None, output: Dimensions) -> bool:
@@ -185,15 +247,15 @@ def _grows(shape: Dimensions | None, output: Dimensions) -> bool:
     return len(shape) < len(output) or any(a == 1 and b not in (1, None) for a, b in zip(shape, output, strict=True))
 
 
-def annotations(file: File) -> Iterator[str]:
+def annotations(file: File) -> Iterator[Finding]:
     model, graph = file.model, file.graph
     if model.doc_string:
-        yield "the model has a doc string"
+        yield Finding("the model has a doc string", remedies.STRIP)
     for key, value in ((each.key, each.value) for each in model.metadata_props):
         if PATH.search(key) or PATH.search(value):
-            yield f"the model's metadata '{shown(key)}' contains a path"
+            yield Finding(f"the model's metadata '{shown(key)}' contains a path", remedies.METADATA)
     if PATH_IN_NAME.search(model.producer_name):
-        yield "the producer's name is a path"
+        yield Finding("the producer's name is a path", remedies.RENAME)
     annotated: list[tuple[str, Any]] = [("the graph", graph)]
     annotated += [(_named(node), node) for node in graph.node]
     annotated += [(f"'{shown(v.name)}'", v) for v in (*graph.input, *graph.output, *graph.value_info)]
@@ -202,29 +264,30 @@ def annotations(file: File) -> Iterator[str]:
     annotated += [(_named(node), node) for function in model.functions for node in function.node]
     for label, message in annotated:
         if message.doc_string:
-            yield f"{label} has a doc string"
+            yield Finding(f"{label} has a doc string", remedies.STRIP)
         if message.metadata_props:
-            yield f"{label} has metadata"
+            yield Finding(f"{label} has metadata", remedies.STRIP)
         if PATH_IN_NAME.search(message.name):
-            yield f"{label}: its name is a path"
+            yield Finding(f"{label}: its name is a path", remedies.RENAME)
     for node in graph.node:
         texts = (text for attribute in node.attribute for text in (attribute.s, *attribute.strings))
         if any(PATH.search(text.decode(errors="replace")) for text in texts):
-            yield f"{_named(node)} has a path in an attribute"
+            yield Finding(f"{_named(node)} has a path in an attribute", remedies.RENAME)
 
 
-def full_check(file: File) -> Iterator[str]:
+def full_check(file: File) -> Iterator[Finding]:
     if any(external_data_helper.uses_external_data(tensor) for tensor in _tensors(file.model)):
         return  # the checker would look for them on the disk; R1 reports them
     try:
         checker.check_model(file.content, full_check=True)
     except Exception as error:  # of any kind: thrown by onnx's C++
-        yield shown(" ".join(str(error).split()), 200) or type(error).__name__
+        described = shown(" ".join(str(error).split()), 200) or type(error).__name__
+        yield Finding(described, remedies.VALID, EVERYWHERE)
 
 
-def not_whole(file: File) -> Iterator[str]:
+def not_whole(file: File) -> Iterator[Finding]:
     if not file.graph.node or not file.graph.output:
-        yield "the graph has no nodes or no outputs"
+        yield Finding("the graph has no nodes or no outputs", remedies.WHOLE, EVERYWHERE)
 
 
 def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:

@@ -1,5 +1,6 @@
 """`python -m export check`: its output, its exit codes, and files that are not models."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 from onnx import TensorProto
 
 from export import check
+from export.conformance.runtimes import constraints
+from export.portable.remedies import STRIP
+from export.portable.rules import OWN
+from study.errors import StudyError
 from tests.conftest import ROOT, Trained
 from tests.export.test_rules import good
 
@@ -34,26 +39,72 @@ def test_the_projects_own_exports_are_portable(trained: Trained, capsys: pytest.
     assert output == "".join(f"{file}: portable (rules R1-R10, R13)\n" for file in files)
 
 
-def test_the_violations_of_a_file_are_a_block_with_the_fixes(
+def test_a_foreign_file_fails_on_what_breaks_a_runtime_and_only_there(
     portable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = good()
     model.ir_version = 10
     model.graph.node[0].doc_string = "mine"
     model.graph.node[0].metadata_props.add(key="a", value="b")
-    onnx.save(model, tmp_path / "bad.onnx")
-    code, output, errors = checked(capsys, tmp_path / "bad.onnx", portable)
+    bad = tmp_path / "bad.onnx"
+    onnx.save(model, bad)
+    runtimes = "--runtimes", "onnxruntime,onnxruntime-1.16,tract,openvino-c++"
+    code, output, errors = checked(capsys, bad, portable, *runtimes)
     assert (code, errors) == (1, "")
     assert output.splitlines() == [
-        f"{tmp_path / 'bad.onnx'}: breaks R3, R9",
-        "  R3  expected IR version 8 or lower, found 10",
-        "      breaks: ONNX Runtime 1.15 to 1.17 refuse what is above 9",
+        f"{bad}: breaks in 1 of 4 runtimes",
+        "  R3  expected IR version 8 or lower, found 10; ONNX Runtime reads it from 1.18 on",
+        "      breaks: ONNX Runtime 1.16.3",
         "      fix:    model.ir_version = 8",
+        "  only differs from the portable form (rules R1-R10, R13):",
         "  R9  node '/conv/Sub' (Sub) has a doc string",
         "  R9  node '/conv/Sub' (Sub) has metadata",
-        "      breaks: no runtime, but it reveals details of the machine that made the file",
-        "      fix:    clear doc_string and metadata_props of the graph and of everything in it",
+        *(f"      {'' if n else 'fix:':7} {line}" for n, line in enumerate(STRIP.code.splitlines())),
+        "  (fixes go between `import numpy, onnx; model = onnx.load(FILE)` and `onnx.save(model, FILE)`)",
+        "  loads in, as expected from its opset, IR version and operators (not tried):",
+        f"    ONNX Runtime {constraints()['onnxruntime']}  yes",
+        "    ONNX Runtime 1.16.3  no        R3: expected IR version 8 or lower, found 10; "
+        "ONNX Runtime reads it from 1.18 on",
+        f"    OpenVINO {constraints()['openvino']}    yes",
+        f"    tract {constraints()['tract']}         yes",
         f"{portable}: portable (rules R1-R10, R13)",
+    ]
+    code, output, _ = checked(capsys, bad, "--runtimes", "onnxruntime,tract")
+    assert (code, output.splitlines()[0]) == (0, f"{bad}: breaks in none of 2 runtimes")
+
+
+def test_a_file_of_this_project_has_to_keep_every_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = good()
+    model.graph.node[0].doc_string = "mine"
+    onnx.save(model, tmp_path / "model.onnx")
+    assert checked(capsys, tmp_path / "model.onnx")[0] == 0
+    for key in OWN:
+        model.metadata_props.add(key=key, value="1")
+    onnx.save(model, tmp_path / "model.onnx")
+    assert checked(capsys, tmp_path / "model.onnx")[0] == 1
+
+
+def test_a_model_of_several_inputs_outputs_and_free_sizes_breaks_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As trackers, recognisers and voice detectors have them; ncnn is known to run the portable form only."""
+    value = onnx.helper.make_tensor_value_info
+    shape = ["n", 3, "height", "width"]
+    nodes = [onnx.helper.make_node("Add", ["a", "b"], ["sum"]), onnx.helper.make_node("Relu", ["sum"], ["relu"])]
+    inputs, outputs = ([value(name, 1, shape) for name in names] for names in (("a", "b"), ("sum", "relu")))
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", inputs, outputs), ir_version=7)
+    model.opset_import[0].version = 11
+    onnx.save(model, tmp_path / "model.onnx")
+    code, output, _ = checked(capsys, tmp_path / "model.onnx")
+    lines = output.splitlines()
+    assert code == 0
+    assert lines[0].endswith("breaks in none of 11 runtimes")
+    assert "  R4  it has 2 inputs" in lines
+    assert "python -m" not in output
+    table = lines[lines.index("  loads in, as expected from its opset, IR version and operators (not tried):") + 1 :]
+    assert [line.split("  ")[-1].strip() for line in table].count("yes") == 10
+    assert [line for line in table if "not known" in line] == [
+        f"    ncnn {constraints()['ncnn']}                  not known it runs models in the portable form"
     ]
 
 
@@ -61,8 +112,9 @@ def test_another_opset_can_be_expected(portable: Path, capsys: pytest.CaptureFix
     model = onnx.load(portable)
     model.opset_import[0].version = 17
     onnx.save(model, portable)
-    assert checked(capsys, portable)[0] == 1
-    assert checked(capsys, portable, "--opset", "17")[0] == 0
+    assert "R2  expected opset 18, found 17" in checked(capsys, portable)[1]
+    code, output, _ = checked(capsys, portable, "--opset", "17")
+    assert (code, output) == (0, f"{portable}: portable (rules R1-R10, R13)\n")
 
 
 def test_a_file_that_is_not_a_model_is_an_error_and_the_others_are_checked(
@@ -74,11 +126,17 @@ def test_a_file_that_is_not_a_model_is_an_error_and_the_others_are_checked(
     (tmp_path / "folder.onnx").mkdir()
     with (tmp_path / "huge.onnx").open("wb") as file:
         file.truncate(2**31 + 1)
-    bad = [tmp_path / f"{name}.onnx" for name in ("cut", "text", "empty", "folder", "huge", "missing")]
+    os.mkfifo(tmp_path / "pipe.onnx")
+    bad = [tmp_path / f"{name}.onnx" for name in ("cut", "text", "empty", "folder", "huge", "missing", "pipe")]
     code, output, errors = checked(capsys, *bad, Path("/dev/zero"), portable)
     assert (code, output) == (2, f"{portable}: portable (rules R1-R10, R13)\n")
     for path, line in zip([*bad, "/dev/zero"], errors.splitlines(), strict=True):
         assert line.startswith(f"error: {path}: ")
+
+
+def test_an_unknown_runtime_is_a_mistake(portable: Path) -> None:
+    with pytest.raises(StudyError, match="no runtime is called 'netscape'; there are: onnxruntime, "):
+        check.main([str(portable), "--runtimes", "netscape"])
 
 
 def test_weights_in_another_file_are_a_violation_and_not_read(

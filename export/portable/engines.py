@@ -1,0 +1,169 @@
+"""What each runtime of docs/portability.md does not load or computes wrongly, as far as it is known.
+
+Everything here was tried with the versions of export/conformance/runtimes.py: opsets and IR versions with files that
+differ in nothing else, operators with the node tests of onnx 1.19 (opset 24 and older). An operator is lacking where
+the runtime says so; one that it has may still lack a type or an attribute.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from export.conformance import runtimes
+from export.conformance.runtimes import RUNTIMES
+
+if TYPE_CHECKING:
+    from export.portable.rules import Violation
+
+ONNX_RUNTIME = {
+    (1, 15): (19, 9),
+    (1, 17): (20, 9),
+    (1, 18): (21, 10),
+    (1, 21): (22, 10),
+    (1, 23): (23, 11),
+    (1, 24): (25, 13),
+    (1, 25): (26, 13),
+    (1, 32): (28, 14),
+}
+"""The newest opset and IR version that ONNX Runtime reads, from this version of it on."""
+OLDEST = 7
+"""The oldest opset that it documents."""
+
+EXTERNAL, FUNCTIONS, SPARSE, BROADCASTS = "external-weights", "functions", "sparse-weights", "wide-broadcasts"
+MICROSOFT, ML = "com.microsoft", "ai.onnx.ml"
+_RARE = "Bernoulli DeformConv ImageDecoder Optional OptionalGetElement OptionalHasElement SplitToSequence TensorScatter"
+_RARE += f" TfIdfVectorizer {ML}.Binarizer {ML}.Scaler {ML}.TreeEnsemble"
+"""Lacking in OpenVINO, OpenCV and tract."""
+_OPENCV = "Col2Im Compress ConvInteger If LpPool MatMulInteger MeanVarianceNormalization MelWeightMatrix RNN Scan STFT"
+_OPENCV += " ReverseSequence"
+_OPENCV_4 = (
+    "AffineGrid BitwiseNot BlackmanWindow CastLike CenterCropPad DFT Det EyeLike GatherND GridSample Loop Unique"
+)
+_OPENCV_4 += " HammingWindow HannWindow Hardmax IsInf IsNaN LpNormalization NegativeLogLikelihoodLoss NonMaxSuppression"
+_OPENCV_4 += " NonZero OneHot RMSNormalization RoiAlign RotaryEmbedding Size SoftmaxCrossEntropyLoss Trilu Unique"
+_TRACT = "AffineGrid CenterCropPad Col2Im Det Loop LpPool MaxUnpool NegativeLogLikelihoodLoss ReverseSequence RoiAlign"
+_TRACT += " SequenceConstruct SoftmaxCrossEntropyLoss Unique Upsample"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What is known about a runtime."""
+
+    lacks: frozenset[str] = frozenset()
+    """Operators, domains and the features above that it does not load, or computes wrongly."""
+    partly: frozenset[str] = frozenset()
+    """Domains and features of which it runs some models; which ones is not known."""
+    newest: tuple[int, int] | None = None
+    """The newest opset and IR version that it reads; None if it looks at neither."""
+    form: bool = False
+    """Whether it is known to run only files of the portable form."""
+
+
+def _engine(*words: str, partly: Sequence[str] = (), version: str = "", form: bool = False) -> Engine:
+    """`version` is that of the ONNX Runtime which the engine is or contains."""
+    number = tuple(map(int, version.split(".")[:2])) if version else (0, 0)
+    newest = [limits for since, limits in ONNX_RUNTIME.items() if since <= number]
+    return Engine(frozenset(" ".join(words).split()), frozenset(partly), newest[-1] if newest else None, form)
+
+
+_VERSIONS = {runtime.name: runtime.version or "" for runtime in RUNTIMES}
+ENGINES = {
+    "onnxruntime": _engine(version=_VERSIONS["onnxruntime"]),
+    "onnxruntime-1.16": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.16"]),
+    "onnxruntime-1.15": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.15"]),
+    "reference": _engine(MICROSOFT, SPARSE, partly=[ML]),
+    "openvino": _engine(_RARE, FUNCTIONS, SPARSE, "Det MaxUnpool MelWeightMatrix", partly=[MICROSOFT, ML]),
+    "opencv-4": _engine(_RARE, EXTERNAL, FUNCTIONS, SPARSE, MICROSOFT, ML, _OPENCV, _OPENCV_4, partly=[BROADCASTS]),
+    "opencv-5": _engine(_RARE, FUNCTIONS, SPARSE, ML, _OPENCV, "DynamicQuantizeLinear", partly=[MICROSOFT]),
+    "tract": _engine(_RARE, FUNCTIONS, SPARSE, _TRACT, partly=[MICROSOFT, ML]),
+    "ncnn": _engine(EXTERNAL, SPARSE, MICROSOFT, ML, "If", version="1.30", form=True),
+    "node": _engine(partly=[MICROSOFT], version=_VERSIONS["node"]),
+    "web-node": _engine(EXTERNAL, partly=[MICROSOFT, ML], version=_VERSIONS["web-node"]),
+}
+"""By the name of the runtime in export/conformance/runtimes.py; two of those have the engine of another."""
+SAME = {"openvino-c++": "openvino", "web-chromium": "web-node"}
+
+
+@dataclass(frozen=True)
+class Affected:
+    """The engines that do not load a file with something, or compute it wrongly, and those that may; by name."""
+
+    breaks: frozenset[str] = frozenset()
+    perhaps: frozenset[str] = frozenset()
+
+
+EVERYWHERE, NONE = Affected(frozenset(ENGINES)), Affected()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Whether a file should load in a runtime, and why not."""
+
+    title: str
+    loads: Literal["yes", "no", "not known"]
+    reason: str
+
+
+def select(names: str | None) -> frozenset[str]:
+    """The engines of these comma-separated runtimes; all of them for None.
+
+    Raises:
+        StudyError: there is no such runtime.
+    """
+    return frozenset(SAME.get(runtime.name, runtime.name) for runtime in runtimes.select(names))
+
+
+def affected(*words: str) -> Affected:
+    """What a file with these operators, domains or features affects."""
+    breaks = frozenset(name for name, engine in ENGINES.items() if not engine.lacks.isdisjoint(words))
+    perhaps = frozenset(name for name, engine in ENGINES.items() if not engine.partly.isdisjoint(words))
+    return Affected(breaks, perhaps - breaks)
+
+
+def reads(opset: int = 0, ir: int = 0) -> tuple[str, Affected]:
+    """From which version on ONNX Runtime reads an opset and an IR version, in words, and the engines that do not."""
+    refused = {name for name, engine in ENGINES.items() if engine.newest and not _covers(engine.newest, opset, ir)}
+    old = {name for name, engine in ENGINES.items() if engine.newest and 0 < opset < OLDEST}
+    since = [".".join(map(str, version)) for version, newest in ONNX_RUNTIME.items() if _covers(newest, opset, ir)]
+    text = f"; ONNX Runtime reads it from {since[0]} on" if since else "; no ONNX Runtime reads it"
+    if old:
+        return f"; ONNX Runtime documents {OLDEST} and newer", Affected(perhaps=frozenset(old))
+    return text if refused else "", Affected(frozenset(refused))
+
+
+def _covers(newest: tuple[int, int], opset: int, ir: int) -> bool:
+    return opset <= newest[0] and ir <= newest[1]
+
+
+def title(name: str) -> str:
+    """An engine with its version."""
+    runtime = next(runtime for runtime in RUNTIMES if runtime.name == name)
+    return runtime.title.format(version=runtime.version, browser="")
+
+
+def titles(names: Iterable[str], of: frozenset[str]) -> str:
+    """Engines in words, in the order of the table; `of` are those that the user asked for."""
+    chosen = [name for name in ENGINES if name in names]
+    return "every runtime" if len(chosen) == len(of) > 1 else ", ".join(map(title, chosen))
+
+
+def expected(found: "Sequence[Violation]") -> dict[str, Expected]:
+    """What to expect of each engine, by its name."""
+    rows = {}
+    for name, engine in ENGINES.items():
+        broken = [violation for violation in found if name in violation.affects.breaks]
+        doubtful = [violation for violation in found if name in violation.affects.perhaps]
+        if broken:
+            rows[name] = Expected(title(name), "no", _reason(broken))
+        elif doubtful:
+            rows[name] = Expected(title(name), "not known", f"it runs some models with {_reason(doubtful)}")
+        elif engine.form and found:
+            rows[name] = Expected(title(name), "not known", "it runs models in the portable form")
+        else:
+            rows[name] = Expected(title(name), "yes", "")
+    return rows
+
+
+def _reason(found: "Sequence[Violation]") -> str:
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{found[0].rule}: {found[0].description}{more}"
