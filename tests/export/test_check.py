@@ -89,7 +89,7 @@ def test_a_model_of_several_inputs_outputs_and_free_sizes_breaks_nowhere(
 ) -> None:
     """As trackers, recognisers and voice detectors have them; ncnn is known to run the portable form only."""
     value = onnx.helper.make_tensor_value_info
-    shape = ["n", 3, "height", "width"]
+    shape: list[str | int | None] = ["n", 3, "height", "width"]
     nodes = [onnx.helper.make_node("Add", ["a", "b"], ["sum"]), onnx.helper.make_node("Relu", ["sum"], ["relu"])]
     inputs, outputs = ([value(name, 1, shape) for name in names] for names in (("a", "b"), ("sum", "relu")))
     model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", inputs, outputs), ir_version=7)

@@ -7,6 +7,7 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -290,12 +291,13 @@ def test_the_exporters_options_help(tmp_path: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 3)).eval()
     example, path = torch.zeros(2, 1, 8, 8), tmp_path / "model.onnx"
 
-    def rules(**options: object) -> set[str]:
+    def rules(**options: Any) -> set[str]:
         with contextlib.redirect_stdout(io.StringIO()):
             torch.onnx.export(network, (example,), path, **options)
         return {violation.rule for violation in violations(path.read_bytes())}
 
-    inside, batch = {"external_data": False}, {"dynamic_shapes": {"input": {0: torch.export.Dim("batch")}}}
+    inside: dict[str, Any] = {"external_data": False}
+    batch: dict[str, Any] = {"dynamic_shapes": {"input": {0: torch.export.Dim("batch")}}}
     assert {"R1", "R4"} <= rules()
     assert rules(**inside, **batch, opset_version=18).isdisjoint({"R1", "R2", "R4"})
     assert "R5" in rules(dynamo=False, keep_initializers_as_inputs=True)
