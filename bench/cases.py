@@ -1,6 +1,7 @@
 """A case: one model in one engine at a batch size, with a number of threads, in a mode, on a device."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,12 @@ Device = Literal["cpu", "cuda"]
 MODES: tuple[Mode, ...] = ("native", "numpy")
 FOREIGN_DIFFERENCE = 1e-3
 """Largest accepted difference between two engines on a user's model, as a share of its largest output."""
+
+OUT_OF_RANGE = re.compile(
+    r"[^:\n]{0,200}(out of (data )?bounds|out of range|within bounds|invalid ind|sequence_lens)[^\n]{0,200}",
+    re.IGNORECASE,
+)
+"""What engines say of an index that is not in its table."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,9 @@ class Engine:
         except StudyError:
             raise
         except Exception as error:  # engines raise exceptions of any type
+            if self.case.model.run is None and (found := OUT_OF_RANGE.search(str(error))):
+                remedy = "give values with --input NAME=LOW..HIGH or --feed FILE.npz"
+                raise StudyError(f"{self.case}: an index is out of range ({found[0].strip()}): {remedy}") from None
             raise StudyError(f"{self.case} does not run: {one_line(error, 300)}") from None
         return outputs
 

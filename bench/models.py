@@ -104,12 +104,20 @@ class Model:
         if self.run is None or self.data is None:
             from study.onnx_values import generate
 
-            return generate(self.facts.inputs, self.given, batch, INPUT_SEED, GENERATED)
+            return generate(self.facts.inputs, self.given, batch, INPUT_SEED, GENERATED, self.facts.uses)
         assert self.entry is not None
         (taken,) = self.facts.inputs
         images = _images(self.data, self.entry.dataset, raw=taken.dtype == np.uint8)
         starts = range(0, len(images), batch)
         return [{taken.name: np.ascontiguousarray(images[np.arange(s, s + batch) % len(images)])} for s in starts]
+
+    def choices(self, batch: int) -> list[str]:
+        """What `pool` draws for inputs of a user's file that the user may want to give, each in words."""
+        if self.run is not None:
+            return []
+        from study.onnx_values import choices
+
+        return choices(self.facts.inputs, self.given, batch, self.facts.uses)
 
 
 def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_NAME) -> Model:

@@ -5,6 +5,7 @@ fault ends in one `StudyError` that names the file. A number that is not certain
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -29,6 +30,7 @@ from study.onnx_graph import (
     has_subgraph,
     initializers,
 )
+from study.onnx_indices import Use, uses
 from study.onnx_inputs import Input, resolve, signature
 
 SMALL = 1024
@@ -60,6 +62,8 @@ class Facts:
     """Those of them in float16, float32 or float64 that are subnormal."""
     macs: int | None
     """See `read`."""
+    uses: Mapping[str, Use]
+    """How the values of the integer and boolean inputs are used, by name."""
 
 
 def read(path: Path, shapes: Shapes | None = None) -> Facts:
@@ -111,7 +115,11 @@ def _read(path: Path, shapes: Shapes) -> Facts:
             for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
                 tensor.ClearField(field)
             tensor.data_location = onnx.TensorProto.EXTERNAL
-    return Facts(inputs, outputs, sum(sizes.values()), parameters, subnormal, _macs(model, inputs, shapes))
+    products = _products(model, inputs)
+    known = _inferred(model, inputs, shapes)
+    macs = None if products is None else _macs(products, known, inputs, shapes)
+    used = uses(model, [each.name for each in inputs if each.dtype.kind in "iub"], known)
+    return Facts(inputs, outputs, sum(sizes.values()), parameters, subnormal, macs, used)
 
 
 def _constants(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -130,14 +138,28 @@ def _subnormal(array: NDArray[Any]) -> int:
     return int(np.count_nonzero((magnitude > 0) & (magnitude < 1 << np.finfo(array.dtype).nmant)))
 
 
-def _macs(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> int | None:
-    """See `read`. All shapes in the model but those of its inputs are deleted and inferred again."""
+def _macs(
+    products: Sequence[onnx.NodeProto],
+    known: Mapping[str, Dimensions | None],
+    inputs: Sequence[Input],
+    shapes: Shapes,
+) -> int | None:
+    """See `read`."""
     firsts = {shape[0] for shape in resolve(inputs, shapes).values() if shape}
     free = not all(isinstance(first, int) for first in firsts)
     batch = 1 if free or not firsts else firsts.pop() if len(firsts) == 1 else None
-    products = _products(model, inputs)
-    if products is None or not isinstance(batch, int) or batch < 1:
+    if not isinstance(batch, int) or batch < 1:
         return None
+    counts = [_count(node, known) for node in products]
+    total = sum(count for count in counts if count is not None)
+    return None if None in counts or total % batch else total // batch
+
+
+def _inferred(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> dict[str, Dimensions | None]:
+    """The shapes of the values, for one item of a batch; all in the model but those of its inputs are inferred again.
+
+    Only of the inputs and the initializers where onnx cannot infer any.
+    """
     for body in bodies(model):
         del body.value_info[:]
         for value in body.output if isinstance(body, onnx.GraphProto) else ():
@@ -147,15 +169,15 @@ def _macs(model: onnx.ModelProto, inputs: Sequence[Input], shapes: Shapes) -> in
     for each, shape in zip(inputs, resolve(inputs, shapes, 1).values(), strict=True):
         dtype = helper.np_dtype_to_tensor_dtype(each.dtype)
         model.graph.input.append(helper.make_tensor_value_info(each.name, dtype, shape))
-    try:
-        graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    except Exception:  # onnx raises exceptions of several types
-        return None
-    known = {value.name: dimensions(value.type) for value in (*graph.input, *graph.value_info, *graph.output)}
-    known |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    counts = [_count(node, known) for node in products]
-    total = sum(count for count in counts if count is not None)
-    return None if None in counts or total % batch else total // batch
+    with suppress(Exception):  # onnx raises exceptions of several types
+        model = shape_inference.infer_shapes(model, data_prop=True)
+    known: dict[str, Dimensions | None] = {}
+    for body in bodies(model):
+        if isinstance(body, onnx.GraphProto):
+            values = (*body.input, *body.value_info, *body.output)
+            known |= {value.name: dimensions(value.type) for value in values}
+            known |= {tensor.name: tuple(tensor.dims) for tensor in body.initializer}
+    return known
 
 
 def _products(model: onnx.ModelProto, inputs: Sequence[Input]) -> list[onnx.NodeProto] | None:

@@ -94,7 +94,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         budget,
         option.processes,
         words,
-        surroundings(cases),
+        surroundings(cases, words),
     )
 
 

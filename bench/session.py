@@ -115,8 +115,8 @@ class Session:
             self.parts += [file, file.with_name(f"{file.name}.journal")]
 
 
-def surroundings(cases: Sequence[Case]) -> BenchEnvironment:
-    """The environment at the beginning of a session, with the hashes of the files that it measures."""
+def surroundings(cases: Sequence[Case], words: Sequence[str]) -> BenchEnvironment:
+    """The environment at the beginning of a session, with its command line and the hashes of the files it measures."""
     files: dict[str, str] = {}
     for model in {id(case.model): case.model for case in cases}.values():
         files[f"{model.name}/{model.onnx.name}"] = model.onnx_sha256
@@ -127,7 +127,15 @@ def surroundings(cases: Sequence[Case]) -> BenchEnvironment:
     loads = {"load_before": _load(), "load_after": None}
     gpu = gpu_name() if any(case.device == "cuda" for case in cases) else None
     return convert(
-        {**as_json(environment()), **machine(), **loads, "files_sha256": files, "gpu": gpu}, BenchEnvironment
+        {
+            **as_json(environment()),
+            **machine(),
+            **loads,
+            "files_sha256": files,
+            "gpu": gpu,
+            "command": list(map(str, words)),
+        },
+        BenchEnvironment,
     )
 
 
@@ -146,7 +154,10 @@ def _load() -> float | None:
 
 
 def summary(session: Session) -> Iterator[str]:
-    """The comparisons, then the reasons of the invalid measurements, line by line."""
+    """What was chosen for inputs, the comparisons, then the reasons of the invalid measurements, line by line."""
+    for name, case in {case.model.name: case for case in reversed(session.cases)}.items():
+        if choices := case.model.choices(case.batch):
+            yield f"{name}: inputs drawn: {', '.join(choices)}; give others with --input NAME=VALUE or --feed FILE.npz"
     for record in session.comparisons:
         yield comparison_line(merged_comparison(record, session.others))
     reasons = [(name, reason) for name, texts in session.reasons.items() for reason in texts]

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import StudyError
-from study.onnx_given import MOST_BYTES, Given
+from study.onnx_given import MOST_BYTES, Given, Shapes
+from study.onnx_indices import Use
 from study.onnx_inputs import Input, concrete
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+LENGTH = re.compile(r"len(gth)?s?($|[_.:])", re.IGNORECASE)
+"""The name of an input that says how long each sequence of a batch is."""
 BOOL = {"0": 0, "1": 1, "false": 0, "true": 1}
 
 
@@ -91,16 +94,21 @@ def _floats(dtype: np.dtype[Any]) -> bool:
     return dtype in (np.float16, np.float32, np.float64) or dtype.name == "bfloat16"
 
 
-def generate(inputs: Sequence[Input], given: Given, batch: int, seed: int, count: int) -> list[dict[str, NDArray[Any]]]:
+def generate(
+    inputs: Sequence[Input],
+    given: Given,
+    batch: int,
+    seed: int,
+    count: int,
+    uses: Mapping[str, Use] | None = None,
+) -> list[dict[str, NDArray[Any]]]:
     """The inputs of at least `count` calls: C-contiguous arrays by name, of the model's dtypes and concrete shapes.
 
     Those that the user feeds come in their order, again and again, and each as often as any other. All others are drawn
-    from `seed` alone, between the user's limits. Without any, floating point (float16, float32, float64, bfloat16) is
-    uniform in 0..1 and never subnormal, which would be slow for a reason of its own; uint8 and int8 take all their
-    values; other integers are 0 or 1, since those are valid as token ids, masks and indices; bool is either.
+    from `seed` alone, between the limits that the user or else `drawn_from` gives.
 
     Raises:
-        StudyError: as `check` and `concrete`; a dtype is none of these; the arrays would take more than `MOST_BYTES`.
+        StudyError: as `check` and `concrete`; a dtype cannot be drawn; the arrays would take more than `MOST_BYTES`.
     """
     check(inputs, given)
     sizes = concrete(inputs, given.shapes, batch)
@@ -116,47 +124,81 @@ def generate(inputs: Sequence[Input], given: Given, batch: int, seed: int, count
         if value.name in fed:
             found = given.feeds[index % times][value.name]
             return found if found.dtype.kind != "V" else found.view(value.dtype)
-        text = given.values.get(value.name)
-        return _draw(random, value, sizes[value.name]) if text is None else _within(random, value, sizes, text)
+        text, use = given.values.get(value.name), (uses or {}).get(value.name, Use())
+        if text is not None and _strings(value.dtype):
+            return np.full(sizes[value.name], text)
+        low, high = drawn_from(value, sizes, use)[:2] if text is None else limits(value, text)
+        return _draw(random, value.dtype, sizes[value.name], low, high)
 
     return [{value.name: array(value, index) for value in inputs} for index in range(count)]
 
 
-def _within(random: np.random.Generator, value: Input, sizes: Mapping[str, tuple[int, ...]], text: str) -> NDArray[Any]:
-    """An array of one constant, or drawn between two limits."""
-    shape, dtype = sizes[value.name], value.dtype
-    if _strings(dtype):
-        return np.full(shape, text)
-    low, high = limits(value, text)
+def drawn_from(value: Input, sizes: Shapes, use: Use) -> tuple[float, float, str]:
+    """The values, both included, between which those of an input are drawn that the user does not give, and why.
+
+    Floating point (float16, float32, float64, bfloat16) is uniform in 0..1 and never subnormal, which would be slow for
+    a reason of its own. An index takes all rows of the smallest table that it is for: a whole vocabulary is not in the
+    processor's cache as one row is. uint8 and int8 take all their values, bool either, other integers 0 and 1: all that
+    a mask may have. But a length, by its name, is the smallest dimension behind the batch of the other inputs, because
+    a model divides by it and its sequences are no longer.
+
+    Args:
+        sizes: the shape of each input.
+
+    Returns:
+        The limits, and a reason where the user may want others.
+
+    Raises:
+        StudyError: the dtype is none of these.
+    """
+    dtype = value.dtype
+    reason = "which decides what is computed" if use.decides else ""
+    if use.high is not None:
+        most = 1 if dtype.kind == "b" else np.iinfo(dtype).max
+        return use.low, min(use.high, most), reason or "an index or a length" * (use.low < use.high)
+    if dtype in (np.uint8, np.int8):
+        return np.iinfo(dtype).min, np.iinfo(dtype).max, reason
+    longest = min((size for shape in sizes.values() for size in shape[1:] if size), default=0)
+    if dtype.kind in "iu" and LENGTH.search(value.name) and len(sizes[value.name]) < 2 and longest:
+        return longest, longest, reason or "a length by its name"
+    if dtype.kind in "iub" or _floats(dtype):
+        return 0, 1, reason
+    shown = f"input {value.name!r} has dtype {'str' if _strings(dtype) else dtype.name}"
+    remedy = f"; give it with --input {value.name}=TEXT or --feed FILE.npz" if _strings(dtype) else ""
+    raise StudyError(f"{shown}: expected floats of 16 bits or more, integers or bool{remedy}")
+
+
+def choices(inputs: Sequence[Input], given: Given, batch: int, uses: Mapping[str, Use]) -> list[str]:
+    """What is drawn for inputs that the user may want to give, such as "'ids' 0..30521 (an index or a length)"."""
+    sizes, lines = concrete(inputs, given.shapes, batch), []
+    for value in inputs:
+        if value.name not in given.values and not any(value.name in arrays for arrays in given.feeds):
+            low, high, reason = drawn_from(value, sizes, uses.get(value.name, Use()))
+            if reason:
+                lines.append(f"{value.name!r} {low}{f'..{high}' if low < high else ''} ({reason})")
+    return lines
+
+
+def _draw(
+    random: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, ...], low: float, high: float
+) -> NDArray[Any]:
+    """An array of one value, of all integers in a range, or uniform in it."""
     if low == high:
         return np.full(shape, low, dtype)
     if dtype.kind in "biu":
         kind = np.uint8 if dtype.kind == "b" else dtype.type
         return random.integers(int(low), int(high), shape, dtype=kind, endpoint=True).astype(dtype)
-    share = random.random(shape)
-    drawn = np.asarray((1 - share) * low + share * high, dtype)
+    if (low, high) == (0, 1) and dtype in (np.float32, np.float64):
+        return random.random(shape, dtype=dtype.type)
+    if (low, high) == (0, 1):
+        share: NDArray[Any] = random.random(shape, dtype=np.float32)
+        if dtype == np.float16:  # in steps of 2**-11: rounded some would lie below its smallest normal, 2**-14
+            share = np.floor(share * 2048) / 2048
+        return np.asarray(share, dtype)
+    weight = random.random(shape)
+    drawn = np.asarray((1 - weight) * low + weight * high, dtype)
     normal = ml_dtypes.finfo(dtype).smallest_normal  # type: ignore[no-untyped-call]
     return np.where(np.abs(drawn) < normal, np.zeros((), dtype), drawn)
-
-
-def _draw(random: np.random.Generator, value: Input, shape: tuple[int, ...]) -> NDArray[Any]:
-    dtype = value.dtype
-    if dtype in (np.float32, np.float64):
-        return random.random(shape, dtype=dtype.type)
-    if dtype == np.float16:  # in steps of 2**-11: rounded from float32 some would lie below its smallest normal, 2**-14
-        return np.asarray(np.floor(random.random(shape, dtype=np.float32) * 2048) / 2048, dtype)
-    if dtype.name == "bfloat16":
-        return random.random(shape, dtype=np.float32).astype(dtype)
-    if dtype in (np.uint8, np.int8):
-        limits = np.iinfo(dtype)
-        return random.integers(limits.min, limits.max, shape, dtype=dtype.type, endpoint=True)
-    if dtype.kind in "iu":
-        return random.integers(0, 2, shape, dtype=dtype.type)
-    if dtype.kind == "b":
-        return random.integers(0, 2, shape, dtype=np.uint8).astype(dtype)
-    shown = f"input {value.name!r} has dtype {'str' if _strings(dtype) else dtype.name}"
-    remedy = f"; give it with --input {value.name}=TEXT or --feed FILE.npz" if _strings(dtype) else ""
-    raise StudyError(f"{shown}: expected floats of 16 bits or more, integers or bool{remedy}")
 
 
 def digest(pool: Sequence[Mapping[str, NDArray[Any]]]) -> str:

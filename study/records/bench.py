@@ -60,6 +60,8 @@ class BenchEnvironment(Environment, kw_only=True):
     """SHA-256 of the ONNX files and of the test images."""
     gpu: str | None
     """Name and driver of the GPU, with `--device cuda`."""
+    command: tuple[str, ...] = ()
+    """The words of the command line after `pytest`, with the shapes and values of inputs; absent in older files."""
 
 
 class Machine(Record):

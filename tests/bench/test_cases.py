@@ -163,6 +163,27 @@ def test_a_file_that_no_runtime_can_run_is_refused(tmp_path: Path) -> None:
         find_cases([write(tmp_path / "free.onnx", LINEAR)], ["torch", "torch-compile"], [1], [1])
 
 
+@pytest.mark.parametrize(
+    ("runtime", "lookup"),
+    [
+        ("onnxruntime", "Gather(t, k)"),
+        ("onnxruntime", "GatherElements(t, k)"),
+        ("onnxruntime", "GatherND(t, j)"),
+        ("reference", "Gather(t, k)"),
+    ],
+)
+def test_an_index_beyond_its_table_is_answered_with_how_to_give_values(
+    runtime: str, lookup: str, tmp_path: Path
+) -> None:
+    table = "<float[2] t = {1, 2}, int64 two = {2}>"
+    graph = f"g (int64[8, 1] i) => (float[] y) {table} {{ j = Mul(i, two) k = Squeeze(j) y = {lookup} }}"
+    case = Case(write(tmp_path / "m.onnx", graph), runtime, 8)
+    with opened(case, case.model.pool(8)) as engine, pytest.raises(StudyError) as error:
+        engine.outputs()
+    assert str(error.value).startswith(f"m-{runtime}-batch8-threads1-native-cpu: an index is out of range (")
+    assert str(error.value).endswith("): give values with --input NAME=LOW..HIGH or --feed FILE.npz")
+
+
 def test_a_device_that_a_runtime_does_not_support_is_refused() -> None:
     with pytest.raises(StudyError, match="--device cuda: openvino runs on cpu; leave it out"):
         find_cases([imagined("gap")], ["torch", "openvino"], [1], [1], device="cuda")

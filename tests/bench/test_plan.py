@@ -5,12 +5,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx.parser
 import pytest
 
 from bench import plan
 from bench.plan import _numbers, _percentiles, _threads, add_bench_options, find_session, limit_threads
-from bench.session import Session
+from bench.session import Session, summary
 from study.errors import StudyError
 from tests.conftest import Trained
 
@@ -55,9 +56,27 @@ def test_the_words_of_a_command_line_become_cases_pairs_and_a_budget(planned: Ca
     assert [(case.runtime, case.batch) for case in session.starting] == [("torch", 1), ("onnxruntime", 1)]
     assert (session.budget.seconds, session.budget.percentiles, session.budget.loads) == (3, (50, 99.9), 5)
     assert (session.processes, session.environment.load_after) == (1, None)
+    assert session.environment.command[:2] == ("--models", "gap")
     assert session.environment.files_sha256["gap/model.onnx"] == session.cases[0].model.onnx_sha256
     quick = planned("--models", "gap", "--quick", "--cold-starts", "0")
     assert (quick.budget.quick, quick.budget.loads, quick.starting) == (True, 1, [])
+
+
+def test_values_of_inputs_and_what_was_chosen_for_others(planned: Callable[..., Session], tmp_path: Path) -> None:
+    two = write(tmp_path / "two.onnx", "N")
+    words = ["--onnx", str(two), "--runtimes", "onnxruntime", "--batches", "3"]
+    session = planned(*words, "--shape", "ids=5")
+    assert list(summary(session)) == [
+        "two: inputs drawn: 'ids' 0..1 (an index or a length); give others with --input NAME=VALUE or --feed FILE.npz"
+    ]
+    session = planned(*words, "--shape", "ids=5", "--input", "ids=1", "--input", "x=-2..-1")
+    assert list(summary(session)) == []
+    arrays = session.cases[0].model.pool(3)[0]
+    assert arrays["ids"].tolist() == [1] * 5
+    assert -2 <= arrays["x"].min() <= arrays["x"].max() <= -1
+    np.savez(tmp_path / "call.npz", ids=np.arange(2), x=np.ones((4, 2), np.float32))
+    (case,) = planned(*words, "--feed", str(tmp_path / "call.npz")).cases
+    assert (case.batch, case.model.pool(4)[7]["ids"].tolist()) == (4, [0, 1])
 
 
 MISTAKES: list[tuple[str, str]] = [
