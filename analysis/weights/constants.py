@@ -17,7 +17,7 @@ from onnx import helper
 
 from analysis.weights.constant_folding import COMPUTED, Attributes, evaluated, plain_node, sizes
 from analysis.weights.matrix import Matrix, Quantisation, linear
-from analysis.weights.tensors import Held, Opened, Source, UnreadableError, shape_of
+from analysis.weights.tensors import MOST_AXES, Held, Opened, Source, UnreadableError, shape_of
 from study.onnx_graph import STANDARD, has_subgraph
 
 if TYPE_CHECKING:
@@ -113,6 +113,17 @@ class Picked:
     moves: tuple[Known | tuple[int, ...], ...] = ()
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """A constant `once` that Expand repeats; `whole` is the result, None if the number of times is computed."""
+
+    once: Known
+    whole: Known | None
+
+
+Value = Known | Picked | Repeated | None
+
+
 @dataclass
 class Scope:
     """The constants of one body by name, and of the bodies around it; `key` identifies the body.
@@ -124,7 +135,7 @@ class Scope:
     opsets: Mapping[str, int]
     key: object = None
     outer: "Scope | None" = None
-    values: dict[str, Known | Picked | None] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
     traced: "dict[str, Traced]" = field(default_factory=dict)
     """Values computed from the model's inputs that scale another (`analysis.weights.scales`)."""
 
@@ -133,24 +144,30 @@ class Scope:
         """Version of the standard operators here."""
         return self.opsets.get("", 1)
 
-    def known(self, name: str) -> Known | None:
-        """The constant called `name`, not yet worked out; None if it is computed from the model's inputs."""
-        value = self.value(name)
-        return None if isinstance(value, Picked) else value
-
     def picked(self, name: str) -> Picked | None:
         """The value called `name` if it is picked from constants."""
         value = self.value(name)
         return value if isinstance(value, Picked) else None
 
-    def value(self, name: str) -> Known | Picked | None:
-        """Either of them."""
+    def value(self, name: str) -> Value:
+        """What is known of the value called `name`; None if it is computed from the model's inputs."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.values:
                 return scope.values[name]
             scope = scope.outer
         return None
+
+    def known(self, name: str, once: bool = False) -> Known | None:
+        """The constant called `name`, not yet worked out; None if it is computed from the model's inputs.
+
+        With `once` it is, of a matrix that Expand repeats over a batch, that matrix, which a product multiplies with.
+        """
+        value = self.value(name)
+        if isinstance(value, Repeated):
+            shape = self._shape(value.once) if once else ()
+            return value.once if len(shape) > 1 and min(shape[-2:]) > 1 else value.whole
+        return None if isinstance(value, Picked) else value
 
     def add(self, node: onnx.NodeProto, attributes: Attributes) -> None:
         """Enter the outputs of `node`, constant or not."""
@@ -159,6 +176,13 @@ class Scope:
             key = object() if passed else (self.key, *node.output)
             self.values.update(dict.fromkeys(node.output[:1], self._constant(attributes, key)))
             return
+        self._enter(node, attributes)
+        first = self.value(node.input[0]) if node.input and node.output and node.domain in STANDARD else None
+        once = self._once(node, attributes, first)
+        if once is not None:
+            self.values[node.output[0]] = Repeated(once, self.known(node.output[0]))
+
+    def _enter(self, node: onnx.NodeProto, attributes: Attributes) -> None:
         inputs = [self.known(name) if name else None for name in node.input]
         computed = any(name and known is None for name, known in zip(node.input, inputs, strict=True))
         if computed or not node.input or has_subgraph(node):
@@ -173,16 +197,42 @@ class Scope:
         pending = Pending(self, node, attributes, inputs)
         self.values.update({name: Output(pending, name) for name in node.output if name})
 
-    def constant(self, name: str) -> Constant | None:
-        """The constant called `name`, None if there is none.
+    def _once(self, node: onnx.NodeProto, attributes: Attributes, first: Value) -> Known | None:
+        """What the node's result is, apart from a batch that it is repeated over, by its first input."""
+        if node.op_type == "Expand" and not isinstance(first, Picked):
+            return first.once if isinstance(first, Repeated) else first
+        if not isinstance(first, Repeated):
+            return None
+        if node.op_type == "Transpose" and "perm" in attributes:  # whose axes are then fewer
+            order, rank = list(attributes["perm"].ints[: MOST_AXES + 1]), len(self._shape(first.once))
+            swapped = [*range(rank - 2), rank - 1, rank - 2]
+            if rank < 2 or order != [*range(len(order) - 2), len(order) - 1, len(order) - 2]:
+                return None
+            attributes = {"perm": helper.make_attribute("perm", swapped)}
+        elif node.op_type not in ("Identity", "Cast"):
+            return None
+        return Output(Pending(self, node, attributes, [first.once]), node.output[0])
+
+    def _shape(self, known: Known) -> tuple[int, ...]:
+        """The shape of a constant; () if it cannot be read."""
+        try:
+            return self._resolve(known, "").shape
+        except UnreadableError:
+            return ()
+
+    def constant(self, name: str, once: bool = False) -> Constant | None:
+        """The constant called `name`, None if there is none; `once` as for `known`.
 
         Raises:
             UnreadableError: there is one, but it cannot be read, or takes too much to compute.
             ValueError: it is malformed.
             StudyError: its numbers may not be read.
         """
-        known = self.known(name)
-        return None if known is None else self._resolve(known, name)
+        known, value = self.known(name, once), self.value(name)
+        constant = None if known is None else self._resolve(known, name)
+        if constant is not None and isinstance(value, Repeated) and known is value.once:
+            return replace(constant, behind=(*constant.behind, "Expand"))
+        return constant
 
     def array(self, name: str) -> NDArray[Any] | None:
         """The whole of a constant, such as scales or a shape; None if there is none. Raises as `constant`."""

@@ -9,8 +9,8 @@ import onnx
 
 from analysis.weights.constant_folding import Attributes
 from analysis.weights.constants import Constant, Opaque, Scope
-from analysis.weights.matrix import Matrix
-from analysis.weights.tensors import Held
+from analysis.weights.matrix import BLOCK, Matrix
+from analysis.weights.tensors import Held, Source
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ def operands(node: Node, left: int, right: int) -> tuple[int, Constant]:
     if not all(names):
         raise ValueError(f"{node.described} has {len(node.proto.input)} inputs")
     values = [node.scope.known(name) for name in names]
+    if values == [None, None]:
+        values = [node.scope.known(name, once=True) for name in names]
     constant = [value is not None for value in values]
     if all(constant):
         reason = next((value.reason for value in values if isinstance(value, Opaque)), "a product of constants")
@@ -101,16 +103,16 @@ def operands(node: Node, left: int, right: int) -> tuple[int, Constant]:
         reason = f"one of them is picked from constants by {picks[0]}" if picks else ""
         raise NoLayerError(f"both operands are computed{reason and ', '}{reason}")
     index = right if constant[1] else left
-    return index, only(node, index)
+    return index, only(node, index, once=True)
 
 
-def only(node: Node, index: int) -> Constant:
-    """The constant that is the input of this number, of rank 2 or more.
+def only(node: Node, index: int, once: bool = False) -> Constant:
+    """The constant that is the input of this number, of rank 2 or more; `once` as for `Scope.known`.
 
     Raises:
         NoLayerError: there is none, or it is a vector.
     """
-    constant = node.scope.constant(node.input(index)) if node.input(index) else None
+    constant = node.scope.constant(node.input(index), once) if node.input(index) else None
     if constant is None:
         raise NoLayerError("its weight is computed from the model's inputs")
     if len(constant.shape) < 2:
@@ -129,6 +131,11 @@ def stacked(node: Node, constant: Constant, operand: int, flipped: bool, alpha: 
     if len(constant.shape) == 2:
         return as_product(node, constant, operand, constant.matrix(transposed=transposed, alpha=alpha), *notes)
     count, (inner, outer) = prod(constant.shape[:-2]), constant.shape[-2:]
+    if (constant.quantisation is None or constant.quantisation.scale.size == 1) and periodic(
+        constant.source, count * inner * outer, inner * outer
+    ):
+        matrix = replace(constant, shape=(inner, outer)).matrix(transposed=transposed, alpha=alpha)
+        return as_product(node, constant, operand, matrix, *notes, f"one matrix {count} times")
     if constant.quantisation is not None and constant.quantisation.scale.size > 1:
         raise NoLayerError(f"a stack of {count} matrices with scales of their own")
     if transposed:
@@ -144,6 +151,15 @@ def rearranged(node: Node, constant: Constant, axes: tuple[int, ...]) -> Constan
     numbers = constant.source.read(0, prod(constant.shape)).reshape(constant.shape).transpose(axes)
     held = Held(np.ascontiguousarray(numbers).reshape(-1), constant.source.dtype, (constant.source.key, axes))
     return replace(constant, source=held, shape=tuple(constant.shape[axis] for axis in axes))
+
+
+def periodic(source: Source, size: int, period: int) -> bool:
+    """Whether the first `size` numbers are the first `period` ones again and again: a real stack differs at once."""
+    return size > period > 0 and all(
+        np.array_equal(source.read(start, stop), source.read(start + period, stop + period))
+        for start in range(0, size - period, BLOCK)
+        for stop in [min(start + BLOCK, size - period)]
+    )
 
 
 def without_ones(constant: Constant) -> Constant:

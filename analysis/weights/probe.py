@@ -79,15 +79,21 @@ OF_INTEGERS = ("MatMulInteger", "QGemm", "MatMulIntegerToFloat")
 
 
 class Probe:
-    """A layer to be run: `inputs` is the length of its x, and `dtype` the type of x."""
+    """A layer to be run: `inputs` is the length of its x, and `dtype` the type of x.
+
+    `copies` is how often its matrix is in the stack that the node multiplies with.
+    """
 
     def __init__(self, layer: Layer) -> None:
         if layer.operator not in COPIES:
             raise NotTriedError(f"ONNX Runtime cannot run a part of {layer.operator} by itself")
         self.node, self.copy = layer.in_graph, COPIES[layer.operator]
         self.left, self.outputs = layer.operand == 0, layer.weight.shape[0]
-        weight = self.node.scope.constant(self.node.input(layer.operand)) if layer.operand >= 0 else None
+        self.operand = layer.operand
+        self.once = self.copy is not CONV and self.copy.operator != "MatMulNBits"
+        weight = self.node.scope.constant(self.node.input(self.operand), self.once) if self.operand >= 0 else None
         self.shape = layer.weight.shape if weight is None else weight.shape
+        self.copies = max(1, prod(self.shape) // max(1, prod(layer.weight.shape))) if len(self.shape) > 2 else 1
         self.dtype = np.dtype(np.float32) if weight is None else self._dtype(weight)
         if len(self.shape) > 2 and self.copy is GEMM:  # a stack of matrices
             self.copy = FUSED
@@ -171,12 +177,13 @@ class Probe:
             array = np.float32(1) if word == "one" else np.zeros(1 if self.copy is GEMM else (), self.dtype)
             return constants.tensor(numpy_helper.from_array(np.asarray(array)))
         name = self.node.input(int(word))
-        known = self.node.scope.known(name) if name else None
+        once = self.once and int(word) == self.operand
+        known = self.node.scope.known(name, once) if name else None
         if known is None:
             if name:
                 raise NotTriedError(f"its input {word} is computed")
             return ""
-        constant = self.node.scope.constant(name)
+        constant = self.node.scope.constant(name, once)
         if self.left and word in ("1", "2") and constant is not None and prod(constant.shape) > 1:
             raise NotTriedError("ONNX Runtime has no kernel for a scale or zero point of each row of a left operand")
         copy = constants.add(known)

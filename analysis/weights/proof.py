@@ -70,7 +70,8 @@ def verify(path: Path, layers: Sequence[Layer], shapes: Shapes | None = None) ->
 def prove(layer: Layer) -> Proof:
     """Whether ONNX Runtime multiplies with `layer.weight`."""
     try:
-        probe, outputs = Probe(layer), layer.weight.shape[0]
+        probe = Probe(layer)
+        outputs = layer.weight.shape[0] * probe.copies
         if layer.role == "conv-as-fc":
             map_shape = layer.in_graph.inferred(layer.in_graph.input(0))
             if map_shape is None or map_shape[2:] != probe.shape[2:]:
@@ -93,6 +94,8 @@ def _compared(layer: Layer, probe: Probe, chosen: NDArray[np.int_], y: NDArray[n
     weight = layer.weight.load()
     if layer.operator == "LinearClassifier" and len(weight) == 1:
         y = y[:, -1:]  # of two classes with one row of weights the second has the product as its score
+    if y.shape[1] == probe.copies * len(weight):
+        weight = np.tile(weight, (probe.copies, 1))
     if weight.shape != (y.shape[1], probe.inputs):
         sides = f"the matrix is {weight.shape[0]} x {weight.shape[1]}, but x has {probe.inputs} columns"
         return Proof(False, None, f"y is not x W^T: {sides} and y has {y.shape[1]}")

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from analysis.weights.matrix import Matrix
 from analysis.weights.node import Node, Product, as_product, only
-from analysis.weights.tensors import BITS, Held, Source, UnreadableError
+from analysis.weights.tensors import Held, Source, UnreadableError
+from study.onnx_data import BITS
 
 GATES = {"LSTM": ("input", "output", "forget", "cell"), "GRU": ("update", "reset", "hidden"), "RNN": ("hidden",)}
 """In the order in which they are packed."""

@@ -16,7 +16,7 @@ import onnx
 
 from analysis.weights import names, picked, scales
 from analysis.weights.constant_folding import Attributes
-from analysis.weights.constants import Known, Literal, Picked, Scope
+from analysis.weights.constants import Literal, Scope
 from analysis.weights.names import Step
 from analysis.weights.node import Node, NoLayerError, Product
 from analysis.weights.operators import OPERATORS, products
@@ -137,11 +137,9 @@ class Walk:
         """Visit the body of a function with the constants that it is called with."""
         key = (function.domain, function.name, function.overload)
         scope, proto = node.scope, node.proto
-        arguments: dict[str, Known | Picked | None] = {}
-        for name, value in zip(function.input, proto.input, strict=False):
-            known = scope.value(value) if value else None
-            if known is not None:
-                arguments[name] = known
+        arguments = {
+            name: scope.value(value) for name, value in zip(function.input, proto.input, strict=False) if value
+        }
         inner = Scope(self.opened, opsets(function.opset_import) or scope.opsets, key, None, arguments)
         defaults = {attribute.name: attribute for attribute in function.attribute_proto}
         scales.enter(node, function, inner)
