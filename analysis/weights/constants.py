@@ -7,7 +7,7 @@ read from its file. What other operators make of constants is computed (`analysi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -19,9 +19,6 @@ from analysis.weights.constant_folding import COMPUTED, Attributes, evaluated, p
 from analysis.weights.matrix import Matrix, Quantisation, linear
 from analysis.weights.tensors import MOST_AXES, Held, Opened, Source, UnreadableError, shape_of
 from study.onnx_graph import STANDARD, has_subgraph
-
-if TYPE_CHECKING:
-    from analysis.weights.scales import Traced
 
 NARROW = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 FLOATS = (*NARROW, np.dtype(np.float32), np.dtype(np.float64))
@@ -136,8 +133,8 @@ class Scope:
     key: object = None
     outer: "Scope | None" = None
     values: dict[str, Value] = field(default_factory=dict)
-    traced: "dict[str, Traced]" = field(default_factory=dict)
-    """Values computed from the model's inputs that scale another (`analysis.weights.scales`)."""
+    traced: dict[str, object] = field(default_factory=dict)
+    """A `Traced` for each value computed from the model's inputs that scales another (`analysis.weights.scales`)."""
 
     @property
     def version(self) -> int:

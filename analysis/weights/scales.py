@@ -75,7 +75,9 @@ def traced(node: Node, name: str) -> Traced:
     if name not in scope.traced:
         known = scope.known(name)
         scope.traced[name] = Traced((Computed(node.inferred(name)) if known is None else known,))
-    return scope.traced[name]
+    found = scope.traced[name]
+    assert isinstance(found, Traced)
+    return found
 
 
 def follow(node: Node) -> None:
@@ -150,7 +152,7 @@ class Found:
 def scale_behind(node: Node, operand: int, outputs: int) -> Found:
     """The scale of the weight of a MatMulInteger, its input `operand`, once all of the model has been traced."""
     value = node.scope.traced.get(node.proto.output[0])
-    ends = value.integers.ends if value and value.integers else []
+    ends = value.integers.ends if isinstance(value, Traced) and value.integers else []
     found = [_scale(node, each, -1 if operand else -2, outputs) for each in ends if len(ends) <= MOST]
     same = found and all(each.known == found[0].known and np.array_equal(each.array, found[0].array) for each in found)
     return found[0] if same else Found()
