@@ -23,7 +23,7 @@ from analysis.weights.scales import scale_behind
 from analysis.weights.tensors import Stored
 
 OLDEST_OPSET = 7
-"""The first with a kernel for every layer in ONNX Runtime."""
+"""Older layers are run as of this one, the first with a kernel for all of them: only their bias is another."""
 MOST_BYTES = 2**31 - 2**20
 """Bytes of a layer's constants: a model is one protobuf message, which holds less than 2 GiB."""
 
@@ -263,10 +263,7 @@ class Constants:
         x, result = helper.make_tensor_value_info("x", TensorProto.FLOAT, None), onnx.ValueInfoProto(name=y)
         graph = helper.make_graph(self.nodes, "layer", [x], [result], self.tensors, sparse_initializer=self.sparse)
         versions = {"": 13, MICROSOFT: 1, LEARNING: 1, **self.scope.opsets}
-        if not any(node.op_type == "Reshape" for node in self.nodes):
-            versions[""] = max(
-                versions[""], OLDEST_OPSET
-            )  # the layers and all that moves a constant are the same there
+        versions[""] = max(versions[""], OLDEST_OPSET)
         opsets = [helper.make_opsetid(*each) for each in versions.items()]
         return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
 

@@ -66,6 +66,7 @@ def run(expected: Expected, **inputs: Matrix) -> list[Matrix]:
     """The file's outputs for these inputs, and for numbers of our own where one is not given."""
     model = onnx.load(expected.path)
     constants = {tensor.name for tensor in model.graph.initializer}
+    constants |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     given = {value.name: value for value in model.graph.input if value.name not in constants}
     feeds = {name: inputs[name] if name in inputs else _some(value) for name, value in given.items()}
     if expected.runtime == "onnxruntime":

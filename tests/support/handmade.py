@@ -170,6 +170,12 @@ STORED = {
         expected=_zeroed,
         edit=lambda model: model.graph.sparse_initializer.append(_sparse(_rows * IN + _columns)),
     ),
+    "sparse initializer that is also an input": Handmade(
+        matmul(),
+        expected=_zeroed,
+        x='float[12,12] "fc.weight", float[2,12]',
+        edit=lambda model: model.graph.sparse_initializer.append(_pairs),
+    ),
     "Constant with sparse_value": Handmade(
         matmul(),
         expected=_zeroed,

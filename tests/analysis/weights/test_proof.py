@@ -1,8 +1,10 @@
 """ONNX Runtime as the judge of matrices that were read: all weights are square, so that no shape gives them away."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
+from analysis import sparsity
 from analysis.weights import probe, proof
 from analysis.weights.layers import Layer, read
 from analysis.weights.matrix import Quantisation
@@ -49,6 +53,7 @@ CONSTANTS: dict[str, Any] = {
     "nothing": np.float32(0),
     "packed": RANDOM.integers(0, 256, (SIZE, 1, SIZE // 2)).astype(np.uint8),
     "scales": STEPS[:, None],
+    "tiny": np.float32(1e-41),
     "rounds": np.int64(3),
     "yes": np.True_,
 }
@@ -79,6 +84,11 @@ class Changed:
 def changed(layer: Layer, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Layer:
     weight: Any = Changed(change(layer.weight.load()), layer.weight.quantisation, layer.weight.alpha)
     return replace(layer, weight=weight)
+
+
+def instead(other: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
+    assert other.shape == weight.shape
+    return other
 
 
 def turned(weight: NDArray[Any]) -> NDArray[Any]:
@@ -253,6 +263,62 @@ def test_of_a_very_large_matrix_some_inputs_are_proved_and_counted(
     assert wrong.verified is False
 
 
+# Values that are not finite, or hardly above zero
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    ["n = Neg(x) s = Sqrt(n)", "n = Relu(x) s = Log(n)", "z = Sub(x, x) s = Div(z, z)", "s = Mul(x, tiny)"],
+)
+def test_the_values_that_reach_a_layer_do_not_matter(
+    nodes: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path, f"{nodes} y = MatMul(s, w)")
+    assert sparsity.main([str(path), "--verify", "--format", "json"]) == 0
+    printed, errors = capfd.readouterr()
+    (layer,) = json.loads(printed)["files"][0]["layers"]
+    assert (layer["verified"]["verified"], errors) == (True, "")
+
+
+def subnormal(folder: Path, monkeypatch: pytest.MonkeyPatch, size: float, nodes: str) -> tuple[Path, Layer]:
+    """A layer that has one output of weights of up to `size`."""
+    weight = WEIGHT.copy()
+    weight[:, 3] = np.linspace(-size, size, SIZE, dtype=np.float32)
+    monkeypatch.setitem(CONSTANTS, "w", weight)
+    (layer,) = read(path := save(folder, nodes)).layers
+    return path, layer
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-41, 1e-44, 3e-45])
+@pytest.mark.parametrize("nodes", ["y = MatMul(x, w)", "y = Gemm<alpha=0.3>(x, w)"])
+def test_subnormal_weights_are_proved_and_wrong_ones_refuted(
+    size: float, nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, layer = subnormal(tmp_path, monkeypatch, size, nodes)
+    assert 0 < np.abs(layer.weight.load()[3]).max() <= size * 1.01
+    assert [each.verified for each in verify(path, [layer, changed(layer, np.negative)])] == [True, False]
+
+
+@pytest.mark.parametrize(("size", "nodes"), [(1e-41, "y = Gemm<alpha=0.3>(x, w)"), (3e-45, "y = MatMul(x, w)")])
+def test_a_wrong_output_of_subnormal_weights_is_refuted(
+    size: float, nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, layer = subnormal(tmp_path, monkeypatch, size, nodes)
+    right = layer.weight.load()
+    for row in (-right[3], right[3] * 0, right[3] * 2, right[3, ::-1]):
+        wrong = np.concatenate([right[:3], row[None], right[4:]])
+        assert verify(path, [changed(layer, partial(instead, wrong))])[0].verified is False
+
+
+def test_weights_that_are_a_few_steps_of_their_type_are_not_tried_where_they_are_rounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONSTANTS, "w", np.full((SIZE, SIZE), 3e-45, np.float32))
+    (layer,) = read(path := save(tmp_path, "y = Gemm<alpha=0.3>(x, w)")).layers
+    other = changed(layer, lambda weight: weight + np.float32(1.4e-45))
+    assert verify(path, [other]) == [Proof(None, None, "its weights are too small for float32")]
+
+
 # Where a layer is
 
 ONCE = f"{FUNCTION} Once (a, m) => (y) {{ g = Gemm<transB=1>(a, m) y = Tanh(g) }}"
@@ -322,6 +388,31 @@ def test_a_scale_for_each_row_of_a_left_operand_is_not_tried(tmp_path: Path) -> 
     np.testing.assert_array_equal(layer.weight.load(), expected)
     reason = "ONNX Runtime has no kernel for a scale or zero point of each row of a left operand"
     assert verify(path, [layer]) == [Proof(None, None, reason)]
+
+
+@pytest.mark.parametrize("version", [1, 4, 5, 6, 9])
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [("Gemm", "x w bias", "y", {"transB": 1, "alpha": 0.5})],
+        [("Transpose", "w", "t", {}), ("Identity", "t", "s", {}), ("MatMul", "x s", "y", {})],
+    ],
+)
+def test_old_opsets_are_proved_as_well(nodes: Any, version: int, tmp_path: Path) -> None:
+    """Before IR version 4 the initializers are inputs too; before opset 7 a Gemm is told to broadcast its bias."""
+    protos = [helper.make_node(operator, inputs.split(), [y], **more) for operator, inputs, y, more in nodes]
+    if version < 7 and protos[0].op_type == "Gemm":
+        protos[0].attribute.append(helper.make_attribute("broadcast", 1))
+    weights = [numpy_helper.from_array(CONSTANTS[name], name) for name in ("w", "bias")]
+    shapes = {"x": (None, SIZE), "w": (SIZE, SIZE), "bias": (SIZE,), "y": (None, SIZE)}
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(protos, "old", values[:-1], values[-1:], weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=3)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.SerializeToString())
+    (layer,) = read(path).layers
+    np.testing.assert_array_equal(layer.weight.load(), WEIGHT * np.float32(0.5 if layer.operator == "Gemm" else 1))
+    assert [each.verified for each in verify(path, [layer, changed(layer, turned)])] == [True, False]
 
 
 def test_constants_of_another_opset_than_the_layers_are_not_tried(tmp_path: Path) -> None:
