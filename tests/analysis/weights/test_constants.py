@@ -12,9 +12,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
 
 from analysis import sparsity
 from analysis.weights.layers import Weights, read
+from analysis.weights.proof import verify
 from tests.support.notation import FUNCTION, save
 
 Array = NDArray[Any]
@@ -77,6 +79,24 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "float16 cast, divided": (f"a = Cast<to=1>(h) w = Div(a, s) {PRODUCT}", {"h": W_HALF, "s": SCALES * 3}),
     "float32 cast to float16 and back": (f"a = Cast<to=10>(v) w = Cast<to=1>(a) {PRODUCT}", {"v": W}),
+    "float32 cast to float16": (f"w = Cast<to=10>(v) {OF_HALVES}", {"v": W}),
+    "float64 cast to float16": (f"w = Cast<to=10>(v) {OF_HALVES}", {"v": W.astype(np.float64)}),
+    "float32 cast to bfloat16 and back": (f"a = Cast<to=16>(v) w = Cast<to=1>(a) {PRODUCT}", {"v": W}),
+    "float64 cast to float32": (f"w = Cast<to=1>(v) {PRODUCT}", {"v": W.astype(np.float64)}),
+    "int16 cast to float16": (f"w = Cast<to=10>(u) {OF_HALVES}", {"u": SIGNED.astype(np.int16) * np.int16(77)}),
+    "float16 scales": (f"w = DequantizeLinear<axis=1>(u, s) {OF_HALVES}", {"u": SIGNED, "s": TENTHS}),
+    "float16 scales, cast to float32": (
+        f"d = DequantizeLinear<axis=1>(u, s, zero) w = Cast<to=1>(d) {PRODUCT}",
+        {"u": BYTES, "s": TENTHS, "zero": POINTS},
+    ),
+    "float16 scales, transposed": (
+        f"d = DequantizeLinear<axis=0>(u, s) w = Transpose(d) {OF_HALVES}",
+        {"u": SIGNED.T, "s": TENTHS},
+    ),
+    "float32 scales, cast to float16": (
+        f"d = DequantizeLinear<axis=1>(u, s) w = Cast<to=10>(d) {OF_HALVES}",
+        {"u": SIGNED, "s": SCALES / 3},
+    ),
     "bool mask cast": (f"a = Cast<to=1>(m) w = Mul(v, a) {PRODUCT}", {"v": W, "m": MASK}),
     "uint8 mask cast": (f"a = Cast<to=1>(m) w = Mul(v, a) {PRODUCT}", {"v": W, "m": MASK.astype(np.uint8)}),
     "bool mask transposed": (
@@ -119,8 +139,12 @@ def test_a_weight_is_what_onnx_runtime_makes_of_its_constants(name: str, tmp_pat
     path = save(tmp_path, *CASES[name])
     (layer,) = read(path).layers
     y = output(path, np.eye(IN, dtype=np.float32))
+    if name.endswith("cast to float16"):  # which it leaves out before its own cast to float32
+        (y,) = ReferenceEvaluator(path).run(None, {"x": np.eye(IN, dtype=np.float32)})
     weight = np.concatenate([block.T for block in y.reshape(-1, IN, OUT)])  # of a stack, one after the other
     np.testing.assert_allclose(layer.weight.load(), weight, rtol=1e-6)
+    (proved,) = verify(path, [layer])
+    assert proved.verified is True, proved
 
 
 def test_bfloat16_is_rounded_after_each_operator(tmp_path: Path) -> None:

@@ -1,0 +1,214 @@
+"""Weights of quantised files, against the float weights before and the formula that each tool documents.
+
+`exported_runtime` checks the layouts from the integers in the file; here nothing is taken from the quantised file.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from analysis.weights.layers import read
+from analysis.weights.matrix import Scale
+from analysis.weights.proof import verify
+from tests.support import exported_modules as nets
+from tests.support import notation
+from tests.support.exported import PERCEPTRON, export, layers, rows, sequences
+
+Weights = NDArray[Any]
+RANDOM = np.random.default_rng(11)
+TABLE, FIRST, SECOND = (RANDOM.normal(size=size).astype(np.float32) for size in ((20, 40), (40, 16), (16, 16)))
+RANGES = {"QInt8": (-127, 127), "QUInt8": (0, 255), "QInt16": (-32767, 32767), "QInt4": (-8, 7)}
+REDUCED = {"QInt8": (-64, 64), "QUInt8": (0, 127)}
+BLOCK = 32
+
+
+def handmade(path: Path) -> list[Weights]:
+    """A table of words, a layer with a bias, and one without."""
+    constants = {"table": TABLE, "fc1": FIRST, "bias": FIRST[0], "fc2": SECOND}
+    nodes = "e = Gather(table, x) p = MatMul(e, fc1) h = Add(p, bias) r = Relu(h) y = MatMul(r, fc2)"
+    model = notation.model(nodes, constants, x="int64[5]", y="float[5, 16]")
+    path.write_bytes(model.SerializeToString())
+    return [FIRST.T, SECOND.T]
+
+
+def torch_file(make: Callable[[], Any], x: Callable[[], torch.Tensor], names: str, path: Path) -> list[Weights]:
+    module = make()
+    export(module, x(), path, dynamo=False, input_names=["x"])
+    return [*layers(module, names).values()]
+
+
+FILES: dict[str, Callable[[Path], list[Weights]]] = {
+    "words": handmade,
+    "perceptron": partial(torch_file, nets.perceptron, rows, PERCEPTRON),
+    "attention": partial(torch_file, nets.attention, partial(sequences, 16), "q k v out"),
+}
+
+
+class Samples(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, path: Path) -> None:
+        (x,) = onnx.load(path).graph.input
+        shape = [size.dim_value for size in x.type.tensor_type.shape.dim]
+        words = x.type.tensor_type.elem_type == onnx.TensorProto.INT64
+        self.samples: Iterator[dict[str, Weights]] = iter(
+            [{"x": np.arange(5) if words else RANDOM.normal(size=shape).astype(np.float32)} for _ in range(3)]
+        )
+
+    def get_next(self) -> dict[str, Weights] | None:
+        return next(self.samples, None)
+
+
+def linear(weight: Weights, kind: str, per_channel: bool, reduce: bool = False, symmetric: bool = True) -> Weights:
+    """onnxruntime's quant_utils.compute_scale_zp, for an output or all; either end of the range is at least 0."""
+    axis = 1 if per_channel else None
+    low, high = (RANGES if not reduce else REDUCED)[kind]
+    least, most = np.minimum(weight.min(axis, keepdims=True), 0), np.maximum(weight.max(axis, keepdims=True), 0)
+    if symmetric:
+        most = np.maximum(-least, most)
+        least = -most
+    scale = ((most.astype(np.float64) - least) / (high - low)).astype(np.float32)
+    zero = np.round((low + high) / 2) if symmetric else np.round(low - least / scale)
+    return np.asarray((np.clip(np.round(weight / scale) + zero, low, high) - zero) * scale)
+
+
+def blocks(weight: Weights, bits: int, symmetric: bool, dtype: Any = np.float32) -> Weights:
+    """Blocks of 32 inputs, as onnxruntime's MLAS has them: symmetric, the largest magnitude is the lowest integer.
+
+    NaN where a weight is half-way between two integers, since the tool computes that position in another order.
+    """
+    outputs, inputs = weight.shape
+    padded = np.pad(weight, ((0, 0), (0, -inputs % BLOCK))).reshape(outputs, -1, BLOCK)
+    least, most = padded.min(2, keepdims=True), padded.max(2, keepdims=True)
+    levels = 2**bits - 1
+    if symmetric:
+        scale, zero = np.where(np.abs(most) > np.abs(least), most, least) / -(2.0 ** (bits - 1)), 2 ** (bits - 1)
+    else:
+        least, most = np.minimum(least, 0), np.maximum(most, 0)
+        scale = (most - least) / levels
+        zero = np.clip(np.round(-least / scale), 0, levels)
+    position = padded / scale + zero
+    numbers = np.clip(np.where(np.abs(position % 1 - 0.5) < 1e-3, np.nan, np.round(position)), 0, levels)
+    values = (numbers - zero) * scale.astype(dtype).astype(np.float32)
+    return np.asarray(values.reshape(outputs, -1)[:, :inputs])
+
+
+def dynamic(before: Path, path: Path, kind: str, per_channel: bool, reduce: bool) -> None:
+    quantize_dynamic(before, path, weight_type=QuantType[kind], per_channel=per_channel, reduce_range=reduce)
+
+
+def static(before: Path, path: Path, layout: QuantFormat, kind: str, per_channel: bool, reduce: bool = False) -> None:
+    how = {
+        "activation_type": QuantType.QUInt8,
+        "quant_format": layout,
+        "per_channel": per_channel,
+        "reduce_range": reduce,
+    }
+    quantize_static(before, path, Samples(before), weight_type=QuantType[kind], **how)
+
+
+def weights_only(before: Path, path: Path, layout: QuantFormat, bits: int, symmetric: bool) -> None:
+    config = DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=symmetric, quant_format=layout, bits=bits)
+    quantizer = MatMulNBitsQuantizer(onnx.load(before), algo_config=config)
+    quantizer.process()
+    quantizer.model.save_model_to_file(path)
+
+
+def half(before: Path, path: Path, **how: Any) -> None:
+    onnx.save(convert_float_to_float16(onnx.load(before), **how), path)
+
+
+def half_and_blocks(before: Path, path: Path, layout: QuantFormat, symmetric: bool) -> None:
+    half(before, path.with_suffix(".half"))
+    weights_only(path.with_suffix(".half"), path, layout, 4, symmetric)
+
+
+def rounded(weight: Weights) -> Weights:
+    return weight.astype(np.float16).astype(np.float32)
+
+
+def half_blocks(weight: Weights, symmetric: bool, stored: bool) -> Weights:
+    """DequantizeLinear of a float16 scale makes float16; the operator takes the scale and multiplies in float32."""
+    values = blocks(rounded(weight), 4, symmetric, np.float16)
+    return rounded(values) if stored else values
+
+
+QDQ, OPERATORS = QuantFormat.QDQ, QuantFormat.QOperator
+FORMS: dict[str, tuple[Callable[[Path, Path], None], Callable[[Weights], Weights]]] = {
+    "float16": (half, rounded),
+    "float16 of matrices, x in float32": (partial(half, keep_io_types=True, op_block_list=["Relu", "Gather"]), rounded),
+}
+for _per_channel in (False, True):
+    for _kind in RANGES:
+        _how = f"{_kind} per {'channel' if _per_channel else 'tensor'}"
+        _formula = partial(linear, kind=_kind, per_channel=_per_channel, symmetric=_kind != "QUInt8")
+        FORMS[f"static QDQ, {_how}"] = (
+            partial(static, layout=QDQ, kind=_kind, per_channel=_per_channel),
+            partial(_formula, symmetric=_per_channel or _kind != "QUInt8"),
+        )
+        for _reduce in (False, True) if _kind in REDUCED else ():
+            FORMS[f"dynamic, {_how}{', reduced' * _reduce}"] = (
+                partial(dynamic, kind=_kind, per_channel=_per_channel, reduce=_reduce),
+                partial(_formula, reduce=_reduce),
+            )
+    for _kind in REDUCED:
+        FORMS[f"static operators, {_kind}, {_per_channel}"] = (
+            partial(static, layout=OPERATORS, kind=_kind, per_channel=_per_channel, reduce=True),
+            partial(linear, kind=_kind, per_channel=_per_channel, reduce=True, symmetric=_kind != "QUInt8"),
+        )
+for _symmetric in (False, True):
+    for _layout, _bits in ((QDQ, 4), (OPERATORS, 4), (OPERATORS, 8)):
+        FORMS[f"{_layout}, {_bits} bits in blocks, symmetric {_symmetric}"] = (
+            partial(weights_only, layout=_layout, bits=_bits, symmetric=_symmetric),
+            partial(blocks, bits=_bits, symmetric=_symmetric),
+        )
+    for _layout in (QDQ, OPERATORS):
+        FORMS[f"float16, {_layout}, 4 bits in blocks, symmetric {_symmetric}"] = (
+            partial(half_and_blocks, layout=_layout, symmetric=_symmetric),
+            partial(half_blocks, symmetric=_symmetric, stored=_layout == QDQ),
+        )
+
+
+@cache
+def before(name: str) -> tuple[list[Weights], bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        weights = FILES[name](Path(folder) / "before.onnx")
+        return weights, (Path(folder) / "before.onnx").read_bytes()
+
+
+CASES = [(name, form) for name in FILES for form in FORMS if not (name == "perceptron" and "blocks" in form)]
+"""MatMulNBitsQuantizer leaves every Gemm as it is."""
+
+
+@pytest.mark.parametrize(("name", "form"), CASES)
+def test_a_quantised_weight_is_the_float_weight_put_through_the_tools_formula(
+    name: str, form: str, tmp_path: Path
+) -> None:
+    weights, content = before(name)
+    (tmp_path / "before.onnx").write_bytes(content)
+    tool, formula = FORMS[form]
+    tool(tmp_path / "before.onnx", path := tmp_path / "model.onnx")
+    found = read(path).layers
+    assert all(proof.verified for proof in verify(path, found))
+    left = [formula(weight) for weight in weights]
+    for layer in found:
+        values = layer.weight.load()
+        assert layer.weight.scale in (Scale.KNOWN, Scale.RELATIVE)
+        if layer.weight.scale is Scale.RELATIVE:
+            assert name == "words"
+            assert "dynamic" in form
+        same = [other for other in left if other.shape == values.shape]
+        factors = [1 if layer.weight.scale is Scale.KNOWN else np.abs(values).max() / np.abs(o).max() for o in same]
+        errors = [np.nanmax(np.abs(values / f - o)) / np.nanmax(np.abs(o)) for f, o in zip(factors, same, strict=True)]
+        assert min(errors) < 1e-6, (layer.name, layer.pattern, errors)
+        left = [other for other in left if other is not same[int(np.argmin(errors))]]
+    assert not left
