@@ -92,7 +92,8 @@ def follow(node: Node) -> None:
         result = Traced((), integers)
         integers.ends.append(result)
     elif operator == "DynamicQuantizeLinear" and len(outputs) > 1:
-        step = node.scope.traced[outputs[1]] = Traced((Computed(()),))
+        step = Traced((Computed(()),))
+        node.scope.traced[outputs[1]] = step
         result = Traced((Computed(None),), step=step.factors)
     elif operator == "QuantizeLinear" and len(inputs) > 1:
         result = Traced((Computed(None),), step=traced(node, inputs[1]).factors)
