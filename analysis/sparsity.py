@@ -61,14 +61,14 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="verify each matrix by running its layer in ONNX Runtime; only for files that you trust",
     )
+    checked = "of an input; --verify needs none, but checks that it fits the model"
+    parser.add_argument("--shape", metavar="NAME=N,M", action="append", default=[], help=f"shape {checked}")
+    parser.add_argument("--input", metavar="NAME=VALUE", action="append", default=[], help=f"value or range {checked}")
     parser.add_argument(
-        "--shape",
-        metavar="NAME=1,3,224,224",
-        action="append",
-        default=[],
-        help="shape of an input, which --verify checks",
+        "--feed", metavar="FILE.npz", action="append", default=[], type=Path, help=f"the array {checked}"
     )
     parser.add_argument("--pointwise", action="store_true", help="1x1 convolutions are layers too")
+    parser.add_argument("--recurrent", action="store_true", help="the gates of LSTM, GRU and RNN are layers too")
     parser.add_argument("--allow-root", metavar="DIR", type=Path, help="allow links to weights anywhere below DIR")
     parser.add_argument("--pictures", metavar="DIR", type=Path, help="write pictures and their CSV files there")
     return parser.parse_args(joined(words))
@@ -81,21 +81,23 @@ def main(words: Sequence[str] | None = None) -> int:
     from analysis.inputs.onnx_file import describe, named
     from analysis.measures.sparsity import chosen
     from analysis.pages.sparsity import as_csv, as_json, as_table
-    from study.onnx_given import parse_shapes
+    from study.onnx_given import parse_given
 
     measures = chosen(options.measure)
-    shapes = parse_shapes(options.shape)
-    if shapes and not options.verify:
-        raise StudyError("--shape is for --verify; give both")
+    given = parse_given(options.shape, options.input, options.feed)
+    for option in ("shape", "input", "feed"):
+        if getattr(options, option) and not options.verify:
+            raise StudyError(f"--{option} is for --verify; give both")
     if options.allow_root is not None and not options.allow_root.is_dir():
         raise StudyError(f"--allow-root: expected a folder, found {str(options.allow_root)!r}")
     as_text = {"table": as_table, "csv": as_csv}.get(options.format)
+    how = {name: getattr(options, name) for name in ("facts", "allow_root", "pointwise", "recurrent")}
     described: list[DescribedFile] = []
     mistakes, interrupted = 0, False
     try:
         for name, path in named(options.files):
             try:
-                file, mistake = describe(name, path, measures, options, shapes)
+                file, mistake = describe(name, path, measures, given=given if options.verify else None, **how)
             except (StudyError, OSError) as error:
                 print_error(error)
                 mistakes += 1

@@ -1,6 +1,5 @@
 """One ONNX file, read and measured as the options of `python -m analysis sparsity` ask for."""
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from analysis.weights.layers import Layer, Weights, read
 from analysis.weights.progress import Progress
 from analysis.weights.proof import Proof
 from study.errors import StudyError, print_error
+from study.onnx_given import Given
 
 
 @dataclass(frozen=True)
@@ -37,32 +37,43 @@ def describe(
     model: str,
     path: Path,
     measures: Sequence[Measure],
-    options: argparse.Namespace,
-    shapes: dict[str, tuple[int, ...]],
+    *,
+    given: Given | None = None,
+    facts: bool = False,
+    allow_root: Path | None = None,
+    pointwise: bool = False,
+    recurrent: bool = False,
 ) -> tuple[DescribedFile, bool]:
-    """Read the file and measure what `options` ask for; weights that layers share are measured once.
+    """Read the file and measure it; weights that layers share are measured once.
+
+    Args:
+        measures: those of the layers' values.
+        given: what the user says of the model's inputs where the layers are to be verified, or None.
+        facts: whether each layer's statistics are wanted too.
+        allow_root, pointwise, recurrent: as in `analysis.weights.layers.read`.
 
     Returns:
-        The file, and whether `shapes` do not fit its inputs, which is then reported on standard error.
+        The file, and whether `given` does not fit its inputs: it is then reported on standard error, and the layers are
+        not verified.
 
     Raises:
         StudyError: as `analysis.weights.layers.read`.
     """
-    weights = read(path, allow_root=options.allow_root, pointwise=options.pointwise)
+    weights = read(path, allow_root=allow_root, pointwise=pointwise, recurrent=recurrent)
     proofs: Sequence[Proof | None] = [None] * len(weights.layers)
     mistake = False
-    if options.verify and weights.layers:
+    if given is not None and weights.layers:
         from analysis.weights.proof import verify
 
         try:
-            proofs = verify(path, weights.layers, shapes)
+            proofs = verify(path, weights.layers, given)
         except StudyError as error:
             print_error(StudyError(f"{path}: {error}"))
             mistake = True
     distinct = {layer.weight.key: layer for layer in reversed(weights.layers)}
     turned = {(layer.weight.key, layer.weight.transposed): layer for layer in reversed(weights.layers)}
     passes = sum(layer.weight.size for layer in distinct.values())
-    passes += 3 * sum(layer.weight.size for layer in turned.values()) if options.facts else 0
+    passes += 3 * sum(layer.weight.size for layer in turned.values()) if facts else 0
     with Progress(path.name, passes) as progress:
         values = {
             key: evaluate(measures, progress.counted(layer.weight.blocks(), layer.name), scale=layer.weight.scale)
@@ -70,7 +81,7 @@ def describe(
         }
         other = {
             key: weight_statistics(layer.weight, progress.counted(layer.weight.blocks(), f"{layer.name} again"))
-            for key, layer in reversed([*turned.items()] if options.facts else [])
+            for key, layer in reversed([*turned.items()] if facts else [])
         }
     layers = [
         Described(layer, values[layer.weight.key], other.get((layer.weight.key, layer.weight.transposed)), proof)

@@ -29,8 +29,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from analysis.measures.sparsity import Measure
+from study.records.analysis import Noise
 
-MOMENTS: dict[str, Callable[[float], float]] = {
+MOMENTS: dict[Noise, Callable[[float], float]] = {
     "uniform": lambda p: 1 / (p + 1),
     "normal": lambda p: 2 ** (p / 2) * math.gamma((p + 1) / 2) / math.sqrt(math.pi),
     "Laplace": lambda p: math.gamma(p + 1),
@@ -38,7 +39,7 @@ MOMENTS: dict[str, Callable[[float], float]] = {
 """E X^p, p > -1, of each kind of noise: of |w| for w uniform on [-1, 1], standard normal, Laplace with scale 1."""
 FEWEST = 100
 """The fewest weights for which the formulas hold to a few per cent; fewer have no baseline."""
-GINI = {
+GINI: dict[Noise, tuple[float, float]] = {
     "uniform": (1 / 3, 8 / 135),
     "normal": (math.sqrt(2) - 1, math.pi * (5 / 3 - math.sqrt(2)) + 4 * (math.sqrt(3) - math.sqrt(2)) - 2),
     "Laplace": (1 / 2, 1 / 12),
@@ -54,7 +55,7 @@ class Baseline:
     deviation: float
 
 
-def baselines(measure: Measure, n: float) -> dict[str, Baseline]:
+def baselines(measure: Measure, n: float) -> dict[Noise, Baseline]:
     """The baseline of each kind of noise for `n` weights, `math.inf` for the limit; empty if no formula is known."""
     name = measure.name
     if n < FEWEST:
@@ -76,7 +77,7 @@ def baselines(measure: Measure, n: float) -> dict[str, Baseline]:
     return {}
 
 
-def indistinguishable(value: float, measure: Measure, n: int) -> list[str]:
+def indistinguishable(value: float, measure: Measure, n: int) -> list[Noise]:
     """The kinds of noise whose baseline for `n` weights lies within two standard deviations of `value`.
 
     Noise without a deviation, as in its share of exact zeros, is not among them: to equal it says nothing.

@@ -9,6 +9,16 @@ from typing import Any
 from analysis.inputs.onnx_file import Described, DescribedFile
 from analysis.measures.noise import baselines, indistinguishable, table
 from analysis.measures.sparsity import ALWAYS, MEASURES, Measure, Value
+from study.artifacts import as_json as checked
+from study.records.analysis import (
+    LayerRecord,
+    MeasureRecord,
+    NoiseRecord,
+    OnnxFileRecord,
+    ProofRecord,
+    SkippedNode,
+    SparsityRecord,
+)
 
 COLUMNS = ("model", "seed", "layer", "out_features", "in_features", "measure", "value", "reason", "bound", "verified")
 """Those of report/sparsity.csv and `verified`."""
@@ -51,53 +61,54 @@ def as_csv(file: DescribedFile, measures: Sequence[Measure], first: bool) -> str
 
 def as_json(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> str:
     """All files as one object."""
-    record = {"schema": "sparsity/1", "files": [_file(file, measures) for file in files]}
-    return json.dumps(record, indent=2, allow_nan=False) + "\n"
+    record = SparsityRecord(files=tuple(_file(file, measures) for file in files))
+    return json.dumps(checked(record), indent=2, allow_nan=False) + "\n"
 
 
-def _file(file: DescribedFile, measures: Sequence[Measure]) -> dict[str, object]:
+def _file(file: DescribedFile, measures: Sequence[Measure]) -> OnnxFileRecord:
     weights, zeros = totals(file)
-    return {
-        "model": file.model,
-        "path": str(file.path),
-        "fc_layers": len(file.layers),
-        "fc_weights": weights,
-        "fc_exact_zeros": zeros,
-        "layers": [_layer(one, measures) for one in file.layers],
-        "skipped": [vars(skipped) for skipped in file.weights.skipped],
-    }
+    return OnnxFileRecord(
+        model=file.model,
+        path=str(file.path),
+        fc_layers=len(file.layers),
+        fc_weights=weights,
+        fc_exact_zeros=zeros,
+        layers=tuple(_layer(one, measures) for one in file.layers),
+        skipped=tuple(SkippedNode(**vars(skipped)) for skipped in file.weights.skipped),
+    )
 
 
-def _layer(one: Described, measures: Sequence[Measure]) -> dict[str, object]:
+def _layer(one: Described, measures: Sequence[Measure]) -> LayerRecord:
     layer = one.layer
     out_features, in_features = layer.weight.shape
     size = layer.weight.size
-    return {
-        "layer": layer.name,
-        "node": layer.node,
-        "operator": layer.operator,
-        "tensor": layer.tensor,
-        "form": layer.pattern,
-        "role": layer.role,
-        "out_features": out_features,
-        "in_features": in_features,
-        "dtype": layer.weight.dtype,
-        "tied_to": layer.tied_to or None,
-        "measures": [_value(m, v, size) for m, v in zip(measures, one.values, strict=True)],
-        **({"facts": one.facts.named()} if one.facts else {}),
-        **({"verified": vars(one.proof)} if one.proof else {}),
-    }
+    return LayerRecord(
+        layer=layer.name,
+        node=layer.node,
+        operator=layer.operator,
+        tensor=layer.tensor,
+        form=layer.pattern,
+        role=layer.role,
+        out_features=out_features,
+        in_features=in_features,
+        dtype=layer.weight.dtype,
+        tied_to=layer.tied_to or None,
+        measures=tuple(_value(measure, value, size) for measure, value in zip(measures, one.values, strict=True)),
+        facts=one.facts.named() if one.facts else None,
+        verified=ProofRecord(**vars(one.proof)) if one.proof else None,
+    )
 
 
-def _value(measure: Measure, value: Value, size: int) -> dict[str, object]:
-    return {
-        "measure": str(measure),
-        "name": measure.name,
-        "parameters": dict(measure.parameters),
+def _value(measure: Measure, value: Value, size: int) -> MeasureRecord:
+    alike = () if value.value is None else indistinguishable(value.value, measure, size)
+    return MeasureRecord(
+        measure=str(measure),
+        name=measure.name,
+        parameters=dict(measure.parameters),
         **vars(value),
-        "noise": {kind: vars(of) for kind, of in baselines(measure, size).items()},
-        "not_distinguishable_from": [] if value.value is None else indistinguishable(value.value, measure, size),
-    }
+        noise={kind: NoiseRecord(**vars(of)) for kind, of in baselines(measure, size).items()},
+        not_distinguishable_from=tuple(alike),
+    )
 
 
 def as_table(file: DescribedFile, measures: Sequence[Measure], first: bool) -> str:

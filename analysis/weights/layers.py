@@ -20,6 +20,7 @@ from analysis.weights.tensors import Opened, Stored
 from analysis.weights.walk import Found, Skipped, Walk
 from study.errors import StudyError, one_line
 from study.onnx_data import plain
+from study.records.analysis import Role
 
 OLDEST_ONNX = (1, 21)
 """Those before follow paths out of a model's folder: CVE-2022-25882, 2024-27318, 2024-5187, 2026-27489, 2026-34445."""
@@ -45,7 +46,7 @@ class Layer:
     tensor: str
     weight: Matrix
     pattern: str
-    role: str
+    role: Role
     in_graph: Node = field(repr=False)
     tied_to: str = ""
 

@@ -11,6 +11,7 @@ from analysis.weights.constant_folding import Attributes
 from analysis.weights.constants import Constant, Opaque, Scope
 from analysis.weights.matrix import BLOCK, Matrix
 from analysis.weights.tensors import Held, Source
+from study.records.analysis import Role
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Product:
     names: tuple[str, ...]
     literal: object
     pattern: str
-    role: str = "fc"
+    role: Role = "fc"
     part: str = ""
 
 

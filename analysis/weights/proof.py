@@ -21,8 +21,9 @@ from analysis.weights.probe import NotTriedError, Probe
 from analysis.weights.protobuf import skeleton
 from study.errors import StudyError, one_line
 from study.onnx_data import plain
-from study.onnx_given import Shapes
+from study.onnx_given import Given
 from study.onnx_inputs import resolve, signature
+from study.onnx_values import check
 
 MOST_ELEMENTS = 2**25
 """Elements of x and y together."""
@@ -50,20 +51,21 @@ class Proof:
     inputs_seen: int = 0
 
 
-def verify(path: Path, layers: Sequence[Layer], shapes: Shapes | None = None) -> list[Proof]:
+def verify(path: Path, layers: Sequence[Layer], given: Given | None = None) -> list[Proof]:
     """A proof for each of the layers that were read from `path`.
 
     Args:
-        shapes: the user's shapes of the model's inputs. The proof needs none, but they have to fit.
+        given: what the user says of the model's inputs. The proof needs nothing of it, but it has to fit them.
 
     Raises:
-        StudyError: `shapes` do not fit the model's inputs.
+        StudyError: `given` does not fit the model's inputs.
     """
-    if shapes:
+    if given and (given.shapes or given.values):  # those of arrays are among the shapes
         file = plain(path)
         with file.open() as content:
-            graph = skeleton(content, file.size).model.graph
-        resolve(signature(graph, shapes), shapes)
+            inputs = signature(skeleton(content, file.size).model.graph, given.shapes)
+        resolve(inputs, given.shapes)
+        check(inputs, given)
     return [prove(layer) for layer in layers]
 
 

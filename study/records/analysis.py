@@ -7,6 +7,7 @@ from msgspec import Meta
 from study.records.base import AtLeastOne, Count, Environment, NotNegative, Record, Scalar, Sha256, Share
 
 Noise = Literal["uniform", "normal", "Laplace"]
+Role = Literal["fc", "conv-as-fc", "pointwise", "recurrent"]
 
 
 class ImagesUsed(Record):
@@ -115,7 +116,7 @@ class LayerRecord(Record, omit_defaults=True):
     tensor: str
     form: str
     """How the weight was found."""
-    role: Literal["fc", "conv-as-fc", "pointwise"]
+    role: Role
     """Kind of layer."""
     out_features: Count
     in_features: Count

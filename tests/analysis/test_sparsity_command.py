@@ -219,6 +219,7 @@ class TestMistakes:
             (("--measure", "-lp(p=2)"), "0 < p < 1"),
             (("--shape", "image"), "name=1,3,224,224"),
             (("--shape", "image=2,4"), "--shape is for --verify"),
+            (("--input", "image=1"), "--input is for --verify"),
             (("--allow-root", "nowhere"), "--allow-root: expected a folder"),
         ],
     )
@@ -230,13 +231,25 @@ class TestMistakes:
         assert expected in str(error.value)
         assert "\n" not in str(error.value)
 
-    def test_a_shape_of_no_input_is_a_mistake_and_the_layers_are_reported(
-        self, model: Path, capsys: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize("words", [("--shape", "nowhere=1"), ("--input", "nowhere=1")])
+    def test_what_fits_no_input_is_a_mistake_and_the_layers_are_reported_without_a_verdict(
+        self, model: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
     ) -> None:
-        assert sparsity.main([str(model), "--verify", "--shape", "image=2,4", "--shape", "nowhere=1"]) == 2
+        assert sparsity.main([str(model), "--verify", "--shape", "image=2,4", *words]) == 2
         shown = capsys.readouterr()
-        assert "nowhere" in shown.err
+        assert "the model has no input 'nowhere'; it has: 'image'" in shown.err
+        assert shown.err.count("\n") == 1
         assert "fc1" in shown.out
+        assert "verified" not in shown.out
+
+    def test_a_file_of_arrays_is_checked_too(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        np.savez(tmp_path / "feed.npz", allow_pickle=False, image=np.zeros((2, 4), np.float32))
+        assert "yes" in printed(capsys, model, "--verify", "--feed", tmp_path / "feed.npz")
+        np.savez(tmp_path / "feed.npz", allow_pickle=False, image=np.zeros((2, 4)))
+        assert sparsity.main([str(model), "--verify", "--feed", str(tmp_path / "feed.npz")]) == 2
+        assert "expected 'image' as float32, found float64" in capsys.readouterr().err
 
     def test_pictures_that_cannot_be_written_leave_the_table(self, model: Path, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
@@ -257,10 +270,10 @@ class TestMistakes:
         second.write_bytes(model.read_bytes())
         describe = onnx_file.describe
 
-        def interrupted(name: str, path: Path, *rest: Any) -> Any:
+        def interrupted(name: str, path: Path, *rest: Any, **how: Any) -> Any:
             if path == second:
                 raise KeyboardInterrupt
-            return describe(name, path, *rest)
+            return describe(name, path, *rest, **how)
 
         monkeypatch.setattr(onnx_file, "describe", interrupted)
         assert sparsity.main([str(model), str(second), "--format", form]) == 130

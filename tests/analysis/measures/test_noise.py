@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from analysis.measures.noise import GINI, baselines, indistinguishable, references, table
 from analysis.measures.sparsity import ALWAYS, MEASURES, evaluate, parse
+from study.records.analysis import Noise
 
 N, DRAWS = 2000, 1200
 Draw = Callable[[np.random.Generator], NDArray[Any]]
-NOISE: dict[str, Draw] = {
+NOISE: dict[Noise, Draw] = {
     "uniform": lambda rng: rng.uniform(-0.05, 0.05, N),
     "normal": lambda rng: rng.normal(0, 3, N),
     "Laplace": lambda rng: rng.laplace(0, 1e-3, N),
@@ -21,7 +22,7 @@ NOISE: dict[str, Draw] = {
 
 
 @pytest.mark.parametrize("kind", NOISE)
-def test_draws_have_the_mean_and_the_deviation_that_are_stated(kind: str) -> None:
+def test_draws_have_the_mean_and_the_deviation_that_are_stated(kind: Noise) -> None:
     measures = parse("hoyer,gini,pqi,pq-mean(p=0.5,q=2),exact_zeros,l0")
     rng = np.random.default_rng(0)
     found = [[value.value for value in evaluate(measures, [NOISE[kind](rng)])] for _ in range(DRAWS)]

@@ -22,6 +22,7 @@ from analysis.weights.layers import Layer, read
 from analysis.weights.matrix import Quantisation
 from analysis.weights.proof import Proof, verify
 from study.errors import StudyError
+from study.onnx_given import Given
 from tests.support import notation
 from tests.support.notation import FUNCTION
 
@@ -459,11 +460,12 @@ def test_without_onnx_runtime_the_remedy_is_named(tmp_path: Path, monkeypatch: p
     assert "pip install onnxruntime" in verify(path, [layer])[0].reason
 
 
-def test_shapes_that_do_not_fit_are_the_users_mistake(tmp_path: Path) -> None:
+def test_shapes_and_values_that_do_not_fit_are_the_users_mistake(tmp_path: Path) -> None:
     path, layer = one(tmp_path, "MatMul")
-    assert verify(path, [layer], {"x": (1, SIZE)})[0].verified is True
-    with pytest.raises(StudyError, match="has no input 'z'; it has: 'x'"):
-        verify(path, [layer], {"z": (1, SIZE)})
+    assert verify(path, [layer], Given({"x": (1, SIZE)}, {"x": "0..1"}))[0].verified is True
+    for wrong in (Given({"z": (1, SIZE)}), Given({}, {"z": "1"})):
+        with pytest.raises(StudyError, match="has no input 'z'; it has: 'x'"):
+            verify(path, [layer], wrong)
 
 
 def test_weights_beside_the_model_are_found_and_nothing_is_written_there(

@@ -10,7 +10,6 @@ import pytest
 from analysis.inputs.onnx_file import describe
 from analysis.measures.layer import weight_statistics
 from analysis.measures.sparsity import MEASURES, of, parse
-from analysis.sparsity import arguments
 from analysis.weights.layers import Layer, read
 from analysis.weights.matrix import Scale
 from analysis.weights.proof import verify
@@ -135,13 +134,12 @@ def test_the_zero_points_of_the_outputs_count_too(tmp_path: Path) -> None:
 
 def test_a_measure_that_depends_on_a_missing_scale_has_a_reason_instead_of_a_value(tmp_path: Path) -> None:
     every = parse("all")
-    options = arguments(["m.onnx", "--facts"])
     for nodes, kept in (
         (CASES["one folded constant"][0], {measure.name for measure in every if measure.scale_free}),
         (CASES["no scale"][0], {"l0", "exact_zeros"}),
     ):
         path, _ = found(tmp_path, nodes)
-        file, _ = describe("m", path, every, options, {})
+        file, _ = describe("m", path, every, facts=True)
         (described,) = file.layers
         values = dict(zip(every, described.values, strict=True))
         assert {measure.name for measure, value in values.items() if value.value is not None} == kept
