@@ -9,21 +9,15 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting, find
-from study.errors import StudyError, one_line
-from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES, compare
-from study.records.base import Parity
+from study.errors import StudyError, in_one_line, one_line
+from study.parity import Output, held
 from study.records.bench import CaseKey
 
 Mode = Literal["native", "numpy"]
 Device = Literal["cpu", "cuda"]
 MODES: tuple[Mode, ...] = ("native", "numpy")
-FOREIGN_DIFFERENCE = 1e-3
-"""Largest accepted difference between two engines on a user's model, as a share of its largest output."""
 
 OUT_OF_RANGE = re.compile(
     r"[^:\n]{0,200}(out of (data )?bounds|out of range|within bounds|invalid ind|sequence_lens)[^\n]{0,200}",
@@ -42,8 +36,8 @@ class Case:
     threads: int = 1
     mode: Mode = "native"
     device: Device = "cpu"
-    against: str | None = None
-    """The runtime whose outputs the case is compared with before it is timed; None if there is no other."""
+    against: tuple[str, ...] = ()
+    """The case is compared, before it is timed, with the first of these runtimes that runs the model."""
 
     def __str__(self) -> str:
         return f"{self.model.name}-{self.runtime}-batch{self.batch}-threads{self.threads}-{self.mode}-{self.device}"
@@ -80,24 +74,32 @@ class Engine:
         """One call, untimed."""
         return self.call(next(self.inputs))
 
-    def outputs(self, seconds: float = math.inf) -> list[list[NDArray[Any]]]:
-        """For each element of the pool, the outputs of the model in their order; no call begins after `seconds`."""
-        outputs: list[list[NDArray[Any]]] = []
+    def outputs(self, seconds: float = math.inf) -> list[list[Output]]:
+        """For each element of the pool, the outputs of the model in their order; no call begins after `seconds`.
+
+        Raises:
+            StudyError: the engine does not run the model, or gives what numpy does not take.
+        """
+        outputs: list[list[Output]] = []
+        types = self.case.model.facts.output_types
         until = time.perf_counter() + seconds
-        try:
-            for given in self.pool:
-                if outputs and time.perf_counter() > until:
-                    break
+        for given in self.pool:
+            if outputs and time.perf_counter() > until:
+                break
+            try:
                 result = self.call(given if self.case.mode == "numpy" else self.runtime.to_native(given))
-                arrays = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)
-                outputs.append([np.array(array) for array in arrays])
-        except StudyError:
-            raise
-        except Exception as error:  # engines raise exceptions of any type
-            if self.case.model.run is None and (found := OUT_OF_RANGE.search(str(error))):
-                remedy = "give values with --input NAME=LOW..HIGH or --feed FILE.npz"
-                raise StudyError(f"{self.case}: an index is out of range ({found[0].strip()}): {remedy}") from None
-            raise StudyError(f"{self.case} does not run: {one_line(error, 300)}") from None
+            except StudyError:
+                raise
+            except Exception as error:  # engines raise exceptions of any type
+                if self.case.model.run is None and (found := OUT_OF_RANGE.search(str(error))):
+                    remedy = "give values with --input NAME=LOW..HIGH or --feed FILE.npz"
+                    raise StudyError(f"{self.case}: an index is out of range ({found[0].strip()}): {remedy}") from None
+                raise StudyError(f"{self.case} does not run: {one_line(error, 300)}") from None
+            with in_one_line(f"{self.case} runs, but its outputs cannot be read"):
+                values = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)
+                if len(values) != len(types):
+                    raise StudyError(f"{self.case}: expected {len(types)} outputs, found {len(values)}")
+                outputs.append([held(value, kind) for value, kind in zip(values, types, strict=True)])
         return outputs
 
 
@@ -108,7 +110,8 @@ def opened(case: Case, pool: Sequence[Inputs]) -> Iterator[Engine]:
     Raises:
         StudyError: the model does not load, or the engine reports another number of threads than requested.
     """
-    runtime = find(case.runtime)(case.model, Setting(case.threads, case.device))
+    with in_one_line(f"{case} does not load"):
+        runtime = find(case.runtime)(case.model, Setting(case.threads, case.device))
     try:
         settings = runtime.settings()
         if settings.get("threads") != case.threads:
@@ -116,76 +119,17 @@ def opened(case: Case, pool: Sequence[Inputs]) -> Iterator[Engine]:
                 f"{case}: expected {case.threads} threads, {case.runtime} reports {settings.get('threads')}"
             )
         if case.mode == "native":
-            yield Engine(case, runtime, pool, runtime.run, cycle([runtime.to_native(given) for given in pool]))
+            with in_one_line(f"{case} does not take its inputs"):
+                native = [runtime.to_native(given) for given in pool]
+            yield Engine(case, runtime, pool, runtime.run, cycle(native))
         else:
 
-            def call(given: Inputs) -> list[NDArray[Any]]:
+            def call(given: Inputs) -> list[Any]:
                 return runtime.to_numpy(runtime.run(runtime.to_native(given)))
 
             yield Engine(case, runtime, pool, call, cycle(pool))
     finally:
         runtime.close()
-
-
-def expected(case: Case, pool: Sequence[Inputs], seconds: float = math.inf) -> list[list[NDArray[Any]]] | None:
-    """The outputs of `case.against` for the pool, on one thread; None if there is no such runtime.
-
-    Call it before the case itself is opened: two engines with several threads each would slow each other down.
-    """
-    if case.against is None:
-        return None
-    with opened(Case(case.model, case.against, case.batch), pool) as other, other.runtime.context():
-        return other.outputs(seconds)
-
-
-def parity(engine: Engine, expected: list[list[NDArray[Any]]] | None, seconds: float = math.inf) -> Parity | None:
-    """Compare the callable that will be timed, at its batch size, with another engine on the whole pool.
-
-    No call begins after `seconds`; of a slow engine fewer outputs are compared, at least one.
-
-    Raises:
-        StudyError: the engine does not run, or the outputs differ. The limit for a model of the catalogue is that of
-            its entry, and no class may differ; for 8-bit integers it is a few steps and one class in a hundred; for a
-            model of the user it is a thousandth of its largest output.
-    """
-    case, outputs = engine.case, engine.outputs(seconds)
-    if expected is None:
-        return None
-    pairs = [(_rows(one), _rows(other)) for one, other in zip(expected, outputs, strict=False)]
-    if other_shape := next((pair for pair in pairs if pair[0].shape != pair[1].shape), None):
-        shapes = " and ".join(str(rows.shape) for rows in other_shape)
-        raise StudyError(
-            f"{case}: expected outputs as {case.against}'s, found other shapes for the same input ({shapes})"
-        )
-    results = [compare(*pair) for pair in pairs]
-    result = Parity(
-        images=sum(one.images for one in results),
-        max_abs_difference=max(one.max_abs_difference for one in results),
-        argmax_mismatches=sum(one.argmax_mismatches for one in results),
-        against=case.against,
-    )
-    largest = max(float(np.abs(rows).max(initial=0)) for rows, _ in pairs)
-    limit = case.model.entry.largest_difference if case.model.entry else FOREIGN_DIFFERENCE * largest
-    mismatches = 0.0 if case.model.run else 1.0
-    if case.model.run and case.model.run.variant.int8:
-        limit, mismatches = INT8_DIFFERENCE, INT8_MISMATCHES
-    finite = math.isfinite(result.max_abs_difference)  # a NaN in the outputs makes the limit NaN too
-    if not (finite and result.holds(limit, mismatches)):
-        raise StudyError(
-            f"{case}: outputs differ from {case.against}'s by {result.max_abs_difference:.1e} and in "
-            f"{result.argmax_mismatches} classes of {result.images} images; expected at most {limit:.0e}"
-        )
-    return result
-
-
-def _rows(outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    """The outputs of one call side by side, float32 [items, values]; one row unless all outputs have a row an item."""
-    items = len(outputs[0]) if outputs[0].ndim else 1
-    if not all(output.ndim and len(output) == items for output in outputs):
-        items = 1
-    return np.concatenate(
-        [output.astype(np.float32).reshape(items, output.size // max(1, items)) for output in outputs], 1
-    )
 
 
 def find_cases(
@@ -223,12 +167,12 @@ def find_cases(
     return cases
 
 
-def _against(model: Model, runtime: str, able: Sequence[str]) -> str | None:
+def _against(model: Model, runtime: str, able: Sequence[str]) -> tuple[str, ...]:
     if model.trained:
-        return "onnxruntime" if runtime == "torch" else "torch"
+        return ("onnxruntime",) if runtime == "torch" else ("torch",)
     if model.run:  # ONNX Runtime measured its test error
-        return None if runtime == "onnxruntime" else "onnxruntime"
-    return next((name for name in able if name != runtime), None)
+        return () if runtime == "onnxruntime" else ("onnxruntime",)
+    return tuple(name for name in able if name != runtime)
 
 
 def find_pairs(cases: Sequence[Case]) -> list[tuple[Case, Case]]:

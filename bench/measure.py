@@ -5,15 +5,15 @@ import statistics
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bench.cases import Case, Engine, expected, opened, parity
+from bench.cases import Case, Engine, opened
 from bench.interference import monitor, time_calibration_loop
 from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
+from bench.parity import Expected, expected, nan_reasons, parity
 from bench.records import case_record, comparison_record
 from bench.sampling import Budget, Effort, WarmUp, garbage_collector_held, warm_up
 from study.records.bench import CaseRecord, ComparisonRecord, PairSettings, Settings
@@ -38,7 +38,8 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
     wanted = expected(case, pool, budget.check_seconds)
     with garbage_collector_held():
         with opened(case, pool) as engine, engine.runtime.context():
-            compared = parity(engine, wanted, budget.check_seconds)
+            found = engine.outputs(budget.check_seconds)
+            compared, reasons = parity(engine, found, wanted), nan_reasons(case, found)
             warm_ups = [warm_up(engine.once, most_seconds=budget.check_seconds, called=True)]
         effort = budget.effort(warm_ups[0].call_seconds, until - time.perf_counter())
         settings: list[Settings] = []
@@ -47,7 +48,17 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
             samples = time_calls(given, effort.calls)
         pace = statistics.mean((before, time_calibration_loop()))
     return case_record(
-        case, pool, samples, budget, warm_ups, settings, compared, monitored.interference, pace, overhead_seconds
+        case,
+        pool,
+        samples,
+        budget,
+        warm_ups,
+        settings,
+        compared,
+        monitored.interference,
+        pace,
+        overhead_seconds,
+        reasons,
     )
 
 
@@ -88,12 +99,11 @@ def comparison(
     with garbage_collector_held():
         warm_ups, settings = [], {}
         wanted = None
-        for role, case in (("reference", reference), ("runtime", replace(runtime, against=reference.runtime))):
+        for role, case in (("reference", reference), ("runtime", runtime)):
             with opened(case, pool) as engine, engine.runtime.context():
-                if wanted is None:
-                    wanted = engine.outputs(budget.check_seconds)
-                else:
-                    parity(engine, wanted, budget.check_seconds)
+                found = engine.outputs(budget.check_seconds)
+                parity(engine, found, wanted)
+                wanted = Expected(case.runtime, found)
                 warm_ups.append(warm_up(engine.once, most_seconds=budget.check_seconds, called=True))
                 settings[role] = engine.runtime.settings()
         speeds = (warm_ups[0].call_seconds, warm_ups[1].call_seconds)

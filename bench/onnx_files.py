@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import defs, helper, numpy_helper, shape_inference
 
+from study.arithmetic import Arithmetic, coarsest
 from study.errors import StudyError, one_line
 from study.onnx_data import beside, extent
 from study.onnx_given import Shapes
@@ -54,6 +55,10 @@ class Facts:
     inputs: tuple[Input, ...]
     """Without those that have an initializer."""
     outputs: tuple[str, ...]
+    output_types: tuple[np.dtype[Any] | None, ...]
+    """Their element types; None for a sequence, a map, an optional, or a type that is not declared."""
+    arithmetic: Arithmetic
+    """The coarsest one, which decides how far two engines may differ."""
     bytes: int
     """Size of the file and of its files of external weights."""
     parameters: int
@@ -96,6 +101,9 @@ def _read(path: Path, shapes: Shapes) -> Facts:
         raise StudyError("expected an ONNX model, found a file without IR version, opset, nodes or outputs")
     inputs = signature(model.graph, shapes)
     outputs = tuple(value.name for value in model.graph.output)
+    kinds = [value.type.tensor_type.elem_type for value in model.graph.output]
+    types = tuple(helper.tensor_dtype_to_np_dtype(kind) if kind else None for kind in kinds)
+    arithmetic = coarsest(model)
     sizes = {path.resolve(): size}
     parameters = subnormal = 0
     for tensor in list(_constants(model)):
@@ -119,7 +127,7 @@ def _read(path: Path, shapes: Shapes) -> Facts:
     known = _inferred(model, inputs, shapes)
     macs = None if products is None else _macs(products, known, inputs, shapes)
     used = uses(model, [each.name for each in inputs if each.dtype.kind in "iub"], known)
-    return Facts(inputs, outputs, sum(sizes.values()), parameters, subnormal, macs, used)
+    return Facts(inputs, outputs, types, arithmetic, sum(sizes.values()), parameters, subnormal, macs, used)
 
 
 def _constants(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

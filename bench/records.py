@@ -45,12 +45,14 @@ def case_record(
     seen: Interference,
     calibration_seconds: float,
     overhead_seconds: float | None,
+    output_reasons: Sequence[str] = (),
 ) -> CaseRecord:
     """The `extra_info` of a case.
 
     Args:
         samples: seconds of each call, in order, load after load.
         settings: those that the engine reports after each load.
+        output_reasons: why its outputs make it not valid.
     """
     facts = case.model.facts
     extremes = Interval(value=statistics.median(samples), low=min(samples), high=max(samples))
@@ -96,6 +98,7 @@ def case_record(
     )
     reasons = case_reasons(record, budget, warm_ups, by_chance)
     reasons += model_reasons(case, median.value, overhead_seconds)
+    reasons += output_reasons
     reasons += disturbances(seen, case.threads)
     valid = not reasons
     processes = (CaseProcess(median_seconds=median, valid=valid),)

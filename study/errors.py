@@ -1,8 +1,16 @@
 """Errors that users see, and the exit codes of the commands."""
 
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+PLACES = re.compile(
+    r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:|OpenCV\(\S+\) \S+: error: |"
+    r"Stack backtrace:.*|, schema\.has_function.*"
+)
+"""Where in an engine's own source something failed; its reason comes afterwards, or before a backtrace."""
 
 
 class StudyError(Exception):
@@ -14,7 +22,19 @@ class StudyError(Exception):
 
 def one_line(error: BaseException, most: int = 200) -> str:
     """A library's message in one line of at most `most` characters; the type of the error if it has none."""
-    return " ".join(str(error).split())[:most] or type(error).__name__
+    message = PLACES.sub("", " ".join(str(error).split()))
+    return " ".join(message.split())[:most] or type(error).__name__
+
+
+@contextmanager
+def in_one_line(what: str, most: int = 300) -> Iterator[None]:
+    """Report any exception of a library as a `StudyError`: `what`, a colon, and its message."""
+    try:
+        yield
+    except StudyError:
+        raise
+    except Exception as error:  # engines raise exceptions of any type
+        raise StudyError(f"{what}: {one_line(error, most)}") from None
 
 
 def print_error(error: StudyError | OSError) -> None:

@@ -1,8 +1,16 @@
-"""Do two engines compute the same?"""
+"""Do two engines compute the same? Outputs of any kind are compared one by one, each on its own scale.
+
+An output is an array, nothing (an empty optional), or a sequence or map of outputs. NaN equals NaN.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from study.errors import StudyError
 from study.records.base import Parity
 
 INT8_DIFFERENCE = 0.05
@@ -10,6 +18,11 @@ INT8_DIFFERENCE = 0.05
 steps, for where a number lies between two, the last digit before it decides."""
 INT8_MISMATCHES = 0.01
 """The largest share of images that may be of another class there: two classes are often as probable as each other."""
+
+Output = NDArray[Any] | None | list["Output"] | dict[Any, "Output"]
+Calls = Sequence[Sequence[Output]]
+"""Of each call, the outputs of a model in their order."""
+WIDE = {"b": np.float64, "i": np.float64, "u": np.float64, "f": np.float64, "c": np.complex128}
 
 
 def compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity:
@@ -20,3 +33,228 @@ def compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity
     largest = float(difference.max()) if np.isfinite(difference).all() else float("inf")
     mismatches = int((expected.argmax(1) != found.argmax(1)).sum())
     return Parity(images=len(expected), max_abs_difference=largest, argmax_mismatches=mismatches)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How far an output may be from another engine's."""
+
+    absolute: float
+    relative: float = 0.0
+    """Of its largest value. Of decisions (integers, booleans, texts) it is the share that may be another one; integers
+    of up to 16 bits may also be rounded numbers, whose difference keeps to it."""
+    reason: str = ""
+    """How the limit is made."""
+
+    def __str__(self) -> str:
+        relative = f"{self.relative:.1g} of its largest value and " if self.relative else ""
+        return f"{relative}{self.absolute:.1g}{self.reason}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How an output differs between two engines, over all calls."""
+
+    name: str
+    unlike: str = ""
+    """How its types, shapes or lengths differ; then nothing else is known."""
+    shown: str = ""
+    """Type and shape where the difference is largest."""
+    kind: Literal["number", "rounded", "decision"] = "number"
+    values: int = 0
+    """Number of values compared."""
+    differing: int = 0
+    largest: float = 0.0
+    """The largest distance of two values; infinite if one of them alone is not finite; of two texts 1."""
+    scale: float = 0.0
+    """The largest finite magnitude expected."""
+    place: str = ""
+    """Where the difference is largest, and both values."""
+    items: frozenset[tuple[int, int]] = frozenset()
+    """Call and item of its batch where a decision differs: a value, or which number of the item is the largest."""
+
+    def holds(self, limit: Limit) -> bool:
+        """Whether the output is within the limit."""
+        if self.unlike:
+            return False
+        if self.kind == "number":
+            return self.largest <= limit.absolute + limit.relative * self.scale
+        rounded = self.kind == "rounded" and self.largest <= limit.relative * self.scale
+        return rounded or self.differing <= limit.relative * self.values
+
+    def sentence(self, engine: str, limit: Limit) -> str:
+        """What differs from the outputs of `engine`, where and by how much, and the limit."""
+        if self.unlike:
+            return f"output {self.name!r} differs from {engine}'s: {self.unlike}"
+        name = f"output {self.name!r} ({self.shown}) differs from {engine}'s"
+        if self.kind == "number":
+            share = (
+                f", {self.largest / self.scale:.1g} of its largest value,"
+                if self.scale and self.largest < np.inf
+                else ""
+            )
+            return f"{name} by {self.largest:.1e}{share} {self.place}; expected at most {limit}"
+        few = f"at most {limit.relative:.1g} of them" if limit.relative else "none"
+        return f"{name} in {self.differing} of {self.values} values, {self.place}; expected {few}"
+
+
+def held(output: Any, kind: np.dtype[Any] | None = None) -> Output:
+    """A copy of an engine's output, which its next call does not change.
+
+    Args:
+        kind: the declared type. Of one that numpy does not know (bfloat16, 8-bit floats) some engines give the bits.
+
+    Raises:
+        Exception: it has a part that numpy does not take.
+    """
+    if output is None:
+        return None
+    if isinstance(output, Mapping):
+        return {key: held(value) for key, value in output.items()}
+    if isinstance(output, list | tuple):
+        return [held(element) for element in output]
+    array = np.array(output)
+    if kind is None or not kind.name.startswith(("bfloat16", "float8")) or array.itemsize != kind.itemsize:
+        return array
+    return array.view(kind)
+
+
+def has_nan(output: Output) -> bool:
+    """Whether a number in an output is NaN."""
+    if isinstance(output, np.ndarray):
+        numbers = _plain(output)
+        return numbers.dtype.kind in "fc" and bool(np.isnan(numbers).any())
+    parts = output.values() if isinstance(output, dict) else output or ()
+    return any(map(has_nan, parts))
+
+
+def differences(names: Sequence[str], expected: Calls, found: Calls, batch: int) -> list[Difference]:
+    """How each output differs.
+
+    Args:
+        expected: of each call the outputs in the order of `names`; `found` likewise.
+        batch: items of a call: the first dimension of the outputs that have a row an item.
+    """
+    calls = list(zip(expected, found, strict=True))
+    for one, other in calls:
+        if not len(one) == len(other) == len(names):
+            raise StudyError(f"expected the outputs {', '.join(names)}, found {len(one)} and {len(other)} outputs")
+    return [_difference(name, [(one[i], other[i]) for one, other in calls], batch) for i, name in enumerate(names)]
+
+
+class _UnlikeError(Exception):
+    """Two outputs of different structure."""
+
+
+def _difference(name: str, calls: Sequence[tuple[Output, Output]], batch: int) -> Difference:
+    unlike: list[str] = []
+    parts: list[Difference] = []
+    for number, (expected, found) in enumerate(calls):
+        try:
+            for path, one, other in _parts("", expected, found):
+                call = f"in call {number + 1} of {len(calls)}"
+                part = _compared(one, other, batch)
+                items = frozenset((number, item) for _, item in part.items)
+                parts.append(replace(part, place=f"at {path}{part.place.format(call=call)}", items=items))
+        except _UnlikeError as error:
+            unlike.append(str(error))
+    if unlike:
+        return Difference(name, f"{unlike[0]}, in {len(unlike)} of {len(calls)} calls")
+    if not parts:
+        return Difference(name)
+    worst = max(parts, key=lambda part: (part.largest, part.differing))
+    return replace(
+        worst,
+        name=name,
+        values=sum(part.values for part in parts),
+        differing=sum(part.differing for part in parts),
+        scale=max(part.scale for part in parts),
+        items=frozenset().union(*(part.items for part in parts)),
+    )
+
+
+def _parts(path: str, expected: Output, found: Output) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """The arrays of two outputs in pairs, each with its place."""
+    if isinstance(expected, np.ndarray) and isinstance(found, np.ndarray):
+        shapes = [[size for size in array.shape if size != 1] for array in (expected, found)]
+        texts = {array.dtype.kind in "OSU" for array in (expected, found)}
+        if len(texts) == 2 or (shapes[0] != shapes[1] and expected.size + found.size):
+            raise _UnlikeError(f"{_shown(found)} instead of {_shown(expected)}")
+        yield path, expected, found.reshape(expected.shape)
+    elif type(expected) is not type(found) or len(expected or ()) != len(found or ()):
+        raise _UnlikeError(f"{_shown(found)} instead of {_shown(expected)}")
+    elif isinstance(expected, list) and isinstance(found, list):
+        for index, pair in enumerate(zip(expected, found, strict=True)):
+            yield from _parts(f"{path}[{index}]", *pair)
+    elif isinstance(expected, dict) and isinstance(found, dict):
+        keys = sorted(expected, key=str)
+        if missing := [key for key in keys if key not in found]:
+            raise _UnlikeError(f"a map without the key {missing[0]!r}")
+        yield from _parts(f"{path} by sorted key ", _values(expected, keys), _values(found, keys))
+
+
+def _values(of: dict[Any, Output], keys: Sequence[Any]) -> Output:
+    """The values of a map in the order of `keys`: scalars as one array, which is compared at once."""
+    values = [of[key] for key in keys]
+    if all(isinstance(value, np.ndarray) and not value.ndim for value in values):
+        return np.array(values)
+    return values
+
+
+def _shown(output: Output) -> str:
+    if isinstance(output, np.ndarray):
+        kind = "texts" if output.dtype.kind in "OSU" else output.dtype.name
+        return f"{kind} [{', '.join(map(str, output.shape))}]"
+    if output is None:
+        return "nothing"
+    return f"a {'map' if isinstance(output, dict) else 'sequence'} of {len(output)}"
+
+
+def _value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, np.floating) else str(value)
+
+
+def _compared(expected: NDArray[Any], found: NDArray[Any], batch: int) -> Difference:
+    """How two arrays of one shape differ, with {call} in the place."""
+    one, other = _plain(expected), _plain(found)
+    text = one.dtype.kind == "U"
+    exact = text or one.dtype.kind in "biu" or other.dtype.kind in "biu"
+    wrong = np.asarray((one != other) & ~((one != one) & (other != other)))
+    with np.errstate(all="ignore"):
+        distance = wrong.astype(np.float64) if text else np.abs(one.astype(WIDE[one.dtype.kind]) - other)
+    distance = np.where(wrong, np.where(np.isfinite(distance), distance, np.inf), 0.0)
+    finite = np.zeros(0) if text else np.abs(one[np.isfinite(one)])
+    rows = batch if one.ndim and len(one) == batch else 1
+    mine, theirs, different = (array.reshape(rows, one.size // max(rows, 1)) for array in (one, other, wrong))
+    if exact:
+        items = np.flatnonzero(different.any(1))
+    else:
+        items = np.flatnonzero(mine.argmax(1) != theirs.argmax(1)) if mine.size else np.zeros(0, np.int64)
+    place = ""
+    if wrong.any():
+        where = np.unravel_index(int(distance.argmax()), distance.shape)
+        place = f"[{', '.join(map(str, where))}] {{call}}: {_value(other[where])} instead of {_value(one[where])}"
+    narrow = exact and not text and expected.dtype.itemsize <= 2 and expected.dtype.kind in "iu"
+    return Difference(
+        name="",
+        shown=_shown(expected),
+        kind="rounded" if narrow else "decision" if exact else "number",
+        values=one.size,
+        differing=int(wrong.sum()),
+        largest=float(distance.max(initial=0)),
+        scale=float(finite.max(initial=0)),
+        place=place,
+        items=frozenset((0, int(item)) for item in items),
+    )
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """An array as it is compared: texts, integers and booleans as such, all else in float64 or complex128."""
+    if array.dtype.kind in "OSU":
+        texts = [each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in array.reshape(-1)]
+        return np.array(texts, np.str_).reshape(array.shape)
+    if array.dtype.kind in "biu":
+        return array
+    if array.dtype.kind == "c":
+        return array.astype(np.complex128)
+    return array.astype(np.int64 if "int" in array.dtype.name else np.float64)  # those of ml_dtypes too

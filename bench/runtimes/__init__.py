@@ -12,8 +12,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
 from bench.models import Inputs, Model
 from study.errors import StudyError
 from study.records.bench import Settings
@@ -73,8 +71,11 @@ class Runtime(ABC):
         """Convert C-contiguous arrays, by the names of the model's inputs, to the argument of `run`, on the device."""
         return inputs
 
-    def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
-        """Convert the result of `run` to arrays, in the order of the model's outputs."""
+    def to_numpy(self, outputs: Any) -> list[Any]:
+        """Convert the result of `run` to arrays, in the order of the model's outputs.
+
+        A sequence is a list of these, a map a dictionary, an optional that is empty None.
+        """
         return list(outputs)
 
     def context(self) -> AbstractContextManager[Any]:

@@ -1,5 +1,6 @@
 """ONNX Runtime: the CPU provider, or the CUDA provider of the package onnxruntime-gpu."""
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
-from study.errors import StudyError, one_line
+from study.errors import StudyError, in_one_line
 from study.records.bench import Settings
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PROVIDER_OPTIONS = {"cpu": {}, "cuda": {"use_tf32": "0"}}  # float32, as on the CPU
+BFLOAT16, BFLOAT16_NUMBER = "tensor(bfloat16)", 16  # TensorProto.BFLOAT16
 SPINNING, DENORMAL = "session.intra_op.allow_spinning", "session.set_denormal_as_zero"
 
 
@@ -30,22 +32,22 @@ class ONNXRuntime(Runtime):
         options.inter_op_num_threads = 1
         options.add_session_config_entry(SPINNING, "0")
         options.add_session_config_entry(DENORMAL, "0")
-        try:
+        with in_one_line(f"{model.onnx}: ONNX Runtime does not load it"):
             self.session = onnxruntime.InferenceSession(
                 model.onnx, options, providers=[(provider, PROVIDER_OPTIONS[setting.device])]
             )
-        except Exception as error:  # onnxruntime's exceptions, one for each of its codes, have no common base
-            raise StudyError(f"{model.onnx}: ONNX Runtime does not load it: {one_line(error, 300)}") from None
         if self.session.get_providers()[0] != provider:
             raise StudyError(f"--device {setting.device}: {provider} does not start here; measure with --device cpu")
         self.device = setting.device
         self.names = [value.name for value in self.session.get_outputs()]
+        values = (*self.session.get_inputs(), *self.session.get_outputs())
+        self.without_numpy = any(value.type == BFLOAT16 for value in values)
 
     def to_native(self, inputs: Inputs) -> Any:
         if self.device == "cpu":
             if not all(array.flags.c_contiguous for array in inputs.values()):
                 raise ValueError("arrays that are not contiguous would be copied in every call")
-            return dict(inputs)
+            return {name: _value(array) for name, array in inputs.items()} if self.without_numpy else dict(inputs)
         binding = self.session.io_binding()
         for name, array in inputs.items():
             binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array, self.device, 0))
@@ -55,13 +57,16 @@ class ONNXRuntime(Runtime):
 
     def run(self, inputs: Any) -> Any:
         if self.device == "cpu":
-            return self.session.run(None, inputs)
+            run = self.session.run_with_ort_values if self.without_numpy else self.session.run
+            return run(None, inputs)
         self.session.run_with_iobinding(inputs)
         inputs.synchronize_outputs()
         return inputs
 
-    def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
-        return [np.asarray(a) for a in (outputs if self.device == "cpu" else outputs.copy_outputs_to_cpu())]
+    def to_numpy(self, outputs: Any) -> list[Any]:
+        if self.device != "cpu":
+            return list(outputs.copy_outputs_to_cpu())
+        return [_array(value) for value in outputs] if self.without_numpy else list(outputs)
 
     def settings(self) -> Settings:
         options = self.session.get_session_options()
@@ -76,3 +81,18 @@ class ONNXRuntime(Runtime):
 
     def close(self) -> None:
         del self.session
+
+
+def _value(array: NDArray[Any]) -> Any:
+    """An array in ONNX Runtime's own type, where numpy has none."""
+    if array.dtype.name != "bfloat16":
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), BFLOAT16_NUMBER)
+
+
+def _array(value: Any) -> Any:
+    """The array of a tensor, of bfloat16 its bits."""
+    if value.data_type() != BFLOAT16:
+        return value.numpy()
+    content = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    return np.frombuffer(content, np.uint16).reshape(value.shape())

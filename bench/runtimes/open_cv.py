@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
-from study.errors import StudyError, one_line
+from study.errors import in_one_line
 from study.records.bench import Settings
 
 
@@ -18,10 +18,8 @@ class OpenCV(Runtime):
     def __init__(self, model: Model, setting: Setting) -> None:
         cv2.setNumThreads(setting.threads)
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it also raises what it logs
-        try:
+        with in_one_line(f"{model.onnx}: OpenCV does not load it"):
             self.net = cv2.dnn.readNetFromONNX(str(model.onnx))
-        except cv2.error as error:
-            raise StudyError(f"{model.onnx}: OpenCV does not load it: {one_line(error, 300)}") from None
         self.names = self.net.getUnconnectedOutLayersNames()
 
     def run(self, inputs: Inputs) -> Any:
@@ -30,7 +28,8 @@ class OpenCV(Runtime):
         return self.net.forward(self.names)
 
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
-        return [np.array(output) for output in outputs]
+        empty = np.zeros(0, np.float32)
+        return [empty if output is None else np.array(output) for output in outputs]  # None is an array without values
 
     def settings(self) -> Settings:
         return {"threads": cv2.getNumThreads(), "device": "cpu", "version": cv2.__version__}

@@ -9,7 +9,7 @@ from openvino import properties
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
-from study.errors import StudyError, one_line
+from study.errors import in_one_line
 from study.records.bench import Settings
 
 
@@ -18,7 +18,7 @@ class OpenVINO(Runtime):
 
     def __init__(self, model: Model, setting: Setting) -> None:
         core = openvino.Core()
-        try:
+        with in_one_line(f"{model.onnx}: OpenVINO does not load it"):
             self.compiled = core.compile_model(
                 str(model.onnx),
                 "CPU",
@@ -30,8 +30,6 @@ class OpenVINO(Runtime):
                     properties.hint.enable_cpu_pinning: False,
                 },
             )
-        except RuntimeError as error:
-            raise StudyError(f"{model.onnx}: OpenVINO does not load it: {one_line(error, 300)}") from None
         self.request = self.compiled.create_infer_request()
 
     def run(self, inputs: Inputs) -> Any:

@@ -1,15 +1,15 @@
 """The reference implementation of the ONNX operators, in numpy: it defines their results and is slow."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from numpy.typing import NDArray
+import numpy as np
 from onnx.reference import ReferenceEvaluator
 from threadpoolctl import ThreadpoolController
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
-from study.errors import StudyError, one_line
+from study.errors import in_one_line
 from study.records.bench import Settings
 
 
@@ -20,11 +20,8 @@ class Reference(Runtime):
     """
 
     def __init__(self, model: Model, setting: Setting) -> None:
-        try:
+        with in_one_line(f"{model.onnx}: the reference evaluator does not load it"):
             self.evaluator = ReferenceEvaluator(str(model.onnx))
-        except (DecodeError, ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-            reason = one_line(error, 300)
-            raise StudyError(f"{model.onnx}: the reference evaluator does not load it: {reason}") from None
         self.libraries = ThreadpoolController().select(user_api="blas")
         self.limits = self.libraries.limit(limits=setting.threads)
 
@@ -36,8 +33,12 @@ class Reference(Runtime):
         threads = [library["num_threads"] for library in self.libraries.info()]
         return {"threads": max(threads, default=1), "device": "cpu", "arithmetic": "numpy"}
 
-    def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
-        return list(outputs)
+    def context(self) -> AbstractContextManager[Any]:
+        return np.errstate(all="ignore")  # NaN and infinity are results like others
+
+    def to_numpy(self, outputs: Any) -> list[Any]:
+        optional = [kind.HasField("optional_type") for kind in self.evaluator.output_types]
+        return [output[0] if wrapped else output for output, wrapped in zip(outputs, optional, strict=True)]
 
     def close(self) -> None:
         self.limits.restore_original_limits()

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
-from study.errors import StudyError, one_line
+from study.errors import StudyError, in_one_line
 from study.records.bench import Settings
 
 
@@ -17,14 +17,10 @@ class Tract(Runtime):
     def __init__(self, model: Model, setting: Setting) -> None:
         if setting.threads != 1:
             raise StudyError(f"tract runs on one thread, not {setting.threads}; measure it with --threads 1")
-        try:
+        with in_one_line(f"{model.onnx}: tract does not load it"):
             loaded = tract.onnx().load(model.onnx)
             names = [loaded.input_name(position) for position in range(loaded.input_count())]
             self.runnable = loaded.into_model().into_runnable()
-        except tract.TractError as error:
-            without_backtrace = tract.TractError(str(error).partition("\n\nStack backtrace")[0])
-            reason = one_line(without_backtrace, 300)
-            raise StudyError(f"{model.onnx}: tract does not load it: {reason}") from None
         self.names = names
 
     def to_native(self, inputs: Inputs) -> Any:
@@ -34,10 +30,18 @@ class Tract(Runtime):
         return self.runnable.run(inputs)
 
     def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
-        return [output.to_numpy() for output in outputs]
+        return [_array(output) for output in outputs]
 
     def settings(self) -> Settings:
         return {"threads": 1, "device": "cpu", "version": tract.version()}
 
     def close(self) -> None:
         del self.runnable
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = tensor.to_numpy()
+    except tract.TractError:  # int64 that it takes for a size, in a type of its own
+        array = tensor.convert_to(tract.DatumType.I64).to_numpy()
+    return array

@@ -29,7 +29,7 @@ MB = 1_000_000
 def torch(gap: Model) -> ColdStartRecord:
     """Two processes, started while this one holds 500 MB."""
     held = np.ones(500 * MB, np.uint8)
-    record = measure(Case(gap, "torch", 1, against="onnxruntime"), Budget(cold_starts=2))
+    record = measure(Case(gap, "torch", 1, against=("onnxruntime",)), Budget(cold_starts=2))
     assert held[::4096].all()
     return record
 

@@ -62,6 +62,7 @@ def test_inputs_are_those_without_an_initializer_and_dimensions_have_a_number_a_
         Input("s", np.dtype(np.float32), ()),
     )
     assert (facts.outputs, facts.parameters) == (("y",), 4)
+    assert (facts.output_types, facts.arithmetic) == ((np.dtype(np.float32),), "float32")
 
 
 def test_an_input_without_any_shape_has_the_rank_that_the_user_gives_it(tmp_path: Path) -> None:
