@@ -41,6 +41,8 @@ SHORTEST_LIMIT = 60.0
 """Seconds for each process, even if the time for a measurement is shorter: torch.compile takes 40."""
 SECONDS = ("import_seconds", "load_seconds", "first_call_seconds", "total_seconds")
 BYTES = ("import_bytes", "load_bytes", "run_bytes", "peak_bytes")
+PREFIX = "input "
+"""Of the names in the file of inputs: an input called "file" would be taken for numpy's own argument."""
 QUANTITIES = (*SECONDS, *BYTES)
 
 
@@ -55,7 +57,8 @@ def measure(case: Case, budget: Budget) -> ColdStartRecord:
     most = max(budget.most_seconds, SHORTEST_LIMIT) * wanted
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "inputs.npz"
-        np.savez(given, allow_pickle=False, **case.model.pool(case.batch)[0])
+        arrays = {f"{PREFIX}{name}": array for name, array in case.model.pool(case.batch)[0].items()}
+        np.savez(given, allow_pickle=False, **arrays)
         with monitor() as monitored:
             results = _in_fresh_processes(case, given, wanted, most)
     if not results:
@@ -112,7 +115,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure one cold start and print a JSON object of seconds and bytes."""
     options = _arguments(words)
     with np.load(options.inputs) as file:
-        inputs = {name: file[name] for name in file.files}
+        inputs = {name.removeprefix(PREFIX): file[name] for name in file.files}
     entry = Entry(options.model, options.network, Recipe()) if options.model else None
     run = RunFiles(options.run, options.model, int(options.run.name[4:])) if options.model else None
     model = Model(options.model or options.onnx.stem, options.onnx, "", entry, run)

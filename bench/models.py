@@ -80,15 +80,15 @@ class Model:
         """The batch sizes of `wanted` that the model accepts; its own if the batch size is fixed.
 
         Raises:
-            StudyError: the signature leaves another dimension open.
+            StudyError: the signature leaves another dimension open, or an input is of a type that cannot be drawn.
         """
-        from study import onnx_inputs as inputs
+        from study.onnx_inputs import batch_sizes
 
         if self.run:
             return list(wanted)
-        sizes = inputs.batch_sizes(self.facts.inputs, self.given.shapes, wanted)
+        sizes = batch_sizes(self.facts.inputs, self.given.shapes, wanted)
         for size in sizes:
-            inputs.concrete(self.facts.inputs, self.given.shapes, size)  # fails before anything is measured
+            self.choices(size)  # fails before anything is measured
         return sizes
 
     def pool(self, batch: int) -> list[dict[str, NDArray[Any]]]:
@@ -151,8 +151,9 @@ def from_file(path: Path, given: Given) -> Model:
     from study.onnx_values import check
 
     model = Model(path.stem, path.absolute(), sha256(path), given=given)
+    taken = model.facts.inputs  # read now, so that a bad file fails before anything is measured
     try:
-        check(model.facts.inputs, given)  # now, so that a bad file fails before anything is measured
+        check(taken, given)
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from None
     return model

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 
+import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
@@ -88,8 +89,8 @@ class _Walk:
         for node in body.node:
             yield node
             attributes = {attribute.name: attribute for attribute in node.attribute}
-            if node.op_type == "Constant" and "value" in attributes:
-                self._keep((name, attributes["value"].t) for name in node.output)
+            if node.op_type == "Constant":
+                self._keep(zip(node.output, map(_constant, node.attribute), strict=False))
             self._record(node, attributes)
             inner = [graph for attribute in node.attribute for graph in subgraphs(attribute)]
             first = 2 if node.op_type == "Loop" else 0  # its graph takes the number of the round and a condition first
@@ -161,6 +162,14 @@ class _Walk:
             return min((size for size in axes if isinstance(size, int)), default=None)
         default = -1 if kind == "ArrayFeatureExtractor" else 0
         return _size(shape, _integer(attributes, "axis", _integer(attributes, "gather_axis", default)))
+
+
+def _constant(attribute: onnx.AttributeProto) -> onnx.TensorProto:
+    """The tensor of a Constant node; empty where it holds neither a tensor nor integers."""
+    if attribute.name in ("value_int", "value_ints"):
+        value = helper.get_attribute_value(attribute)
+        return numpy_helper.from_array(np.array(value, np.int64))
+    return attribute.t
 
 
 def _size(shape: Dimensions | None, axis: int) -> int | None:

@@ -17,6 +17,10 @@ from study.onnx_inputs import Input, concrete
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+SEEN = re.compile("(attention|input)_?mask", re.IGNORECASE)
+"""The name of a mask that is 1 where there is a token."""
+HIDDEN = re.compile("pad(ding|ded)?_?mask", re.IGNORECASE)
+"""The name of a mask that is 1 where there is none."""
 LENGTH = re.compile(r"len(gth)?s?($|[_.:])", re.IGNORECASE)
 """The name of an input that says how long each sequence of a batch is."""
 BOOL = {"0": 0, "1": 1, "false": 0, "true": 1}
@@ -139,8 +143,9 @@ def drawn_from(value: Input, sizes: Shapes, use: Use) -> tuple[float, float, str
     Floating point (float16, float32, float64, bfloat16) is uniform in 0..1 and never subnormal, which would be slow for
     a reason of its own. An index takes all rows of the smallest table that it is for: a whole vocabulary is not in the
     processor's cache as one row is. uint8 and int8 take all their values, bool either, other integers 0 and 1: all that
-    a mask may have. But a length, by its name, is the smallest dimension behind the batch of the other inputs, because
-    a model divides by it and its sequences are no longer.
+    a mask may have. Three kinds are known by their names: a mask of attention or of padding shows all tokens, because
+    the softmax of a row that sees none is NaN; a length is the smallest dimension behind the batch of the other inputs,
+    because a model divides by it and its sequences are no longer.
 
     Args:
         sizes: the shape of each input.
@@ -156,6 +161,9 @@ def drawn_from(value: Input, sizes: Shapes, use: Use) -> tuple[float, float, str
     if use.high is not None:
         most = 1 if dtype.kind == "b" else np.iinfo(dtype).max
         return use.low, min(use.high, most), reason or "an index or a length" * (use.low < use.high)
+    if dtype.kind in "iub" and (SEEN.search(value.name) or HIDDEN.search(value.name)):
+        shown = 1 if SEEN.search(value.name) else 0
+        return shown, shown, reason
     if dtype in (np.uint8, np.int8):
         return np.iinfo(dtype).min, np.iinfo(dtype).max, reason
     longest = min((size for shape in sizes.values() for size in shape[1:] if size), default=0)
@@ -163,9 +171,10 @@ def drawn_from(value: Input, sizes: Shapes, use: Use) -> tuple[float, float, str
         return longest, longest, reason or "a length by its name"
     if dtype.kind in "iub" or _floats(dtype):
         return 0, 1, reason
-    shown = f"input {value.name!r} has dtype {'str' if _strings(dtype) else dtype.name}"
+    kind = "str" if _strings(dtype) else dtype.name
     remedy = f"; give it with --input {value.name}=TEXT or --feed FILE.npz" if _strings(dtype) else ""
-    raise StudyError(f"{shown}: expected floats of 16 bits or more, integers or bool{remedy}")
+    expected = f"expected floats of 16 bits or more, integers or bool{remedy}"
+    raise StudyError(f"input {value.name!r} has dtype {kind}: {expected}")
 
 
 def choices(inputs: Sequence[Input], given: Given, batch: int, uses: Mapping[str, Use]) -> list[str]:

@@ -16,9 +16,10 @@ import pytest
 from study.artifacts import as_json, read_record, sha256
 from study.bench_file import read_bench
 from study.environment import usable_cores
+from study.onnx_values import digest
 from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord
 from study.records.training import RunRecord
-from tests.bench.test_plan import write
+from tests.bench.test_plan import save, write
 from tests.conftest import ROOT, Trained, run
 
 pytestmark = pytest.mark.xdist_group("timing")
@@ -281,3 +282,27 @@ def test_any_onnx_files_in_the_engines_that_run_them(trained: Trained, tmp_path:
         ("free", 3, "openvino", "onnxruntime"),
         ("fixed", 4, "openvino", "onnxruntime"),
     ]
+
+
+DETECTOR = """g (float[N, 3] file, int64 sr) => (float[N, 3] y) <int64 rate = {16000}> { is = Equal(sr, rate) y = If(is)
+    <then_branch = a () => (float[N, 3] t) { t = Relu(file) }, else_branch = b () => (float[N, 3] e)
+    { e = Neg(file) }> }"""
+
+
+def test_the_user_gives_values_of_inputs(tmp_path: Path) -> None:
+    save(tmp_path / "m.onnx", DETECTOR)
+    np.savez(tmp_path / "call.npz", sr=16000)
+    words = ["--onnx", str(tmp_path / "m.onnx"), "--runtimes", "onnxruntime", "--batches", "2", "--quick"]
+    given = ["--cold-starts", "1", "--feed", str(tmp_path / "call.npz"), "--input", "file=0.5"]
+    shown = run("pytest", "bench", *words, *given, f"--benchmark-json={tmp_path / 'b.json'}")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "inputs drawn" not in shown.stdout
+    record = read_bench(tmp_path / "b.json", "")
+    (case,) = record.cases
+    assert case.inputs_sha256 == digest([{"file": np.full((2, 3), 0.5, np.float32), "sr": np.array(16000)}] * 8)
+    assert case.input_shapes == {"file": (2, 3), "sr": ()}
+    assert record.environment.command == ("bench", *words, *given, f"--benchmark-json={tmp_path / 'b.json'}")
+    assert len(record.cold_starts) == 1
+    told = run("pytest", "bench", *words, "--cold-starts", "0").stdout
+    expected = "m: inputs drawn: 'sr' 0..1 (which decides what is computed); give others with --input NAME=VALUE"
+    assert expected in told

@@ -21,6 +21,10 @@ BODY = "<float[2] table = {0.5, 2}> { factors = Gather(table, ids) y = Mul(x, fa
 def write(path: Path, batch: str, length: str = "W") -> Path:
     """A model of two inputs: each number is multiplied by 0.5 or 2, by an index that is the same for all rows."""
     graph = f"g (float[{batch}, W] x, int64[{length}] ids) => (float[{batch}, W] y) {BODY}"
+    return save(path, graph)
+
+
+def save(path: Path, graph: str) -> Path:
     model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {graph}')
     path.write_bytes(model.SerializeToString())
     return path
@@ -95,6 +99,11 @@ MISTAKES: list[tuple[str, str]] = [
     ("--onnx {two} --shape ids=5 --input ids=a", "{two}: --input ids=a: expected an integer from -9223372036854775808"),
     ("--onnx {two} --shape ids=5 --input id=1", "{two}: --input: the model has no input 'id'; it has: 'x', 'ids'"),
     ("--onnx {two} --feed {bad}", "--feed {bad}: expected arrays of numpy.savez"),
+    (
+        "--onnx {text} --runtimes onnxruntime",
+        "'word' has dtype str: expected floats of 16 bits or more, integers or bool; "
+        "give it with --input word=TEXT or --feed FILE.npz",
+    ),
     ("--onnx {none}", "{none}: expected an ONNX file, found nothing there"),
     ("--onnx {bad}", "{bad}: expected an ONNX model, found a malformed file"),
     ("--onnx {two} {two} --shape ids=5", "would be measured twice"),
@@ -108,10 +117,11 @@ MISTAKES: list[tuple[str, str]] = [
 def test_a_mistake_is_refused_in_one_line(
     words: str, message: str, planned: Callable[..., Session], tmp_path: Path
 ) -> None:
-    files = {name: tmp_path / f"{name}.onnx" for name in ("two", "open", "bad", "none")}
+    files = {name: tmp_path / f"{name}.onnx" for name in ("two", "open", "text", "bad", "none")}
     write(files["two"], "N")
     write(files["open"], "N", "1")
     files["bad"].write_bytes(b"no model")
+    save(files["text"], "g (string[N] word) => (string[N] y) { y = Identity(word) }")
     with pytest.raises(StudyError) as refusal:
         planned(*words.format(**files).split())
     assert message.format(**files) in str(refusal.value)

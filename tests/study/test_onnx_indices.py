@@ -11,7 +11,7 @@ from onnx import parser
 from bench.onnx_files import read
 from study.onnx_given import Given
 from study.onnx_indices import Use, uses
-from study.onnx_inputs import batch_sizes
+from study.onnx_inputs import Input, batch_sizes
 from study.onnx_values import choices, generate
 
 T3, T5 = "<float[3, 2] t = {1, 2, 3, 4, 5, 6}>", "<float[5] t = {1, 2, 3, 4, 5}>"
@@ -47,6 +47,8 @@ TABLES: list[tuple[str, Expected]] = [
     (f"(int64[4, 1] i, float[4, 2] u) => (float[] y) {T3} {{ y = ScatterND(t, i, u) }}", {"i": Use(0, 2)}),
     ("(int64[n] i) => (float[] y) <int64 rows = {4}, float[2] values = {0, 1}> { y = OneHot(i, rows, values) }",
      {"i": Use(0, 3)}),
+    ("(int64[n] i) => (float[] y) <float[2] values = {0, 1}> { rows = Constant<value_int = 4>()"
+     "one = Constant<value_ints = [1]>() j = Sub(i, one) y = OneHot(j, rows, values) }", {"i": Use(1, 4)}),
     # a table that is computed, and one whose rows only a shape fixes
     ("(int64[n] i) => (float[] y) <int8[3, 2] t = {1, 2, 3, 4, 5, 6}, float s = {0.5}>"
      "{ u = DequantizeLinear(t, s) y = Gather(u, i) }", {"i": Use(0, 2)}),
@@ -123,6 +125,21 @@ def test_a_length_is_that_of_the_shortest_sequence_it_may_mean(tmp_path: Path) -
         assert choices(inputs, Given(), 2, {}) == [f"{name!r} 7 (a length by its name)"]
     inputs = [replace(value, name="silence") if value.dtype == np.int64 else value for value in facts.inputs]
     assert choices(inputs, Given(), 2, {}) == []
+
+
+def test_masks_of_attention_and_padding_show_every_token() -> None:
+    for dtype in (np.int64, np.int32, np.uint8, np.bool_):
+        names = {
+            "attention_mask": 1,
+            "decoder_attention_mask:0": 1,
+            "input_mask": 1,
+            "key_padding_mask": 0,
+            "padMask": 0,
+        }
+        inputs = [Input(name, np.dtype(dtype), ("n", 9)) for name in (*names, "mask")]
+        (arrays,) = generate(inputs, Given(), 50, 0, 1)
+        assert {name: set(arrays[name].flat) for name in names} == {name: {value} for name, value in names.items()}
+        assert len(set(arrays["mask"].flat)) > 1
 
 
 def test_choices_that_matter_are_told_unless_the_user_made_them(tmp_path: Path) -> None:
