@@ -1,11 +1,12 @@
 """Read the models of onnx's own backend tests with `analysis sparsity --verify`, and their inputs as the bench does.
 
-    python -m tests.foreign.backend                  those of onnx 1.19.1, which has 1,755 and is fetched from PyPI
+    python -m tests.foreign.backend                  those of the installed onnx: recent wheels have few
+    python -m tests.foreign.backend --fetch          those of onnx 1.19.1, the last wheel with all of them
     python -m tests.foreign.backend FOLDER           all *.onnx files in a folder and below
 
-Newer wheels of onnx have few of them, so the wheel is fetched by `pip download --no-deps onnx==1.19.1`, and only its
-models are unpacked. Each file is read in a process of its own. The exit code is 1 if one of them ends in a traceback,
-takes longer than a minute, prints anything but its report, or has a layer that ONNX Runtime refutes.
+--fetch runs `pip download --no-deps onnx==1.19.1` and unpacks the models alone. Each file is read in a process of its
+own. The exit code is 1 if one of them ends in a traceback, takes longer than a minute, prints anything but its report,
+or has a layer that ONNX Runtime refutes.
 """
 
 import argparse
@@ -79,10 +80,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.foreign.backend", description=(__doc__ or "").partition("\n\n")[0]
     )
-    parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", help="of ONNX files; fetched if not given")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", help="of ONNX files (the installed onnx's)")
+    parser.add_argument("--fetch", action="store_true", help=f"fetch {WHEEL} from PyPI and read its models instead")
     options = parser.parse_args()
 
-    import onnx.reference  # noqa: F401  # here, so that no fork imports it again
+    import onnx.reference  # here, so that no fork imports it again
     import onnxruntime  # noqa: F401
 
     from analysis import sparsity  # noqa: F401
@@ -90,9 +92,9 @@ def main() -> int:
     from bench import models, onnx_files  # noqa: F401
 
     with tempfile.TemporaryDirectory() as folder:
-        if options.folder is None:
-            fetch(Path(folder))
-        root = options.folder or Path(folder)
+        root = options.folder or Path(onnx.__file__).parent / "backend" / "test" / "data"
+        if options.fetch:
+            fetch(root := Path(folder))
         paths = sorted(path for path in root.rglob("*.onnx") if path.is_file())
         return report(root, paths)
 
