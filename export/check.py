@@ -79,7 +79,7 @@ def read(path: Path, opset: int = OPSET) -> "File":
 
 def lines(path: Path, found: "Sequence[Violation]", names: frozenset[str]) -> Iterator[str]:
     """The result for one file: what breaks, what only differs, each with its remedy, and the table of runtimes."""
-    from export.portable.engines import expected
+    from export.portable.expectations import expected
 
     name = str(path) if str(path).isprintable() else ascii(str(path))
     broken = [violation for violation in found if violation.affects.breaks & names]

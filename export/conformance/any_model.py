@@ -1,7 +1,8 @@
-"""Run any ONNX model once in one Python runtime: `any_model.py PACKAGE MODEL.onnx FOLDER`.
+"""Run any ONNX model once in one Python runtime: `any_model.py PACKAGE MODEL.onnx INPUTS OUTPUTS`.
 
-FOLDER has the inputs as 0.npy, 1.npy, ... and signature.json, {"inputs": [name, ...], "outputs": [name, ...]}, in the
-order of the graph. The outputs become out-0.npy, out-1.npy, ... A standalone program: it needs the runtime and NumPy.
+The folder INPUTS has an array for each input, 0.npy, 1.npy, ..., and names.json, {"inputs": [NAME, ...], "outputs":
+[NAME, ...]}. The folder OUTPUTS gets an array for each output that is a tensor: 0.npy, 1.npy, ... A program of its own,
+which needs the runtime and NumPy alone.
 """
 
 import json
@@ -57,45 +58,57 @@ def opencv(model: str, feeds: Feeds, outputs: list[str]) -> Sequence[Any]:
 
 
 def tract(model: str, feeds: Feeds, outputs: list[str]) -> Sequence[Any]:
+    """Some models need the sizes of their inputs; in others they contradict names of sizes further down."""
     import tract
 
-    network = tract.onnx().load(model)
-    for number, array in enumerate(feeds.values()):
+    arrays = list(feeds.values())
+    sized = tract.onnx().load(model)
+    for number, array in enumerate(arrays):
         kind = "bool" if array.dtype == bool else f"{array.dtype.kind}{8 * array.dtype.itemsize}"
-        network.set_input_fact(number, ",".join([*map(str, array.shape), kind]))
-    return [tensor.to_numpy() for tensor in network.into_model().into_runnable().run(list(feeds.values()))]
+        sized.set_input_fact(number, ",".join([*map(str, array.shape), kind]))
+    try:
+        network = sized.into_model().into_runnable()
+    except tract.TractError as error:
+        try:
+            network = tract.onnx().load(model).into_model().into_runnable()
+        except tract.TractError:
+            raise error from None
+    return [tensor.to_numpy() for tensor in network.run(arrays)]
 
 
 def ncnn(model: str, feeds: Feeds, outputs: list[str]) -> Sequence[Any]:
-    """ncnn has no batch axis, so that only a batch of one can be run."""
+    """ncnn has no batch axis: the items of a batch are computed one after the other."""
     import ncnn
 
     pnnx = find_spec("pnnx")
     if pnnx is None or pnnx.origin is None:
         sys.exit("Error: pnnx is not installed")
-    kinds = {"b": "bool", "f": "f", "i": "i", "u": "u"}
+    sizes = {len(array) if array.ndim else 0 for array in feeds.values()}
+    batch = max(1, sizes.pop()) if len(sizes) == 1 else 1
+    items = [[array[n : n + 1] if batch > 1 else array for array in feeds.values()] for n in range(batch)]
     shapes = ",".join(
-        f"[{','.join(map(str, array.shape))}]{kinds[array.dtype.kind]}{8 * array.dtype.itemsize}"
-        for array in feeds.values()
+        f"[{','.join(map(str, array.shape))}]{array.dtype.kind}{8 * array.dtype.itemsize}" for array in items[0]
     )
     network = ncnn.Net()
     network.opt.use_fp16_packed = network.opt.use_fp16_storage = network.opt.use_fp16_arithmetic = False
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(model, f"{folder}/model.onnx")  # pnnx writes beside it
         command = [str(Path(pnnx.origin).parent / "pnnx"), "model.onnx", f"inputshape={shapes}", "fp16=0"]
-        subprocess.run(command, cwd=folder, check=True)
+        code = subprocess.run(command, cwd=folder).returncode
+        if code:
+            sys.exit(f"Error: pnnx cannot convert it (exit code {code})")
         if network.load_param(f"{folder}/model.ncnn.param") or network.load_model(f"{folder}/model.ncnn.bin"):
             sys.exit("Error: ncnn cannot read what pnnx made")
-    extractor = network.create_extractor()
-    for number, array in enumerate(feeds.values()):
-        extractor.input(f"in{number}", ncnn.Mat(array[0] if array.ndim and len(array) == 1 else array).clone())
-    results = []
-    for number in range(len(outputs)):
-        code, result = extractor.extract(f"out{number}")
-        if code:
-            sys.exit(f"Error: ncnn cannot compute output {number}")
-        results.append(np.array(result)[None])
-    return results
+    rows = []
+    for item in items:
+        extractor = network.create_extractor()
+        for number, array in enumerate(item):
+            extractor.input(f"in{number}", ncnn.Mat(array[0] if array.ndim and len(array) == 1 else array).clone())
+        found = [extractor.extract(f"out{number}") for number in range(len(outputs))]
+        if any(code for code, _ in found):
+            sys.exit("Error: ncnn cannot compute an output of what pnnx made")
+        rows.append([np.array(result) for _, result in found])
+    return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
 ENGINES = {
@@ -109,11 +122,13 @@ ENGINES = {
 """By the package of a runtime."""
 
 
-def main(package: str, model: str, folder: str) -> None:
-    signature = json.loads(Path(folder, "signature.json").read_text())
-    feeds = {name: np.load(Path(folder, f"{number}.npy")) for number, name in enumerate(signature["inputs"])}
-    for number, array in enumerate(ENGINES[package](model, feeds, signature["outputs"])):
-        np.save(Path(folder, f"out-{number}.npy"), array)
+def main(package: str, model: str, inputs: str, outputs: str) -> None:
+    names = json.loads(Path(inputs, "names.json").read_text())
+    feeds = {name: np.load(Path(inputs, f"{number}.npy")) for number, name in enumerate(names["inputs"])}
+    for number, value in enumerate(ENGINES[package](model, feeds, names["outputs"])):
+        if isinstance(value, np.ndarray | np.generic):
+            array = np.asarray(value)
+            np.save(Path(outputs, f"{number}.npy"), array.astype(str) if array.dtype.kind == "O" else array)
 
 
 if __name__ == "__main__":

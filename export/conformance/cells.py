@@ -1,13 +1,16 @@
-"""One cell of the matrix: the program of a runtime on one file at one batch size, in a fresh process."""
+"""One cell of the matrix: the program of a runtime on one file at one batch size, in a fresh process.
+
+A file is that of an image classifier here, and any other in any_file.py.
+"""
 
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from msgspec.structs import replace
@@ -30,6 +33,33 @@ DROPPED = ("PYTHON", "NODE_", "LD_PRELOAD")
 """Prefixes of the variables of this process that a program does not inherit."""
 
 
+class File(Protocol):
+    """An ONNX file that the runtimes run, and what they should compute."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def onnx_sha256(self) -> str: ...
+    @property
+    def batches(self) -> Sequence[int]: ...
+    @property
+    def largest_difference(self) -> float: ...
+
+    def words(self, batch: int, folder: Path) -> Sequence[str | Path]:
+        """The arguments of the program, which leaves its result in `folder`."""
+
+    def judged(self, cell: CellRecord, folder: Path) -> CellRecord:
+        """`cell` with the verdict on that result.
+
+        Raises:
+            CommandError: it cannot be read.
+        """
+
+
 @dataclass(frozen=True)
 class Subject:
     """An exported file, the images it is run on, and the probabilities it should compute."""
@@ -48,22 +78,33 @@ class Subject:
     mismatches: float = 0.0
     """Share of the images that may get another class."""
 
+    @property
+    def batches(self) -> Sequence[int]:
+        return BATCHES
+
+    def words(self, batch: int, folder: Path) -> Sequence[str | Path]:
+        return (self.onnx, self.images, str(batch), folder / "probabilities.npy")
+
+    def judged(self, cell: CellRecord, folder: Path) -> CellRecord:
+        result = read_result(folder / "probabilities.npy")
+        return compared(cell, self.expected[cell.batch], result, self.mismatches)
+
 
 def run_cell(
     runtime: Runtime,
     prepared: Prepared,
-    subject: Subject,
+    file: File,
     batch: int,
     seconds: float = SECONDS,
     stop: threading.Event | None = None,
 ) -> CellRecord:
-    """Run the program of `runtime` on `subject` and compare its result with the expected one."""
+    """Run the program of `runtime` on `file` and compare its result with the expected one."""
     cell = CellRecord(
         runtime=runtime.name,
-        model=subject.model,
-        variant=subject.variant,
-        seed=subject.seed,
-        onnx_sha256=subject.onnx_sha256,
+        model=file.model,
+        variant=file.variant,
+        seed=file.seed,
+        onnx_sha256=file.onnx_sha256,
         batch=batch,
         verdict="failed" if prepared.broken else "not run",
         shape=None,
@@ -71,7 +112,7 @@ def run_cell(
         row_sum_error=None,
         max_abs_difference=None,
         argmax_mismatches=None,
-        allowed=max(runtime.largest_difference, subject.largest_difference),
+        allowed=max(runtime.largest_difference, file.largest_difference),
         seconds=None,
         reason=prepared.reason,
     )
@@ -79,20 +120,18 @@ def run_cell(
         return cell
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        path = folder / "probabilities.npy"
-        words = (*prepared.command, subject.onnx, subject.images, str(batch), path)
+        words = (*prepared.command, *file.words(batch, folder))
         started = time.perf_counter()
         try:
-            run(words, folder, seconds, stop, _variables(folder))
+            run(words, folder, seconds, stop, program_variables(folder))
             cell = replace(cell, seconds=round(time.perf_counter() - started, 3))
-            result = read_result(path)
+            return file.judged(cell, folder)
         except CommandError as error:
             interrupted = stop is not None and stop.is_set()
             return replace(cell, verdict="not run" if interrupted else "failed", reason=str(error))
-    return compared(cell, subject.expected[batch], result, subject.mismatches)
 
 
-def _variables(home: Path) -> Mapping[str, str]:
+def program_variables(home: Path) -> Mapping[str, str]:
     """The environment of a program. It gets a home folder of its own, because some runtimes store an identity there."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
     return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
@@ -104,6 +143,18 @@ def read_result(path: Path) -> NDArray[np.float32]:
     Raises:
         CommandError: it is missing, too large, or not an array of float32.
     """
+    result = read_array(path)
+    if not isinstance(result, np.ndarray) or result.dtype != np.float32:
+        raise CommandError(f"its result is {getattr(result, 'dtype', 'an archive')}, expected float32")
+    return result
+
+
+def read_array(path: Path) -> Any:
+    """What numpy reads from a file that a program has written.
+
+    Raises:
+        CommandError: it is missing, too large or not of numpy.
+    """
     try:
         small = path.stat().st_size <= MAX_RESULT_BYTES
         result = np.load(path, allow_pickle=False) if small else None
@@ -113,8 +164,6 @@ def read_result(path: Path) -> NDArray[np.float32]:
         raise CommandError(f"its result cannot be read: {one_line(error)}") from None
     if not small:
         raise CommandError(f"its result has more than {MAX_RESULT_BYTES} bytes")
-    if not isinstance(result, np.ndarray) or result.dtype != np.float32:
-        raise CommandError(f"its result is {getattr(result, 'dtype', 'an archive')}, expected float32")
     return result
 
 

@@ -1,4 +1,12 @@
-"""`python -m export conformance [MODEL ...]`: does each exported file compute the same in every runtime?"""
+"""`python -m export conformance`: does each exported file, or any other, compute the same in every runtime?
+
+    python -m export conformance gap                       the exported file of a model of the catalogue
+    python -m export conformance --onnx FILE.onnx          any file, with random inputs of its signature
+    python -m export conformance --onnx FILE.onnx --input sr=16000 --shape audio=1,512 --runtimes openvino,tract
+
+The exit code is 1 if a runtime that is expected to run the file (`python -m export check`) does not, or computes
+something else.
+"""
 
 import argparse
 import sys
@@ -8,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from export.conformance.cells import BATCHES, Subject, run_cell
+from export.conformance.cells import BATCHES, File, Subject, run_cell
 from export.conformance.environments import Prepared, browser_version, prepare
 from export.conformance.programs import DOCUMENT
 from export.conformance.runtimes import RUNTIMES, Runtime, select
@@ -26,10 +34,16 @@ AT_ONCE = 2
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m export conformance",
-        description="Run the programs of docs/portability.md on the exported models, each runtime in an environment of "
-        "its own, and compare the results with PyTorch's.",
+        description="Run the exported models, or any ONNX file, in each runtime of docs/portability.md, in an "
+        "environment of its own, and compare the results with PyTorch's, or ONNX Runtime's.",
+        allow_abbrev=False,
     )
     add_arguments(parser)
+    parser.add_argument("--onnx", metavar="FILE", type=Path, help="any ONNX file instead of the exported models")
+    parser.add_argument("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of FILE")
+    parser.add_argument("--input", action="append", default=[], metavar="NAME=VALUE", help="its value or range, 0..9")
+    parser.add_argument("--feed", action="append", default=[], type=Path, metavar="FILE.npz", help="inputs by name")
+    parser.add_argument("--batches", metavar="N,M", default="1,2", help="batch sizes of FILE (default: %(default)s)")
     names = ",".join(runtime.name for runtime in RUNTIMES)
     parser.add_argument("--runtimes", metavar="A,B", help=f"some of {names} (default: all)")
     parser.add_argument(
@@ -47,6 +61,10 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 def main(words: Sequence[str]) -> int:
     """Run all cells and write portability.json; 1 if a cell failed."""
     options = arguments(words)
+    if options.onnx is not None:
+        return run_file(options)
+    if options.shape or options.input or options.feed:
+        raise StudyError("--shape, --input and --feed: expected --onnx FILE with them")
     from export.conformance.subjects import find_subjects  # imports torch
 
     if options.images < 1:
@@ -66,6 +84,39 @@ def main(words: Sequence[str]) -> int:
     return int(any(cell.verdict == "failed" for cell in record.cells))
 
 
+def run_file(options: argparse.Namespace) -> int:
+    """Run a user's file and print a table; 1 if a runtime that is expected to run it fails."""
+    from export.conformance.any_file import find, runtimes, table
+
+    if options.models:
+        raise StudyError(f"--onnx: expected no models of the catalogue beside it, found {' '.join(options.models)}")
+    parts = options.batches.split(",")
+    if not all(part.isascii() and part.isdecimal() and 0 < int(part) < 10**6 for part in parts):
+        raise StudyError(f"--batches: expected sizes such as 1,2, found {options.batches!r}")
+    options.batches = list(dict.fromkeys(map(int, parts)))
+    chosen = runtimes(options.runtimes)
+    artifacts = Artifacts(options.artifacts)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        file, parsed = find(options, artifacts, Path(name).absolute())
+        _, cells = run_all(chosen, [file], artifacts, Path(name).absolute(), None)
+    rows, failed = table(parsed, cells, chosen)
+    against = (
+        f"compared with {file.judge}" if file.judge else "neither ONNX Runtime nor the reference evaluator runs it"
+    )
+    print(f"\n{line_safe(str(options.onnx))}, batch {', '.join(map(str, file.batches))}: {against}")
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    if any(cell.reason == "interrupted" for cell in cells):
+        return 130
+    return int(failed)
+
+
+def line_safe(text: str) -> str:
+    """A path that cannot control the terminal."""
+    return text if text.isprintable() else ascii(text)
+
+
 def measure(
     runtimes: Sequence[Runtime],
     subjects: Sequence[Subject],
@@ -73,20 +124,38 @@ def measure(
     work: Path,
     document: Path = DOCUMENT,
 ) -> PortabilityRecord:
-    """Run every runtime on every subject at every batch size; once interrupted, the remaining cells are "not run"."""
+    """Run every runtime on every subject at every batch size."""
+    records, cells = run_all(runtimes, subjects, artifacts, work, document)
+    return PortabilityRecord(
+        environment=environment(),
+        images=len(subjects[0].expected[BATCHES[0]]),
+        batches=BATCHES,
+        runtimes=records,
+        cells=cells,
+    )
+
+
+def run_all(
+    runtimes: Sequence[Runtime], files: Sequence[File], artifacts: Artifacts, work: Path, document: Path | None
+) -> tuple[tuple[RuntimeRecord, ...], tuple[CellRecord, ...]]:
+    """Run every runtime on every file at every batch size; once interrupted, the remaining cells are "not run".
+
+    Args:
+        document: has the programs; None for those that run any model.
+    """
     stop = threading.Event()
     prepared: dict[str, Prepared] = {}
     running: list[Future[CellRecord]] = []
-    planned = [(runtime, subject, batch) for runtime in runtimes for subject in subjects for batch in BATCHES]
+    planned = [(runtime, file, batch) for runtime in runtimes for file in files for batch in file.batches]
     with ThreadPoolExecutor(min(AT_ONCE, usable_cores())) as pool:
         try:
             for runtime in runtimes:
                 folder = artifacts.environments / (runtime.environment or runtime.name)
-                (work / runtime.name).mkdir()
+                (work / runtime.name).mkdir(exist_ok=True)
                 prepared[runtime.name] = prepare(runtime, folder, work / runtime.name, document)
                 print(f"{runtime.name}: {prepared[runtime.name].reason or 'ready'}", flush=True)
-            for runtime, subject, batch in planned:
-                running.append(pool.submit(run_cell, runtime, prepared[runtime.name], subject, batch, stop=stop))
+            for runtime, file, batch in planned:
+                running.append(pool.submit(run_cell, runtime, prepared[runtime.name], file, batch, stop=stop))
             for future in as_completed(running):
                 print(line(future.result()), flush=True)
         except BaseException as error:
@@ -96,14 +165,11 @@ def measure(
                 raise
     finished = {n: future.result() for n, future in enumerate(running) if not future.cancelled()}
     interrupted = Prepared(reason="interrupted")
-    return PortabilityRecord(
-        environment=environment(),
-        images=len(subjects[0].expected[BATCHES[0]]),
-        batches=BATCHES,
-        runtimes=tuple(described(runtime, prepared.get(runtime.name, interrupted)) for runtime in runtimes),
-        cells=tuple(
-            finished.get(n) or run_cell(runtime, interrupted, subject, batch)
-            for n, (runtime, subject, batch) in enumerate(planned)
+    return (
+        tuple(described(runtime, prepared.get(runtime.name, interrupted)) for runtime in runtimes),
+        tuple(
+            finished.get(n) or run_cell(runtime, interrupted, file, batch)
+            for n, (runtime, file, batch) in enumerate(planned)
         ),
     )
 

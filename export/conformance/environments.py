@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from export.conformance.processes import CommandError, run
-from export.conformance.programs import DOCUMENT, write_program
+from export.conformance.programs import DOCUMENT, any_model, write_program
 from export.conformance.runtimes import NODE, Runtime
 from study.artifacts import write_text
 
@@ -31,26 +31,33 @@ class Prepared:
     """A runtime that is ready to run, or the reason why it is not."""
 
     command: tuple[str | Path, ...] = ()
-    """The command line, up to the four arguments of the program."""
+    """The command line, up to the arguments that say what to run."""
     reason: str | None = None
     broken: bool = False
     """Whether the program is at fault, rather than something that is missing on this machine."""
 
 
-def prepare(runtime: Runtime, folder: Path, work: Path, document: Path = DOCUMENT) -> Prepared:
+def prepare(runtime: Runtime, folder: Path, work: Path, document: Path | None = DOCUMENT) -> Prepared:
     """Make the environment of `runtime` in `folder`, unless it is there, and write its program to `work`.
+
+    Args:
+        document: has its program; None for the program that runs any model.
 
     Raises:
         StudyError: the document has no program for it.
     """
-    program = write_program(runtime.heading, work, document)
+    words: tuple[str, ...] = ()
+    if document is None:
+        program, words = any_model(runtime.kind, work), (runtime.requirements[0].partition("==")[0],)
+    else:
+        program = write_program(runtime.heading, work, document)
     try:
         if runtime.kind in {"node", "browser"}:
-            return _prepare_javascript(runtime, program, folder)
+            return _prepare_javascript(runtime, program, folder, words)
         python = _python(runtime, folder)
     except CommandError as error:
         return Prepared(reason=str(error))
-    return Prepared((python, "-I", program)) if runtime.kind == "python" else _compile(python, program)
+    return Prepared((python, "-I", program, *words)) if runtime.kind == "python" else _compile(python, program)
 
 
 def _python(runtime: Runtime, folder: Path) -> Path:
@@ -91,7 +98,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _prepare_javascript(runtime: Runtime, program: Path, folder: Path) -> Prepared:
+def _prepare_javascript(runtime: Runtime, program: Path, folder: Path, words: tuple[str, ...]) -> Prepared:
     browser = browser_command()
     if runtime.kind == "browser" and browser is None:
         return Prepared(reason="no Chromium on PATH, and the variable CHROME names none")
@@ -111,7 +118,7 @@ def _prepare_javascript(runtime: Runtime, program: Path, folder: Path) -> Prepar
         driver = Path(__file__).parent / "browser.py"
         return Prepared((sys.executable, driver, browser or "", packages / runtime.requirements[0] / "dist", program))
     (program.parent / "node_modules").symlink_to(packages)  # `import` looks beside the program and above it
-    return Prepared((node, program))
+    return Prepared((node, program, *words))
 
 
 def browser_command() -> str | None:

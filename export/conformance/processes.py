@@ -19,6 +19,10 @@ ERROR = re.compile(r"^((\w+\.)*\w*(Error|Exception|ERROR|error)\b.*:|.*:\d+: (fa
 """An error message: of interpreters and tools at the start of a line, of compilers after file and line."""
 CHATTER = re.compile(r"^(\[notice\]|npm (warn|notice)|npm error A complete log|Node\.js v|at |-+$|\^+$)")
 """Lines that tools print after the error message."""
+PLACE = re.compile(
+    r"Exception from \S+:\d+: |Check '[^']*' failed at \S+:\d+: |OpenCV\([\d.]+\) \S+:\d+: |Stack backtrace:.*"
+)
+"""Places in the source of OpenVINO and OpenCV, and what tract prints after the reason."""
 ADDRESS = re.compile(r"https?://\S+")
 """Perhaps the user's private mirror, which must not appear in a published table."""
 
@@ -86,4 +90,5 @@ def error_message(output: str) -> str:
     lines = [line.strip() for line in output.splitlines()]
     lines = [line for line in lines if line and not CHATTER.match(line)]
     errors = [n for n, line in enumerate(lines) if ERROR.match(line)]
-    return ADDRESS.sub("(an address)", " ".join(lines[errors[-1] :] if errors else lines[-1:]))
+    message = " ".join(lines[errors[-1] :] if errors else lines[-1:])
+    return PLACE.sub("", ADDRESS.sub("(an address)", message)).strip()

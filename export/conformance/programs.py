@@ -1,6 +1,7 @@
-"""Extract the programs of docs/portability.md as a reader would copy them, so that the page cannot go stale."""
+"""The programs of the runtimes: those of docs/portability.md, as a reader would copy them, and those for any model."""
 
 import re
+import shutil
 from pathlib import Path
 
 from study.errors import StudyError
@@ -33,3 +34,9 @@ def write_program(heading: str, folder: Path, document: Path = DOCUMENT) -> Path
     path = folder / f"classify{SUFFIXES[language]}"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def any_model(kind: str, folder: Path) -> Path:
+    """Copy the program that runs any model in a runtime of Python or Node to `folder`."""
+    source = Path(__file__).parent / {"python": "any_model.py", "node": "node/any_model.mjs"}[kind]
+    return Path(shutil.copy(source, folder))

@@ -22,6 +22,7 @@ from export.portable.engines import (
     MICROSOFT,
     ML,
     NONE,
+    SIZES,
     SPARSE,
     Affected,
     affected,
@@ -161,7 +162,7 @@ def signature(file: File) -> Iterator[Finding]:
         free = [axis for axis, size in enumerate(shape or ()) if axis and (not isinstance(size, int) or size < 1)]
         if free:
             listed = f"{'axes' if len(free) > 1 else 'axis'} {', '.join(map(str, free[:LISTED]))}"
-            yield Finding(f"'{shown(value.name)}' has no fixed size in {listed}", remedies.SIZES)
+            yield Finding(f"'{shown(value.name)}' has no fixed size in {listed}", remedies.SIZES, affected(SIZES))
     if len(batches) > 1:
         listed = ", ".join(shown(batch) for batch in list(batches)[:LISTED])
         yield Finding(f"the batch dimensions have several names: {listed}", remedies.BATCH)
@@ -281,8 +282,10 @@ def full_check(file: File) -> Iterator[Finding]:
     try:
         checker.check_model(file.content, full_check=True)
     except Exception as error:  # of any kind: thrown by onnx's C++
-        described = shown(" ".join(str(error).split()), 200) or type(error).__name__
-        yield Finding(described, remedies.VALID, EVERYWHERE)
+        message = " ".join(str(error).split())
+        inside = message.count("Inference error(s)") > 1  # in onnx's own definition of an operator: it may be at fault
+        affects = Affected(perhaps=EVERYWHERE.breaks) if inside else EVERYWHERE
+        yield Finding(shown(message, 200) or type(error).__name__, remedies.VALID, affects)
 
 
 def not_whole(file: File) -> Iterator[Finding]:

@@ -7,13 +7,9 @@ the runtime says so; one that it has may still lack a type or an attribute.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from export.conformance import runtimes
 from export.conformance.runtimes import RUNTIMES
-
-if TYPE_CHECKING:
-    from export.portable.rules import Violation
 
 ONNX_RUNTIME = {
     (1, 15): (19, 9),
@@ -30,6 +26,7 @@ OLDEST = 7
 """The oldest opset that it documents."""
 
 EXTERNAL, FUNCTIONS, SPARSE, BROADCASTS = "external-weights", "functions", "sparse-weights", "wide-broadcasts"
+SIZES = "free-sizes"
 MICROSOFT, ML = "com.microsoft", "ai.onnx.ml"
 _RARE = "Bernoulli DeformConv ImageDecoder Optional OptionalGetElement OptionalHasElement SplitToSequence TensorScatter"
 _RARE += f" TfIdfVectorizer {ML}.Binarizer {ML}.Scaler {ML}.TreeEnsemble"
@@ -75,7 +72,7 @@ ENGINES = {
     "openvino": _engine(_RARE, FUNCTIONS, SPARSE, "Det MaxUnpool MelWeightMatrix", partly=[MICROSOFT, ML]),
     "opencv-4": _engine(_RARE, EXTERNAL, FUNCTIONS, SPARSE, MICROSOFT, ML, _OPENCV, _OPENCV_4, partly=[BROADCASTS]),
     "opencv-5": _engine(_RARE, FUNCTIONS, SPARSE, ML, _OPENCV, "DynamicQuantizeLinear", partly=[MICROSOFT]),
-    "tract": _engine(_RARE, FUNCTIONS, SPARSE, _TRACT, partly=[MICROSOFT, ML]),
+    "tract": _engine(_RARE, FUNCTIONS, SPARSE, _TRACT, partly=[SIZES, MICROSOFT, ML]),
     "ncnn": _engine(EXTERNAL, SPARSE, MICROSOFT, ML, "If", version="1.30", form=True),
     "node": _engine(partly=[MICROSOFT], version=_VERSIONS["node"]),
     "web-node": _engine(EXTERNAL, partly=[MICROSOFT, ML], version=_VERSIONS["web-node"]),
@@ -93,15 +90,6 @@ class Affected:
 
 
 EVERYWHERE, NONE = Affected(frozenset(ENGINES)), Affected()
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Whether a file should load in a runtime, and why not."""
-
-    title: str
-    loads: Literal["yes", "no", "not known"]
-    reason: str
 
 
 def select(names: str | None) -> frozenset[str]:
@@ -145,25 +133,3 @@ def titles(names: Iterable[str], of: frozenset[str]) -> str:
     """Engines in words, in the order of the table; `of` are those that the user asked for."""
     chosen = [name for name in ENGINES if name in names]
     return "every runtime" if len(chosen) == len(of) > 1 else ", ".join(map(title, chosen))
-
-
-def expected(found: "Sequence[Violation]") -> dict[str, Expected]:
-    """What to expect of each engine, by its name."""
-    rows = {}
-    for name, engine in ENGINES.items():
-        broken = [violation for violation in found if name in violation.affects.breaks]
-        doubtful = [violation for violation in found if name in violation.affects.perhaps]
-        if broken:
-            rows[name] = Expected(title(name), "no", _reason(broken))
-        elif doubtful:
-            rows[name] = Expected(title(name), "not known", f"it runs some models with {_reason(doubtful)}")
-        elif engine.form and found:
-            rows[name] = Expected(title(name), "not known", "it runs models in the portable form")
-        else:
-            rows[name] = Expected(title(name), "yes", "")
-    return rows
-
-
-def _reason(found: "Sequence[Violation]") -> str:
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return f"{found[0].rule}: {found[0].description}{more}"

@@ -1,0 +1,197 @@
+"""Any ONNX file in every runtime: does it load there, and does it compute what ONNX Runtime computes?"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from export.check import read
+from export.conformance.cells import SECONDS, program_variables, read_array
+from export.conformance.environments import prepare
+from export.conformance.processes import CommandError, run
+from export.conformance.runtimes import Runtime, select
+from export.portable.checks import File
+from export.portable.engines import ENGINES, SAME
+from export.portable.expectations import expected
+from export.portable.rules import FOREIGN, violated
+from study.arithmetic import coarsest
+from study.artifacts import Artifacts, sha256
+from study.errors import StudyError
+from study.onnx_given import parse_given
+from study.onnx_indices import uses
+from study.onnx_inputs import batch_sizes, signature
+from study.onnx_values import choices, generate
+from study.parity import INT8_DIFFERENCE, Limit, differences
+from study.records.export import CellRecord
+from study.variants import STANDARD_NAME
+
+JUDGES = ("onnxruntime", "reference")
+"""The runtimes whose outputs are expected: those of the first one that runs the file."""
+SHARES = {"float32": 1e-3, "float16": 2**-7, "bfloat16": 2**-4, "int8": INT8_DIFFERENCE}
+"""How far two engines may differ by the coarsest arithmetic of a file, as a share of an output's largest value."""
+FLOOR = 1e-6
+"""A difference that is always allowed: that of a float32 of about 1, which may have come before."""
+SEED = 0
+
+
+@dataclass(frozen=True)
+class AnyFile:
+    """A user's file with its inputs and the outputs that it should compute."""
+
+    onnx: Path
+    inputs: Mapping[int, Path]
+    """The folder with the inputs, as any_model.py reads them, by batch size."""
+    outputs: tuple[str, ...]
+    expected: Mapping[int, Mapping[int, NDArray[Any]]]
+    """By batch size, the outputs that are tensors, by number; empty where neither of `JUDGES` runs the file."""
+    judge: str
+    """Title of the runtime that computed them."""
+    limit: Limit
+    variant: str = STANDARD_NAME
+    seed: int = 0
+
+    @property
+    def model(self) -> str:
+        return self.onnx.name
+
+    @cached_property
+    def onnx_sha256(self) -> str:
+        return sha256(self.onnx)
+
+    @property
+    def batches(self) -> Sequence[int]:
+        return list(self.inputs)
+
+    @property
+    def largest_difference(self) -> float:
+        return self.limit.relative
+
+    def words(self, batch: int, folder: Path) -> Sequence[str | Path]:
+        (folder / "outputs").mkdir()
+        return (self.onnx, self.inputs[batch], folder / "outputs")
+
+    def judged(self, cell: CellRecord, folder: Path) -> CellRecord:
+        found, wanted = read_outputs(folder / "outputs", self.outputs), self.expected[cell.batch]
+        cell = replace(cell, verdict="failed")
+        if missing := wanted.keys() - found.keys():
+            return replace(cell, reason=f"it has no output {self.outputs[min(missing)]!r}")
+        names = [self.outputs[number] for number in wanted]
+        calls = ([found[number] for number in wanted],)
+        results = differences(names, (list(wanted.values()),), calls, cell.batch)
+        numbers = [result.largest for result in results if result.kind == "number" and np.isfinite(result.largest)]
+        cell = replace(cell, max_abs_difference=max(numbers, default=None))
+        faults = [result for result in results if not result.holds(self.limit)]
+        if faults:
+            return replace(cell, reason=faults[0].sentence(self.judge, self.limit))
+        return replace(cell, verdict="passed")
+
+
+def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> tuple[AnyFile, File]:
+    """The file that `options` name with its inputs in `work`, its parsed form.
+
+    Raises:
+        StudyError: it is no ONNX model, or its inputs are not known.
+        OSError: it is missing or not accessible.
+    """
+    path: Path = options.onnx.absolute()
+    given = parse_given(options.shape, options.input, options.feed)
+    try:
+        file = read(path)
+        inputs = signature(file.graph, given.shapes)
+        batches = batch_sizes(inputs, given.shapes, options.batches)
+        used = uses(file.model, [each.name for each in inputs if each.dtype.kind in "iub"], file.shapes)
+        calls = {batch: generate(inputs, given, batch, SEED, 1, used)[0] for batch in batches}
+        drawn = choices(inputs, given, batches[0], used)
+    except StudyError as error:
+        raise StudyError(f"{options.onnx}: {error}") from None
+    if drawn:
+        print(f"drawn, unless --input or --feed gives them: {', '.join(drawn)}", flush=True)
+    outputs = tuple(value.name for value in file.graph.output)
+    folders = {batch: work / f"inputs-{batch}" for batch in batches}
+    for batch, folder in folders.items():
+        folder.mkdir()
+        names = {"inputs": list(calls[batch]), "outputs": outputs}
+        (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
+        for number, array in enumerate(calls[batch].values()):
+            np.save(folder / f"{number}.npy", array)
+    share = SHARES[coarsest(file.model)]
+    title, wanted = _judged(path, folders, outputs, artifacts, work)
+    return AnyFile(path, folders, outputs, wanted, title, Limit(FLOOR, share)), file
+
+
+def _judged(
+    path: Path, folders: Mapping[int, Path], outputs: Sequence[str], artifacts: Artifacts, work: Path
+) -> tuple[str, Mapping[int, Mapping[int, NDArray[Any]]]]:
+    """The title and the outputs of the first of `JUDGES` that runs the file, by batch size."""
+    for name in JUDGES:
+        (runtime,) = select(name)
+        (work / name).mkdir()
+        prepared = prepare(runtime, artifacts.environments / name, work / name, None)
+        if prepared.reason is not None:
+            continue
+        results = {}
+        try:
+            for batch, inputs in folders.items():
+                with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+                    (Path(home) / "outputs").mkdir()
+                    words = (*prepared.command, path, inputs, Path(home) / "outputs")
+                    run(words, Path(home), SECONDS, variables=program_variables(Path(home)))
+                    results[batch] = read_outputs(Path(home) / "outputs", outputs)
+        except CommandError:
+            continue
+        return runtime.title.format(version=runtime.version), results
+    return "", {batch: {} for batch in folders}
+
+
+def read_outputs(folder: Path, outputs: Sequence[str]) -> dict[int, NDArray[Any]]:
+    """The outputs that a program has written, by number.
+
+    Raises:
+        CommandError: one cannot be read.
+    """
+    paths = {number: folder / f"{number}.npy" for number in range(len(outputs))}
+    return {number: np.asarray(read_array(path)) for number, path in paths.items() if path.is_file()}
+
+
+def runtimes(names: str | None) -> list[Runtime]:
+    """The runtimes of these names that have a program for any model; those of another language have none.
+
+    Raises:
+        StudyError: none of them has one.
+    """
+    chosen = [runtime for runtime in select(names) if runtime.name in ENGINES]
+    if not chosen:
+        raise StudyError(f"--runtimes: expected some of {', '.join(ENGINES)} for --onnx, found {', '.join(SAME)} alone")
+    return chosen
+
+
+def table(file: File, cells: Sequence[CellRecord], chosen: Sequence[Runtime]) -> tuple[list[list[str]], bool]:
+    """A row for each runtime, the header first, and whether one fails that is expected to run the file."""
+    rows = [["runtime", "expected", "loads", "same outputs", "difference", "reason"]]
+    known = expected(violated(file, FOREIGN))
+    failed = False
+    for runtime in chosen:
+        own = [cell for cell in cells if cell.runtime == runtime.name]
+        failed |= known[runtime.name].loads == "yes" and any(cell.verdict == "failed" for cell in own)
+        rows.append([runtime.title.format(version=runtime.version), known[runtime.name].loads, *_outcome(own)])
+    return rows, failed
+
+
+def _outcome(cells: Sequence[CellRecord]) -> Iterator[str]:
+    ran = [cell for cell in cells if cell.verdict != "not run"]
+    loaded = [cell for cell in ran if cell.seconds is not None]
+    yield "not run" if not ran else "yes" if len(loaded) == len(ran) else "no"
+    yield "" if not loaded else "yes" if all(cell.verdict == "passed" for cell in loaded) else "no"
+    largest = max((cell.max_abs_difference for cell in loaded if cell.max_abs_difference is not None), default=None)
+    yield "" if largest is None else f"{largest:.1e}"
+    bad = [cell for cell in cells if cell.reason]
+    batch = f"batch {bad[0].batch}: " if bad and len(bad) < len(cells) else ""
+    yield f"{batch}{bad[0].reason}" if bad else ""

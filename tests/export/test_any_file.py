@@ -1,0 +1,147 @@
+"""`python -m export conformance --onnx FILE`: any file in the runtimes, what is expected of each, and the exit code."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from export.conformance import command
+from study.errors import StudyError
+from tests.conftest import run
+from tests.export.test_rules import good
+
+HERE = "onnxruntime,reference,openvino,opencv-5,tract"
+"""Runtimes of the tests' environment."""
+
+
+def saved(path: Path, nodes: list[onnx.NodeProto], inputs: dict[str, list], outputs: dict[str, list], **constants):  # type: ignore[no-untyped-def, type-arg]
+    """A model of opset 18; an input or output is its type and its shape."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, *each) for name, each in inputs.items()],
+        [helper.make_tensor_value_info(name, *each) for name, each in outputs.items()],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+
+
+def rows(output: str) -> dict[str, list[str]]:
+    """The table by the first word of each row and its version."""
+    lines = output.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("runtime "))
+    header = lines[start]
+    places = [header.index(word) for word in ("expected", "loads", "same", "difference", "reason")]
+    found = {}
+    for line in lines[start + 1 :]:
+        cells = [line[a:b].strip() for a, b in zip(places, [*places[1:], None], strict=True)]
+        found[line[: places[0]].strip()] = cells
+    return found
+
+
+def conformance(
+    path: Path, artifacts: Path, *words: str, runtimes: str = HERE
+) -> tuple[int, str, dict[str, list[str]]]:
+    result = run("export", "conformance", "--onnx", path, "--artifacts", artifacts, "--runtimes", runtimes, *words)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.returncode, result.stdout, rows(result.stdout)
+
+
+def test_a_model_of_several_inputs_of_several_types_is_run_at_two_batches(tmp_path: Path) -> None:
+    """Embedded ids and an image of any size, two outputs; the sizes are given."""
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        helper.make_node("Conv", ["image", "kernel"], ["maps"]),
+        helper.make_node("GlobalAveragePool", ["maps"], ["average"]),
+        helper.make_node("Flatten", ["average"], ["flat"]),
+        helper.make_node("Add", ["rows", "flat"], ["sum"]),
+    ]
+    image = [TensorProto.FLOAT, ["batch", 3, "height", "width"]]
+    saved(
+        tmp_path / "two.onnx",
+        nodes,
+        {"ids": [TensorProto.INT64, ["batch"]], "image": image},
+        {"sum": [TensorProto.FLOAT, ["batch", 4]], "maps": [TensorProto.FLOAT, ["batch", 4, "height", "width"]]},
+        table=np.arange(40, dtype=np.float32).reshape(10, 4),
+        kernel=np.ones((4, 3, 1, 1), np.float32),
+    )
+    (tmp_path / "inputs.npz").touch()
+    np.savez(tmp_path / "inputs.npz", ids=np.array([3, 9]), image=np.ones((2, 3, 5, 6), np.float32))
+    code, output, found = conformance(tmp_path / "two.onnx", tmp_path, "--feed", str(tmp_path / "inputs.npz"))
+    assert code == 0, output
+    assert {row[1] for row in found.values()} == {"yes"}
+    assert {row[2] for row in found.values()} == {"yes"}
+    assert ", batch 2: compared with ONNX Runtime " in output
+
+
+def test_a_runtime_that_should_load_a_file_and_does_not_fails_and_any_other_only_says_so(tmp_path: Path) -> None:
+    model = good()
+    for name, inserted in (("trilu", "Trilu"), ("pool", "LpPool")):
+        attributes: dict[str, Any] = {"kernel_shape": [1, 1]} if inserted == "LpPool" else {}
+        node = helper.make_node(inserted, ["image"], ["image_2"], **attributes)
+        changed = onnx.ModelProto.FromString(model.SerializeToString())
+        changed.graph.node[0].input[0] = "image_2"
+        changed.graph.node.insert(0, node)
+        onnx.save(changed, tmp_path / f"{name}.onnx")
+    words = {"runtimes": "onnxruntime,opencv-5"}
+    code, _, found = conformance(tmp_path / "trilu.onnx", tmp_path, **words)
+    assert code == 0
+    assert [row[:3] for row in found.values()] == [["yes", "yes", "yes"]] * 2
+    code, _, found = conformance(tmp_path / "pool.onnx", tmp_path, **words)
+    assert code == 0
+    assert [row[:3] for row in found.values()] == [["yes", "yes", "yes"], ["no", "no", ""]]
+    assert list(found.values())[1][4].startswith("exit code 1: ")
+
+
+def test_a_difference_is_a_failure_with_its_place(tmp_path: Path) -> None:
+    """OpenCV 5 computes a Gemm of float64 wrongly."""
+    saved(
+        tmp_path / "double.onnx",
+        [helper.make_node("Gemm", ["a", "w"], ["y"])],
+        {"a": [TensorProto.DOUBLE, ["b", 4]]},
+        {"y": [TensorProto.DOUBLE, ["b", 2]]},
+        w=np.ones((4, 2)),
+    )
+    code, _, found = conformance(tmp_path / "double.onnx", tmp_path, runtimes="onnxruntime,opencv-5")
+    assert code == 1
+    right, wrong = found.values()
+    assert right[:4] == ["yes", "yes", "yes", "0.0e+00"]
+    assert wrong[:3] == ["yes", "yes", "no"]
+    assert "output 'y'" in wrong[4]
+
+
+def test_weights_in_another_file_are_found_beside_the_model(tmp_path: Path) -> None:
+    onnx.save(good(), tmp_path / "a.onnx", save_as_external_data=True, location="weights", size_threshold=100)
+    code, output, found = conformance(tmp_path / "a.onnx", tmp_path, runtimes="onnxruntime,openvino,tract")
+    assert code == 0, output
+    assert {row[2] for row in found.values()} == {"yes"}
+
+
+def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(good(), tmp_path / "good.onnx")
+    (tmp_path / "cut.onnx").write_bytes((tmp_path / "good.onnx").read_bytes()[:-9])
+    model = good()
+    model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "width"
+    onnx.save(model, tmp_path / "free.onnx")
+    file = tmp_path / "good.onnx"
+    mistakes: dict[str, list[str | Path]] = {
+        "expected no models of the catalogue beside it, found gap": ["gap", "--onnx", file],
+        "expected sizes such as 1,2, found '1,x'": ["--onnx", file, "--batches", "1,x"],
+        "--runtimes: expected some of onnxruntime, ": ["--onnx", file, "--runtimes", "openvino-c++"],
+        "cut.onnx: expected an ONNX model": ["--onnx", tmp_path / "cut.onnx"],
+        "expected an ONNX file, found a folder": ["--onnx", tmp_path],
+        "expected an ONNX file, found no plain file": ["--onnx", "/dev/zero"],
+        "the model has no input 'sr'": ["--onnx", file, "--input", "sr=16000"],
+        "free.onnx: input 'image' has shape [batch, 1, 8, width]: give it with --shape": [
+            *("--onnx", tmp_path / "free.onnx")
+        ],
+        "expected --onnx FILE with them": ["--shape", "a=1"],
+    }
+    for message, words in mistakes.items():
+        with pytest.raises(StudyError) as raised:
+            command.main([str(word) for word in (*words, "--artifacts", tmp_path)])
+        assert message in str(raised.value)
+    assert not capsys.readouterr().out
