@@ -264,7 +264,8 @@ class Constants:
         graph = helper.make_graph(self.nodes, "layer", [x], [result], self.tensors, sparse_initializer=self.sparse)
         versions = {"": 13, MICROSOFT: 1, LEARNING: 1, **self.scope.opsets}
         versions[""] = max(versions[""], OLDEST_OPSET)
-        opsets = [helper.make_opsetid(*each) for each in versions.items()]
+        used = {"", *(node.domain for node in self.nodes)} - {"ai.onnx"}  # others may have versions that are not known
+        opsets = [helper.make_opsetid(domain, versions[domain]) for domain in sorted(used)]
         return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
 
 

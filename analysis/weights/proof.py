@@ -32,7 +32,8 @@ MOST_PRODUCTS = 2**36
 TOLERANCE = 1e-5
 """The error allowed of an output: a few roundings in float32, relative to its largest weight."""
 CODE = re.compile(
-    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Non-zero status code .* Status Message: |/\S+:\d+ .* was false\. "
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Non-zero status code .* Status Message: "
+    r"|/\S+:\d+ [^)]*\)(?: const)? (?:.* was false\. )?"
 )
 """What ONNX Runtime's messages begin with: codes, and the place in its source."""
 

@@ -30,7 +30,7 @@ def recurrent(node: Node) -> Sequence[Product]:
             direction, gate = divmod(number, len(gates))
             source = _part(constant.source, number * rows * columns, rows * columns)
             words = [("forward", "backward")[direction % 2]] if directions > 1 else []
-            weight = Matrix(source, rows, columns, columns, False, constant.quantisation)
+            weight = Matrix(source, rows, columns, columns, False, constant.quantisation, 1.0, constant.rounded)
             product = as_product(node, constant, index, weight, *words, f"{letter} of the {gates[gate]} gate")
             part = ".".join(("", *words, letter, gates[gate]))
             found.append(replace(product, role="recurrent", part=part))
