@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 
 import onnx
 
@@ -87,7 +88,7 @@ class Walk:
             _declare(body, scope)
         links = Links(body.node)
         in_function = entry == "function" or any(step.body == "function" for step in outer)
-        for index, proto in enumerate(body.node):
+        for index, proto in _in_order(body.node):
             self.nodes += 1
             if self.nodes > MOST_NODES:
                 raise StudyError(f"expected a model of at most {MOST_NODES:,} nodes, calls included, found more")
@@ -232,6 +233,27 @@ def _refuse_duplicates(body: Body) -> None:
         if len(set(group)) < len(group):
             twice = next(name for name, count in Counter(group).items() if count > 1)
             raise ValueError(f"the name {twice!r} is defined twice in one graph or function")
+
+
+def _in_order(nodes: Sequence[onnx.NodeProto]) -> Iterator[tuple[int, onnx.NodeProto]]:
+    """The nodes with their positions, each after those that make what it uses: ONNX Runtime sorts them too."""
+    makers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    before = {index: {makers[name] for name in _used(node) if name in makers} for index, node in enumerate(nodes)}
+    if any(max(needed, default=-1) >= index for index, needed in before.items()):
+        try:
+            yield from [(index, nodes[index]) for index in TopologicalSorter(before).static_order()]
+            return
+        except CycleError:  # there is no such order
+            pass
+    yield from enumerate(nodes)
+
+
+def _used(node: onnx.NodeProto, levels: int = 3) -> Iterator[str]:
+    """The values that a node uses, and those that are used in its subgraphs of so many levels."""
+    yield from node.input
+    for attribute in node.attribute if levels else ():
+        for inner in (inner for graph in subgraphs(attribute) for inner in graph.node):
+            yield from _used(inner, levels - 1)
 
 
 def _defined(node: onnx.NodeProto, version: int) -> bool:

@@ -42,6 +42,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "a branch takes a weight from around it": (branch("z = MatMul(x, w)"), {}),
     "a branch takes a computed weight from around it": (f"k = Neg(w) {branch('z = MatMul(x, k)')}", {}),
     "an initializer of a branch hides one of its name": (branch("z = MatMul(x, w)"), {"own": {"t": {"w": U}}}),
+    "nodes in another order": ("y = MatMul(x, k) k = Neg(j) j = Abs(w)", {}),
+    "a branch takes a weight that is made later": (f"{branch('z = MatMul(x, k)')} k = Neg(w)", {}),
+    "a name of a branch is one of the graph's later on": (
+        branch("k = Neg(w) z = MatMul(x, k)").replace("y = If", "u = If") + " k = Identity(u) y = Identity(k)",
+        {},
+    ),
     "two branches each have a name": (
         branch("k = Neg(w) z = MatMul(x, k)").replace("r = Identity(x)", "k = Abs(v) r = Mul(x, k)"),
         {},
