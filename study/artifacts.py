@@ -271,11 +271,23 @@ def parse(path: Path, remedy: str) -> Any:
         StudyError: the file is missing or is not JSON; the message ends with `remedy`.
     """
     try:
-        return parse_text(path.read_bytes())
+        return parse_text(read_plain(path))
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
         raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
+
+
+def read_plain(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        ValueError: it is no plain file: a pipe would be waited for, and a device may be endless.
+        OSError: it is missing, or cannot be read.
+    """
+    if not path.is_file() and path.exists():
+        raise ValueError("expected a plain file")
+    return path.read_bytes()
 
 
 def parse_text(text: bytes) -> Any:

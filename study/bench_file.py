@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from study.artifacts import parse, parse_text, to_record
+from study.artifacts import parse, parse_text, read_plain, to_record
 from study.errors import StudyError
 from study.records.bench import BenchRecord, JournalEntry
 
@@ -28,10 +28,10 @@ def read_bench(path: Path, remedy: str) -> BenchRecord:
 def _read_journal(path: Path, remedy: str) -> BenchRecord:
     """A journal as the JSON would have it, without a last line that was cut off."""
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        lines = read_plain(path).split(b"\n")[:-1]
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise StudyError(f"{path} cannot be read ({error}); {remedy}") from None
     entries = []
     for n, line in enumerate(lines, 1):

@@ -1,5 +1,6 @@
 """Paths, atomic writes and checked reads."""
 
+import os
 import re
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from study.artifacts import Artifacts, current_export, read_record, sha256, write_bytes, write_csv
+from study.bench_file import read_bench
 from study.errors import StudyError
 from study.records.training import RunRecord
 from tests.conftest import ROOT, Trained
@@ -99,6 +101,20 @@ def test_a_broken_record_is_refused_by_name(fault: str, tmp_path: Path) -> None:
         read_record(file, RunRecord, "train it")
     assert str(refusal.value).startswith(str(file))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["pipe.json", "pipe.journal", "device.json", "device.journal", "folder.json"])
+def test_what_is_no_plain_file_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    """A pipe would be waited for, and this device never ends."""
+    path = tmp_path / name
+    if path.stem == "pipe":
+        os.mkfifo(path)
+    elif path.stem == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(StudyError, match=rf"^{path} cannot be read.* \(expected a plain file\); measure again$"):
+        read_bench(path, "measure again")
 
 
 def test_an_export_is_current_only_with_its_checkpoint_and_its_bytes(trained: Trained, tmp_path: Path) -> None:
