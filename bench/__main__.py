@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.compare import ALLOWABLE, Change, Changes, compare
+from bench.units import unit
 from study.errors import exit_with
 from study.records.bench import BenchEnvironment
 
-UNITS = (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0))
 HEADINGS = ("old", "new", "ratio", "95 % interval", "noise floor", "verdict", "remark")
 REMEDY = "measure with `pytest bench --benchmark-json=FILE`"
 
@@ -167,10 +167,9 @@ def table(kind: str, changes: Sequence[Change], values: Callable[[Change], Seque
 
 def _times(change: Change) -> tuple[str, str]:
     """Both times in the unit and with the digits that suit the smaller one."""
-    smaller = min(change.old, change.new)
-    unit, size = next(((unit, size) for unit, size in reversed(UNITS) if smaller >= size), UNITS[0])
-    digits = 1 if smaller >= 100 * size else 2
-    return f"{change.old / size:,.{digits}f} {unit}", f"{change.new / size:,.{digits}f} {unit}"
+    name, size = unit([change.old, change.new])
+    digits = 1 if min(change.old, change.new) >= 100 * size else 2
+    return f"{change.old / size:,.{digits}f} {name}", f"{change.new / size:,.{digits}f} {name}"
 
 
 def _speed_ups(change: Change) -> tuple[str, str]:

@@ -1,6 +1,7 @@
-"""The parametrised cases of `pytest bench`, and its additions to pytest-benchmark's JSON and terminal summary."""
+"""The parametrised cases of `pytest bench`, and its additions to pytest-benchmark's JSON and terminal output."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,69 +9,87 @@ from typing import Any
 import msgspec
 import pytest
 
+from bench import terminal
 from bench.plan import add_bench_options, find_session
+from bench.progress import Progress, label
 from bench.sampling import TooSlowError
-from bench.session import Session, summary
+from bench.session import Session
 from study.artifacts import as_json
 from study.bench_file import read_bench
-from study.errors import StudyError
+from study.errors import StudyError, print_error
 from study.records.bench import CaseRecord, JournalEntry
 
 SESSION = pytest.StashKey[Session]()
 TARGET = pytest.StashKey[Path]()
+INTERRUPTED = 130
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_bench_options(parser.getgroup("fashionbench").addoption)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Check that the JSON can be written, because pytest-benchmark opens it only at the end.
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Plan the session before pytest begins, so that a mistake ends in one line."""
+    option = config.option
+    if option.help or option.version or option.markers:
+        return None
+    try:
+        if option.benchmark_json is not None:
+            config.stash[TARGET] = _writable(option.benchmark_json)
+            option.benchmark_json = _partial(config.stash[TARGET])
+        config.stash[SESSION] = planned = find_session(option, config.invocation_params.args)
+        if not option.collectonly and TARGET in config.stash:
+            planned.begin_journal(config.stash[TARGET])
+    except (StudyError, OSError) as error:
+        print_error(error)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was measured", file=sys.stderr)
+        return INTERRUPTED
+    words = [word for word in map(str, config.invocation_params.args) if word.startswith("--benchmark-")]
+    option.benchmark_quiet = all(word.startswith("--benchmark-json") for word in words)  # its table is 300 columns wide
+    option.no_header = True
+    option.reportchars = option.reportchars.replace("fE", "N")  # its default repeats each error
+    if not option.collectonly and option.verbose <= 0:
+        config.pluginmanager.register(Progress(planned))
+    return None
 
-    It is written to a temporary name; only a complete session moves it to its place, so that an interrupted one does
-    not replace the file of an earlier session.
+
+def _writable(target: Path) -> Path:
+    """The name of the JSON, which pytest-benchmark would open only at the end.
+
+    Raises:
+        StudyError: no file can be written there.
     """
-    target = config.option.benchmark_json
-    if target is None:
-        return
     target = target.resolve()
     if target.exists() and not target.is_file():
         kind = "a folder" if target.is_dir() else "no plain file"
-        raise pytest.UsageError(f"--benchmark-json: expected the name of a file, {target} is {kind}")
-    partial = target.with_name(f".{target.name}.partial")
+        raise StudyError(f"--benchmark-json: expected the name of a file, {target} is {kind}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(b"")
+        _partial(target).write_bytes(b"")
     except OSError as error:
-        raise pytest.UsageError(f"--benchmark-json: {error.filename}: {error.strerror}") from None
-    partial.unlink()
-    config.option.benchmark_json = partial
-    config.stash[TARGET] = target
+        raise StudyError(f"--benchmark-json: {error.filename}: {error.strerror}") from None
+    _partial(target).unlink()
+    return target
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Plan the session before the collection, so that a mistake ends in one line."""
-    config = session.config
-    try:
-        config.stash[SESSION] = planned = find_session(config.option, config.invocation_params.args)
-        if not config.option.collectonly and TARGET in config.stash:
-            planned.begin_journal(config.stash[TARGET])
-    except StudyError as error:
-        pytest.exit(f"error: {error}", returncode=2)
-    except OSError as error:  # the journal cannot be written
-        pytest.exit(f"error: {error.filename}: {error.strerror}", returncode=2)
+def _partial(target: Path) -> Path:
+    """Where the JSON is written at first: an interrupted session must not replace the file of an earlier one."""
+    return target.with_name(f".{target.name}.partial")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Move the file of pytest-benchmark to its place if everything was measured."""
+    config = session.config
+    measured, target = config.stash[SESSION], config.stash.get(TARGET, None)
+    logger = config.pluginmanager.getplugin("pytest-benchmark").logger
+    logger.level = logger.QUIET  # it would announce the temporary name
     yield
-    partial, target = session.config.option.benchmark_json, session.config.stash.get(TARGET, None)
-    measured = session.config.stash.get(SESSION, None)
-    if measured is None:
-        return
-    if target is not None and partial.is_file():
-        if exitstatus == pytest.ExitCode.OK:
+    if target is not None and (partial := _partial(target)).is_file():
+        if session.exitstatus == pytest.ExitCode.OK:
             read_bench(partial, "")  # a malformed file must not replace a good one
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
@@ -80,7 +99,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
                 part.unlink(missing_ok=True)
         else:
             partial.unlink()
-    measured.write(JournalEntry(exit_status=int(exitstatus)))
+    if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+        session.exitstatus = INTERRUPTED
+    measured.write(JournalEntry(exit_status=int(session.exitstatus)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -107,7 +128,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     except TooSlowError as error:
-        item.config.stash[SESSION].left_out[item.name.partition("[")[2][:-1]] = str(error)
+        item.config.stash[SESSION].left_out[label(item)] = str(error)
         pytest.skip(str(error))
     except StudyError as error:
         mistake = error
@@ -130,16 +151,22 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], o
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the comparisons, the invalid measurements with their causes, and where the results are."""
-    session, target = config.stash.get(SESSION, None), config.stash.get(TARGET, None)
-    if session is None:
-        return
-    for line in summary(session):
+    """Print the results, and where they are."""
+    session = config.stash[SESSION]
+    width = terminalreporter._tw.fullwidth
+    for line in terminal.tables(session.record(list(session.cases_so_far.values())), width):
         terminalreporter.write_line(line)
-    if target is not None and session.path is not None:
-        if session.complete:
-            terminalreporter.write_line(f"wrote {target}")
-        else:
-            terminalreporter.write_line(f"incomplete session: the finished measurements are in {session.path}")
-    elif not config.option.collectonly:
-        terminalreporter.write_line("results not saved: give --benchmark-json=FILE")
+    for line in [line for note in session.notes for line in terminal.wrapped(note, width)]:
+        terminalreporter.write_line(line)
+    if session.complete:
+        terminalreporter.write_line(f"wrote {config.stash[TARGET]}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last line of a session that was interrupted, or in which something failed."""
+    session = config.stash.get(SESSION, None)
+    if session and session.path and not session.complete:
+        config.get_terminal_writer().line(
+            f"incomplete: the finished measurements are in {session.path}, which `python -m bench compare` and "
+            "`python -m analysis --bench` read like a JSON; run the same command again to measure everything"
+        )

@@ -18,6 +18,14 @@ def case_name(key: CaseKey, reference: str | None = None) -> str:
     return f"{model_name(key)}-{engine}-batch{key.batch}-threads{key.threads}-{key.mode}{device}"
 
 
+def short_name(key: CaseKey, reference: str | None = None) -> str:
+    """The name of a case or comparison in words, without settings that are the default."""
+    words = [model_name(key), f"{reference}/{key.runtime}" if reference else key.runtime, f"batch {key.batch}"]
+    words += [f"threads {key.threads}"] if key.threads > 1 else []
+    words += [setting for setting in (key.mode, key.device) if setting not in ("native", "cpu")]
+    return " ".join(words)
+
+
 def matched(key: CaseKey) -> CaseKey:
     """The key by which cases of two files match: latency depends neither on the seed nor on the values of weights."""
     return replace(key, seed=None, onnx_sha256="")

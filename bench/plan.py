@@ -2,19 +2,22 @@
 
 import math
 import os
+import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import models
-from bench.cases import MODES, find_cases, find_pairs, opened
+from bench.cases import MODES, Case, find_cases, find_pairs, opened
 from bench.percentiles import FEWEST_SAMPLES
 from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.sampling import Budget
 from bench.session import Session, surroundings
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets
+from study.entry import Entry
 from study.environment import usable_cores
 from study.errors import StudyError
 from study.onnx_given import parse_given
@@ -33,6 +36,7 @@ def add_bench_options(add: Callable[..., Any]) -> None:
         metavar="A,B",
         help="their exports, such as standard,int8-static (default: %(default)s)",
     )
+    add("--export", action="store_true", help="export them first, if that is missing or stale")
     add("--onnx", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="ONNX files instead")
     add("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of these files")
     add("--input", action="append", default=[], metavar="NAME=VALUE", help="its value, 16000, or range, 0..30521")
@@ -43,7 +47,13 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     add("--threads", default="1", metavar="N,M", help="intra-op threads, verified after they are set; all: all cores")
     add("--mode", default="native", choices=MODES, help="native: the engine's own types; numpy: with conversion")
     add("--device", default="cpu", choices=DEVICES, help="default: %(default)s")
-    add("--seconds", default=2.0, type=float, metavar="S", help="time for a case; a comparison takes twice as long")
+    add(
+        "--seconds",
+        default=2.0,
+        type=float,
+        metavar="S",
+        help="time for the calls of a case, twice that for a comparison; none takes over 30 times this",
+    )
     add("--percentiles", default="50,90,95,99", metavar="P,Q", help="to report, up to 99.9; more need more calls")
     add("--cold-starts", default=5, type=int, metavar="N", help="fresh processes per model and runtime; 0: none")
     add("--processes", default=1, type=int, metavar="N", help="repeat everything in this number of processes")
@@ -72,9 +82,10 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         raise StudyError("expected --seconds above 0 and --processes from 1")
     if budget.cold_starts != 0 and budget.cold_starts < (1 if budget.quick else FEWEST_COLD_STARTS):
         raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {budget.cold_starts}")
+    chosen, runtimes = _models(option), list(dict.fromkeys(option.runtimes.split(",")))
     cases = find_cases(
-        _models(option),
-        list(dict.fromkeys(option.runtimes.split(","))),
+        chosen,
+        runtimes,
         _numbers("batches", option.batches),
         threads,
         option.mode,
@@ -95,7 +106,29 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         option.processes,
         words,
         surroundings(cases, words),
+        [*_left_out(cases, chosen, runtimes), *_drawn(cases)],
     )
+
+
+def _left_out(cases: Sequence[Case], chosen: Sequence[models.Model], runtimes: Sequence[str]) -> list[str]:
+    """The runtimes that do not run some of the models."""
+    measured = {(case.model.name, case.runtime) for case in cases}
+    missing = {name: [one.name for one in chosen if (one.name, name) not in measured] for name in runtimes}
+    return [
+        f"{name} is left out for {', '.join(names)}: it runs only what a checkpoint of the catalogue computes"
+        for name, names in missing.items()
+        if names
+    ]
+
+
+def _drawn(cases: Sequence[Case]) -> list[str]:
+    """The inputs that were drawn although their values may matter."""
+    first = {case.model.name: case for case in reversed(cases)}
+    return [
+        f"{name}: inputs drawn: {', '.join(choices)}; give others with --input NAME=VALUE or --feed FILE.npz"
+        for name, case in first.items()
+        if (choices := case.model.choices(case.batch))
+    ]
 
 
 def _refuse(option: Namespace) -> None:
@@ -116,6 +149,8 @@ def _models(option: Namespace) -> list[models.Model]:
     if option.models is not None or not option.onnx:
         artifacts = Artifacts(option.artifacts)
         entries = selected(option, [name for name in (option.models or "").split(",") if name])
+        if option.export and not option.collectonly:
+            _export(option, entries)
         variants = dict.fromkeys(option.variants.split(","))
         chosen = [models.from_catalogue(artifacts, entry, variant) for entry in entries for variant in variants]
         if not option.collectonly:
@@ -125,6 +160,14 @@ def _models(option: Namespace) -> list[models.Model]:
             raise StudyError(f"--{name} applies to inputs of a file given with --onnx")
     given = parse_given(option.shape, option.input, option.feed)
     return chosen + [models.from_file(path, given) for path in option.onnx]
+
+
+def _export(option: Namespace, entries: Sequence[Entry]) -> None:
+    """Run the stage before: `python -m export` of these models."""
+    words = [*(entry.name for entry in entries), f"--artifacts={option.artifacts}"]
+    words += [f"--{name}={value}" for name in ("catalogue", "data") if (value := getattr(option, name))]
+    if subprocess.run([sys.executable, "-m", "export", *words]).returncode:
+        raise StudyError(f"`python -m export {' '.join(words)}` failed; see above")
 
 
 def limit_threads(threads: int) -> None:

@@ -16,19 +16,24 @@ from study.records.base import Interval
 from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord, Measurement
 
 
-def run_session(words: Sequence[str], folder: Path, file: Path) -> BenchRecord:
+def run_session(words: Sequence[str], folder: Path, file: Path, seconds: float | None = None) -> BenchRecord:
     """Run a session in a fresh process, without cold starts.
 
     Args:
         words: the command line after `pytest`.
         folder: where to run it.
         file: its JSON, with a journal beside it.
+        seconds: the longest time for it; None if there is no limit.
 
     Raises:
-        StudyError: it failed; the message has the end of its output.
+        StudyError: it failed, and the message has the end of its output; or it did not end.
     """
     words = [*words, "--processes=1", "--cold-starts=0", f"--benchmark-json={file.resolve()}"]
-    done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pytest", *words]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise StudyError(f"a further process did not end within {seconds:.0f} s; give --processes 1") from None
     if done.returncode:
         output = (done.stdout + done.stderr)[-2000:]
         raise StudyError(f"a further process failed with exit code {done.returncode}:\n{output}")

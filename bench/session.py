@@ -1,9 +1,10 @@
-"""One `pytest bench`: its measurements, the results so far, and the summary at the end."""
+"""One `pytest bench`: its measurements, and the results so far."""
 
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,13 +13,11 @@ from msgspec.structs import replace
 
 from bench.cases import Case
 from bench.journal import Journal
-from bench.keys import model_name
 from bench.processes import merged_case, merged_comparison, run_session
 from bench.sampling import Budget
 from study.artifacts import as_json, sha256
 from study.data import datasets
 from study.environment import environment, machine
-from study.reasons import merged
 from study.records.bench import (
     BenchEnvironment,
     BenchRecord,
@@ -27,6 +26,9 @@ from study.records.bench import (
     ComparisonRecord,
     JournalEntry,
 )
+
+OTHERS_TIMES, OTHERS_SECONDS = 2, 60
+"""Longest time for a further process: this multiple of the time that this one has taken so far, and so many seconds."""
 
 
 @dataclass
@@ -43,19 +45,22 @@ class Session:
     words: Sequence[str]
     """The command line, for further processes."""
     environment: BenchEnvironment
+    notes: Sequence[str] = ()
+    """What the command line asks for and is not measured."""
     overhead_seconds: float | None = None
+    cases_so_far: dict[str, CaseRecord] = field(default_factory=dict)
+    """The records of the cases measured so far, by their names."""
     comparisons: list[ComparisonRecord] = field(default_factory=list)
     cold_starts: list[ColdStartRecord] = field(default_factory=list)
-    call_seconds: dict[str, float] = field(default_factory=dict)
-    """Median latency of the cases measured so far, by their names."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Why measurements were left out, by the name of each."""
-    reasons: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Reasons of the invalid measurements, by the name of each."""
+    latest: JournalEntry | None = None
+    """The measurement that was added last."""
     others: list[BenchRecord] = field(default_factory=list)
     """The results of further processes."""
     parts: list[Path] = field(default_factory=list)
     """Files of the further processes, to be deleted once everything is in the JSON."""
+    began: float = field(default_factory=time.monotonic)
     complete: bool = False
     """Whether everything was measured and the JSON is in its place."""
     _journal: Journal | None = None
@@ -72,15 +77,13 @@ class Session:
     def keep(self, name: str, entry: JournalEntry) -> None:
         """Add a measurement, to the journal too."""
         self.write(entry)
+        self.latest = entry
         if entry.case:
-            self.call_seconds[name] = entry.case.median_seconds.value
+            self.cases_so_far[name] = entry.case
         if entry.comparison:
             self.comparisons.append(entry.comparison)
         if entry.cold_start:
             self.cold_starts.append(entry.cold_start)
-        measured = entry.case or entry.comparison or entry.cold_start
-        if measured and measured.reasons:
-            self.reasons[name] = measured.reasons
 
     def write(self, entry: JournalEntry) -> None:
         """Write to the journal, if there is one."""
@@ -111,7 +114,8 @@ class Session:
             file = Path(temporary) / "bench.json"
             if self.path is not None:
                 file = self.path.with_name(f"{self.path.name.removesuffix('.journal')}.process{number}")
-            self.others.append(run_session(self.words, folder, file))
+            limit = OTHERS_TIMES * (time.monotonic() - self.began) + OTHERS_SECONDS
+            self.others.append(run_session(self.words, folder, file, limit))
             self.parts += [file, file.with_name(f"{file.name}.journal")]
 
 
@@ -151,33 +155,3 @@ def gpu_name() -> str | None:
 def _load() -> float | None:
     """The one-minute load average."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def summary(session: Session) -> Iterator[str]:
-    """What was chosen for inputs, the comparisons, then the reasons of the invalid measurements, line by line."""
-    for name, case in {case.model.name: case for case in reversed(session.cases)}.items():
-        if choices := case.model.choices(case.batch):
-            yield f"{name}: inputs drawn: {', '.join(choices)}; give others with --input NAME=VALUE or --feed FILE.npz"
-    for record in session.comparisons:
-        yield comparison_line(merged_comparison(record, session.others))
-    reasons = [(name, reason) for name, texts in session.reasons.items() for reason in texts]
-    for n, other in enumerate(session.others, 2):
-        for measured in (*other.cases, *other.comparisons):
-            key = measured.key
-            name = f"{model_name(key)}-{key.runtime}-batch{key.batch} in process {n}"
-            reasons += [(name, reason) for reason in measured.reasons]
-    for reason, names in merged(reasons):
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        yield f"not valid: {reason} ({', '.join(names[:3])}{more})"
-
-
-def comparison_line(record: ComparisonRecord) -> str:
-    """A comparison in one line."""
-    key, ratio = record.key, record.ratio
-    interval = f"95 % {ratio.low:.3f} to {ratio.high:.3f}, noise floor {record.noise_floor:.1%}"
-    if record.between_spread is not None:
-        interval += f", {len(record.processes)} processes within {record.between_spread:.1%}"
-    return (
-        f"{model_name(key)} batch {key.batch} threads {key.threads}: {key.runtime} {ratio.value:.3f} times as fast as "
-        f"{record.reference} ({interval}): {record.verdict}"
-    )

@@ -41,7 +41,8 @@ def test_latency(benchmark: Any, case: Case, session: Session) -> None:
 
 
 def test_comparison(pair: tuple[Case, Case], session: Session, request: pytest.FixtureRequest) -> None:
-    speeds = [session.call_seconds.get(str(case), 0.0) for case in pair]
+    measured = [session.cases_so_far.get(str(case)) for case in pair]
+    speeds = [one.median_seconds.value if one else 0.0 for one in measured]
     if (seconds := measure.round_seconds(speeds)) > session.budget.most_seconds / 2:
         remedy = session.budget.remedy(sum(speeds), 4)
         raise TooSlowError(f"one round of the comparison takes {seconds:.1f} s; {remedy}")

@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx.parser
@@ -11,7 +12,7 @@ import pytest
 
 from bench import plan
 from bench.plan import _numbers, _percentiles, _threads, add_bench_options, find_session, limit_threads
-from bench.session import Session, summary
+from bench.session import Session
 from study.errors import StudyError
 from tests.conftest import Trained
 
@@ -70,11 +71,11 @@ def test_values_of_inputs_and_what_was_chosen_for_others(planned: Callable[..., 
     two = write(tmp_path / "two.onnx", "N")
     words = ["--onnx", str(two), "--runtimes", "onnxruntime", "--batches", "3"]
     session = planned(*words, "--shape", "ids=5")
-    assert list(summary(session)) == [
+    assert session.notes == [
         "two: inputs drawn: 'ids' 0..1 (an index or a length); give others with --input NAME=VALUE or --feed FILE.npz"
     ]
     session = planned(*words, "--shape", "ids=5", "--input", "ids=1", "--input", "x=-2..-1")
-    assert list(summary(session)) == []
+    assert session.notes == []
     arrays = session.cases[0].model.pool(3)[0]
     assert arrays["ids"].tolist() == [1] * 5
     assert -2 <= arrays["x"].min() <= arrays["x"].max() <= -1
@@ -134,6 +135,36 @@ def test_a_stale_onnx_file_is_refused(planned: Callable[..., Session], trained: 
         file.write(b"\0")
     with pytest.raises(StudyError, match="run `python -m export gap`"):
         planned("--models", "gap", "--artifacts", str(artifacts.root))
+
+
+def test_the_export_runs_first_for_models_of_the_catalogue_alone(
+    planned: Callable[..., Session], trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that `tox -e bench -- --onnx FILE` needs no trained model."""
+    started: list[list[str]] = []
+    codes = [0, 1]
+
+    def start(words: list[str]) -> SimpleNamespace:
+        started.append(words[1:])
+        return SimpleNamespace(returncode=codes.pop(0))
+
+    monkeypatch.setattr(plan, "subprocess", SimpleNamespace(run=start))
+    two = write(tmp_path / "two.onnx", "N")
+    planned("--export", "--onnx", str(two), "--shape", "ids=5", collectonly=False)
+    assert started == []
+    planned("--export", "--models", "gap", "--batches", "1", collectonly=False)
+    words = ["-m", "export", "gap", f"--artifacts={trained.artifacts.root}"]
+    assert started == [words]
+    with pytest.raises(StudyError, match=r"^`python -m export gap --artifacts=.*` failed; see above$"):
+        planned("--export", "--models", "gap", collectonly=False)
+
+
+def test_a_runtime_that_does_not_run_a_model_is_named(planned: Callable[..., Session], tmp_path: Path) -> None:
+    two = write(tmp_path / "two.onnx", "N")
+    session = planned("--onnx", str(two), "--shape", "ids=5", "--models", "gap", "--runtimes", "torch,onnxruntime")
+    assert session.notes == ["torch is left out for two: it runs only what a checkpoint of the catalogue computes"]
+    assert {case.runtime for case in session.cases if case.model.name == "two"} == {"onnxruntime"}
+    assert planned("--models", "gap").notes == []
 
 
 def test_other_plugins_must_not_distort_the_measurements(

@@ -83,6 +83,8 @@ def test_a_comparison_of_one_process_stays_as_it_is() -> None:
 # ---- the process itself
 
 
-def test_a_process_that_fails_is_reported_with_its_output(tmp_path: Path) -> None:
+def test_a_process_that_fails_or_does_not_end_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"^a further process did not end within 0 s; give --processes 1$"):
+        run_session(["bench"], ROOT, tmp_path / "bench.json", 0.1)
     with pytest.raises(StudyError, match=r"(?s)^a further process failed with exit code 2:.*no model is called 'gpa'"):
         run_session(["bench", "--models", "gpa"], ROOT, tmp_path / "bench.json")

@@ -26,17 +26,28 @@ from analysis.pages.markup import render
 from analysis.tables import columns
 from analysis.tables import results as results_tables
 from analysis.tables.summary import SUMMARY
+from bench import terminal
 from export.card import write_card
 from study.artifacts import Artifacts, write_record
 from study.recipe import Recipe
+from study.records.bench import BenchRecord
 from tests.support.entries import write_entries
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
 from tests.support.portability import cell, write_portability
-from tests.support.records import case, comparison, search_record
+from tests.support.records import BENCH_ENVIRONMENT, case, cold_start, comparison, interval, search_record
 from tests.support.study import layers, save_graph, write_bench, write_model, write_run, write_study
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-NAMES = ("summary.md", "index.html", "exports.md", "portability.md", "results.md", "sparsity.txt", "model.md")
+NAMES = (
+    "summary.md",
+    "index.html",
+    "exports.md",
+    "portability.md",
+    "results.md",
+    "sparsity.txt",
+    "model.md",
+    "bench.txt",
+)
 
 
 def pages(folder: Path) -> dict[str, str]:
@@ -46,6 +57,7 @@ def pages(folder: Path) -> dict[str, str]:
         "results.md": results(Artifacts(folder / "entries")),
         "sparsity.txt": sparsity_table(folder),
         "model.md": model_card(Artifacts(folder / "card")),
+        "bench.txt": bench_tables(),
     }
     return {name: made[name].replace(f"{folder}/", "") for name in NAMES}
 
@@ -111,6 +123,34 @@ def sparsity_table(folder: Path) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as output:
         assert sparsity.main([*files, "--facts", "--measure", "l0"]) == 0
     return output.getvalue()
+
+
+def bench_tables() -> str:
+    """What `pytest bench` prints at the end, in 100 and in 80 columns."""
+    nowhere, name = Artifacts(Path("no artifacts")), "a-recogniser-of-faces-with-a-long-name"
+    slow = ("too few samples: 38 do not give p99; give --seconds 133", "drifted")
+    cases = [
+        case(nowhere, "baseline", "torch", 1, 187.3e-6, p90_seconds=interval(190e-6), p99_seconds=interval(213.25e-6)),
+        case(nowhere, "baseline", "onnxruntime", 1, 27.31e-6, p99_seconds=interval(31.6e-6)),
+        case(nowhere, "baseline", "onnxruntime", 32, 731e-6, between_spread=0.021),
+        case(nowhere, name, "onnxruntime", 1, 1.4999, p95_seconds=None, p99_seconds=None, valid=False, reasons=slow),
+        case(nowhere, name, "my_package.engines:Fast", 1, 99.996e-3, valid=False, reasons=("drifted",)),
+    ]
+    noisy = {"valid": False, "reasons": ("noisy",), "verdict": "withheld"}
+    pairs = [
+        comparison(nowhere, "baseline", 1, 6.858, 6.83, 6.88),
+        comparison(nowhere, "baseline", 32, 1.0004, 0.99, 1.01, **noisy),
+    ]
+    record = BenchRecord(
+        environment=BENCH_ENVIRONMENT,
+        harness_overhead_seconds=None,
+        processes=1,
+        comparisons=tuple(pairs),
+        cold_starts=(cold_start(nowhere, "baseline", "torch"), cold_start(nowhere, "baseline", "onnxruntime")),
+        cases=tuple(cases),
+        left_out={f"{name} my_package.engines:Fast batch 1": "one round takes 33 s; give --seconds 3"},
+    )
+    return "\n\n\n".join("\n".join(terminal.tables(record, width)) for width in (100, 80)) + "\n"
 
 
 def model_card(artifacts: Artifacts) -> str:
