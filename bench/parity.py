@@ -99,7 +99,8 @@ def nan_reasons(case: Case, found: Calls) -> list[str]:
     wrong = [name for i, name in enumerate(names) if any(has_nan(outputs[i]) for outputs in found)]
     if not wrong:
         return []
-    return [f"output {', '.join(map(repr, wrong))} has NaN for these inputs: give real ones with --feed"]
+    remedy = "give values with --input NAME=LOW..HIGH or --feed FILE.npz"
+    return [f"output {', '.join(map(repr, wrong))} has NaN for these inputs: {remedy}"]
 
 
 def _random(engine: Engine, runtime: str, faults: Sequence[Difference]) -> str:

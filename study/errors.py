@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 PLACES = re.compile(
     r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:|OpenCV\(\S+\) \S+: error: |"
-    r"Stack backtrace:.*|, schema\.has_function.*"
+    r"/\S+\.cc:\d+ .* was false\. |Stack backtrace:.*|, schema\.has_function.*"
 )
 """Where in an engine's own source something failed; its reason comes afterwards, or before a backtrace."""
 

@@ -61,9 +61,9 @@ class Parity(Record, omit_defaults=True):
 
     images: Count
     max_abs_difference: NotNegative
-    """Largest absolute difference of two outputs."""
+    """Largest absolute difference of two numbers."""
     argmax_mismatches: Count
-    """Inputs for which the two engines give another class."""
+    """Inputs for which the two engines give another class: the largest number elsewhere, another integer or text."""
     against: str | None = None
     """The runtime it was compared with; only in bench.json."""
 

@@ -144,8 +144,8 @@ class CaseRecord(Measurement):
     """`batch` / median."""
     parity: Parity | None
     """Of the timed callable, over the pool of inputs, or over those that a slow engine computes in the time; null if
-    there is no other runtime, and of ONNX Runtime for a variant that torch does not compute (int8, or raw images): the
-    others are compared with it."""
+    no other runtime runs the model, and of ONNX Runtime for a variant that torch does not compute (int8, or raw
+    images): the others are compared with it."""
     threads_read_back: AtLeastOne
     """Threads that the engine reports after the calls."""
     settings: Settings

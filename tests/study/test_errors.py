@@ -1,8 +1,12 @@
 """The exit codes and their messages."""
 
+import re
 import subprocess
 import sys
 
+import pytest
+
+from study.errors import StudyError, in_one_line
 from tests.conftest import ROOT
 
 ENDS = {
@@ -38,3 +42,16 @@ def test_a_fault_of_the_program_keeps_its_traceback() -> None:
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 1
     assert "ZeroDivisionError" in ended.stderr
+
+
+def test_a_librarys_message_loses_the_places_in_its_source() -> None:
+    for message, shown in {
+        "Exception from src/core.cpp:132:\nCheck 'false' failed at src/op.cpp:20:\nNo rule for A\n": "No rule for A",
+        "Unknown type\n\nStack backtrace:\n   0: f\n   1: g": "Unknown type",
+        "/onnxruntime_src/a.cc:460 f(const V*) v->IsTensor() was false. Only tensors": "Only tensors",
+        "OpenCV(5.0.0) /io/net.hpp:187: error: (-2) no layer\n> ": "(-2) no layer >",
+    }.items():
+        with pytest.raises(StudyError, match=f"^engine: {re.escape(shown)}$"), in_one_line("engine"):
+            raise RuntimeError(message)
+    with pytest.raises(StudyError, match=r"^mine$"), in_one_line("engine"):
+        raise StudyError("mine")
