@@ -90,7 +90,8 @@ class _Walk:
             yield node
             attributes = {attribute.name: attribute for attribute in node.attribute}
             if node.op_type == "Constant":
-                self._keep(zip(node.output, map(_constant, node.attribute), strict=False))
+                held = (_constant(attribute) for attribute in node.attribute)
+                self._keep((name, tensor) for name, tensor in zip(node.output, held, strict=False) if tensor)
             self._record(node, attributes)
             inner = [graph for attribute in node.attribute for graph in subgraphs(attribute)]
             first = 2 if node.op_type == "Loop" else 0  # its graph takes the number of the round and a condition first
@@ -164,12 +165,12 @@ class _Walk:
         return _size(shape, _integer(attributes, "axis", _integer(attributes, "gather_axis", default)))
 
 
-def _constant(attribute: onnx.AttributeProto) -> onnx.TensorProto:
-    """The tensor of a Constant node; empty where it holds neither a tensor nor integers."""
+def _constant(attribute: onnx.AttributeProto) -> onnx.TensorProto | None:
+    """The tensor of a Constant node; None where it holds neither a tensor nor integers."""
     if attribute.name in ("value_int", "value_ints"):
         value = helper.get_attribute_value(attribute)
         return numpy_helper.from_array(np.array(value, np.int64))
-    return attribute.t
+    return attribute.t if attribute.name == "value" else None
 
 
 def _size(shape: Dimensions | None, axis: int) -> int | None:
@@ -185,6 +186,6 @@ def _single(tensor: onnx.TensorProto | None) -> int | None:
     """The one integer that a constant holds; None if it is another constant, or none."""
     if tensor is None or any(size != 1 for size in tensor.dims):
         return None
-    if helper.tensor_dtype_to_np_dtype(tensor.data_type).kind not in "iu":
+    if tensor.data_type not in (onnx.TensorProto.INT32, onnx.TensorProto.INT64):
         return None
     return int(numpy_helper.to_array(tensor).reshape(-1)[0])

@@ -5,8 +5,9 @@ products, or that of A is computed from x, and any part may be in a function. Va
 of the walk, like constants: `Scope.traced` has the factors of those that are products.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from analysis.weights.constants import Known, Scope, standard
 from analysis.weights.matrix import Scale
 from analysis.weights.node import Node
+from analysis.weights.shapes import Shape
 from analysis.weights.tensors import UnreadableError
 
 MOST = 16
@@ -24,9 +26,9 @@ MOST = 16
 
 @dataclass(frozen=True, eq=False)
 class Computed:
-    """A factor that is computed from the model's inputs; its shape as far as it follows from theirs."""
+    """A factor that is computed from the model's inputs, and how to infer its shape."""
 
-    shape: tuple[int | None, ...] | None
+    shape: Callable[[], Shape | None] = lambda: None
 
 
 Factor = Known | Computed
@@ -74,7 +76,7 @@ def traced(node: Node, name: str) -> Traced:
         scope = scope.outer
     if name not in scope.traced:
         known = scope.known(name)
-        scope.traced[name] = Traced((Computed(node.inferred(name)) if known is None else known,))
+        scope.traced[name] = Traced((Computed(partial(node.inferred, name)) if known is None else known,))
     found = scope.traced[name]
     assert isinstance(found, Traced)
     return found
@@ -92,11 +94,15 @@ def follow(node: Node) -> None:
         result = Traced((), integers)
         integers.ends.append(result)
     elif operator == "DynamicQuantizeLinear" and len(outputs) > 1:
-        step = Traced((Computed(()),))
+        step = Traced((Computed(lambda: ()),))
         node.scope.traced[outputs[1]] = step
-        result = Traced((Computed(None),), step=step.factors)
+        result = Traced((Computed(),), step=step.factors)
     elif operator == "QuantizeLinear" and len(inputs) > 1:
-        result = Traced((Computed(None),), step=traced(node, inputs[1]).factors)
+        result = Traced((Computed(),), step=traced(node, inputs[1]).factors)
+    elif operator == "DequantizeLinear" and len(inputs) > 1 and traced(node, inputs[0]).integers:
+        shape, axis = node.inferred(inputs[0]), node.whole("axis", 1)
+        if axis == -1 or (shape is not None and axis == len(shape) - 1):  # one scale for each output
+            result = _product(traced(node, inputs[0]), traced(node, inputs[1]))
     elif operator in ("Identity", "Cast"):
         result = traced(node, inputs[0])
     elif operator in ("Add", "Sub") and len(inputs) == 2:  # a bias, unless the scale is behind
@@ -113,7 +119,7 @@ def _product(left: Traced, right: Traced) -> Traced | None:
     if left.integers and right.integers:
         return None
     factors = (*left.factors, *right.factors)
-    factors = factors if len(factors) <= MOST else (Computed(None),)
+    factors = factors if len(factors) <= MOST else (Computed(),)
     sums, by = (left, right) if left.integers else (right, left)
     if sums.integers is None:
         return Traced(factors)
@@ -164,7 +170,7 @@ def _scale(node: Node, end: Traced, axis: int, outputs: int) -> Found:
     known, product, constants = Scale.KNOWN if end.has_step else Scale.RELATIVE, np.ones(1), []
     for factor in end.others:
         array = None if isinstance(factor, Computed) else _array(node.scope, factor)
-        shape = factor.shape if isinstance(factor, Computed) else None if array is None else array.shape
+        shape = factor.shape() if isinstance(factor, Computed) else None if array is None else array.shape
         if shape is None:
             return Found()
         along = shape[axis] if len(shape) >= -axis else 1

@@ -48,7 +48,8 @@ TABLES: list[tuple[str, Expected]] = [
     ("(int64[n] i) => (float[] y) <int64 rows = {4}, float[2] values = {0, 1}> { y = OneHot(i, rows, values) }",
      {"i": Use(0, 3)}),
     ("(int64[n] i) => (float[] y) <float[2] values = {0, 1}> { rows = Constant<value_int = 4>()"
-     "one = Constant<value_ints = [1]>() j = Sub(i, one) y = OneHot(j, rows, values) }", {"i": Use(1, 4)}),
+     "one = Constant<value_ints = [1]>() half = Constant<value_float = 0.5>()"
+     "j = Sub(i, one) y = OneHot(j, rows, values) }", {"i": Use(1, 4)}),
     # a table that is computed, and one whose rows only a shape fixes
     ("(int64[n] i) => (float[] y) <int8[3, 2] t = {1, 2, 3, 4, 5, 6}, float s = {0.5}>"
      "{ u = DequantizeLinear(t, s) y = Gather(u, i) }", {"i": Use(0, 2)}),

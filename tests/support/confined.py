@@ -16,8 +16,9 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,16 @@ MOST_SECONDS = 15.0
 """Processor time that a file of up to 32 MB may take; ordinary ones of that size take less than two seconds."""
 MOST_CHARACTERS = 1000
 """Characters of a refusal."""
+MOST_ANSWERED = 2**13
+"""Characters of an answer: all of it fits into a pipe."""
 FENCE = 4 * 2**30
 """Bytes of address space: a bomb that gets as far has failed the test and need not fail the machine."""
 MOST_LOADED = 2**22
 """Elements of a layer that are all read; of a larger one the first and last block are."""
+
+
+Examination = Callable[[Path], dict[str, Any]]
+"""Does something with a file, and returns the fields of its Outcome."""
 
 
 @dataclass(frozen=True)
@@ -132,30 +139,30 @@ def _peak() -> float:
     return int(match[1]) / 1024
 
 
-def _child(path: Path, answer: int) -> None:
+def _child(examination: Examination, path: Path, answer: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (FENCE, FENCE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("error")  # what numpy warns of is printed, and the command prints one line
     before, begun = _peak(), time.process_time()
     try:
-        outcome = examine(path)
+        outcome = examination(path)
     except BaseException as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
         outcome = {"kind": "failed", "message": f"{type(error).__name__} at {where}: {str(error)[:200]}"}
     outcome |= {"seconds": time.process_time() - begun, "mib": _peak() - before}
-    outcome["message"] = outcome.get("message", "")[:MOST_CHARACTERS]
+    outcome["message"] = outcome.get("message", "")[:MOST_ANSWERED]
     os.write(answer, json.dumps(outcome).encode())
 
 
-def _confined(path: Path, seconds: float) -> bytes:
-    """Fork, wait for the answer until the time is up, and say what became of the process."""
+def confined(examination: Examination, path: Path, seconds: float) -> Outcome:
+    """Examine the file in a fork of this process, which is killed after so many seconds."""
     reading, writing = os.pipe()
     begun = time.perf_counter()
     child = os.fork()
     if child == 0:
         try:
-            _child(path, writing)
+            _child(examination, path, writing)
         finally:
             os._exit(0)
     os.close(writing)
@@ -168,7 +175,7 @@ def _confined(path: Path, seconds: float) -> bytes:
     taken = time.perf_counter() - begun
     died = os.WIFSIGNALED(status) and ready
     message = f"signal {os.WTERMSIG(status)}" if died else f"not done after {taken:.1f} s"
-    return answer or json.dumps({"kind": "killed", "message": message, "seconds": taken}).encode()
+    return Outcome(**json.loads(answer)) if answer else Outcome("killed", message, seconds=taken)
 
 
 def main() -> None:
@@ -178,7 +185,7 @@ def main() -> None:
 
     for line in sys.stdin:
         asked = json.loads(line)
-        print(_confined(Path(asked["path"]), asked["seconds"]).decode(), flush=True)
+        print(json.dumps(asdict(confined(examine, Path(asked["path"]), asked["seconds"]))), flush=True)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ CONSTANTS: dict[str, Any] = {
     "whole": np.array([5, -3, 2, 100], np.int32),
     "bias": np.array([5, -3, 2, 100], np.float32),
     "rows": RANDOM.uniform(1, 2, (ROWS, 1)).astype(np.float32),
+    "seven": RANDOM.uniform(1, 2, ROWS).astype(np.float32),
     "each": RANDOM.uniform(1, 2, (ROWS, OUT)).astype(np.float32),
     "wide": RANDOM.uniform(1, 2, (IN, OUT)).astype(np.float32),
     "one": np.array([1]),
@@ -70,6 +71,7 @@ CASES: dict[str, tuple[str, Any, Scale]] = {
     "one folded constant": (f"{STATIC} y = Mul(f, folded)", STEPS * A, RELATIVE),
     "one folded constant for all outputs": (f"{STATIC} y = Mul(f, step)", 0.25, RELATIVE),
     "a bias in integers": (f"{STATIC} j = Add(i, whole) g = Cast<to=1>(j) y = Mul(folded, g)", STEPS * A, RELATIVE),
+    "DequantizeLinear of the integers": (f"{STATIC} y = DequantizeLinear(i, folded)", STEPS * A, RELATIVE),
     "a quantised embedding": (f"{WORDS} b = Mul(a, steps) y = Mul(f, b)", STEPS * A, RELATIVE),
     "a factor of the next layer": (f"{DYNAMIC} b = Mul(s, steps) g = Mul(f, b) y = Mul(g, gamma)", STEPS, KNOWN),
     "one behind a bias": (f"{STATIC} g = Mul(f, folded) h = Add(g, bias) y = Mul(h, gamma)", STEPS * A, RELATIVE),
@@ -94,6 +96,7 @@ CASES: dict[str, tuple[str, Any, Scale]] = {
     "a bias and no scale": (f"{STATIC} j = Add(i, whole) g = Cast<to=1>(j) y = Relu(g)", 1, UNKNOWN),
     "a computed scale for each output": (f"{STATIC} m = MatMul(x, wide) b = Mul(m, a) y = Mul(f, b)", 1, UNKNOWN),
     "a divisor for each output": (f"{STATIC} g = Div(f, steps) y = Mul(g, a)", 1, UNKNOWN),
+    "DequantizeLinear of each row of x": (f"{STATIC} y = DequantizeLinear<axis=0>(i, seven)", 1, UNKNOWN),
     "a factor for each number": (f"{STATIC} y = Mul(f, each)", 1, UNKNOWN),
     "two scales": (f"{STATIC} g = Mul(f, steps) h = Mul(f, gamma) y = Add(g, h)", 1, UNKNOWN),
     "more factors than a quantiser writes": (
