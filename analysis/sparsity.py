@@ -134,7 +134,7 @@ def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder
     from functools import partial
 
     from analysis.measures.noise import references
-    from analysis.pages.sparsity import COLUMNS, rows
+    from analysis.pages.sparsity import COLUMNS, hoyer, rows
     from analysis.plots import histogram as histogram_plots
     from analysis.plots import sparsity as weight_plots
     from analysis.plots.style import draw_beside
@@ -146,9 +146,11 @@ def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder
     bars = (row for row in rows(files, measures) if row["measure"] in names)
     layers = [({"model": file.model, "seed": None}, found.layer) for file in files for found in file.layers]
     models = [file.model for file in files]
+    sparse = {(file.model, one.layer.name): hoyer(one) for file in files for one in file.layers}
+    histograms = partial(histogram_plots.histograms, hoyer=sparse)
     for name, columns, content, picture in (
         ("sparsity", COLUMNS, bars, partial(weight_plots.sparsity, models=models, references=references(measures))),
-        ("weights_histogram", [column.key for column in HISTOGRAM], histogram_rows(layers), histogram_plots.histograms),
+        ("weights_histogram", [column.key for column in HISTOGRAM], histogram_rows(layers), histograms),
     ):
         table = folder / f"{name}.csv"
         write_csv(table, columns, content)

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.inputs.onnx_file import Described, DescribedFile
@@ -26,8 +27,10 @@ MISSING = "-"
 COMPARED = (MEASURES["hoyer"], MEASURES["gini"])
 """Measures by which a layer is compared with random weights."""
 COUNTS = ("l0", "l0_eps")
-SIDE_BY_SIDE = 6
-"""Layers in a table of facts, a column each."""
+MOST_LAYERS, MOST_FACTS, MOST_SIZES, MOST_NOTES = 40, 12, 8, 6
+"""Layers in a table for people, in its tables of facts, sizes in that of random weights, and notes of a kind."""
+SIDE_BY_SIDE, CHARACTERS = 6, 100
+"""Layers in a table of facts, a column each, and the characters that they may take together."""
 
 
 def rows(files: Sequence[DescribedFile], measures: Sequence[Measure]) -> Iterator[dict[str, Any]]:
@@ -114,26 +117,68 @@ def _value(measure: Measure, value: Value, size: int) -> MeasureRecord:
 def as_table(file: DescribedFile, measures: Sequence[Measure], first: bool) -> str:
     """A table of a file, with sentences below it; an empty line before all but the first."""
     from analysis.pages.markup import render
+    from analysis.tables.sparsity import extremes
 
     weights, zeros = totals(file)
     skipped: dict[tuple[str, str], list[str]] = {}
     for node in file.weights.skipped:
         skipped.setdefault((node.operator, node.reason), []).append(node.node)
+    tied: dict[str, list[str]] = {}
+    for one in file.layers:
+        if one.layer.tied_to:
+            tied.setdefault(one.layer.tied_to, []).append(one.layer.name)
+    sizes = sorted({one.layer.weight.size for one in file.layers})
+    sparse = {number: hoyer(one) for number, one in enumerate(file.layers)}
+    shown, detailed = ([file.layers[n] for n in extremes(sparse, most)] for most in (MOST_LAYERS, MOST_FACTS))
+    width = max((len(one.layer.name) for one in detailed), default=1) + 2
+    columns = max(1, min(SIDE_BY_SIDE, CHARACTERS // width))
     text = render(
         "sparsity.txt.j2",
         "txt",
         file=file,
         weights=weights,
         zeros=zeros,
-        measured=[_cells(one, measures) for one in file.layers],
-        facts=[_facts(file.layers[n : n + SIDE_BY_SIDE]) for n in range(0, len(file.layers), SIDE_BY_SIDE)],
-        noise=table(COMPARED, sorted({one.layer.weight.size for one in file.layers})),
-        tied=[(one.layer.name, one.layer.tied_to) for one in file.layers if one.layer.tied_to],
-        undefined=list(_undefined(file, measures)),
+        measured=[*(_cells(one, measures) for one in shown), *_total(file, measures)],
+        shown=len(shown),
+        facts=[_facts(detailed[n : n + columns]) for n in range(0, len(detailed), columns)],
+        detailed=len(detailed),
+        noise=table(
+            COMPARED, [sizes[n * (len(sizes) - 1) // (MOST_SIZES - 1)] for n in range(MOST_SIZES)] if sizes else []
+        ),
+        tied=tied,
+        undefined=_merged(_undefined(file, measures)),
+        unproved=_merged(_unproved(file)),
+        most=MOST_NOTES,
         like_noise=like_noise(file, measures),
         skipped=skipped,
     )
     return text if first else f"\n{text}"
+
+
+def hoyer(one: Described) -> float:
+    """Hoyer of a layer, NaN where it is undefined."""
+    value = one.values[ALWAYS.index(MEASURES["hoyer"])].value
+    return math.nan if value is None else value
+
+
+def _total(file: DescribedFile, measures: Sequence[Measure]) -> Iterator[dict[str, str]]:
+    """The last row of the table, of all layers together; none of a single layer, which it would repeat."""
+    if len(file.layers) < 2:
+        return
+    weights, zeros = totals(file)
+    cells = dict.fromkeys(_cells(file.layers[0], measures), "")
+    yes = sum(one.proof is not None and one.proof.verified is True for one in file.layers)
+    cells |= {"layer": f"all {len(file.layers)}", "out x in": f"{weights:,}"}
+    cells |= {"exact_zeros": MISSING if zeros is None else f"{zeros:.4f}"}
+    yield cells | ({"verified": f"{yes} yes"} if "verified" in cells else {})
+
+
+def _merged(notes: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
+    """The layers of each note."""
+    merged: dict[str, list[str]] = {}
+    for layer, note in notes:
+        merged.setdefault(note, []).append(layer)
+    return merged
 
 
 def totals(file: DescribedFile) -> tuple[int, float | None]:
@@ -161,15 +206,26 @@ def like_noise(file: DescribedFile, measures: Sequence[Measure]) -> Mapping[str,
     return alike
 
 
-def _undefined(file: DescribedFile, measures: Sequence[Measure]) -> Iterator[tuple[str, list[str], str]]:
-    """Each layer, its measures without a value, and one reason for them."""
+def _undefined(file: DescribedFile, measures: Sequence[Measure]) -> Iterator[tuple[str, str]]:
+    """Each layer, and its measures without a value, with one reason for them."""
     for one in file.layers:
         missing: dict[str, list[str]] = {}
         for measure, value in zip(measures, one.values, strict=True):
             if value.value is None:
                 missing.setdefault(value.reason, []).append(str(measure))
         for reason, names in missing.items():
-            yield one.layer.name, names, reason
+            yield one.layer.name, f"{', '.join(names)} undefined: {reason}."
+
+
+def _unproved(file: DescribedFile) -> Iterator[tuple[str, str]]:
+    """Each layer that is not verified, or only in part, and why."""
+    for one in file.layers:
+        proof, inputs = one.proof, one.layer.weight.shape[1]
+        if proof is not None and not proof.verified:
+            yield one.layer.name, f"{'WRONG' if proof.verified is False else 'not verified'}: {proof.reason}."
+        elif proof is not None and proof.inputs_seen < inputs:
+            seen = f"verified for {proof.inputs_seen:,} of {inputs:,} inputs"
+            yield one.layer.name, f"{seen}; the others were left out, to bound the time."
 
 
 def _verified(one: Described) -> str:

@@ -1,16 +1,19 @@
 """The picture of weights_histogram.csv: a histogram of the weights of each layer of each model."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from analysis.plots.sparsity import digits
+from analysis.plots.sparsity import digits, ends_of
 from analysis.plots.style import CHARACTER, COLOURS, WIDTH, Look, empty, legend_above, panels, tail
+from analysis.tables.sparsity import extremes
 
 PANELS = 24
-"""Panels in a picture at most; the table has the others."""
+"""Panels in a picture at most."""
 FLOOR = 0.7
 """Lower end of the axis of counts, so that a bin with one weight is visible."""
 RUN: Look = {"color": COLOURS[0], "linewidth": 0.8}
@@ -18,16 +21,19 @@ ZEROS: Look = {"color": "black", "linewidth": 1.1, "marker": "D", "markersize": 
 ZEROS |= {"markerfacecolor": COLOURS[3], "markeredgewidth": 0.7}
 
 
-def histograms(frame: pd.DataFrame) -> Figure:
+def histograms(frame: pd.DataFrame, hoyer: Mapping[tuple[str, str], float] | None = None) -> Figure:
     """Histograms of the weights: a panel a layer of a model, a line a run, counts on a log scale.
 
     `frame` has the columns model, seed, layer, low, high and count: the rows of `analysis.measures.histogram`. The
     weights that are exactly zero are a needle at 0, apart from the bins. Panels of layers of one name share their axes.
+    Of more layers than `PANELS` the first are drawn, or with `hoyer` (by model and layer) the least and most sparse.
     """
     models, layers = (list(dict.fromkeys(frame[column])) for column in ("model", "layer"))
     if not layers:
         return empty("no model has a fully-connected layer")
-    pairs = list(dict.fromkeys(zip(frame["model"], frame["layer"], strict=True)))
+    pairs = every = list(dict.fromkeys(zip(frame["model"], frame["layer"], strict=True)))
+    if hoyer is not None and len(every) > PANELS:
+        pairs = extremes({pair: hoyer[pair] for pair in every}, PANELS)
     names = {(model, layer): f"{model}, {layer}" if len(models) > 1 else layer for model, layer in pairs}
     if len(models) > 1 and len(layers) <= 4:
         columns = len(layers)
@@ -46,8 +52,11 @@ def histograms(frame: pd.DataFrame) -> Figure:
         counts = _histogram(axis, same[same["model"] == model], same)
         title = tail(names[model, layer], int((WIDTH * 72 / columns - 35) / CHARACTER))
         axis.set_title(f"{title}\n{counts}", fontsize=8)
-    more = len(places) - len(shown)
-    figure.supxlabel("weight" + (f"; {more:,} more layers are in the table" if more else ""), fontsize=9)
+    more = len(every) - len(shown)
+    which = f"{more:,} more layers are in the table"
+    if len(pairs) < len(every):
+        which = f"{ends_of(len(shown), len(every))} by Hoyer; the table has all"
+    figure.supxlabel("weight" + (f" ({which})" if more else ""), fontsize=9)
     figure.supylabel("weights in a bin (log scale)", fontsize=9)
     several = frame.groupby(["model", "layer"])["seed"].nunique().gt(1).any()
     labels = ("not 0, one line a run", "exactly 0, mean of the runs") if several else ("not 0", "exactly 0")

@@ -1,7 +1,7 @@
 """The picture of sparsity.csv: bars of any measure, for each layer of each model.
 
-It takes a study of a few models with a few layers as well as one file with a hundred layers: layers that do not fit are
-left out and counted below the picture, and no text is smaller than 8 points.
+It takes a study of a few models with a few layers as well as one file with hundreds of layers: of more than fit, the
+least and the most sparse are drawn, which is written below the picture. No text is smaller than 8 points.
 """
 
 import math
@@ -20,13 +20,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from analysis.plots.style import CHARACTER, WIDTH, Look, bar, empty, legend_above, name_rows, panels, tail
 from analysis.tables.numbers import MINUS
-from analysis.tables.sparsity import FROM_0_TO_1, MEASURES
+from analysis.tables.sparsity import FROM_0_TO_1, MEASURES, extremes
 
 References = Mapping[str, Mapping[str, float]]
 """Measure -> name of a distribution -> the measure of weights drawn from it."""
 
-BARS = 120
-"""Bars in a panel at most; of more layers the first are drawn."""
+BARS, ROWS = 120, 40
+"""Bars and layers in a panel at most."""
 LONGEST = 36
 """Characters of a layer's name beside its bars; a longer one loses its beginning."""
 THICKNESS = 0.86
@@ -54,7 +54,8 @@ def sparsity(frame: pd.DataFrame, models: Sequence[str], references: References 
     if not layers:
         return empty("no model has a fully-connected layer")
     frame = frame.assign(value=frame["value"].astype(float).replace([math.inf, -math.inf], math.nan))
-    shown = layers[: max(1, BARS // len(models))]
+    first = frame[frame["measure"] == measures[0]].groupby("layer", sort=False)["value"].mean()
+    shown = extremes(first.to_dict(), max(2, min(ROWS, BARS // len(models))))
     columns = min(len(measures), 4 if len(models) == 1 else 2)
     height = (len(shown) * (len(models) * 10.5 + 5) + 62) / 72
     figure, axes = panels(len(measures), height, columns, sharey=True)
@@ -77,8 +78,14 @@ def sparsity(frame: pd.DataFrame, models: Sequence[str], references: References 
         handles.append(Line2D([], [], label=words, linestyle=dashes, **REFERENCE))
     legend_above(figure, handles)
     if len(layers) > len(shown):
-        figure.supxlabel(f"{len(layers) - len(shown):,} more layers are in the table", fontsize=9)
+        name = MEASURES.get(measures[0], measures[0])
+        figure.supxlabel(f"{ends_of(len(shown), len(layers))} by {name}; the table has all", fontsize=9)
     return figure
+
+
+def ends_of(shown: int, layers: int) -> str:
+    """Which layers are drawn, in words."""
+    return f"the {shown - shown // 2} least and {shown // 2} most sparse of {layers:,} layers"
 
 
 def _panel(axis: Axes, panel: pd.DataFrame, models: Sequence[str], layers: Sequence[str], length: float) -> None:

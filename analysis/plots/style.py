@@ -79,7 +79,9 @@ def drawn(draw: Callable[[], Figure], suffixes: Sequence[str] = FORMATS, small: 
         figure.set_dpi(SMALL_DPI if small else DPI)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        return {suffix: _svg(figure) if suffix == ".svg" else _png(figure, small) for suffix in suffixes}
+        # as SVG last, which leaves the figure with the resolution of an SVG
+        made = {suffix: _svg(figure) if suffix == ".svg" else _png(figure, small) for suffix in sorted(suffixes)}
+        return {suffix: made[suffix] for suffix in suffixes}
 
 
 def draw_beside(

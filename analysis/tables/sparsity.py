@@ -1,6 +1,8 @@
 """The tables of the weights of fully-connected layers: sparsity, histograms, and how many can be pruned."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import pandas as pd
 from msgspec.structs import asdict
@@ -13,6 +15,8 @@ from analysis.tables.columns import Column, frame, plain
 from analysis.tables.numbers import MINUS, MISSING, TIMES
 from analysis.weights.layers import Layer
 from analysis.weights.matrix import Scale
+
+K = TypeVar("K")
 
 SPARSITY = (
     *plain("model", "seed", "layer", "out_features", "in_features"),
@@ -82,6 +86,18 @@ def histogram_rows(layers: Sequence[tuple[Mapping[str, object], Layer]]) -> Iter
     for labels, layer in layers:
         for row in histogram(layer.weight.blocks(), reach[layer.name]).rows():
             yield {**labels, "layer": layer.name, **row}
+
+
+def extremes(values: Mapping[K, float], most: int) -> list[K]:
+    """At most so many (2 or more) of the keys, in their order: half with the smallest values, half with the largest.
+
+    Keys whose value is NaN are taken only where there are too few others.
+    """
+    defined = sorted((key for key in values if not math.isnan(values[key])), key=lambda key: values[key])
+    ends = defined if len(defined) <= most else [*defined[: most - most // 2], *defined[-(most // 2) :]]
+    undefined = [key for key in values if math.isnan(values[key])]
+    chosen = {*ends, *undefined[: most - len(ends)]}
+    return [key for key in values if key in chosen]
 
 
 def pruning(study: Study) -> pd.DataFrame:

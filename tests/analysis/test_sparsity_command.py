@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from analysis import sparsity
 from analysis.inputs import onnx_file
@@ -20,7 +21,7 @@ from study.artifacts import read_record, to_record
 from study.errors import StudyError
 from study.records.analysis import SparsityRecord, TableRecord
 from tests.conftest import ROOT, Trained, run
-from tests.support.study import write_model
+from tests.support.study import save_graph, write_model
 
 HALF = np.array([[0, 1, 0, -1], [2, 0, 2, 0]], np.float32)
 """(2, 4), half of it exactly zero."""
@@ -85,6 +86,27 @@ class TestTable:
         text = printed(capsys, tmp_path / "m.onnx")
         table = text[text.index("Expected values of as many random weights") :]
         assert [line.split()[0] for line in table.splitlines()[4:] if "±" in line] == ["400", "800"]
+
+    def test_300_layers_have_a_table_of_a_readable_size(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Every other one is all zero, so that its measures are undefined."""
+        square = np.eye(8, dtype=np.float32)
+        write_model(tmp_path / "m.onnx", {f"blocks.{i}.attention.query": square * (i % 2) for i in range(300)})
+        lines = printed(capsys, tmp_path / "m.onnx", "--facts", "--verify").splitlines()
+        assert len(lines) < 140
+        assert max(map(len, lines)) < 160
+        last = next(line for line in lines if line.startswith("all 300"))
+        assert last.split() == ["all", "300", "19,200", f"{(64 * 300 - 8 * 150) / (64 * 300):.4f}", "300", "yes"]
+        assert "These are the 20 least and 20 most sparse layers by Hoyer; --format csv has all 300." in lines
+        undefined = "blocks.0.attention.query, blocks.2.attention.query, blocks.4.attention.query and 147 more: "
+        assert f"{undefined}hoyer, gini, pqi(p=1,q=2) undefined: all weights are zero." in lines
+
+    def test_tied_layers_are_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        products = [helper.make_node("MatMul", [f"h{i}", "w"], [f"h{i + 1}"], f"/fc{i}/MatMul") for i in range(9)]
+        products[0].input[0] = "image"
+        save_graph(tmp_path / "m.onnx", products, [numpy_helper.from_array(np.eye(3, dtype=np.float32), "w")])
+        assert "fc1, fc2, fc3 and 5 more have the same weights as fc0.\n" in printed(capsys, tmp_path / "m.onnx")
 
 
 class TestCsv:
@@ -178,7 +200,7 @@ class TestVerify:
         monkeypatch.setattr("analysis.weights.proof.verify", lambda *_: proofs)
         lines = printed(capsys, model, "--verify").splitlines()
         assert "fc1: not verified: ONNX Runtime has no kernel." in lines
-        assert "fc2: verified for 1 of its 2 inputs; the others were left out, to bound the time." in lines
+        assert "fc2: verified for 1 of 2 inputs; the others were left out, to bound the time." in lines
         rows_of = {row["layer"]: row["verified"] for row in rows(printed(capsys, model, "--verify", "--format", "csv"))}
         assert rows_of == {"fc1": "not tried: ONNX Runtime has no kernel", "fc2": "yes"}
 

@@ -136,13 +136,18 @@ class TestSparsity:
         assert all(text.get_fontsize() >= 8 for axis in whole.axes for text in axis.texts)
         assert rows(long.axes[0]) == names
 
-    def test_a_long_name_keeps_its_end_and_layers_that_do_not_fit_are_counted(self) -> None:
+    def test_a_long_name_keeps_its_end(self) -> None:
         (axis,) = draw(row(layer="x" * 60 + ".fc1"), row(layer="x" * 60 + ".fc2")).axes
         assert rows(axis) == ["…" + "x" * 31 + ".fc1", "…" + "x" * 31 + ".fc2"]
-        figure = draw(*(row(layer=f"fc{i}") for i in range(150)))
-        assert len(bars(figure.axes[0])) == 120
-        assert figure.get_supxlabel() == "30 more layers are in the table"
-        assert draw(*(row(layer=f"fc{i}") for i in range(120))).get_supxlabel() == ""
+
+    def test_of_more_layers_than_fit_the_least_and_the_most_sparse_are_drawn(self) -> None:
+        values = {f"fc{i}": i / 300 if i % 2 else 1 - i / 300 for i in range(300)}
+        figure = draw(*(row(layer=layer, value=value) for layer, value in values.items()))
+        order = sorted(values, key=lambda layer: values[layer])
+        assert rows(figure.axes[0]) == [layer for layer in values if layer in {*order[:20], *order[-20:]}]
+        assert figure.get_supxlabel() == "the 20 least and 20 most sparse of 300 layers by Hoyer; the table has all"
+        assert figure.get_figheight() < 12
+        assert draw(*(row(layer=f"fc{i}") for i in range(40))).get_supxlabel() == ""
 
 
 class TestHistograms:
@@ -196,7 +201,16 @@ class TestHistograms:
     def test_24_of_a_hundred_layers_are_drawn_and_the_others_counted(self) -> None:
         figure = draw_histograms(*(weights(f"model.layers.{i}.mlp.up_proj", [1.0, 0.0]) for i in range(100)))
         assert len(figure.axes) == 24
-        assert figure.get_supxlabel() == "weight; 76 more layers are in the table"
+        assert figure.get_supxlabel() == "weight (76 more layers are in the table)"
+
+    def test_of_a_hundred_layers_whose_hoyer_is_known_the_least_and_the_most_sparse_are_drawn(self) -> None:
+        layers = pd.DataFrame([row for i in range(100) for row in weights(f"fc{i}", [1.0, 0.0])])
+        figure = histograms(layers, {("a", f"fc{i}"): math.nan if i == 0 else abs(i - 50) for i in range(100)})
+        numbers = [*range(1, 7), *range(44, 57), *range(94, 100)]  # |i - 50| is 0 to 6, and 44 to 49
+        assert {name for name, _ in titles(figure)} <= {f"fc{i}" for i in numbers}
+        assert len(figure.axes) == 24
+        text = "weight (the 12 least and 12 most sparse of 100 layers by Hoyer; the table has all)"
+        assert figure.get_supxlabel() == text
 
 
 def test_without_layers_the_pictures_say_so() -> None:
@@ -217,6 +231,7 @@ def test_the_same_table_gives_the_same_bytes_in_both_formats(small: bool) -> Non
     first, second = (DRAWN(lambda: sparsity(read_back(frame), STUDY, REFERENCES), small=small) for _ in range(2))
     assert first == second
     assert first[".png"].startswith(b"\x89PNG\r\n\x1a\n")
+    assert int.from_bytes(first[".png"][16:20]) == int(7.5 * (133 if small else 200)), "dots of the width"
     assert first[".png"][25] == (3 if small else 6), "colours: a palette, or red, green, blue and alpha"
     assert b"<svg" in first[".svg"]
 
