@@ -5,7 +5,7 @@ functions, to where it is used. What is computed from it in another way is follo
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import numpy as np
@@ -38,7 +38,7 @@ Sources = dict[str, int | None]
 """The inputs that a value comes from: what was added to it, or None where it was computed in another way."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Use:
     """How the values of an input are used."""
 
@@ -48,10 +48,10 @@ class Use:
     decides: bool = False
     """Whether they choose a branch or set a size."""
 
-    def limit(self, low: int, high: int) -> None:
-        """Narrow the range to what lies between two values, too."""
-        self.low = max(self.low, low)
-        self.high = max(self.low, high if self.high is None else min(high, self.high))
+    def within(self, low: int, high: int) -> "Use":
+        """The same use with a range that also lies between these two values."""
+        low = max(self.low, low)
+        return replace(self, low=low, high=max(low, high if self.high is None else min(high, self.high)))
 
 
 def uses(model: onnx.ModelProto, names: Sequence[str], sizes: Mapping[str, Dimensions | None]) -> dict[str, Use]:
@@ -137,22 +137,22 @@ class _Walk:
         taken = dict(enumerate(node.input))
         for index in SIZES.get(node.op_type, ()):
             for source in self.sources.get(taken.get(index, ""), {}):
-                self.found[source].decides = True
+                self.found[source] = replace(self.found[source], decides=True)
         for indices, table in LOOKED_UP.get(node.op_type, ()):
             for source, added in self._exact(taken.get(indices, "")).items():
                 rows = self._rows(node.op_type, attributes, taken[indices], taken.get(table, ""))
                 if rows:
-                    self.found[source].limit(-added, rows - 1 - added)
+                    self.found[source] = self.found[source].within(-added, rows - 1 - added)
         if node.op_type == "OneHot" and (depth := _single(self.constants.get(taken.get(1, "")))):
             for source, added in self._exact(taken.get(0, "")).items():
-                self.found[source].limit(-added, depth - 1 - added)
+                self.found[source] = self.found[source].within(-added, depth - 1 - added)
         lengths, sequences = CUT_OFF.get(node.op_type, (None, 0))
         if lengths is not None:
             axis = _integer(attributes, "time_axis", _integer(attributes, "layout", 0))
             longest = _size(self.known.get(taken.get(sequences, "")), axis)
             for source, added in self._exact(taken.get(lengths, "")).items():
                 if longest:
-                    self.found[source].limit(1 - added, longest - added)
+                    self.found[source] = self.found[source].within(1 - added, longest - added)
 
     def _rows(self, kind: str, attributes: Mapping[str, onnx.AttributeProto], indices: str, table: str) -> int | None:
         """The rows of the table that is indexed; the fewest where the indices are of several axes."""

@@ -89,19 +89,19 @@ def resolve(inputs: Sequence[Input], shapes: Shapes, batch: int | None = None) -
     names = [value.name for value in inputs]
     for name in shapes:
         if name not in names:
-            raise StudyError(f"--shape: the model has no input {name!r}; it has: {', '.join(map(repr, names))}")
+            raise StudyError(f"the model has no input {name!r}; it has: {', '.join(map(repr, names))}")
     symbols: dict[str, int] = {}
     for value in inputs:
         given = shapes.get(value.name, ())
         if value.name in shapes and len(given) != len(value.shape):
             raise StudyError(
-                f"--shape {shape_word(value.name, given)}: expected {len(value.shape)} dimensions: {_shown(value)}"
+                f"shape {shape_word(value.name, given)}: expected {len(value.shape)} dimensions: {_shown(value)}"
             )
         for number, dimension in zip(given, value.shape, strict=False):
             known = symbols.setdefault(dimension, number) if isinstance(dimension, str) else dimension
             if known not in (None, number):
                 raise StudyError(
-                    f"--shape {shape_word(value.name, given)}: expected {known} where it has {number}: {_shown(value)}"
+                    f"shape {shape_word(value.name, given)}: expected {known} where it has {number}: {_shown(value)}"
                 )
     if batch is not None:
         for value in inputs:
@@ -144,6 +144,8 @@ def _example(value: Input, dimension: str | None) -> int:
     """A size that is likely for a dimension that is not known."""
     if dimension is not None and re.search("past|cache", dimension, re.I) and "+" not in dimension:
         return 0  # a model of language before its first token
+    if re.match("state|[hc]_?[0n]?$", value.name):
+        return 1  # of a recurrent network: layers, batch, hidden
     if value.dtype in (np.int32, np.int64) or re.search("ids|mask|token", value.name, re.I):
         return TOKENS
     image = len(value.shape) == 4 and not {1, 3}.isdisjoint((value.shape[1], value.shape[3]))

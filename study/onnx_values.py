@@ -34,11 +34,9 @@ def check(inputs: Sequence[Input], given: Given) -> None:
     """
     by_name = {value.name: value for value in inputs}
     fed = given.feeds[0] if given.feeds else {}
-    for option, names in (("--input", given.values), ("--feed", fed)):
-        for name in names:
-            if name not in by_name:
-                known = ", ".join(map(repr, by_name))
-                raise StudyError(f"{option}: the model has no input {name!r}; it has: {known}")
+    for name in (*given.values, *fed):
+        if name not in by_name:
+            raise StudyError(f"the model has no input {name!r}; it has: {', '.join(map(repr, by_name))}")
     for name, text in given.values.items():
         limits(by_name[name], text)
     for name, array in fed.items():

@@ -124,7 +124,7 @@ class CaseRecord(Measurement):
     inputs_sha256: Sha256
     """SHA-256 over names, types, shapes and bytes of the pool of inputs."""
     input_seed: Count | None
-    """Seed of random inputs; null: the first test images, raw for a variant that takes them so."""
+    """Seed of inputs that the user does not give; null: the first test images, raw for a variant that takes them so."""
     input_shapes: dict[str, tuple[Count, ...]]
     """Shape of each input in one call."""
     samples: AtLeastOne

@@ -98,7 +98,7 @@ MISTAKES: list[tuple[str, str]] = [
     ("--onnx {open} --runtimes onnxruntime", "input 'x' has shape [N, W]: give it with --shape x=1,16"),
     ("--models gap --input x=1", "--input applies to inputs of a file given with --onnx"),
     ("--onnx {two} --shape ids=5 --input ids=a", "{two}: --input ids=a: expected an integer from -9223372036854775808"),
-    ("--onnx {two} --shape ids=5 --input id=1", "{two}: --input: the model has no input 'id'; it has: 'x', 'ids'"),
+    ("--onnx {two} --shape ids=5 --input id=1", "{two}: the model has no input 'id'; it has: 'x', 'ids'"),
     ("--onnx {two} --feed {bad}", "--feed {bad}: expected arrays of numpy.savez"),
     (
         "--onnx {text} --runtimes onnxruntime",

@@ -160,15 +160,15 @@ def test_a_contradiction_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
     said = parse_given([], [], [save(tmp_path / "x.npz", x=[1.0, 2])])
     for inputs, message in (
-        ([given("y", 2)], "--feed: the model has no input 'x'; it has: 'y'"),
+        ([given("y", 2)], "the model has no input 'x'; it has: 'y'"),
         ([given("x", 2)], "--feed: expected 'x' as float32, found float64: use .astype('float32')"),
         ([given("x", 2, dtype=object)], "expected 'x' as str, found float64"),
-        ([given("x", 3, dtype=np.float64)], "expected 3 where it has 2"),
+        ([given("x", 3, dtype=np.float64)], "shape x=2: expected 3 where it has 2"),
     ):
         with pytest.raises(StudyError) as error:
             generate(inputs, said, 2, seed=0, count=1)
         assert message in str(error.value)
-    with pytest.raises(StudyError, match="--input: the model has no input 'z'"):
+    with pytest.raises(StudyError, match="the model has no input 'z'"):
         check([given("y", 2)], Given(values={"z": "1"}))
 
 
