@@ -127,16 +127,13 @@ def stacked(node: Node, constant: Constant, operand: int, flipped: bool, alpha: 
     notes = ["constant on the left"] * (not right)
     if flipped or node.operator in ("FusedMatMul", "QGemm"):
         notes.append(f"{'transB' if right else 'transA'}={flipped:d}")
-    constant = without_ones(constant)
+    whole, constant = prod(constant.shape), _once(constant)
+    if whole > prod(constant.shape) > 0:
+        notes.append(f"repeated {whole // prod(constant.shape)} times")
     transposed = flipped != right  # stored (in, out)
     if len(constant.shape) == 2:
         return as_product(node, constant, operand, constant.matrix(transposed=transposed, alpha=alpha), *notes)
     count, (inner, outer) = prod(constant.shape[:-2]), constant.shape[-2:]
-    if (constant.quantisation is None or constant.quantisation.scale.size == 1) and periodic(
-        constant.source, count * inner * outer, inner * outer
-    ):
-        matrix = replace(constant, shape=(inner, outer)).matrix(transposed=transposed, alpha=alpha)
-        return as_product(node, constant, operand, matrix, *notes, f"one matrix {count} times")
     if constant.quantisation is not None and constant.quantisation.scale.size > 1:
         raise NoLayerError(f"a stack of {count} matrices with scales of their own")
     if transposed:
@@ -154,9 +151,19 @@ def rearranged(node: Node, constant: Constant, axes: tuple[int, ...]) -> Constan
     return replace(constant, source=held, shape=tuple(constant.shape[axis] for axis in axes))
 
 
-def periodic(source: Source, size: int, period: int) -> bool:
-    """Whether the first `size` numbers are the first `period` ones again and again: a real stack differs at once."""
-    return size > period > 0 and all(
+def _once(constant: Constant) -> Constant:
+    """The constant without the leading axes along which it only repeats: the same matrix for each item of a batch."""
+    constant = without_ones(constant)
+    one_scale = constant.quantisation is None or constant.quantisation.scale.size == 1
+    while one_scale and len(constant.shape) > 2 and _periodic(constant.source, constant.shape):
+        constant = without_ones(replace(constant, shape=constant.shape[1:]))
+    return constant
+
+
+def _periodic(source: Source, shape: tuple[int, ...]) -> bool:
+    """Whether an array is the same at each index of its first axis: others differ at once."""
+    size, period = prod(shape), prod(shape[1:])
+    return size > 0 and all(
         np.array_equal(source.read(start, stop), source.read(start + period, stop + period))
         for start in range(0, size - period, BLOCK)
         for stop in [min(start + BLOCK, size - period)]

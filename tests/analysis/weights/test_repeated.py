@@ -87,6 +87,15 @@ def test_a_stack_of_different_matrices_counts_all_of_them(tmp_path: Path) -> Non
     np.testing.assert_array_equal(layer.weight.load(), np.concatenate([W.T, 2 * W.T]))
 
 
+def test_a_stack_that_is_repeated_is_that_stack(tmp_path: Path) -> None:
+    """A matrix for each head, the same for all images."""
+    many = {**CONSTANTS, "all": np.array([BATCH, 2, IN, OUT])}
+    path = save(tmp_path, f"e = Expand(two, all) w = Neg(e) {PRODUCT}", many, x=f"float[N, 2, R, {IN}]")
+    (layer,) = read(path).layers
+    np.testing.assert_array_equal(layer.weight.load(), -np.concatenate([W.T, 2 * W.T]))
+    assert verify(path, [layer])[0].verified is True
+
+
 def test_a_stack_in_which_one_number_differs_counts_all_of_them(tmp_path: Path) -> None:
     stack = np.zeros((3, 2**10, 2**9), np.float32)
     stack[2, -1, -1] = 1
