@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 
 from analysis.weights.constant_folding import Attributes
-from analysis.weights.constants import Constant, Opaque, Scope
+from analysis.weights.constants import Scope
 from analysis.weights.matrix import BLOCK, Matrix
 from analysis.weights.tensors import Held, Source
+from analysis.weights.values import Constant, Opaque
 from study.records.analysis import Role
 
 

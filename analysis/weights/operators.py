@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 import onnx
 
-from analysis.weights.constants import Constant, Literal, Output, standard
+from analysis.weights.constants import standard
 from analysis.weights.einsum import einsum
 from analysis.weights.matrix import Matrix
 from analysis.weights.node import Node, NoLayerError, Product, as_product, only, operands, stacked
@@ -19,6 +19,7 @@ from analysis.weights.picked import PASSES, bound
 from analysis.weights.quantised import matmul_integer, matmul_nbits, qgemm, qlinear_matmul, quantised_operand
 from analysis.weights.recurrent import GATES, recurrent
 from analysis.weights.tensors import MOST_AXES, Held
+from analysis.weights.values import Constant, Literal, Output
 
 MICROSOFT, LEARNING = "com.microsoft", "ai.onnx.ml"
 

@@ -12,9 +12,10 @@ import onnx
 from onnx import helper
 
 from analysis.weights.constant_folding import Attributes
-from analysis.weights.constants import Constant, Known, Output, Pending, Picked, Scope, standard
+from analysis.weights.constants import Scope, standard
 from analysis.weights.node import Node
 from analysis.weights.tensors import Held
+from analysis.weights.values import Constant, Known, Output, Pending, Picked
 from study.onnx_graph import subgraphs
 
 PICKS = ("Gather", "GatherElements", "GatherND", "Slice", "Compress", "Where")
@@ -129,7 +130,7 @@ def _stack(scope: Scope, name: str) -> Known | None:
             full = np.array([shape[0], *sides])
             node = helper.make_node("Reshape", [picked.name, "target"], [picked.name])
             inputs = [known, Constant(Held(full, full.dtype), full.shape, "")]
-        pending = Pending(inner, node, {attribute.name: attribute for attribute in node.attribute}, inputs)
+        pending = Pending(inner.version, node, {attribute.name: attribute for attribute in node.attribute}, inputs)
         known = inner.values[picked.name] = Output(pending, picked.name)
     constant = inner.constant(picked.name)
     return known if constant is not None and len(constant.shape) == 3 else None

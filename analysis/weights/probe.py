@@ -15,12 +15,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from analysis.weights.constants import NARROW, Constant, Known, Literal, Opaque, Output, Pending, Scope
+from analysis.weights.constants import Scope
 from analysis.weights.einsum import equation
 from analysis.weights.layers import Layer
 from analysis.weights.operators import LEARNING, MICROSOFT
 from analysis.weights.scales import scale_behind
 from analysis.weights.tensors import Stored
+from analysis.weights.values import NARROW, Constant, Known, Literal, Opaque, Output, Pending
 
 OLDEST_OPSET = 7
 """Older layers are run as of this one, the first with a kernel for all of them: only their bias is another."""
@@ -212,7 +213,7 @@ class Constants:
         return self.added[id(owner)][1][known.name if isinstance(known, Output) else ""]
 
     def _computed(self, pending: Pending) -> Mapping[str, str]:
-        if pending.scope.version != self.scope.version:
+        if pending.version != self.scope.version:
             raise NotTriedError("its constants are made by operators of several opsets")
         inputs = ["" if known is None else self.add(known) for known in pending.inputs]
         names = {name: f"{len(self.nodes)} {index}" for index, name in enumerate(pending.node.output)}

@@ -10,11 +10,11 @@ from math import prod
 import numpy as np
 import onnx
 
-from analysis.weights.constants import Constant
 from analysis.weights.matrix import Matrix, Quantisation, Scale, linear
 from analysis.weights.node import Node, NoLayerError, Product, as_product, only, operands, stacked, without_ones
 from analysis.weights.scales import Found, scale_behind
 from analysis.weights.tensors import Held, Stored, UnreadableError
+from analysis.weights.values import Constant
 
 
 def qlinear_matmul(node: Node) -> Product:

@@ -14,11 +14,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from analysis.weights.constants import Known, Scope, standard
+from analysis.weights.constants import Scope, standard
 from analysis.weights.matrix import Scale
 from analysis.weights.node import Node
 from analysis.weights.shapes import Shape
 from analysis.weights.tensors import UnreadableError
+from analysis.weights.values import Known
 
 MOST = 16
 """Factors of a value, and values that one result leads to; a quantiser writes two and one."""

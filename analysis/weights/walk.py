@@ -17,13 +17,14 @@ import onnx
 
 from analysis.weights import names, picked, scales
 from analysis.weights.constant_folding import Attributes
-from analysis.weights.constants import Literal, Scope
+from analysis.weights.constants import Scope
 from analysis.weights.names import Step
 from analysis.weights.node import Node, NoLayerError, Product
 from analysis.weights.operators import OPERATORS, products
 from analysis.weights.quantised import rescaled
 from analysis.weights.shapes import Shape, shapes
 from analysis.weights.tensors import Opened, UnreadableError
+from analysis.weights.values import Literal
 from study.errors import StudyError
 from study.onnx_graph import STANDARD, Body, opsets, subgraphs
 
