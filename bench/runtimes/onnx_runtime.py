@@ -14,7 +14,11 @@ from study.records.bench import Settings
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PROVIDER_OPTIONS = {"cpu": {}, "cuda": {"use_tf32": "0"}}  # float32, as on the CPU
-BFLOAT16, BFLOAT16_NUMBER = "tensor(bfloat16)", 16  # TensorProto.BFLOAT16
+BITS = {"tensor(bfloat16)": np.uint16} | {
+    f"tensor(float8{kind})": np.uint8 for kind in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")
+}
+"""Types that numpy lacks, and those of their bits."""
+BFLOAT16 = 16  # TensorProto.BFLOAT16
 SPINNING, DENORMAL = "session.intra_op.allow_spinning", "session.set_denormal_as_zero"
 
 
@@ -41,7 +45,7 @@ class ONNXRuntime(Runtime):
         self.device = setting.device
         self.names = [value.name for value in self.session.get_outputs()]
         values = (*self.session.get_inputs(), *self.session.get_outputs())
-        self.without_numpy = any(value.type == BFLOAT16 for value in values)
+        self.without_numpy = any(value.type in BITS for value in values)
 
     def to_native(self, inputs: Inputs) -> Any:
         if self.device == "cpu":
@@ -87,12 +91,12 @@ def _value(array: NDArray[Any]) -> Any:
     """An array in ONNX Runtime's own type, where numpy has none."""
     if array.dtype.name != "bfloat16":
         return onnxruntime.OrtValue.ortvalue_from_numpy(array)
-    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), BFLOAT16_NUMBER)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), BFLOAT16)
 
 
 def _array(value: Any) -> Any:
-    """The array of a tensor, of bfloat16 its bits."""
-    if value.data_type() != BFLOAT16:
+    """The array of a tensor, of a type that numpy lacks its bits."""
+    if value.data_type() not in BITS:
         return value.numpy()
     content = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
-    return np.frombuffer(content, np.uint16).reshape(value.shape())
+    return np.frombuffer(content, BITS[value.data_type()]).reshape(value.shape())

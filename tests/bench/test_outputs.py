@@ -187,6 +187,7 @@ LIMITS: list[tuple[str, Arithmetic, float, float]] = [
     (CAST.replace("TYPE", "10"), "float16", 0.0078125, 0.0078125),
     (CAST.replace("TYPE", "16"), "bfloat16", 0.0625, 0.0625),
     (EIGHT_BITS, "int8", 0.05, 0.03125),
+    (CAST.replace("TYPE", "17"), "int8", 0.05, 0.03125),
     (WEIGHTS, "float32", 1e-3, 9.5367431640625e-07),
 ]
 
