@@ -19,6 +19,7 @@ from analysis.weights.constants import Scope
 from analysis.weights.einsum import equation
 from analysis.weights.layers import Layer
 from analysis.weights.operators import LEARNING, MICROSOFT
+from analysis.weights.resolving import FLOATS, RESHAPING
 from analysis.weights.scales import scale_behind
 from analysis.weights.tensors import Stored
 from analysis.weights.values import NARROW, Constant, Known, Literal, Opaque, Output, Pending
@@ -79,6 +80,10 @@ OF_INTEGERS = ("MatMulInteger", "QGemm", "MatMulIntegerToFloat")
 """Copies whose x is of 8 bits."""
 
 
+MOVING = ("Identity", "Cast", "Transpose", "DequantizeLinear", *RESHAPING)
+"""Operators whose results are the same bit by bit, however they are computed."""
+
+
 class Probe:
     """A layer to be run: `inputs` is the length of its x, and `dtype` the type of x.
 
@@ -91,6 +96,7 @@ class Probe:
         self.node, self.copy = layer.in_graph, COPIES[layer.operator]
         self.left, self.outputs = layer.operand == 0, layer.weight.shape[0]
         self.operand = layer.operand
+        self.computed: list[np.dtype[Any]] = []
         self.once = self.copy is not CONV and self.copy.operator != "MatMulNBits"
         weight = self.node.scope.constant(self.node.input(self.operand), self.once) if self.operand >= 0 else None
         self.shape = layer.weight.shape if weight is None else weight.shape
@@ -159,6 +165,7 @@ class Probe:
         if self.copy.operator == "LinearClassifier":  # its second output are the scores
             product.output.insert(0, "label")
         constants.nodes.append(product)
+        self.computed = constants.computed
         y = self._scaled(constants) if self.copy.operator == "MatMulInteger" else "y"
         return constants.model(y)
 
@@ -201,6 +208,8 @@ class Constants:
     tensors: list[TensorProto] = field(default_factory=list)
     sparse: list[onnx.SparseTensorProto] = field(default_factory=list)
     size: int = 0
+    computed: list[np.dtype[Any]] = field(default_factory=list)
+    """The type of each value that ONNX Runtime computes: those of 16 bits in float32, and perhaps without rounding."""
     added: dict[int, tuple[object, Mapping[str, str]]] = field(default_factory=dict)
     """By the id of each, which is held so that no other has it: the names of its outputs here, by those there."""
 
@@ -221,6 +230,8 @@ class Constants:
         node = helper.make_node(pending.node.op_type, inputs, outputs, domain=pending.node.domain)
         node.attribute.extend(copied(attribute, name) for name, attribute in pending.attributes.items())
         self.nodes.append(node)
+        if pending.node.op_type not in MOVING:
+            self.computed += [each.dtype for each in (pending.results or {}).values() if each.dtype in FLOATS]
         return names
 
     def _stored(self, known: Literal | Constant | Opaque) -> str:

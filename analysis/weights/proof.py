@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,18 +103,23 @@ def _compared(layer: Layer, probe: Probe, chosen: NDArray[np.int_], y: NDArray[n
     if weight.shape != (y.shape[1], probe.inputs):
         sides = f"the matrix is {weight.shape[0]} x {weight.shape[1]}, but x has {probe.inputs} columns"
         return Proof(False, None, f"y is not x W^T: {sides} and y has {y.shape[1]}")
-    rounded = layer.weight.quantisation is not None or layer.weight.alpha != 1
+    scaled = layer.weight.quantisation is not None or layer.weight.alpha != 1
+    types = [*map(ml_dtypes.finfo, [*probe.computed, *[weight.dtype] * scaled])]
+    tolerance = TOLERANCE + sum(float(each.eps) for each in types if each.bits == 16)
+    step = max((float(each.smallest_subnormal) for each in types), default=0.0)
     with np.errstate(all="ignore"):
-        error = _errors(weight[:, chosen], y.T, float(np.finfo(weight.dtype).smallest_subnormal) if rounded else 0.0)
+        error = _errors(weight[:, chosen], y.T, tolerance, step)
     if np.isnan(error).all():
         finite = np.isfinite(weight[:, chosen]).all()
-        raise NotTriedError(f"its weights are {f'too small for {weight.dtype}' if finite else 'not finite'}")
+        raise NotTriedError(f"its weights are {'too small to compare' if finite else 'not finite'}")
     worst = float(np.nanmax(error))
-    wrong = f"y is not x W^T: the relative error is {worst:.2g}, more than {TOLERANCE}"
-    return Proof(worst <= TOLERANCE, worst, "" if worst <= TOLERANCE else wrong, len(chosen))
+    wrong = f"y is not x W^T: the relative error is {worst:.2g}, more than {tolerance:.2g}"
+    return Proof(worst <= tolerance, worst, "" if worst <= tolerance else wrong, len(chosen))
 
 
-def _errors(expected: NDArray[np.float64], found: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+def _errors(
+    expected: NDArray[np.float64], found: NDArray[np.float64], tolerance: float, step: float
+) -> NDArray[np.float64]:
     """The largest error of each output, relative to its largest weight; NaN where there is nothing to compare.
 
     Both are (outputs, inputs). Nothing can be said of outputs without finite weights, and of those that differ by
@@ -122,7 +128,7 @@ def _errors(expected: NDArray[np.float64], found: NDArray[np.float64], step: flo
     wrong = np.abs(found - expected).max(axis=1)
     size = np.maximum(np.abs(expected).max(axis=1), np.abs(found).max(axis=1))
     errors = np.divide(wrong, size, out=np.zeros_like(wrong), where=size > 0)
-    errors[(wrong > 0) & (wrong <= step) & (size * TOLERANCE < step)] = np.nan
+    errors[(wrong > 0) & (wrong <= step) & (size * tolerance < step)] = np.nan
     finite = np.isfinite(expected).all(axis=1), np.isfinite(found).all(axis=1)
     different: NDArray[np.float64] = np.where(finite[0] != finite[1], np.inf, np.where(finite[0], errors, np.nan))
     return different

@@ -104,6 +104,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"v": W, "m": MASK.T, "none": np.zeros(1, np.float32)},
     ),
     "float16 transposed, masked": (f"t = Transpose(v) w = Mul(t, m) {OF_HALVES}", {"v": W_HALF.T, "m": MASK_HALF}),
+    "float16, computed and cast to float16": (
+        f"a = Mul(v, s) b = Add(a, t) c = Div(b, s) d = Mul(c, t) w = Cast<to=10>(d) {OF_HALVES}",
+        {"v": W_HALF, "s": TENTHS, "t": TENTHS[::-1]},
+    ),
     "float16 scales, masked": (
         f"d = DequantizeLinear<axis=1>(u, s) w = Mul(d, m) {OF_HALVES}",
         {"u": SIGNED, "s": TENTHS, "m": MASK_HALF},
