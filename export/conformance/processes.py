@@ -20,9 +20,10 @@ ERROR = re.compile(r"^((\w+\.)*\w*(Error|Exception|ERROR|error)\b.*:|.*:\d+: (fa
 CHATTER = re.compile(r"^(\[notice\]|npm (warn|notice)|npm error A complete log|Node\.js v|at |-+$|\^+$)")
 """Lines that tools print after the error message."""
 PLACE = re.compile(
-    r"Exception from \S+:\d+: |Check '[^']*' failed at \S+:\d+: |OpenCV\([\d.]+\) \S+:\d+: |Stack backtrace:.*"
+    r"Exception from \S+:\d+: |Check '[^']*' failed at \S+:\d+: |OpenCV\([\d.]+\) \S+:\d+: |Stack backtrace:.*|"
+    r"onnxruntime\.capi\.onnxruntime_pybind11_state\.|Load model from .*? failed:|/onnxruntime_src/\S+:\d+ \S+ .*?\) "
 )
-"""Places in the source of OpenVINO and OpenCV, and what tract prints after the reason."""
+"""Places in the source of OpenVINO, OpenCV and ONNX Runtime, and what tract prints after the reason."""
 ADDRESS = re.compile(r"https?://\S+")
 """Perhaps the user's private mirror, which must not appear in a published table."""
 

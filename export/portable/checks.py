@@ -22,6 +22,7 @@ from export.portable.engines import (
     MICROSOFT,
     ML,
     NONE,
+    NOT_TENSORS,
     SIZES,
     SPARSE,
     Affected,
@@ -154,6 +155,11 @@ def signature(file: File) -> Iterator[Finding]:
             yield Finding(f"it has {len(values)} {kind}s", remedies.SEVERAL)
     batches: dict[str, None] = {}
     for value in (*file.inputs, *file.graph.output):
+        kind = value.type.WhichOneof("value")
+        if kind not in ("tensor_type", None):
+            described = f"'{shown(value.name)}' is no tensor but a {kind.removesuffix('_type')}"
+            yield Finding(described, remedies.TENSORS, affected(NOT_TENSORS))
+            continue
         shape = dimensions(value.type)
         if not shape or not isinstance(shape[0], str):
             yield Finding(f"'{shown(value.name)}' has no named batch dimension", remedies.BATCH)

@@ -26,10 +26,10 @@ OLDEST = 7
 """The oldest opset that it documents."""
 
 EXTERNAL, FUNCTIONS, SPARSE, BROADCASTS = "external-weights", "functions", "sparse-weights", "wide-broadcasts"
-SIZES = "free-sizes"
+SIZES, NOT_TENSORS = "free-sizes", "sequences-and-maps"
 MICROSOFT, ML = "com.microsoft", "ai.onnx.ml"
 _RARE = "Bernoulli DeformConv ImageDecoder Optional OptionalGetElement OptionalHasElement SplitToSequence TensorScatter"
-_RARE += f" TfIdfVectorizer {ML}.Binarizer {ML}.Scaler {ML}.TreeEnsemble"
+_RARE += f" TfIdfVectorizer {ML}.Binarizer {ML}.Scaler {ML}.TreeEnsemble {FUNCTIONS} {SPARSE} {NOT_TENSORS}"
 """Lacking in OpenVINO, OpenCV and tract."""
 _OPENCV = "Col2Im Compress ConvInteger If LpPool MatMulInteger MeanVarianceNormalization MelWeightMatrix RNN Scan STFT"
 _OPENCV += " ReverseSequence"
@@ -69,13 +69,17 @@ ENGINES = {
     "onnxruntime-1.16": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.16"]),
     "onnxruntime-1.15": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.15"]),
     "reference": _engine(MICROSOFT, SPARSE, partly=[ML]),
-    "openvino": _engine(_RARE, FUNCTIONS, SPARSE, "Det MaxUnpool MelWeightMatrix", partly=[MICROSOFT, ML]),
-    "opencv-4": _engine(_RARE, EXTERNAL, FUNCTIONS, SPARSE, MICROSOFT, ML, _OPENCV, _OPENCV_4, partly=[BROADCASTS]),
-    "opencv-5": _engine(_RARE, FUNCTIONS, SPARSE, ML, _OPENCV, "DynamicQuantizeLinear", partly=[MICROSOFT]),
-    "tract": _engine(_RARE, FUNCTIONS, SPARSE, _TRACT, partly=[SIZES, MICROSOFT, ML]),
-    "ncnn": _engine(EXTERNAL, SPARSE, MICROSOFT, ML, "If", version="1.30", form=True),
-    "node": _engine(partly=[MICROSOFT], version=_VERSIONS["node"]),
-    "web-node": _engine(EXTERNAL, partly=[MICROSOFT, ML], version=_VERSIONS["web-node"]),
+    "openvino": _engine(_RARE, "Det MaxUnpool MelWeightMatrix", partly=[MICROSOFT, ML]),
+    "opencv-4": _engine(
+        _RARE, EXTERNAL, FUNCTIONS, SPARSE, NOT_TENSORS, MICROSOFT, ML, _OPENCV, _OPENCV_4, partly=[BROADCASTS]
+    ),
+    "opencv-5": _engine(
+        _RARE, FUNCTIONS, SPARSE, NOT_TENSORS, ML, _OPENCV, "DynamicQuantizeLinear", partly=[MICROSOFT]
+    ),
+    "tract": _engine(_RARE, _TRACT, partly=[SIZES, MICROSOFT, ML]),
+    "ncnn": _engine(EXTERNAL, SPARSE, NOT_TENSORS, MICROSOFT, ML, "If", version="1.30", form=True),
+    "node": _engine(NOT_TENSORS, partly=[MICROSOFT], version=_VERSIONS["node"]),
+    "web-node": _engine(EXTERNAL, NOT_TENSORS, partly=[MICROSOFT], version=_VERSIONS["web-node"]),
 }
 """By the name of the runtime in export/conformance/runtimes.py; two of those have the engine of another."""
 SAME = {"openvino-c++": "openvino", "web-chromium": "web-node"}

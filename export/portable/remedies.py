@@ -29,6 +29,9 @@ DOMAINS = Remedy(
 )
 IMPORT = Remedy("model.opset_import.add(domain='', version=18)  # the opset in which its nodes are written")
 SEVERAL = Remedy("", "nothing, unless your runtime takes one input and one output only")
+TENSORS = Remedy(
+    "", "export it as a tensor, as skl2onnx.to_onnx(..., options={'zipmap': False}) does for probabilities"
+)
 BATCH = Remedy(
     "for v in [*model.graph.input, *model.graph.output]:  # where the graph works at any batch\n"
     "    for d in v.type.tensor_type.shape.dim[:1]: d.dim_param = 'batch'",

@@ -127,6 +127,12 @@ def test_the_error_message_is_the_line_that_matters(tmp_path: Path) -> None:
         ),
         "npm error request to https://me:key@mirror/a failed": "npm error request to (an address) failed",
         "a.mjs:3\n  throw\n  ^\n\nError: no model\n    at main (a.mjs:3)\n\nNode.js v20.1.0\n": "Error: no model",
+        "onnxruntime.capi.onnxruntime_pybind11_state.Fail: [ONNXRuntimeError] : 1 : FAIL : Load model from /a b.onnx "
+        "failed:/onnxruntime_src/onnxruntime/core/graph/model.cc:149 onnxruntime::Model::Model(onnx::ModelProto&&, "
+        "const PathString&) Unsupported model IR version: 10": (
+            "Fail: [ONNXRuntimeError] : 1 : FAIL : Unsupported model IR version: 10"
+        ),
+        "a.TractError: no Loop Stack backtrace: 0: <anyhow::Error>::msg": "a.TractError: no Loop",
         "terminate called after throwing\n  what():  no such file": "what():  no such file",
     }
     assert {output: error_message(output) for output in messages} == messages

@@ -5,16 +5,19 @@ if a conformance run has made its environment in artifacts/. The JavaScript runt
 npm and a network. Any other must be "not run" with a reason.
 """
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from export.conformance.cells import BATCHES, Subject, run_cell
 from export.conformance.environments import MARK, prepare
+from export.conformance.processes import run
 from export.conformance.programs import DOCUMENT, PROGRAM
-from export.conformance.runtimes import RUNTIMES, Runtime
+from export.conformance.runtimes import RUNTIMES, Runtime, select
 from export.parity import run_torch
 from study import catalogue, checkpoints
 from study.data import tensors
@@ -93,3 +96,38 @@ def test_every_program_of_the_document_is_run_and_readable() -> None:
     assert len(programs) == len({runtime.heading for runtime in RUNTIMES})
     for program in programs:
         assert max(map(len, program.splitlines())) <= 120
+
+
+@pytest.mark.xdist_group("javascript")
+@pytest.mark.parametrize("name", ["node", "web-node"])
+def test_any_model_runs_in_node(name: str, modules: Path, tmp_path: Path) -> None:
+    """Two inputs of two types, an integer of 64 bits and a scalar among the outputs."""
+    (runtime,) = select(name)
+    made = ROOT / "artifacts" / "environments" / "node"
+    prepared = prepare(runtime, made if (made / MARK).is_file() else modules, tmp_path, None)
+    if prepared.reason is not None:
+        assert MISSING.search(prepared.reason), prepared.reason
+        return
+    ids, floats = np.array([[3, -(2**40)], [5, 7]]), np.array([0.5, 2], np.float32)
+    value = onnx.helper.make_tensor_value_info
+    nodes = [
+        onnx.helper.make_node("Neg", ["ids"], ["negative"]),
+        onnx.helper.make_node("ReduceSum", ["floats"], ["sum"], keepdims=0),
+        onnx.helper.make_node("Greater", ["floats", "sum"], ["greater"]),
+    ]
+    outputs = [value("negative", 7, [2, 2]), value("sum", 1, []), value("greater", 9, [2])]
+    graph = onnx.helper.make_graph(nodes, "g", [value("ids", 7, [2, 2]), value("floats", 1, [2])], outputs)
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "model.onnx")
+    inputs, results = tmp_path / "inputs", tmp_path / "outputs"
+    inputs.mkdir()
+    results.mkdir()
+    np.save(inputs / "0.npy", ids)
+    np.save(inputs / "1.npy", floats)
+    names = {"inputs": ["ids", "floats"], "outputs": ["negative", "sum", "greater"]}
+    (inputs / "names.json").write_text(json.dumps(names))
+    run((*prepared.command, tmp_path / "model.onnx", inputs, results), tmp_path, 60)
+    for number, expected in enumerate((-ids, np.float32(2.5), np.array([False, False]))):
+        result = np.load(results / f"{number}.npy")
+        np.testing.assert_array_equal(result, expected)
+        assert result.dtype == np.asarray(expected).dtype

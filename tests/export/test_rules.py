@@ -92,6 +92,10 @@ def subgraph() -> onnx.NodeProto:
     return node("If", ["condition"], ["inserted"], then_branch=branch, else_branch=branch)
 
 
+def sequence() -> onnx.ValueInfoProto:
+    return helper.make_tensor_sequence_value_info("probabilities", TensorProto.FLOAT, None)
+
+
 def conditional(model: ModelProto) -> None:
     insert(model, subgraph())
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "condition"))
@@ -140,6 +144,7 @@ BREAKS: dict[str, dict[str, Change]] = {
         "two inputs": lambda m: m.graph.input.append(value("other", TensorProto.FLOAT, ["batch"])),
         "two names for the batch": lambda m: set_batch(m, "n"),
         "a fixed batch": lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 2),
+        "a sequence as output": lambda m: m.graph.output[0].CopyFrom(sequence()),
         "any width": lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[3], "dim_param", "w"),
         "a width of zero": lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[3], "dim_value", 0),
     },
@@ -175,7 +180,7 @@ BREAKS: dict[str, dict[str, Change]] = {
     "R10": {"contradictory shapes": lambda m: put(m, "codes", np.ones((5, 3), np.float32))},
     "R13": {"no nodes": lambda m: m.graph.ClearField("node")},
 }
-ALSO = {"an operator of a later opset": {"R10"}, "no nodes": {"R10"}}
+ALSO = {"an operator of a later opset": {"R10"}, "a sequence as output": {"R10"}, "no nodes": {"R10"}}
 """Rules that cannot be kept at the same time."""
 
 
@@ -221,7 +226,13 @@ def test_a_difference_from_the_form_breaks_nothing_and_a_fault_breaks_what_was_t
         "a sparse weight": {"reference", "openvino", "opencv-4", "opencv-5", "tract", "ncnn"},
         "an operator of ONNX Runtime": {"reference", "opencv-4", "ncnn"},
     }
-    everywhere = {"an operator of somebody's", "an operator of a later opset", "contradictory shapes", "no nodes"}
+    everywhere = {
+        "a sequence as output",
+        "an operator of somebody's",
+        "an operator of a later opset",
+        "contradictory shapes",
+        "no nodes",
+    }
     for changes in BREAKS.values():
         for name, change in changes.items():
             model = good()
@@ -245,6 +256,22 @@ def test_an_error_in_onnxs_own_definition_of_an_operator_is_no_fault_of_the_file
     insert(model, node("MeanVarianceNormalization", ["features"], ["inserted"], axes=[1]))
     for violation in foreign(model):
         assert violation.affects.breaks <= {"opencv-4", "opencv-5"}, violation
+
+
+def test_a_classifiers_map_of_probabilities_is_read_in_python_alone() -> None:
+    probabilities = helper.make_tensor_sequence_value_info("maps", TensorProto.FLOAT, None)
+    kind = onnx.TypeProto()
+    kind.sequence_type.elem_type.map_type.key_type = TensorProto.INT64
+    probabilities.type.CopyFrom(kind)
+    model = good()
+    model.graph.node.append(
+        node("ZipMap", ["probabilities"], ["maps"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    )
+    model.opset_import.add(domain="ai.onnx.ml", version=1)
+    model.graph.output[0].CopyFrom(probabilities)
+    found = {violation.description: violation.affects for violation in foreign(model)}
+    everywhere_else = EVERYWHERE.breaks - {"onnxruntime", "onnxruntime-1.15", "onnxruntime-1.16", "reference"}
+    assert found["'maps' is no tensor but a sequence"].breaks == everywhere_else
 
 
 def applied(remedy: Remedy, model: ModelProto) -> ModelProto:
