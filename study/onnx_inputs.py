@@ -1,11 +1,11 @@
 """The inputs of any ONNX model: names, types and shapes.
 
-A dimension is fixed by the file, by the user's `--shape`, or by a fixed dimension of the same name. The first dimension
-of an input is the batch, and so is every dimension of its name. The user has to give all others.
+A dimension is fixed by the file, by the user's `--shape`, or by fixed dimensions of the same name or of its terms. The
+first dimension of an input is the batch, and so is every dimension of its name. The user has to give all others.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,9 +113,17 @@ def resolve(inputs: Sequence[Input], shapes: Shapes, batch: int | None = None) -
     resolved: dict[str, Dimensions] = {}
     for value in inputs:
         shape: Dimensions = shapes.get(value.name, value.shape)
-        shape = tuple(symbols.get(size, size) if isinstance(size, str) else size for size in shape)
+        shape = tuple(_sum(size, symbols) if isinstance(size, str) else size for size in shape)
         resolved[value.name] = (batch, *shape[1:]) if shape and shape[0] is None else shape
     return resolved
+
+
+def _sum(name: str, symbols: Mapping[str, int]) -> int | str:
+    """The number that a name or a sum, such as "past_length + 1", stands for; the name if that is unknown."""
+    words = re.split(r"\s*\+\s*", name)
+    terms = [int(word) if re.fullmatch("[0-9]{1,18}", word) else symbols.get(word) for word in words]
+    known = [term for term in terms if term is not None]
+    return symbols.get(name, sum(known) if len(known) == len(terms) > 1 else name)
 
 
 def concrete(inputs: Sequence[Input], shapes: Shapes, batch: int) -> dict[str, tuple[int, ...]]:

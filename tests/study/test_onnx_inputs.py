@@ -53,6 +53,20 @@ def test_a_dimension_has_one_number_wherever_its_name_stands() -> None:
     assert concrete([given("x", "batch"), given("table", 7, "batch")], {}, 5) == {"x": (5,), "table": (7, 5)}
 
 
+def test_a_name_that_is_a_sum_has_the_sum_of_its_terms() -> None:
+    inputs = [
+        given("ids", "n", "length"),
+        given("past", "n", 4, "past length", 8),
+        given("mask", "n", "past length + length"),
+    ]
+    shapes = {"ids": (2, 3), "past": (2, 4, 5, 8)}
+    assert concrete(inputs, shapes, 2)["mask"] == (2, 8)
+    assert concrete(inputs, shapes | {"mask": (2, 9)}, 2)["mask"] == (2, 9)
+    assert concrete([past, given("next", "n", "past length+1")], {"past": (2, 4, 5, 8)}, 2)["next"] == (2, 6)
+    with pytest.raises(StudyError, match=r"--shape ids=1,128 --shape past=1,4,0,8$"):
+        concrete(inputs, {}, 1)
+
+
 REFUSED: list[tuple[list[Input], dict[str, tuple[int, ...]], int, str]] = [
     ([IMAGE], {}, 1, "'x' has shape [batch, 3, height, width]: give it with --shape x=1,3,224,224"),
     ([given("x", "n", None)], {}, 1, "'x' has shape [n, ?]: give it with --shape x=1,16"),
