@@ -54,11 +54,8 @@ def test_a_dimension_has_one_number_wherever_its_name_stands() -> None:
 
 
 def test_a_name_that_is_a_sum_has_the_sum_of_its_terms() -> None:
-    inputs = [
-        given("ids", "n", "length"),
-        given("past", "n", 4, "past length", 8),
-        given("mask", "n", "past length + length"),
-    ]
+    past = given("past", "n", 4, "past length", 8)
+    inputs = [given("ids", "n", "length", dtype=np.int64), past, given("mask", "n", "past length + length")]
     shapes = {"ids": (2, 3), "past": (2, 4, 5, 8)}
     assert concrete(inputs, shapes, 2)["mask"] == (2, 8)
     assert concrete(inputs, shapes | {"mask": (2, 9)}, 2)["mask"] == (2, 9)
