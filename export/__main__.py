@@ -1,7 +1,8 @@
 """Export trained models to ONNX and prove them against PyTorch: `python -m export [MODEL ...]`.
 
-python -m export check FILE.onnx ...    can every runtime load this ONNX file?
-python -m export conformance            do the exported files compute the same in every runtime?
+python -m export check FILE.onnx ...            in which runtimes does this ONNX file load?
+python -m export conformance                    do the exported files compute the same in every runtime?
+python -m export conformance --onnx FILE.onnx   does any other?
 """
 
 import argparse
@@ -17,8 +18,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description=(__doc__ or "").partition("\n\n")[0],
-        epilog="See also: `python -m export check FILE.onnx ...` (is any ONNX file portable?) and "
-        "`python -m export conformance` (do the exported files compute the same in every runtime?).",
+        epilog="See also: `python -m export check FILE.onnx ...` (in which runtimes does any ONNX file load?) and "
+        "`python -m export conformance` (do the exported files, or any other, compute the same in every runtime?).",
     )
     add_arguments(parser)
     variant = parser.add_argument_group("variants", "write another variant beside model.onnx, named after its options")

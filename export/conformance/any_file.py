@@ -35,10 +35,14 @@ from study.variants import STANDARD_NAME
 
 JUDGES = ("onnxruntime", "reference")
 """The runtimes whose outputs are expected: those of the first one that runs the file."""
-SHARES = {"float32": 1e-3, "float16": 2**-7, "bfloat16": 2**-4, "int8": INT8_DIFFERENCE}
-"""How far two engines may differ by the coarsest arithmetic of a file, as a share of an output's largest value."""
-FLOOR = 1e-6
-"""A difference that is always allowed: that of a float32 of about 1, which may have come before."""
+LIMITS = {
+    "float32": Limit(2**-20, 1e-3),
+    "float16": Limit(2**-7, 2**-7),
+    "bfloat16": Limit(2**-4, 2**-4),
+    "int8": Limit(2**-5, INT8_DIFFERENCE),
+}
+"""How far two engines may differ by the coarsest arithmetic of a file, as in the bench: eight of its steps at 1, and a
+share of an output's largest value."""
 SEED = 0
 
 
@@ -122,9 +126,8 @@ def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> tuple
         (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
         for number, array in enumerate(calls[batch].values()):
             np.save(folder / f"{number}.npy", array)
-    share = SHARES[coarsest(file.model)]
     title, wanted = _judged(path, folders, outputs, artifacts, work)
-    return AnyFile(path, folders, outputs, wanted, title, Limit(FLOOR, share)), file
+    return AnyFile(path, folders, outputs, wanted, title, LIMITS[coarsest(file.model)]), file
 
 
 def _judged(
