@@ -1,20 +1,27 @@
 """Export one run: its checkpoint as an ONNX file, proven against PyTorch, with its record and its model card."""
 
-import math
-
+import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
 from torch import Tensor
 
 from export.card import LEVELS, write_card
-from export.conversion import convert
+from export.conversion import convert, finished
 from export.parity import images_for, run_onnx, run_torch
-from study import checkpoints
+from study import checkpoints, soundness
 from study.artifacts import RunFiles, read_record, sha256, write_bytes, write_record
 from study.entry import Entry
 from study.environment import environment, versions
-from study.parity import compare
+from study.evaluation import batches
+from study.parity import INT8_COST, compare
 from study.records.base import Parity
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
+
+CHECKED = 16
+"""Images on which a network is evaluated several times before it is exported."""
+ALONE = 4
+"""Images of the proof that are also computed one a call."""
 
 
 class ParityError(Exception):
@@ -30,8 +37,8 @@ def export(
 ) -> ExportRecord:
     """Convert one run to `files.variant` and prove it on test images; the file is written only if the proof holds.
 
-    A large network is proven on the first images alone (export/parity.py). A quantised one cannot compute the same: it
-    is written with the differences that were measured, and computes all images.
+    A large network is proven on the first images alone (export/parity.py). A quantised one cannot compute the same: the
+    proof is of the file before quantisation, and what this costs is measured and limited.
 
     Args:
         images: uint8 [N, C, H, W].
@@ -43,26 +50,34 @@ def export(
 
     Raises:
         ParityError: the proof does not hold.
-        StudyError: the checkpoint does not hold the network's weights, or it cannot be converted.
+        StudyError: the checkpoint does not hold the network's weights, or the network cannot be evaluated or converted.
     """
     variant = files.variant
-    network = checkpoints.load(entry, files)
+    soundness.check(entry, checkpoints.load(entry, files), next(batches(images[:CHECKED])))
+    network = checkpoints.load(entry, files)  # again: the check may have changed a state
     for file in (files.onnx, files.export, files.card):
         file.unlink(missing_ok=True)
-    model = convert(network, tuple(images.shape[1:]), metadata(files, images.shape[1]), variant, calibration)
-    content = model.SerializeToString(deterministic=True)
     in_torch, in_onnxruntime = images_for(network, images)
+    try:
+        expected = run_torch(network, images[:in_torch])  # first: the conversion may leave nothing that computes
+    except Exception as error:  # a user's network may raise anything
+        raise soundness.unusable(entry, "evaluation", error) from None
+    name = type(network).__name__
+    floats = convert(network, tuple(images.shape[1:]), metadata(files, images.shape[1]), variant)
+    model = finished(floats, name, structs.replace(variant, int8=None))
+    content = model.SerializeToString(deterministic=True)
+    every = in_onnxruntime == len(images) and not variant.int8
+    computed = run_onnx(content, images if every else images[:in_torch])
+    parity = prove(entry, content, images[:in_torch], expected, computed)
     if variant.int8:
-        in_onnxruntime = len(images)
-    expected = run_torch(network, images[:in_torch])
-    computed = run_onnx(content, images if in_onnxruntime == len(images) else images[:in_torch])
-    parity = compare(expected, computed[: len(expected)])
-    if variant.int8 and not math.isfinite(parity.max_abs_difference):
-        raise ParityError("not finite", parity)
-    if not variant.int8 and not parity.holds(entry.largest_difference):
-        raise ParityError(f"above {entry.largest_difference:g} or a differing prediction", parity)
+        every = True
+        model = finished(floats, name, variant, calibration)
+        content = model.SerializeToString(deterministic=True)
+        computed = run_onnx(content, images)
+        parity = compare(expected, computed[: len(expected)])
+        if not parity.holds(1.0, INT8_COST):
+            raise ParityError(f"quantised, more than {INT8_COST:.0%} of the images have another class", parity)
     write_bytes(files.onnx, content)
-    every = len(computed) == len(images)
     record = ExportRecord(
         model=files.model,
         seed=files.seed,
@@ -79,6 +94,25 @@ def export(
     write_record(files.export, record)
     write_card(files)
     return record
+
+
+def prove(
+    entry: Entry, content: bytes, images: Tensor, expected: NDArray[np.float32], computed: NDArray[np.float32]
+) -> Parity:
+    """Compare PyTorch's probabilities of `images` with those `computed` by the float file with these bytes.
+
+    Raises:
+        ParityError: they differ, in large batches or with one image a call, or are not finite.
+    """
+    parity = compare(expected, computed[: len(expected)])
+    if not np.isfinite(expected).all():
+        raise ParityError("PyTorch's own results are not finite, so the network needs another training", parity)
+    if not parity.holds(entry.largest_difference):
+        raise ParityError(f"above {entry.largest_difference:g} or a differing prediction", parity)
+    alone = compare(expected[:ALONE], run_onnx(content, images[:ALONE], batch=1))
+    if not alone.holds(entry.largest_difference):
+        raise ParityError("with one image a call the file computes something else than with many", alone)
+    return parity
 
 
 def metadata(files: RunFiles, channels: int) -> dict[str, str]:

@@ -21,8 +21,8 @@ def images_for(network: nn.Module, images: Tensor) -> tuple[int, int]:
 
     It depends on the network and on N alone. Networks of the size of LeNet-5 get all 10,000.
     """
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network(images[:1].float())
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:  # inference mode fails with parametrised weights
+        network(next(batches(images[:1])))
     macs = max(1, counter.get_total_flops() // 2)
     fit = {engine: min(len(images), max(LEAST, int(work // macs))) for engine, work in WORK.items()}
     return fit["torch"], fit["onnxruntime"]
@@ -32,7 +32,7 @@ def run_onnx(model: bytes, images: Tensor, batch: int = BATCH) -> NDArray[np.flo
     """Probabilities [N, classes] of uint8 images [N, C, H, W] in ONNX Runtime, on one thread, `batch` images a call.
 
     Raises:
-        StudyError: ONNX Runtime does not load the model.
+        StudyError: ONNX Runtime does not load or run the model.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -43,9 +43,12 @@ def run_onnx(model: bytes, images: Tensor, batch: int = BATCH) -> NDArray[np.flo
         raise StudyError(f"ONNX Runtime {onnxruntime.__version__} does not load it ({one_line(error)})") from None
     (given,) = session.get_inputs()
     parts = torch.split(images, batch) if given.type == "tensor(uint8)" else batches(images, batch)
-    return np.concatenate([session.run(None, {given.name: part.numpy()})[0] for part in parts])
+    try:
+        return np.concatenate([session.run(None, {given.name: part.numpy()})[0] for part in parts])
+    except Exception as error:  # as above
+        raise StudyError(f"ONNX Runtime {onnxruntime.__version__} does not run it ({one_line(error)})") from None
 
 
 def run_torch(network: nn.Module, images: Tensor) -> NDArray[np.float32]:
     """Probabilities [N, classes] of uint8 images [N, C, H, W] in PyTorch."""
-    return torch.softmax(logits(network, images), dim=1).numpy()
+    return torch.softmax(logits(network, images).float(), dim=1).numpy()

@@ -12,6 +12,9 @@ PLACES = re.compile(
 )
 """Where in an engine's own source something failed; its reason comes afterwards, or before a backtrace."""
 
+ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+"""Those of a terminal's colours."""
+
 
 class StudyError(Exception):
     """A user's mistake or a bad file: what was expected, what was found, what to run.
@@ -21,8 +24,12 @@ class StudyError(Exception):
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """A library's message in one line of at most `most` characters; the type of the error if it has none."""
-    message = PLACES.sub("", " ".join(str(error).split()))
+    """A library's message in one line of at most `most` characters; the type of the error if it has none.
+
+    Without the escape codes with which some libraries colour it.
+    """
+    text = "".join(c if c.isprintable() else " " for c in ESCAPE_CODES.sub("", str(error)))
+    message = PLACES.sub("", " ".join(text.split()))
     return " ".join(message.split())[:most] or type(error).__name__
 
 

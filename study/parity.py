@@ -19,6 +19,9 @@ steps, for where a number lies between two, the last digit before it decides."""
 INT8_MISMATCHES = 0.01
 """The largest share of images that may be of another class there: two classes are often as probable as each other."""
 
+INT8_COST = 0.05
+"""The largest share of test images that quantisation may move to another class, or its file is not written."""
+
 Output = NDArray[Any] | None | list["Output"] | dict[Any, "Output"]
 Calls = Sequence[Sequence[Output]]
 """Of each call, the outputs of a model in their order."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from study.artifacts import Artifacts
 from study.data import datasets
 from study.entry import Entry
-from study.errors import StudyError, one_line
 
 
 def make(
@@ -65,7 +64,7 @@ def make(
 def cost(entry: Entry) -> float:
     """Relative work of a run: floating-point operations of a training step, times images and epochs.
 
-    The step, with two images, also checks that the network can be trained on the data set.
+    The step, with two images, and an evaluation also check that the network can be trained on the data set.
 
     Raises:
         StudyError: it cannot.
@@ -73,24 +72,17 @@ def cost(entry: Entry) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from study import soundness
     from study.networks import build
 
     dataset = datasets.find(entry.dataset)
     network = build(entry)
-    counter = FlopCounterMode(display=False)
-    try:
-        with counter:
-            logits = network(torch.zeros(2, *dataset.shape))
-            if logits.shape == (2, len(dataset.classes)):
-                logits.sum().backward()
-    except Exception as error:  # a user's network may raise anything
-        raise StudyError(
-            f"{entry.name}: {entry.network} cannot be trained on the images of {dataset.title}, float32 "
-            f"{['N', *dataset.shape]} ({type(error).__name__}: {one_line(error)})"
-        ) from None
-    if logits.shape != (2, len(dataset.classes)):
-        raise StudyError(
-            f"{entry.name}: expected logits [N, {len(dataset.classes)}] of {entry.network}, found {list(logits.shape)} "
-            "for 2 images"
-        )
+    images = torch.rand(2, *dataset.shape)
+    with FlopCounterMode(display=False) as counter:
+        logits = soundness.logits(entry, network, images)
+        try:
+            torch.autograd.backward(logits.sum())
+        except Exception as error:  # of any kind: no parameter takes part, or a user's gradient fails
+            raise soundness.unusable(entry, "training", error) from None
+    soundness.check(entry, network, images)
     return float(counter.get_total_flops() * entry.recipe.epochs * dataset.train_images)

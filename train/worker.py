@@ -8,6 +8,7 @@ import torch
 
 from study.data.tensors import import_torchvision, load
 from study.errors import StudyError
+from study.soundness import failure
 from train.fitting import DivergedError, Images, fit
 from train.tasks import Event, Failed, Finished, Task
 
@@ -30,5 +31,7 @@ def work(task: Task, sender: Connection) -> None:
         event = Failed(f"training diverged: {error}; {lower}")
     except (StudyError, OSError) as error:
         event = Failed(str(error))
+    except Exception as error:  # a user's network may raise anything, even after the checks
+        event = Failed(failure(error))
     with contextlib.suppress(BrokenPipeError):  # the parent was killed
         sender.send(event)

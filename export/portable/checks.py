@@ -228,7 +228,8 @@ def reshapes(file: File) -> Iterator[Finding]:
             continue
         tensor = file.initializers.get(node.input[1])
         first = _first_number(tensor) if tensor else -1
-        if first > 0:
+        kept = file.shapes.get(node.input[0]) or (None,)
+        if first > 0 and first != kept[0]:  # the first axis is another than the batch where it keeps its size
             yield Finding(f"{_named(node)} has a fixed batch of {first} in its shape", remedies.RESHAPE)
 
 

@@ -3,8 +3,13 @@
 | the exporter writes                 | it becomes              | because                                           |
 |-------------------------------------|-------------------------|---------------------------------------------------|
 | Reshape to (-1, n) with allowzero=1 | Flatten                 | converters and older OpenCV refuse allowzero      |
-| another Reshape with allowzero=1    | one without allowzero   | likewise; its shape contains no zero              |
+| another Reshape with allowzero      | one without allowzero   | likewise; it is 0, or its shape contains no zero  |
 | ReduceMean over both image axes     | GlobalAveragePool       | its axes as an input are refused by several       |
+| another ReduceMean                  | a pooling, and reshapes | likewise                                          |
+| BatchNormalization                  | Mul and Add             | where no convolution before it takes it in        |
+| Mul of a value by itself            | Pow with exponent 2     | OpenCV computes something else                    |
+| Gemm of the rows of all images      | MatMul and Add          | the reshape after it looks like a fixed batch     |
+| Concat with the same rows an image  | Pad and Add             | an Expand to the batch is refused by several      |
 | a prefix on the names of weights    | the network's own names | tools show `fc1.weight`, as the checkpoint has it |
 | stack traces and paths at each node | nothing                 | private paths do not belong in a published file   |
 """
@@ -12,8 +17,10 @@
 import math
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference
 
 from study.onnx_graph import dimensions
 
@@ -24,6 +31,8 @@ def make_portable(model: ModelProto, weights_prefix: str) -> None:
     _rename_weights(graph, weights_prefix)
     _use_flatten(graph)
     _use_global_average_pool(graph)
+    _use_common_operators(model)
+    _use_matrix_products(graph)
     _drop_unused_initializers(graph)
     _drop_annotations(model)
 
@@ -45,7 +54,7 @@ def _use_flatten(graph: GraphProto) -> None:
         rest = shapes.get(node.input[0], [0])[1:]  # all but the batch; 0 for an unknown dimension
         if constants.get(node.input[1]) == [-1, math.prod(rest)] and 0 not in rest:
             _replace(node, "Flatten", axis=1)
-        elif 0 not in constants.get(node.input[1], [0]):
+        elif 0 not in constants.get(node.input[1], [0]) or not _attribute(node, "allowzero", 0):
             kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
             del node.attribute[:]
             node.attribute.extend(kept)
@@ -61,6 +70,122 @@ def _use_global_average_pool(graph: GraphProto) -> None:
         keeps = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
         if axes == [2, 3] and keeps:
             _replace(node, "GlobalAveragePool")
+
+
+def _use_common_operators(model: ModelProto) -> None:
+    """Write each node that has such a form in operators that every runtime has."""
+    forms = {"BatchNormalization": _scaled, "ReduceMean": _averaged, "Mul": _squared}
+    graph = model.graph
+    if not any(node.op_type in forms for node in graph.node):
+        return
+    shapes = _shapes(shape_inference.infer_shapes(model).graph)
+    nodes = []
+    for node in graph.node:
+        form = forms.get(node.op_type)
+        nodes += (form(graph, node, shapes) if form else None) or [node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _scaled(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) -> list[NodeProto] | None:
+    """BatchNormalization in evaluation: x * a + b, a and b for each channel, computed in float64 and rounded once."""
+    tensors = {i.name: i for i in graph.initializer}
+    value, *names = node.input
+    if value not in shapes or not all(name in tensors for name in names) or _attribute(node, "training_mode", 0):
+        return None
+    kept = numpy_helper.to_array(tensors[names[0]]).dtype
+    scale, bias, mean, variance = (numpy_helper.to_array(tensors[name]).astype(np.float64) for name in names)
+    factor = scale / np.sqrt(variance + _attribute(node, "epsilon", 1e-5))
+    channels = [-1] + [1] * (len(shapes[value]) - 2)
+    stem, (output, *_) = node.name or node.output[0], node.output
+    for name, constant in (("factor", factor), ("offset", bias - mean * factor)):
+        _add(graph, f"{stem}_{name}", constant.astype(kept).reshape(channels))
+    return [
+        helper.make_node("Mul", [value, f"{stem}_factor"], [f"{output}_scaled"], name=f"{stem}_scaled"),
+        helper.make_node("Add", [f"{output}_scaled", f"{stem}_offset"], [output], name=stem),
+    ]
+
+
+def _averaged(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) -> list[NodeProto] | None:
+    """ReduceMean over axes of known size: neighbours as [batch, before, axes, after], the third averaged away."""
+    (value, axes_name), (output,) = node.input, node.output
+    sizes = list(shapes.get(value, []))
+    axes = sorted(axis % len(sizes) for axis in _integer_constants(graph).get(axes_name, [])) if sizes else []
+    if not axes or axes[0] == 0 or 0 in sizes[1:]:
+        return None
+    rest = [1 if axis in axes else size for axis, size in enumerate(sizes)]
+    if not _attribute(node, "keepdims", 1):
+        rest = [size for axis, size in enumerate(sizes) if axis not in axes]
+    stem, nodes = node.name or output, []
+    while axes:
+        end = axes.pop() + 1
+        start = end - 1
+        while axes and axes[-1] == start - 1:
+            start = axes.pop()
+        name = f"{stem}_{start}"
+        if (start, end, len(sizes)) == (2, 4, 4):
+            nodes.append(helper.make_node("GlobalAveragePool", [value], [name], name=name))
+            value, sizes[2:] = name, [1, 1]
+            continue
+        grouped = [-1, math.prod(sizes[1:start]), math.prod(sizes[start:end]), math.prod(sizes[end:])]
+        _add(graph, f"{name}_shape", np.array(grouped))
+        nodes += [
+            helper.make_node("Reshape", [value, f"{name}_shape"], [f"{name}_grouped"], name=f"{name}_grouped"),
+            helper.make_node("AveragePool", [f"{name}_grouped"], [name], name=name, kernel_shape=[grouped[2], 1]),
+        ]
+        value, sizes[start:end] = name, [1] * (end - start)
+    if len(rest) == 2:
+        return [*nodes, helper.make_node("Flatten", [value], [output], name=stem, axis=1)]
+    _add(graph, f"{stem}_shape", np.array([-1, *rest[1:]]))
+    return [*nodes, helper.make_node("Reshape", [value, f"{stem}_shape"], [output], name=stem)]
+
+
+def _squared(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) -> list[NodeProto] | None:
+    """x * x as Pow(x, 2)."""
+    if node.input[0] != node.input[1]:
+        return None
+    _add(graph, "two", np.array(2, np.float32))
+    return [helper.make_node("Pow", [node.input[0], "two"], list(node.output), name=node.name)]
+
+
+def _use_matrix_products(graph: GraphProto) -> None:
+    """Reshape to [-1, in], Gemm and Reshape to [n, -1, out] become Reshape to [n, -1, in], MatMul and Add."""
+    constants = _integer_constants(graph)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+    for last in list(graph.node):
+        shape = constants.get(last.input[1], []) if last.op_type == "Reshape" else []
+        gemm = makers.get(last.input[0]) if shape else None
+        first = makers.get(gemm.input[0]) if gemm and gemm.op_type == "Gemm" else None
+        if gemm is None or first is None or first.op_type != "Reshape" or shape[0] < 1 or -1 not in shape:
+            continue
+        alone = all(sum(value in node.input for node in graph.node) == 1 for value in (gemm.output[0], first.output[0]))
+        usual = [_attribute(gemm, name, 1) for name in ("alpha", "beta", "transB")] + [_attribute(gemm, "transA", 0)]
+        if not alone or usual != [1, 1, 1, 0] or gemm.input[1] not in weights:
+            continue
+        weight = numpy_helper.to_array(weights[gemm.input[1]])
+        if constants.get(first.input[1]) != [-1, weight.shape[1]] or shape[-1] != weight.shape[0]:
+            continue
+        _add(graph, f"{gemm.input[1]}_transposed", np.ascontiguousarray(weight.T))
+        _add(graph, f"{gemm.name}_shape", np.array([*shape[:-1], weight.shape[1]]))
+        first.input[1] = f"{gemm.name}_shape"
+        product = f"{gemm.output[0]}_product" if gemm.input[2:] else last.output[0]
+        if gemm.input[2:]:
+            last.CopyFrom(helper.make_node("Add", [product, gemm.input[2]], list(last.output), name=last.name))
+        else:
+            graph.node.remove(last)
+        first.output[0] = f"{gemm.output[0]}_rows"  # not the name that the exporter recorded another shape of
+        inputs = [first.output[0], f"{gemm.input[1]}_transposed"]
+        gemm.CopyFrom(helper.make_node("MatMul", inputs, [product], name=gemm.name))
+
+
+def _add(graph: GraphProto, name: str, value: NDArray[Any]) -> None:
+    if name not in {tensor.name for tensor in graph.initializer}:
+        graph.initializer.append(numpy_helper.from_array(value, name))
+
+
+def _attribute(node: NodeProto, name: str, default: Any) -> Any:
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def _shapes(graph: GraphProto) -> dict[str, list[int]]:

@@ -8,20 +8,24 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from onnx import numpy_helper
 
-from export import exporter
+from export import exporter, quantisation
 from export.__main__ import main
 from export.exporter import ParityError, export
 from export.parity import LEAST, images_for
+from export.quantisation import quantise
 from study import catalogue
 from study.artifacts import read_record, sha256
 from study.data import tensors
 from study.errors import StudyError
 from study.networks import build
+from study.networks.lenet5 import LeNet5GAP
 from study.parity import compare
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
+from study.variants import Variant
 from tests.conftest import Trained, run
 
 
@@ -64,6 +68,44 @@ def test_a_file_that_computes_something_else_is_not_written(
     assert raised.value.parity.max_abs_difference > 1e-5
     assert not files.onnx.exists()
     assert not files.export.exists()
+
+
+def test_a_quantised_file_that_costs_too_many_classes_is_not_written(
+    trained: Trained, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = trained.copy(tmp_path / "a").run("gap", 0).of(Variant(int8="dynamic"))
+    floats = onnx.load(trained.artifacts.run("gap", 0).onnx)
+    images, labels = tensors.load(data, train=False)
+
+    def quantised(model: onnx.ModelProto, *_: object) -> onnx.ModelProto:
+        """The same with the classes of trousers and pullovers exchanged: a fifth of the images."""
+        made = quantise(model, None, "dynamic")
+        order = numpy_helper.from_array(np.array([0, 2, 1, *range(3, 10)]), "order")
+        made.graph.initializer.append(order)
+        made.graph.node[-1].output[0] = "in_order"
+        made.graph.node.append(onnx.helper.make_node("Gather", ["in_order", "order"], ["probabilities"], axis=1))
+        return made
+
+    monkeypatch.setattr(exporter, "convert", lambda *_: floats)
+    monkeypatch.setattr(quantisation, "quantise", quantised)
+    with pytest.raises(ParityError, match="quantised, more than 5% of the images have another class") as raised:
+        export(catalogue.entry("gap"), files, images[:500], labels[:500])
+    assert 0.15 < raised.value.parity.argmax_mismatches / 500 < 0.3
+    assert not files.onnx.exists()
+
+
+def test_a_network_that_drops_out_is_refused_before_anything_is_exported_or_quantised(
+    trained: Trained, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = trained.copy(tmp_path / "a")
+    images, labels = tensors.load(data, train=False)
+    plain = LeNet5GAP.forward
+    monkeypatch.setattr(LeNet5GAP, "forward", lambda self, x: F.dropout(plain(self, x), 0.3))
+    for variant in (Variant(), Variant(simplify=True), Variant(simplify=True, int8="dynamic")):
+        files = artifacts.run("gap", 0).of(variant)
+        with pytest.raises(StudyError, match=r"in evaluation mode it drops out at test_command\.py:\d+; write F\.drop"):
+            export(catalogue.entry("gap"), files, images[:500], labels[:500])
+        assert variant == Variant() or not files.onnx.exists()
 
 
 def test_the_proof_of_a_large_network_is_over_its_first_images() -> None:

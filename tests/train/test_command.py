@@ -22,6 +22,7 @@ from tests.conftest import ROOT, Trained
 from train import __main__ as command
 from train import engine
 from train.tasks import Epoch, Event, Failed, Finished, Task
+from train.worker import work
 
 SHORT = Entry("baseline", LENET5, Recipe(epochs=1))
 
@@ -129,6 +130,19 @@ def test_a_run_that_fails_does_not_affect_the_others(few_data: Path, tmp_path: P
     assert diverged.reason.startswith("training diverged: loss")
     assert "lower the recipe's learning rate" in diverged.reason
     assert list((tmp_path / "models" / "wild" / "seed0").glob("*")) == []
+
+
+def test_a_network_that_fails_during_training_is_a_failed_run_with_the_line_that_failed(
+    few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "def forward(self, x):\n        assert len(x) < 99, 'too many'\n        return self.l(x.flatten(1))"
+    init = "def __init__(self):\n        super().__init__()\n        self.l = nn.Linear(784, 10)"
+    (tmp_path / "brittle.py").write_text(f"from torch import nn\nclass M(nn.Module):\n    {init}\n    {code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    work(Task(Entry("brittle", "brittle:M", SHORT.recipe), Artifacts(tmp_path).run("brittle", 0), few_data), sender)
+    assert receiver.recv() == Failed("AssertionError: too many at brittle.py:7")
 
 
 def test_a_killed_process_is_a_failed_run(few_data: Path, tmp_path: Path) -> None:

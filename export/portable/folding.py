@@ -1,0 +1,174 @@
+"""Replace what a graph computes from weights and shapes alone by constants, for any batch size.
+
+torch's exporter leaves such nodes: a normalised weight, the shape of a reshape, the zeros that a recurrent layer begins
+with. Their values are taken from two runs with batches of different sizes. What differs depends on the batch, and has a
+constant form where the operator that uses it allows one: -1 in a reshape, no initial state, a factor instead of a size.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+
+from study.errors import StudyError, one_line
+from study.onnx_graph import dimensions, has_subgraph
+
+Values = Mapping[str, NDArray[Any]]
+BATCHES = (2, 3)
+DEPEND_ON_VALUES = {"NonZero", "Compress", "Unique", "NonMaxSuppression"}
+"""Operators with a shape that the values of their input decide."""
+RECURRENT = ("LSTM", "GRU", "RNN")
+ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "PRelu")
+
+
+def fold(model: ModelProto, image_shape: tuple[int, ...]) -> None:
+    """Fold in place the graph of torch's exporter, whose one input are images float32 [batch, *image_shape].
+
+    Raises:
+        StudyError: ONNX Runtime does not run the graph.
+    """
+    graph = model.graph
+    known = _known(graph)
+    used = [node for node in graph.node if not known.issuperset(node.output)]
+    wanted = {name for node in used for name in node.input if name in known}
+    wanted |= {
+        name
+        for node in used
+        if node.op_type in ("Expand", "Resize", "Concat") and not wanted.isdisjoint(node.input)
+        for name in node.input
+        if name
+    }
+    wanted -= {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+    if not wanted:
+        return
+    first, second = (_run(model, sorted(wanted), batch, image_shape) for batch in BATCHES)
+    for node in used:
+        if node.op_type == "Concat":
+            _use_pad(graph, node, known, first, second)
+        for position, name in enumerate(node.input):
+            if name in first and name in known:
+                _use_constant(graph, node, position, first, second)
+    _drop_unused(graph)
+
+
+def _known(graph: GraphProto) -> set[str]:
+    """The names of the values that follow from weights and shapes; none where values decide a shape."""
+    if any(node.op_type in DEPEND_ON_VALUES or has_subgraph(node) for node in graph.node):
+        return set()
+    constants = {"", *(tensor.name for tensor in graph.initializer)}
+    known = set(constants)
+    for node in graph.node:
+        if (node.op_type == "Shape" or known.issuperset(node.input)) and not node.op_type.startswith("Random"):
+            known.update(node.output)
+    return known - constants
+
+
+def _run(model: ModelProto, wanted: list[str], batch: int, image_shape: tuple[int, ...]) -> Values:
+    """The wanted values for a batch of black images, and these."""
+    asking = ModelProto()
+    asking.CopyFrom(model)
+    del asking.graph.output[:]
+    asking.graph.output.extend(ValueInfoProto(name=name) for name in wanted)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(asking.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        given = {graph_input.name: np.zeros((batch, *image_shape), np.float32) for graph_input in session.get_inputs()}
+        return given | dict(zip(wanted, session.run(wanted, given), strict=True))
+    except Exception as error:  # its exceptions have no common base class
+        raise StudyError(f"ONNX Runtime {onnxruntime.__version__} does not run its graph ({one_line(error)})") from None
+
+
+def _use_constant(graph: GraphProto, node: NodeProto, position: int, first: Values, second: Values) -> None:
+    """Give `node` a constant for an input, where there is one for any batch size."""
+    name = node.input[position]
+    one, other = first[name], second[name]
+    if np.array_equal(one, other):
+        node.input[position] = _constant(graph, name, one)
+    elif node.op_type == "Reshape" and position == 1 and (one != other).sum() == 1:
+        node.input[1] = _constant(graph, f"{name}_any_batch", np.where(one == other, one, -1))
+    elif node.op_type == "Expand" and position == 1 and _expands_in_vain(graph, node, first, second):
+        node.CopyFrom(helper.make_node("Identity", [node.input[0]], list(node.output), name=node.name))
+    elif node.op_type == "Resize" and position == 3 and all(one[1:] == other[1:]):
+        sizes = np.array(first[node.input[0]].shape)
+        factors = np.nextafter((one / sizes).astype(np.float32), np.float32(np.inf))  # the size is rounded down
+        factors[one == sizes] = 1
+        node.input[2], node.input[3] = _constant(graph, f"{name}_factors", factors), ""
+    elif node.op_type in RECURRENT and position > 4 and not one.any() and not other.any():
+        node.input[position] = ""  # it begins with zeros
+    elif node.op_type in ELEMENTWISE and _same_rows(one, other):
+        node.input[position] = _constant(graph, f"{name}_row", one[:1])
+
+
+def _same_rows(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether a value is the same for each image."""
+    return one.ndim > 1 and bool((one == one[:1]).all()) and np.array_equal(one[:1], other[:1])
+
+
+def _expands_in_vain(graph: GraphProto, node: NodeProto, first: Values, second: Values) -> bool:
+    """Whether an Expand has no effect, or only operators use it that expand by themselves to another input."""
+    value, shape = node.input
+    if all(run[value].shape == tuple(run[shape]) for run in (first, second) if value in run):
+        return value in first
+    sizes = {info.name: dimensions(info.type) for info in graph.value_info}
+    size, (output,) = sizes.get(node.output[0]), node.output
+    users = [user for user in graph.node if output in user.input]
+    return size is not None and all(
+        user.op_type in ELEMENTWISE and any(sizes.get(name) == size for name in user.input if name != output)
+        for user in users
+    )
+
+
+def _use_pad(graph: GraphProto, node: NodeProto, known: set[str], first: Values, second: Values) -> None:
+    """Write the rows that a Concat adds to those of each image as Pad and Add, if they are the same for all images."""
+    axis, names = helper.get_attribute_value(node.attribute[0]), list(node.input)
+    (value, *more) = [name for name in names if name not in known or name not in first] or [""]
+    if more or value not in first or first[value].dtype != np.float32:
+        return
+    rows = [first[name] for name in names]
+    if not all(_same_rows(first[name], second[name]) for name in names if name != value):
+        return
+    place, axis, rank = names.index(value), axis % first[value].ndim, first[value].ndim
+    pads = np.zeros((2, rank), np.int64)
+    pads[:, axis] = [sum(row.shape[axis] for row in part) for part in (rows[:place], rows[place + 1 :])]
+    rows[place] = np.zeros_like(rows[place])
+    stem = node.name or node.output[0]
+    names = [f"{stem}_pads", f"{stem}_rows"]
+    _constant(graph, names[0], pads.ravel())
+    _constant(graph, names[1], np.concatenate([row[:1] for row in rows], axis))
+    padded = helper.make_node("Pad", [value, names[0]], [f"{stem}_padded"], name=f"{stem}_padded")
+    node.CopyFrom(helper.make_node("Add", [f"{stem}_padded", names[1]], list(node.output), name=node.name))
+    graph.node.insert(list(graph.node).index(node), padded)
+
+
+def _constant(graph: GraphProto, name: str, value: NDArray[Any]) -> str:
+    """The name of an initializer with this value, which is added once."""
+    if name not in {tensor.name for tensor in graph.initializer}:
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    return name
+
+
+def _drop_unused(graph: GraphProto) -> None:
+    """Drop the nodes that nothing uses any more, and those that only pass a value on."""
+    same: dict[str, str] = {}
+    needed = {value.name for value in graph.output}
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = same.get(name, name)
+        if node.op_type == "Identity" and node.output[0] not in needed:
+            same[node.output[0]] = node.input[0]
+    constants = {tensor.name for tensor in graph.initializer}  # some in place of a node's output
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update({*node.input} - constants)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    values = [value for value in graph.value_info if value.name in needed]
+    del graph.value_info[:]
+    graph.value_info.extend(values)
