@@ -40,7 +40,7 @@ def einsum(node: Node) -> Product:
     """y = sum of x times a constant over one or more of their common axes."""
     node = bound(node, 0, 1)
     if len(node.proto.input) != 2:
-        raise NoLayerError(f"an Einsum of {len(node.proto.input)} operands, not two")
+        raise NoLayerError("an Einsum whose operands are not two")
     operand, constant = operands(node, 0, 1)
     axes = equation(node, operand, len(constant.shape))
     sizes = dict(zip(axes.constant, constant.shape, strict=True))

@@ -22,6 +22,8 @@ PICKS = ("Gather", "GatherElements", "GatherND", "Slice", "Compress", "Where")
 """Operators that pick parts of a constant by what is computed."""
 PASSES = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Dropout")
 """Operators behind which the same matrices are picked."""
+OLDEST_SCAN = 9
+"""The first opset whose Scan has no batch, and no lengths among its inputs."""
 MOST_MOVES = 8
 """Transposes and Reshapes behind a pick that are followed."""
 
@@ -59,7 +61,7 @@ def inputs_of_body(scope: Scope, node: onnx.NodeProto, graph: onnx.GraphProto) -
     if node.op_type == "Scan":
         numbers = [attribute.i for attribute in node.attribute if attribute.name == "num_scan_inputs"]
         states = len(node.input) - next(iter(numbers), 0)
-    elif node.op_type != "Loop":
+    if node.op_type not in ("Loop", "Scan") or scope.version < OLDEST_SCAN:
         return {}
     sources = {each.output[0]: each.input[0] for each in graph.node if each.op_type == "Identity" and each.output}
     inside: dict[str, Known | Picked] = {}

@@ -21,19 +21,26 @@ MOST_INFERRED = 20_000
 
 Shape = tuple[int | None, ...]
 
+MICROSOFT, BLOCKED = "com.microsoft", "com.microsoft.nchwc"
 _SAME = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax")
 _NORMALISED = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "SkipGroupNorm")
-STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
-    **dict.fromkeys((*_SAME, *_NORMALISED), ("Identity", (0,))),
-    **dict.fromkeys(("QLinearAdd", "QLinearMul"), ("Add", (0, 3))),
-    "QuantizeLinear": ("QuantizeLinear", (0, 1, 2)),
-    "DequantizeLinear": ("DequantizeLinear", (0, 1, 2)),
-    "FusedConv": ("Conv", (0, 1)),
-    "FusedGemm": ("Gemm", (0, 1)),
-    "QLinearAveragePool": ("AveragePool", (0,)),
-    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+_POOLS = ("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool")
+STAND_INS: Mapping[tuple[str, str], tuple[str, tuple[int, ...]]] = {
+    **{(MICROSOFT, operator): ("Identity", (0,)) for operator in (*_SAME, *_NORMALISED)},
+    **{(MICROSOFT, operator): ("Add", (0, 3)) for operator in ("QLinearAdd", "QLinearMul")},
+    **{(MICROSOFT, operator): (operator, (0, 1, 2)) for operator in ("QuantizeLinear", "DequantizeLinear")},
+    (MICROSOFT, "FusedConv"): ("Conv", (0, 1)),
+    (MICROSOFT, "FusedGemm"): ("Gemm", (0, 1)),
+    (MICROSOFT, "QLinearAveragePool"): ("AveragePool", (0,)),
+    (MICROSOFT, "QLinearGlobalAveragePool"): ("GlobalAveragePool", (0,)),
+    (BLOCKED, "Conv"): ("Conv", (0, 1)),
+    **{(BLOCKED, operator): (operator, (0,)) for operator in _POOLS},
+    **{(BLOCKED, operator): ("Identity", (0,)) for operator in ("ReorderInput", "ReorderOutput")},
 }
-"""By an operator of the domain com.microsoft: a standard one with the same shape, and its inputs among the first's."""
+"""By an operator of ONNX Runtime's: a standard one with the same shape, and its inputs among the first's.
+
+In the domain `BLOCKED` the number of channels is rounded up, which ReorderOutput undoes.
+"""
 
 
 def shapes(graph: onnx.GraphProto, version: int, declared: bool = True) -> Mapping[str, Shape]:
@@ -53,6 +60,8 @@ def shapes(graph: onnx.GraphProto, version: int, declared: bool = True) -> Mappi
             _note(next(iter(node.output), ""), node.attribute[0].t, types, small)
         elif (known := _stand_in(node)) is not None:
             inferred = _inferred(known, types, small, version)
+            if (node.domain, node.op_type) == (BLOCKED, "ReorderOutput"):
+                inferred = {name: _cropped(kind, node) for name, kind in inferred.items()}
             types.update({name: _filled(kind, types.get(name)) for name, kind in inferred.items()})
     return {name: _sizes(kind) for name, kind in types.items()}
 
@@ -83,13 +92,21 @@ def _stand_in(node: onnx.NodeProto) -> onnx.NodeProto | None:
         return node
     attributes = {attribute.name: attribute for attribute in node.attribute}
     last = "channels_last" in attributes and attributes["channels_last"].i != 0
-    if node.domain != "com.microsoft" or node.op_type not in STAND_INS or last:
+    if last or (node.domain, node.op_type) not in STAND_INS:
         return None
-    operator, places = STAND_INS[node.op_type]
+    operator, places = STAND_INS[node.domain, node.op_type]
     known = defs.get_schema(operator, 21, "").attributes
     made = helper.make_node(operator, [node.input[n] for n in places if n < len(node.input)], node.output[:1])
     made.attribute.extend(attribute for name, attribute in attributes.items() if name in known)
     return made
+
+
+def _cropped(kind: onnx.TypeProto, node: onnx.NodeProto) -> onnx.TypeProto:
+    """The type with the number of channels that the node leaves."""
+    channels = [attribute.i for attribute in node.attribute if attribute.name == "channels"]
+    if channels and len(kind.tensor_type.shape.dim) > 1:
+        kind.tensor_type.shape.dim[1].dim_value = channels[0]
+    return kind
 
 
 def _inferred(

@@ -217,6 +217,9 @@ HEAD, KERNEL = normal(5, 4, 1, 1), normal(4, 2, 3, 3)
 BEFORE_HEADS = {
     "FusedConv": 'm = com.microsoft.FusedConv<activation = "Relu">(x, kernel)',
     "FusedConv and a sum": 'c = Conv(x, kernel) m = com.microsoft.FusedConv<activation = "Relu">(x, kernel, , c)',
+    "the layout of one processor": """b = com.microsoft.nchwc.Conv(x, kernel)
+        q = com.microsoft.nchwc.MaxPool<kernel_shape = [2, 2]>(b)
+        m = com.microsoft.nchwc.ReorderOutput<channels = 4>(q)""",
     "QuickGelu": "c = Conv(x, kernel) m = com.microsoft.QuickGelu(c)",
     "com.microsoft's QDQ": """c = Conv(x, kernel) q = com.microsoft.QuantizeLinear(c, one, zero)
         m = com.microsoft.DequantizeLinear(q, one, zero)""",
@@ -284,7 +287,7 @@ REASONS: dict[str, tuple[str, str, set[tuple[str, str]]]] = {
     "an Einsum of three": (
         "3, 3",
         'y = Einsum<equation = "ij,jk,kl->il">(x, v, u)',
-        {("Einsum", "an Einsum of 3 operands, not two")},
+        {("Einsum", "an Einsum whose operands are not two")},
     ),
     "an Einsum with a diagonal": (
         "3, 3",
