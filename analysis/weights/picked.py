@@ -16,7 +16,6 @@ from analysis.weights.constants import Scope, standard
 from analysis.weights.node import Node
 from analysis.weights.tensors import Held
 from analysis.weights.values import Constant, Known, Output, Pending, Picked
-from study.onnx_graph import subgraphs
 
 PICKS = ("Gather", "GatherElements", "GatherND", "Slice", "Compress", "Where")
 """Operators that pick parts of a constant by what is computed."""
@@ -55,14 +54,15 @@ def note(scope: Scope, node: onnx.NodeProto, attributes: Attributes) -> None:
         scope.values[node.output[0]] = result
 
 
-def inputs_of_body(scope: Scope, node: onnx.NodeProto, graph: onnx.GraphProto) -> dict[str, Known | Picked]:
+def inputs_of_body(
+    scope: Scope, node: onnx.NodeProto, attributes: Attributes, graph: onnx.GraphProto
+) -> dict[str, Known | Picked]:
     """The inputs of the body of a Loop or Scan that are constants at every step, or a matrix of a stack at each."""
-    states, skipped = len(node.input), 2 if node.op_type == "Loop" else 0
-    if node.op_type == "Scan":
-        numbers = [attribute.i for attribute in node.attribute if attribute.name == "num_scan_inputs"]
-        states = len(node.input) - next(iter(numbers), 0)
     if node.op_type not in ("Loop", "Scan") or scope.version < OLDEST_SCAN:
         return {}
+    states, skipped = len(node.input), 2
+    if node.op_type == "Scan":
+        states, skipped = states - (attributes["num_scan_inputs"].i if "num_scan_inputs" in attributes else 0), 0
     sources = {each.output[0]: each.input[0] for each in graph.node if each.op_type == "Identity" and each.output}
     inside: dict[str, Known | Picked] = {}
     for index, (outer, inner) in enumerate(zip(node.input, graph.input, strict=False)):
@@ -70,7 +70,7 @@ def inputs_of_body(scope: Scope, node: onnx.NodeProto, graph: onnx.GraphProto) -
         if known is None or index < skipped:
             continue
         if index >= states:
-            axes = any(attribute.name.endswith(("axes", "directions")) for attribute in node.attribute)
+            axes = "scan_input_axes" in attributes or "scan_input_directions" in attributes
             inside[inner.name] = Picked("Scan", None if axes else known, outer)
             continue
         place = index - skipped + (node.op_type == "Loop")
@@ -80,16 +80,15 @@ def inputs_of_body(scope: Scope, node: onnx.NodeProto, graph: onnx.GraphProto) -
     return inside
 
 
-def chosen(scopes: Sequence[Scope], node: onnx.NodeProto) -> dict[str, Picked]:
-    """The outputs of an If that are constants in both branches, whose scopes are given."""
-    graphs = [graph for attribute in node.attribute for graph in subgraphs(attribute)]
-    if node.op_type != "If" or len(graphs) != len(scopes):
+def chosen(node: onnx.NodeProto, branches: Sequence[tuple[onnx.GraphProto, Scope]]) -> dict[str, Picked]:
+    """The outputs of an If that are constants in both branches."""
+    if node.op_type != "If" or len(branches) != 2:
         return {}
-    results = [[output.name for output in graph.output] for graph in graphs]
+    results = [[scope.known(output.name) for output in graph.output] for graph, scope in branches]
     return {
         name: Picked("If")
-        for name, *inside in zip(node.output, *results, strict=False)
-        if name and all(scope.known(each) is not None for scope, each in zip(scopes, inside, strict=True))
+        for name, one, other in zip(node.output, *results, strict=False)
+        if name and one is not None and other is not None
     }
 
 

@@ -104,16 +104,17 @@ class Walk:
             if function is not None and not _defined(proto, scope.version):
                 self._call(function, node, trail)
                 continue
-            inside: list[Scope] = []
+            inside: list[tuple[onnx.GraphProto, Scope]] = []
             for name, attribute in attributes.items():
                 for graph in subgraphs(attribute):
-                    given = picked.inputs_of_body(scope, proto, graph)
-                    inside.append(Scope(self.opened, scope.opsets, (scope.key, index, name), scope, dict(given)))
-                    self._visit(graph, inside[-1], trail, name, call)
+                    given = picked.inputs_of_body(scope, proto, attributes, graph)
+                    inner = Scope(self.opened, scope.opsets, (scope.key, index, name), scope, dict(given))
+                    inside.append((graph, inner))
+                    self._visit(graph, inner, trail, name, call)
             self._examine(node, trail)
             scope.add(proto, attributes)
             picked.note(scope, proto, attributes)
-            scope.values.update(picked.chosen(inside, proto))
+            scope.values.update(picked.chosen(proto, inside))
             scales.follow(node)
 
     def _examine(self, node: Node, trail: Sequence[Step]) -> None:
