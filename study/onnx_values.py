@@ -158,7 +158,8 @@ def drawn_from(value: Input, sizes: Shapes, use: Use) -> tuple[float, float, str
     reason = "which decides what is computed" if use.decides else ""
     if use.high is not None:
         most = 1 if dtype.kind == "b" else np.iinfo(dtype).max
-        return use.low, min(use.high, most), reason or "an index or a length" * (use.low < use.high)
+        low, high = min(use.low, most), min(use.high, most)
+        return low, high, reason or "an index or a length" * (low < high)
     if dtype.kind in "iub" and (SEEN.search(value.name) or HIDDEN.search(value.name)):
         shown = 1 if SEEN.search(value.name) else 0
         return shown, shown, reason

@@ -109,6 +109,13 @@ def test_an_index_takes_every_row_of_its_table(tmp_path: Path) -> None:
     assert set(arrays["i"]) == {1, 2}  # the user's word counts
 
 
+def test_an_index_is_of_its_dtype_whatever_its_table_needs() -> None:
+    for dtype, use, low, high in ((np.int8, Use(0, 999), 0, 127), (np.uint8, Use(300, 400), 255, 255)):
+        (arrays,) = generate([Input("i", np.dtype(dtype), ("n",))], Given(), 5000, 0, 1, {"i": use})
+        assert arrays["i"].dtype == dtype
+        assert (arrays["i"].min(), arrays["i"].max()) == (low, high)
+
+
 def test_a_table_that_a_batch_makes_longer_is_read_within_one_item(tmp_path: Path) -> None:
     facts = read(save(tmp_path / "m.onnx", "(float[n, 2] x, int64[m] i) => (float[] y) { y = Gather(x, i) }"))
     assert facts.uses == {"i": Use(0, 0)}
