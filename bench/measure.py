@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.cases import Case, Engine, opened
+from bench.crashes import survive
 from bench.interference import monitor, time_calibration_loop
 from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
@@ -33,6 +34,7 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
     Raises:
         StudyError: the engine does not load, uses another number of threads, or its outputs are wrong.
     """
+    survive(case, budget.check_seconds)
     until = time.perf_counter() + budget.most_seconds
     pool = case.model.pool(case.batch)
     wanted = expected(case, pool, budget.check_seconds)
@@ -92,6 +94,8 @@ def comparison(
     Raises:
         StudyError: as `latency`.
     """
+    for case in (reference, runtime):
+        survive(case, budget.check_seconds)
     until = time.perf_counter() + budget.most_seconds
     pool = runtime.model.pool(runtime.batch)
     cases = (reference, reference, runtime, runtime)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.cases import Case, Engine, opened
+from bench.crashes import survive
 from bench.models import Inputs
 from study.arithmetic import Arithmetic
 from study.errors import StudyError
@@ -40,6 +41,7 @@ def expected(case: Case, pool: Sequence[Inputs], seconds: float = math.inf) -> E
     """
     for runtime in case.against:
         try:
+            survive(Case(case.model, runtime, case.batch), seconds)
             with opened(Case(case.model, runtime, case.batch), pool) as other, other.runtime.context():
                 return Expected(runtime, other.outputs(seconds))
         except StudyError:

@@ -1,5 +1,7 @@
 """Outputs of any kind in the bench: what two engines compute of a user's file, and what is said where they differ."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,15 @@ class Unreadable(ONNXRuntime):
 
     def to_numpy(self, outputs: Any) -> list[Any]:
         raise RuntimeError("no such type")
+
+
+class Crashing(ONNXRuntime):
+    """Ends the process in its first call."""
+
+    may_crash = True
+
+    def run(self, inputs: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGSEGV)
 
 
 HERE = "tests.bench.test_outputs"
@@ -228,3 +239,14 @@ def test_what_is_measured_is_kept_if_an_engine_does_not_run_the_file(tmp_path: P
     record = read_bench(tmp_path / "b.json.journal", "")
     assert [(case.key.runtime, case.parity) for case in record.cases] == [("onnxruntime", None)]
     assert [start.key.runtime for start in record.cold_starts] == ["onnxruntime"]
+
+
+def test_a_crash_of_an_engine_ends_its_own_case_alone(tmp_path: Path) -> None:
+    code, shown = session(write(tmp_path, TEXTS).onnx, tmp_path / "b.json", f"{HERE}:Crashing,onnxruntime")
+    assert code == 1
+    assert (
+        f"error: m-{HERE}:Crashing-batch1-threads1-native-cpu does not run: {HERE}:Crashing crashes with SIGSEGV"
+        in shown
+    )
+    record = read_bench(tmp_path / "b.json.journal", "")
+    assert [(case.key.runtime, case.parity) for case in record.cases] == [("onnxruntime", None)]
