@@ -33,6 +33,8 @@ CUT_OFF = {**dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 0)), "ReverseSequence": (
 SIZES = {"If": (0,), "Loop": (0, 1), "Range": (0, 1, 2), "ConstantOfShape": (0,), "Slice": (1, 2, 4), "Resize": (2, 3)}
 SIZES |= dict.fromkeys(("Expand", "Reshape", "Tile", "TopK", "Pad", "Split", "OneHot"), (1,))
 """Inputs that decide what is computed, or how much."""
+MOST_SOURCES = 16
+"""Inputs that one value is followed from: a file may add thousands of them to each other."""
 
 Sources = dict[str, int | None]
 """The inputs that a value comes from: what was added to it, or None where it was computed in another way."""
@@ -99,7 +101,7 @@ class _Walk:
                 self._pass([value.name for value in graph.input[first:]], node.input[first:])
                 yield from self.visit(graph)
                 self._pass(node.output, [value.name for value in graph.output[first // 2 :]])
-            if not inner and (came := self._sources(node)):
+            if not inner and 0 < len(came := self._sources(node)) <= MOST_SOURCES:
                 self.sources.update(dict.fromkeys(node.output, came))
 
     def _keep(self, tensors: Iterable[tuple[str, onnx.TensorProto]]) -> None:
@@ -108,8 +110,9 @@ class _Walk:
 
     def _pass(self, names: Sequence[str], values: Sequence[str]) -> None:
         for name, value in zip(names, values, strict=False):
-            if value in self.sources:
-                self.sources[name] = self.sources.get(name, {}) | self.sources[value]
+            came = self.sources.get(name, {}) | self.sources.get(value, {})
+            if 0 < len(came) <= MOST_SOURCES:
+                self.sources[name] = came
 
     def _sources(self, node: onnx.NodeProto) -> Sources:
         """What the outputs come from."""

@@ -1,5 +1,6 @@
 """What a model does with the values of its integer inputs, and that ONNX Runtime takes all that are drawn."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,3 +173,16 @@ def test_functions_are_followed_even_those_that_call_each_other(tmp_path: Path) 
     made.functions[1].node[0].op_type = "Outer"
     made.functions[1].node[0].domain = "own"
     assert uses(made, ["i"], known) == {}
+
+
+def test_a_value_of_very_many_inputs_is_not_followed() -> None:
+    names = [f"i{index}" for index in range(3000)]
+    inputs = ", ".join(f"int64[1] {name}" for name in names)
+    sums = "".join(f"s{index} = Add(s{index - 1}, i{index}) " for index in range(1, 3000))
+    made = parser.parse_model(
+        IMPORTS + f"({inputs}) => (float[] y) {T3} {{ s0 = Identity(i0) {sums} y = Gather(t, s2999) }}"
+    )
+    tracemalloc.start()
+    assert uses(made, names, {}) == {}
+    assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    tracemalloc.stop()
