@@ -104,7 +104,8 @@ def weights(file: Fetched) -> Iterator[tuple[str, Outcome | str]]:
             continue
         found, _ = analysed(made, FORMS[name], originals)
         lost = outcome.fully_connected - found.fully_connected
-        yield name, replace(found, wrong=(*found.wrong, *([f"{lost} layers lost"] if lost > 0 else [])))
+        missing = [f"{lost} layers lost"] if lost > 0 and FORMS[name].keeps else []
+        yield name, replace(found, wrong=(*found.wrong, *missing))
 
 
 def calibration(file: Fetched) -> Sequence[Mapping[str, NDArray[Any]]]:

@@ -81,12 +81,14 @@ class Form:
     """How a form is made of a file, and how far its weights may lie from the file's.
 
     `tolerance` is a share of the largest weight of a matrix; with `folded` each row may have a factor of its own, which
-    the optimiser takes from a batch normalisation.
+    the optimiser takes from a batch normalisation. Unless it `keeps` them, it writes convolutions as operators that are
+    named and not read: of integers, or in a layout for one processor.
     """
 
     write: Write
     tolerance: float
     folded: bool = False
+    keeps: bool = True
 
     def distance(self, weight: NDArray[Any], original: NDArray[Any], relative: bool) -> float:
         """How far `weight` lies from the original; where it is `relative`, it lacks one positive factor."""
@@ -108,16 +110,16 @@ def _scaled(weight: NDArray[Any]) -> NDArray[np.float64]:
 QDQ, OPERATORS = quantization.QuantFormat.QDQ, quantization.QuantFormat.QOperator
 FORMS: Mapping[str, Form] = {
     "float16": Form(half, 1e-3),
-    "dynamic": Form(dynamic(False), 0.02),
-    "dynamic-channels": Form(dynamic(True), 0.02),
+    "dynamic": Form(dynamic(False), 0.02, keeps=False),
+    "dynamic-channels": Form(dynamic(True), 0.02, keeps=False),
     "static-qdq": Form(static(QDQ), 0.02),
-    "static-operators": Form(static(OPERATORS), 0.02),
+    "static-operators": Form(static(OPERATORS), 0.02, keeps=False),
     "4bits": Form(blocks(OPERATORS), 0.2),
     "4bits-qdq": Form(blocks(QDQ), 0.2),
     "float16-4bits-qdq": Form(blocks(QDQ, half), 0.2),
     "basic": Form(optimised("BASIC"), 1e-5, folded=True),
     "extended": Form(optimised("EXTENDED"), 1e-5, folded=True),
-    "all": Form(optimised("ALL"), 1e-5, folded=True),
+    "all": Form(optimised("ALL"), 1e-5, folded=True, keeps=False),
 }
 
 
