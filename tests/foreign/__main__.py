@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from analysis.sparsity import main as sparsity
 from analysis.weights.layers import read
 from analysis.weights.matrix import Scale
+from study.bench_file import read_bench
 from study.errors import StudyError, exit_with, one_line
 from study.onnx_given import parse_given
 from study.onnx_inputs import batch_sizes, signature
@@ -120,17 +121,21 @@ def calibration(file: Fetched) -> Sequence[Mapping[str, NDArray[Any]]]:
 
 
 def latency(file: Fetched) -> tuple[str, bool]:
-    """What `pytest bench` says of the file in its last lines, and whether that is a measurement or a refusal."""
+    """The comparison that `pytest bench` makes of the file, or its error; and whether it is one of the two."""
     with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "bench.json"
         command = [sys.executable, "-m", "pytest", "bench", "-q", "--onnx", str(file.path), *file.words, "--quick"]
         command += ["--runtimes", "onnxruntime,openvino", "--batches", "1", "--cold-starts", "0"]
-        command += [f"--benchmark-json={folder}/bench.json"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS)
-    lines = [
-        line for line in (done.stdout + done.stderr).splitlines() if " times as fast as " in line or "error: " in line
-    ]
-    broken = "Traceback" in done.stdout + done.stderr or "INTERNALERROR" in done.stdout + done.stderr
-    return " | ".join(dict.fromkeys(lines)) or f"exit code {done.returncode}", bool(lines) and not broken
+        done = subprocess.run(
+            [*command, f"--benchmark-json={target}"], capture_output=True, text=True, timeout=MOST_SECONDS
+        )
+        if done.returncode == 0:
+            [pair] = read_bench(target, "").comparisons
+            return f"{pair.key.runtime} {pair.ratio.value:.3f} times as fast as {pair.reference} (quick)", True
+    output = (done.stdout + done.stderr).splitlines()
+    errors = dict.fromkeys(line.strip() for line in output if "error: " in line)
+    broken = any("Traceback" in line or "INTERNALERROR" in line for line in output)
+    return " | ".join(errors) or f"exit code {done.returncode}", bool(errors) and not broken
 
 
 def main() -> int:
