@@ -122,7 +122,7 @@ EMBEDDING = "an embedding: rows are picked, not multiplied"
 ATTENTION, POSITIONS = "attention, whose products are of computed operands", "a rotation by tables of positions"
 RECURRENT = "a recurrent layer of integers, which is not read"
 EXPERTS = "a mixture of experts in one operator, which is not read"
-BLOCKED = "a convolution in ONNX Runtime's layout for one processor; optimise the file only up to the level extended"
+BLOCKED = "a convolution laid out for one processor; optimise the file only up to ONNX Runtime's level extended"
 OTHERS: Mapping[tuple[str, str], tuple[slice, str]] = {
     **dict.fromkeys((("", "ConvTranspose"), ("", "DeformConv")), (slice(1, 2), CONVOLUTION)),
     ("", "ConvInteger"): (slice(1, 2), INTEGER),

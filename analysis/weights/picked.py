@@ -14,10 +14,10 @@ from onnx import helper
 from analysis.weights.constant_folding import Attributes
 from analysis.weights.constants import Scope, standard
 from analysis.weights.node import Node
-from analysis.weights.tensors import Held
+from analysis.weights.tensors import Held, UnreadableError
 from analysis.weights.values import Constant, Known, Output, Pending, Picked
 
-PICKS = ("Gather", "GatherElements", "GatherND", "Slice", "Compress", "Where")
+PICKS = ("Gather", "GatherElements", "GatherND", "Slice", "Compress", "SequenceAt")
 """Operators that pick parts of a constant by what is computed."""
 PASSES = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Dropout")
 """Operators behind which the same matrices are picked."""
@@ -38,8 +38,7 @@ def note(scope: Scope, node: onnx.NodeProto, attributes: Attributes) -> None:
         constant = all(scope.known(each) is not None for each in node.input[1:3])
         result = Picked("Where") if constant else None
     elif operator in PICKS and data is not None:
-        first = operator == "Gather" and ("axis" not in attributes or attributes["axis"].i == 0)
-        result = Picked(operator, data if first else None, name)
+        result = Picked(operator, data if _along_first(scope, node, attributes) else None, name)
     elif picked is not None and operator in PASSES:
         result = picked
     elif picked is not None and operator in ("Transpose", "Reshape"):
@@ -52,6 +51,19 @@ def note(scope: Scope, node: onnx.NodeProto, attributes: Attributes) -> None:
         result = Picked(picked.by)
     if result is not None:
         scope.values[node.output[0]] = result
+
+
+def _along_first(scope: Scope, node: onnx.NodeProto, attributes: Attributes) -> bool:
+    """Whether parts along the first axis are picked, which are whole matrices of a stack."""
+    if node.op_type == "Gather":
+        return "axis" not in attributes or attributes["axis"].i == 0
+    if node.op_type != "Slice" or len(node.input) < 4:
+        return False
+    try:
+        axes = scope.array(node.input[3])
+    except UnreadableError:
+        return False
+    return axes is not None and axes.size == 1 and axes.item() == 0
 
 
 def inputs_of_body(
