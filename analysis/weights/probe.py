@@ -66,7 +66,7 @@ COPIES = {
     "QGemm": Copy(MICROSOFT, "QGemm", "x one zero 3 4 5", "0 1 2 x one zero", TURNED),
     "QLinearMatMul": Copy(MICROSOFT, "MatMulIntegerToFloat", "x 3 one 4 - 5", "0 x 1 one 2 -"),
     "MatMulIntegerToFloat": Copy(MICROSOFT, "MatMulIntegerToFloat", "x 1 one 3 - 5"),
-    "DynamicQuantizeMatMul": Copy(MICROSOFT, "DynamicQuantizeMatMul", "x 1 2 3"),
+    "DynamicQuantizeMatMul": Copy(MICROSOFT, "MatMulIntegerToFloat", "x 1 one 2 - 3"),
     "MatMulNBits": Copy(MICROSOFT, "MatMulNBits", "x 1 2 3", attributes=("K", "N", "bits", "block_size")),
     "Attention": Copy("", "MatMul", "x 1"),
     "PackedAttention": Copy("", "MatMul", "x 1"),
@@ -75,7 +75,7 @@ COPIES = {
     "LinearClassifier": Copy(LEARNING, "LinearClassifier", "x", attributes=LABELS),
     "LinearRegressor": Copy(LEARNING, "LinearRegressor", "x", attributes=LABELS),
 }
-"""By the layer's operator; QLinearMatMul would round its result to 8 bits."""
+"""By the layer's operator; QLinearMatMul would round its result to 8 bits, DynamicQuantizeMatMul x."""
 OF_INTEGERS = ("MatMulInteger", "QGemm", "MatMulIntegerToFloat")
 """Copies whose x is of 8 bits."""
 
@@ -176,7 +176,7 @@ class Probe:
             by = constants.cast(constants.add(factor), np.dtype(np.float64))
             constants.nodes.append(helper.make_node("Mul", [scaled, by], [f"{scaled} {by}"]))
             scaled = f"{scaled} {by}"
-        return scaled
+        return constants.cast(scaled, np.dtype(np.float32))
 
     def _input(self, word: str, constants: "Constants") -> str:
         if word == "-":

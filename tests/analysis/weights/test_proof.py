@@ -311,6 +311,20 @@ def test_a_wrong_output_of_subnormal_weights_is_refuted(
         assert verify(path, [changed(layer, partial(instead, wrong))])[0].verified is False
 
 
+@pytest.mark.parametrize("scale", [1e-36, 1e-40, 1e-43, 1e37])
+@pytest.mark.parametrize(
+    "pattern", [name for name in PATTERNS if "steps" in PATTERNS[name][0] or "scales" in PATTERNS[name][0]]
+)
+def test_scales_at_the_ends_of_float32_are_proved(
+    pattern: str, scale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = STEPS * np.float32(scale)
+    monkeypatch.setitem(CONSTANTS, "steps", small)
+    monkeypatch.setitem(CONSTANTS, "scales", small[:, None])
+    path, layer = one(tmp_path, pattern)
+    assert [each.verified for each in verify(path, [layer, changed(layer, np.negative)])] == [True, False]
+
+
 def test_weights_that_are_a_few_steps_of_their_type_are_not_tried_where_they_are_rounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
