@@ -55,7 +55,7 @@ def main(words: Sequence[str]) -> int:
         own = is_own(file)
         found = violated(file, RULES if own else FOREIGN)
         code = max(code, int(any(own or violation.affects.breaks & names for violation in found)))
-        for line in lines(path, found, names):
+        for line in lines(path, found, names, own):
             print(line, flush=True)
     return code
 
@@ -77,8 +77,12 @@ def read(path: Path, opset: int = OPSET) -> "File":
     return file
 
 
-def lines(path: Path, found: "Sequence[Violation]", names: frozenset[str]) -> Iterator[str]:
-    """The result for one file: what breaks, what only differs, each with its remedy, and the table of runtimes."""
+def lines(path: Path, found: "Sequence[Violation]", names: frozenset[str], own: bool = False) -> Iterator[str]:
+    """The result for one file: what breaks, what only differs, each with its remedy, and the table of runtimes.
+
+    Args:
+        own: whether it has to keep every rule.
+    """
     from export.portable.expectations import expected
 
     name = str(path) if str(path).isprintable() else ascii(str(path))
@@ -89,7 +93,9 @@ def lines(path: Path, found: "Sequence[Violation]", names: frozenset[str]) -> It
         return
     rows = [row for engine, row in expected(found).items() if engine in names]
     failing = sum(row.loads == "no" for row in rows)
-    yield f"{name}: breaks in {failing or 'none'} of {len(rows)} runtime{'s' if len(rows) > 1 else ''}"
+    rules = ", ".join(dict.fromkeys(violation.rule for violation in found))
+    kept = f"breaks {rules}, which every file of this project keeps; " if own else ""
+    yield f"{name}: {kept}breaks in {failing or 'none'} of {len(rows)} runtime{'s' if len(rows) > 1 else ''}"
     yield from _listed(broken, names)
     if differing:
         yield f"  only differs from {FORM}:"

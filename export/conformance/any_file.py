@@ -43,6 +43,8 @@ LIMITS = {
 }
 """How far two engines may differ by the coarsest arithmetic of a file, as in the bench: eight of its steps at 1, and a
 share of an output's largest value."""
+MOST_BYTES = 1 << 30
+"""Of one output."""
 SEED = 0
 
 
@@ -64,7 +66,7 @@ class AnyFile:
 
     @property
     def model(self) -> str:
-        return self.onnx.name
+        return self.onnx.name if self.onnx.name.isprintable() else ascii(self.onnx.name)
 
     @cached_property
     def onnx_sha256(self) -> str:
@@ -161,7 +163,7 @@ def read_outputs(folder: Path, outputs: Sequence[str]) -> dict[int, NDArray[Any]
         CommandError: one cannot be read.
     """
     paths = {number: folder / f"{number}.npy" for number in range(len(outputs))}
-    return {number: np.asarray(read_array(path)) for number, path in paths.items() if path.is_file()}
+    return {number: np.asarray(read_array(path, MOST_BYTES)) for number, path in paths.items() if path.is_file()}
 
 
 def runtimes(names: str | None) -> list[Runtime]:

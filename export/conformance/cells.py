@@ -149,21 +149,21 @@ def read_result(path: Path) -> NDArray[np.float32]:
     return result
 
 
-def read_array(path: Path) -> Any:
-    """What numpy reads from a file that a program has written.
+def read_array(path: Path, most: int = MAX_RESULT_BYTES) -> Any:
+    """What numpy reads from a file of at most `most` bytes that a program has written.
 
     Raises:
         CommandError: it is missing, too large or not of numpy.
     """
     try:
-        small = path.stat().st_size <= MAX_RESULT_BYTES
+        small = path.stat().st_size <= most
         result = np.load(path, allow_pickle=False) if small else None
     except OSError as error:
         raise CommandError(f"it left no result ({error.strerror})") from None
     except Exception as error:  # NumPy raises many kinds for a damaged header or archive
         raise CommandError(f"its result cannot be read: {one_line(error)}") from None
     if not small:
-        raise CommandError(f"its result has more than {MAX_RESULT_BYTES} bytes")
+        raise CommandError(f"its result has more than {most} bytes")
     return result
 
 

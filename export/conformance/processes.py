@@ -92,4 +92,5 @@ def error_message(output: str) -> str:
     lines = [line for line in lines if line and not CHATTER.match(line)]
     errors = [n for n, line in enumerate(lines) if ERROR.match(line)]
     message = " ".join(lines[errors[-1] :] if errors else lines[-1:])
-    return PLACE.sub("", ADDRESS.sub("(an address)", message)).strip()
+    text = PLACE.sub("", ADDRESS.sub("(an address)", message)).strip()
+    return "".join(letter if letter.isprintable() else "?" for letter in text)  # a name in a file may control terminals

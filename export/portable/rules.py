@@ -5,6 +5,7 @@ from elsewhere. R11 (two exports give the same bytes) and R12 (the export works 
 be checked in one file: they are tests in tests/export/test_command.py.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -76,12 +77,17 @@ def violated(file: File, rules: dict[str, Callable[[File], Iterator[Finding]]]) 
     """
     listed = []
     for rule, check in rules.items():
-        groups: dict[tuple[Remedy, Affected], list[str]] = {}
+        first: dict[tuple[Remedy, Affected], list[str]] = {}
+        counts: Counter[tuple[Remedy, Affected]] = Counter()
         for found in check(file):
-            groups.setdefault((found.remedy, found.affects), []).append(found.description)
-        for (remedy, affects), texts in groups.items():
-            more = [f"and {len(texts) - MOST:,} more"] if len(texts) > MOST else []
-            listed += [Violation(rule, text, remedy, affects) for text in (*texts[:MOST], *more)]
+            kind = found.remedy, found.affects
+            counts[kind] += 1
+            if counts[kind] <= MOST:
+                first.setdefault(kind, []).append(found.description)
+        for (remedy, affects), texts in first.items():
+            more = counts[remedy, affects] - len(texts)
+            texts += [f"and {more:,} more"] if more else []
+            listed += [Violation(rule, text, remedy, affects) for text in texts]
     return listed
 
 

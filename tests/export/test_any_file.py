@@ -120,6 +120,17 @@ def test_weights_in_another_file_are_found_beside_the_model(tmp_path: Path) -> N
     assert {row[2] for row in found.values()} == {"yes"}
 
 
+def test_a_name_in_a_file_cannot_control_the_terminal(tmp_path: Path) -> None:
+    model = good()
+    model.graph.node[1].name = model.graph.node[1].op_type = "a\x1b[2Jb"
+    onnx.save(model, tmp_path / "evil.onnx")
+    code, output, found = conformance(tmp_path / "evil.onnx", tmp_path, runtimes="onnxruntime,reference")
+    assert code == 0  # nobody expects it to load
+    assert [row[:2] for row in found.values()] == [["no", "no"]] * 2
+    assert "neither ONNX Runtime nor the reference evaluator runs it" in output
+    assert "\x1b" not in output
+
+
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     onnx.save(good(), tmp_path / "good.onnx")
     (tmp_path / "cut.onnx").write_bytes((tmp_path / "good.onnx").read_bytes()[:-9])
