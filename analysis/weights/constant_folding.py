@@ -26,11 +26,12 @@ OLDEST_OPSET = 7
 """Older operators broadcast by other rules, which onnx's evaluator does not know."""
 COMPUTED = frozenset(
     """
-    Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Dropout Equal Erf Exp
-    Expand EyeLike Flatten Floor Gather GatherElements Gemm Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul
-    Max Mean Min Mul Neg Not Or Pad Pow QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean
-    ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Shape Sigmoid
-    Sign Sin Size Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
+    Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Dropout
+    DynamicQuantizeLinear Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements Gemm Greater
+    GreaterOrEqual Identity Less LessOrEqual Log MatMul Max Mean Min Mul Neg Not Or Pad Pow QuantizeLinear Range
+    Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape
+    Round ScatterElements ScatterND Shape Sigmoid Sign Sin Size Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile
+    Transpose Trilu Unsqueeze Where Xor
     """.split()  # noqa: SIM905
 )
 """Deterministic operators: they are computed if all their inputs are constant."""

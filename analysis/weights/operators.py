@@ -16,7 +16,14 @@ from analysis.weights.einsum import einsum
 from analysis.weights.matrix import Matrix
 from analysis.weights.node import Node, NoLayerError, Product, as_product, only, operands, stacked
 from analysis.weights.picked import PASSES, bound
-from analysis.weights.quantised import matmul_integer, matmul_nbits, qgemm, qlinear_matmul, quantised_operand
+from analysis.weights.quantised import (
+    dequantised,
+    matmul_integer,
+    matmul_nbits,
+    qgemm,
+    qlinear_matmul,
+    quantised_operand,
+)
 from analysis.weights.recurrent import GATES, recurrent
 from analysis.weights.tensors import MOST_AXES, Held
 from analysis.weights.values import Constant, Literal, Output
@@ -58,20 +65,26 @@ def attention(node: Node) -> Product:
     return stacked(node, only(node, 1), 1, False, 1.0)
 
 
-def convolution(node: Node) -> Product:
-    """A convolution whose kernel covers the whole map and, on request, a 1x1 convolution."""
-    constant = only(node, 1)
+def qlinear_convolution(node: Node) -> Product:
+    """x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, B; scales per output."""
+    return convolution(node, 3)
+
+
+def convolution(node: Node, place: int = 1) -> Product:
+    """A convolution whose kernel covers the whole map and, on request, a 1x1 convolution; `place` is its weight's."""
+    constant = only(node, place)
     if len(constant.shape) < 3:
         raise ValueError(f"{node.described} has a weight of shape {list(constant.shape)}")
     kernel = constant.shape[2:]
     flat = replace(constant, shape=(constant.shape[0], prod(constant.shape[1:])))
     group = node.whole("group", 1)
     words = f"kernel {' x '.join(map(str, kernel))}"
-    if group == 1 and not constant.transposed:
-        if _covers(node, kernel):
-            return replace(as_product(node, constant, 1, flat.matrix(), f"{words}, the whole map"), role="conv-as-fc")
-        if set(kernel) == {1} and "pointwise" in node.optional:
-            return replace(as_product(node, constant, 1, flat.matrix(), words), role="pointwise")
+    whole = _covers(node, kernel)
+    if group == 1 and not constant.transposed and (whole or (set(kernel) == {1} and "pointwise" in node.optional)):
+        flat = dequantised(node, flat, 4, 5, axis=-2) if place == 3 else flat
+        notes = [words, "the whole map" if whole else ""]
+        product = as_product(node, constant, place, flat.matrix(), *notes)
+        return replace(product, role="conv-as-fc" if whole else "pointwise")
     if set(kernel) == {1} and group == 1:
         raise NoLayerError("a convolution of 1 x 1 (--pointwise reads it)")
     shape = node.shape(node.input(0))
@@ -102,6 +115,7 @@ OPERATORS: Mapping[tuple[str, str], Callable[[Node], Product]] = {
     ("", "MatMulInteger"): matmul_integer,
     ("", "QLinearMatMul"): qlinear_matmul,
     ("", "Conv"): convolution,
+    **dict.fromkeys((("", "QLinearConv"), (MICROSOFT, "QLinearConv")), qlinear_convolution),
     ("", "Einsum"): einsum,
     (MICROSOFT, "FusedGemm"): gemm,
     (MICROSOFT, "FusedMatMul"): matmul,
@@ -126,8 +140,6 @@ BLOCKED = "a convolution laid out for one processor; optimise the file only up t
 OTHERS: Mapping[tuple[str, str], tuple[slice, str]] = {
     **dict.fromkeys((("", "ConvTranspose"), ("", "DeformConv")), (slice(1, 2), CONVOLUTION)),
     ("", "ConvInteger"): (slice(1, 2), INTEGER),
-    ("", "QLinearConv"): (slice(3, 4), INTEGER),
-    (MICROSOFT, "QLinearConv"): (slice(3, 4), INTEGER),
     ("com.microsoft.nchwc", "Conv"): (slice(1, 2), BLOCKED),
     **{("", name): (slice(1, 3), "a recurrent layer (--recurrent reads it)") for name in GATES},
     (MICROSOFT, "DynamicQuantizeLSTM"): (slice(1, 3), RECURRENT),
@@ -143,7 +155,7 @@ OTHERS: Mapping[tuple[str, str], tuple[slice, str]] = {
     **dict.fromkeys(((MICROSOFT, "MoE"), (MICROSOFT, "QMoE")), (slice(2, None), EXPERTS)),
 }
 """Operators with weights that are no fully-connected layer, or not read: the inputs that hold them, and the reason."""
-KEEP_RANK = ("Identity", "Cast", "Transpose", "DequantizeLinear")
+KEEP_RANK = ("Identity", "Cast", "Transpose", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 """Operators whose output has as many axes as their first input."""
 
 

@@ -92,7 +92,7 @@ class Probe:
 
     def __init__(self, layer: Layer) -> None:
         if layer.operator not in COPIES:
-            raise NotTriedError(f"ONNX Runtime cannot run a part of {layer.operator} by itself")
+            raise NotTriedError(f"ONNX Runtime cannot run the product of {layer.operator} by itself")
         self.node, self.copy = layer.in_graph, COPIES[layer.operator]
         self.left, self.outputs = layer.operand == 0, layer.weight.shape[0]
         self.operand = layer.operand

@@ -20,7 +20,7 @@ from analysis.weights.values import Constant
 def qlinear_matmul(node: Node) -> Product:
     """a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point."""
     operand, constant = operands(node, 0, 3)
-    scaled = _dequantised(node, constant, operand + 1, operand + 2, axis=-1 if operand else -2)
+    scaled = dequantised(node, constant, operand + 1, operand + 2, axis=-1 if operand else -2)
     return stacked(node, scaled, operand, False, 1.0)
 
 
@@ -28,7 +28,7 @@ def qgemm(node: Node) -> Product:
     """A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point; scales per column of B."""
     operand, constant = operands(node, 0, 3)
     flipped = node.flag("transB" if operand else "transA")
-    scaled = _dequantised(node, constant, operand + 1, operand + 2, axis=-2 if flipped == bool(operand) else -1)
+    scaled = dequantised(node, constant, operand + 1, operand + 2, axis=-2 if flipped == bool(operand) else -1)
     return stacked(node, scaled, operand, flipped, node.number("alpha", 1.0))
 
 
@@ -60,7 +60,7 @@ def quantised_operand(scale: int, zero: int) -> Callable[[Node], Product]:
         operand, constant = operands(node, 0, 1)
         if operand == 0:
             raise NoLayerError("its integer weight is the left operand")
-        return stacked(node, _dequantised(node, constant, scale, zero, axis=-1), operand, False, 1.0)
+        return stacked(node, dequantised(node, constant, scale, zero, axis=-1), operand, False, 1.0)
 
     return read
 
@@ -95,7 +95,13 @@ def matmul_nbits(node: Node) -> Product:
     return as_product(node, constant, 1, weight, f"{bits} bits in blocks of {block}")
 
 
-def _dequantised(node: Node, constant: Constant, scale: int, zero: int, axis: int) -> Constant:
+def dequantised(node: Node, constant: Constant, scale: int, zero: int, axis: int) -> Constant:
+    """The constant dequantised along `axis` (-1 or -2) by the inputs of these indices.
+
+    Raises:
+        NoLayerError: they are computed.
+        UnreadableError: they have no form that is read.
+    """
     scales = node.scope.array(node.input(scale))
     zeros = node.scope.array(node.input(zero))
     if scales is None or (node.input(zero) and zeros is None):

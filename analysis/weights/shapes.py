@@ -60,6 +60,10 @@ def shapes(graph: onnx.GraphProto, version: int, declared: bool = True) -> Mappi
             _note(next(iter(node.output), ""), node.attribute[0].t, types, small)
         elif (known := _stand_in(node)) is not None:
             inferred = _inferred(known, types, small, version)
+            if not inferred and known is not node and all(name in types for name in known.input):  # one of integers
+                floats = {name: _typed(types[name], onnx.TensorProto.FLOAT) for name in known.input}
+                kind = types[known.input[0]].tensor_type.elem_type
+                inferred = {name: _typed(each, kind) for name, each in _inferred(known, floats, small, version).items()}
             if (node.domain, node.op_type) == (BLOCKED, "ReorderOutput"):
                 inferred = {name: _cropped(kind, node) for name, kind in inferred.items()}
             types.update({name: _filled(kind, types.get(name)) for name, kind in inferred.items()})
@@ -99,6 +103,14 @@ def _stand_in(node: onnx.NodeProto) -> onnx.NodeProto | None:
     made = helper.make_node(operator, [node.input[n] for n in places if n < len(node.input)], node.output[:1])
     made.attribute.extend(attribute for name, attribute in attributes.items() if name in known)
     return made
+
+
+def _typed(kind: onnx.TypeProto, element: int) -> onnx.TypeProto:
+    """The same shape of another type of elements."""
+    copy = onnx.TypeProto()
+    copy.CopyFrom(kind)
+    copy.tensor_type.elem_type = element
+    return copy
 
 
 def _cropped(kind: onnx.TypeProto, node: onnx.NodeProto) -> onnx.TypeProto:

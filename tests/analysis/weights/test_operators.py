@@ -158,7 +158,7 @@ def test_the_gates_of_a_recurrent_layer_are_layers_on_request(
     assert len({layer.name for layer in layers}) == len(layers)
     assert all(layer.name.startswith("rnn.") for layer in layers)
     reasons = {proof.reason for proof in verify(path, layers)}
-    assert reasons == {f"ONNX Runtime cannot run a part of {operator} by itself"}
+    assert reasons == {f"ONNX Runtime cannot run the product of {operator} by itself"}
 
 
 def test_the_gates_are_those_that_onnx_runtime_computes_with(tmp_path: Path) -> None:
@@ -218,6 +218,17 @@ def test_a_weight_that_is_quantised_and_dequantised_by_com_microsoft_is_what_com
     assert layer.weight.dtype == "int8"
 
 
+def test_a_weight_that_the_model_quantises_itself_is_what_it_multiplies_with(tmp_path: Path) -> None:
+    nodes = """q, s, z = DynamicQuantizeLinear(v) a, b, c = DynamicQuantizeLinear(x) i = MatMulInteger(a, q, c, z)
+        f = Cast<to = 1>(i) both = Mul(b, s) y = Mul(f, both)"""
+    layer = one(save(tmp_path, nodes, {"v": SQUARE}, x="float[n, 3]"))
+    low, high = min(SQUARE.min(), 0), max(SQUARE.max(), 0)
+    step = np.float32((high - low) / 255)
+    zero = np.rint(-low / step)
+    expected = (np.clip(np.rint(SQUARE / step) + zero, 0, 255) - zero) * step
+    np.testing.assert_allclose(layer.weight.load(), expected.T, rtol=1e-6)
+
+
 HEAD, KERNEL = normal(5, 4, 1, 1), normal(4, 2, 3, 3)
 BEFORE_HEADS = {
     "FusedConv": 'm = com.microsoft.FusedConv<activation = "Relu">(x, kernel)',
@@ -237,6 +248,28 @@ def test_the_size_of_a_map_is_known_behind_operators_of_onnx_runtime(tmp_path: P
     constants = {"kernel": KERNEL, "head": HEAD, "one": np.float32(1), "zero": np.uint8(0)}
     layer = one(save(tmp_path, nodes, constants, x="float[n, 2, 8, 8]"))
     assert (layer.name, layer.role) == ("head", "conv-as-fc")
+
+
+def test_the_head_of_a_network_of_integers_is_read_with_its_scales(tmp_path: Path) -> None:
+    """The output of the whole network, by ONNX Runtime, is the pooled map times the matrix, rounded to 8 bits."""
+    integers = RANDOM.integers(-9, 9, (5, 4, 1, 1)).astype(np.int8)
+    steps = RANDOM.uniform(0.01, 0.02, 5).astype(np.float32)
+    nodes = """q = QuantizeLinear(x, one, zero) p = com.microsoft.QLinearGlobalAveragePool(q, one, zero, one, zero)
+        ["/head/Conv"] r = QLinearConv(p, one, zero, head, steps, zeros, one, zero)
+        y = DequantizeLinear(r, one, zero)"""
+    constants = {"head": integers, "steps": steps, "zeros": np.zeros(5, np.int8)}
+    constants |= {"one": np.float32(1), "zero": np.uint8(0)}
+    path = save(tmp_path, nodes, constants, x="float[2, 4, 3, 3]")
+    (layer,) = read(path).layers
+    np.testing.assert_allclose(layer.weight.load(), integers[:, :, 0, 0] * steps[:, None], rtol=1e-6)
+    assert (layer.name, layer.role, layer.weight.dtype) == ("head", "conv-as-fc", "int8")
+    (proof,) = verify(path, [layer])
+    assert (proof.verified, proof.reason) == (None, "ONNX Runtime cannot run the product of QLinearConv by itself")
+
+    x = RANDOM.integers(0, 200, (2, 4, 1, 1)).astype(np.float32)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    y = session.run(None, {"x": np.broadcast_to(x, (2, 4, 3, 3)).copy()})[0]
+    np.testing.assert_allclose(y[:, :, 0, 0], np.maximum(x[:, :, 0, 0] @ layer.weight.load().T, 0), atol=0.51)
 
 
 # Reasons
