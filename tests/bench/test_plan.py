@@ -161,7 +161,8 @@ def test_the_export_runs_first_for_models_of_the_catalogue_alone(
 
 def test_a_runtime_that_does_not_run_a_model_is_named(planned: Callable[..., Session], tmp_path: Path) -> None:
     two = write(tmp_path / "two.onnx", "N")
-    session = planned("--onnx", str(two), "--shape", "ids=5", "--models", "gap", "--runtimes", "torch,onnxruntime")
+    words = ("--onnx", str(two), "--shape", "ids=5", "--input", "ids=1", "--models", "gap")
+    session = planned(*words, "--runtimes", "torch,onnxruntime")
     assert session.notes == ["torch is left out for two: it runs only what a checkpoint of the catalogue computes"]
     assert {case.runtime for case in session.cases if case.model.name == "two"} == {"onnxruntime"}
     assert planned("--models", "gap").notes == []
