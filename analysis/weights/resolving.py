@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
 
 from analysis.weights.constant_folding import Attributes, evaluated, plain_node, sizes
 from analysis.weights.matrix import linear
-from analysis.weights.tensors import Held, Opened, UnreadableError, shape_of
+from analysis.weights.tensors import Held, Opened, UnreadableError, dtype_of, shape_of
 from analysis.weights.values import NARROW, Constant, Known, Literal, Opaque, Pending
 
 FLOATS = (*NARROW, np.dtype(np.float32), np.dtype(np.float64))
@@ -119,7 +118,7 @@ def _passed(opened: Opened, pending: Pending, inputs: Sequence[Constant | None])
             if quantisation is not None and constant.rounded is None:
                 stored = quantisation.transposed if constant.transposed else quantisation
                 given = attributes["output_dtype"].i if "output_dtype" in attributes else 0
-                target = helper.tensor_dtype_to_np_dtype(given) if given else scale.dtype
+                target = dtype_of(given) if given else scale.dtype
                 return replace(constant, quantisation=stored, cast=target, rounded=target if target in NARROW else None)
     return None
 
@@ -163,10 +162,9 @@ def _sparse(opened: Opened, tensor: onnx.SparseTensorProto, key: object, name: s
 
 def _cast(constant: Constant, attributes: Attributes) -> Constant | None:
     """The constant as another type of floats; None if that takes more than one rounding."""
-    to = attributes["to"].i if "to" in attributes else onnx.TensorProto.UNDEFINED
-    target = helper.tensor_dtype_to_np_dtype(to) if to != onnx.TensorProto.UNDEFINED else None
-    if target is None or target == constant.dtype:
-        return None if target is None else constant
+    target = dtype_of(attributes["to"].i if "to" in attributes else onnx.TensorProto.UNDEFINED)
+    if target == constant.dtype:
+        return constant
     if target not in FLOATS:
         return None
     integer = constant.dtype.kind in "iu" or constant.dtype.name.startswith(("int", "uint"))

@@ -139,12 +139,21 @@ def shape_of(tensor: onnx.TensorProto | onnx.SparseTensorProto) -> tuple[int, ..
     return tuple(tensor.dims)
 
 
+def dtype_of(number: int) -> np.dtype[Any]:
+    """The type that ONNX gives this number.
+
+    Raises:
+        UnreadableError: the installed version of onnx knows none.
+    """
+    if number not in onnx.TensorProto.DataType.values() or number == onnx.TensorProto.UNDEFINED:
+        raise UnreadableError(f"the type of number {number} is not known to onnx {onnx.__version__}")
+    return helper.tensor_dtype_to_np_dtype(number)
+
+
 def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:
     if tensor.data_type == onnx.TensorProto.UNDEFINED:
         raise ValueError(f"tensor {tensor.name!r} has no type")
-    if tensor.data_type not in onnx.TensorProto.DataType.values():
-        raise UnreadableError(f"the type {tensor.data_type} of {tensor.name!r} is not known to onnx {onnx.__version__}")
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    dtype = dtype_of(tensor.data_type)
     if dtype.kind in "cO":
         kind = onnx.TensorProto.DataType.Name(tensor.data_type)
         raise UnreadableError(f"{tensor.name!r} is a tensor of type {kind}, which is not read")

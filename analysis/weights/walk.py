@@ -68,6 +68,7 @@ class Walk:
     nodes: int = 0
     bytes: int = 0
     characters: int = 0
+    ordered: dict[object, Sequence[tuple[int, onnx.NodeProto]]] = field(default_factory=dict)
 
     def run(self) -> "Walk":
         """
@@ -84,12 +85,17 @@ class Walk:
         self.bytes += body.ByteSize()
         if self.bytes > MOST_BYTES:
             raise StudyError(f"expected a model of at most {MOST_BYTES:,} bytes, calls included, found more")
-        _refuse_duplicates(body)
+        nodes = self.ordered.get(scope.key) if entry == "function" else None
+        if nodes is None:
+            _refuse_duplicates(body)
+            nodes = list(_in_order(body.node))
+        if entry == "function":  # which may be called again and again
+            self.ordered[scope.key] = nodes
         if isinstance(body, onnx.GraphProto):
             _declare(body, scope)
         links = Links(body.node)
         in_function = entry == "function" or any(step.body == "function" for step in outer)
-        for index, proto in _in_order(body.node):
+        for index, proto in nodes:
             self.nodes += 1
             if self.nodes > MOST_NODES:
                 raise StudyError(f"expected a model of at most {MOST_NODES:,} nodes, calls included, found more")

@@ -183,12 +183,13 @@ def test_a_computed_value_hides_the_constant_of_its_name_around_it(nodes: str, t
     ("nodes", "reason"),
     [
         ("d = DequantizeLinear<axis=0>(u, four) [odd] z = MatMul(x, d)", "a scale of shape [4] for a tensor of shape"),
+        ("c = Cast<to=99>(w) [odd] z = MatMul(x, c)", "the type of number 99 is not known to onnx"),
         ("rows = Cast<to=7>(x) i = Identity(u) [odd] z = Gather(i, rows)", "an embedding: rows are picked"),
         ('[odd] z = Einsum<equation="oi,bi,bi->bo">(w, x, x)', "an Einsum whose operands are not two"),
         ("r = RandomNormalLike(w) [odd] z = MatMul(r, w)", "it is made from constants by RandomNormalLike"),
         ("r = RandomNormalLike(w) v = Neg(r) [odd] z = MatMul(x, v)", "it is made from constants by RandomNormalLike"),
     ],
-    ids=["length of scales", "table behind Identity", "three operands", "random", "behind random"],
+    ids=["length of scales", "unknown type", "table behind Identity", "three operands", "random", "behind random"],
 )
 def test_one_odd_product_is_skipped_with_its_reason_and_the_rest_is_read(
     nodes: str, reason: str, tmp_path: Path

@@ -143,7 +143,7 @@ def test_a_tensor_that_contradicts_itself_is_refused(tmp_path: Path, wrong: Tens
 @pytest.mark.parametrize(
     ("weight", "reason"),
     [
-        (stated([2, 2], data_type=99), "the type 99 of 'w' is not known to onnx"),
+        (stated([2, 2], data_type=99), "the type of number 99 is not known to onnx"),
         (stated([2, 2], data_type=TensorProto.STRING, string_data=[b"a"] * 4), "'w' is a tensor of type STRING"),
         (stated([2, 2], data_type=TensorProto.COMPLEX64, raw_data=bytes(32)), "'w' is a tensor of type COMPLEX64"),
     ],
