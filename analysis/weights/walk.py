@@ -85,6 +85,9 @@ class Walk:
         self.bytes += body.ByteSize()
         if self.bytes > MOST_BYTES:
             raise StudyError(f"expected a model of at most {MOST_BYTES:,} bytes, calls included, found more")
+        self.nodes += len(body.node)
+        if self.nodes > MOST_NODES:
+            raise StudyError(f"expected a model of at most {MOST_NODES:,} nodes, calls included, found more")
         nodes = self.ordered.get(scope.key) if entry == "function" else None
         if nodes is None:
             _refuse_duplicates(body)
@@ -96,9 +99,6 @@ class Walk:
         links = Links(body.node)
         in_function = entry == "function" or any(step.body == "function" for step in outer)
         for index, proto in nodes:
-            self.nodes += 1
-            if self.nodes > MOST_NODES:
-                raise StudyError(f"expected a model of at most {MOST_NODES:,} nodes, calls included, found more")
             attributes = resolved(proto, call)
             self.uses.update(known.key for name in proto.input if isinstance(known := scope.known(name), Literal))
             trail = (*outer, Step(entry, index, proto))
