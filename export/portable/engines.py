@@ -7,6 +7,7 @@ the runtime says so; one that it has may still lack a type or an attribute.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from export.conformance import runtimes
 from export.conformance.runtimes import RUNTIMES
@@ -105,6 +106,7 @@ def select(names: str | None) -> frozenset[str]:
     return frozenset(SAME.get(runtime.name, runtime.name) for runtime in runtimes.select(names))
 
 
+@lru_cache(4096)
 def affected(*words: str) -> Affected:
     """What a file with these operators, domains or features affects."""
     breaks = frozenset(name for name, engine in ENGINES.items() if not engine.lacks.isdisjoint(words))

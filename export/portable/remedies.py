@@ -5,6 +5,7 @@ on a file that needs it.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from onnx import defs
 
@@ -107,6 +108,7 @@ def ir(version: int) -> Remedy:
     return Remedy(f"model.ir_version = {version}")
 
 
+@lru_cache(4096)
 def since(op_type: str) -> Remedy:
     """For an operator that the opset of the file does not have."""
     version = defs.get_schema(op_type).since_version if defs.has(op_type) else 0

@@ -1,5 +1,6 @@
 """`python -m export conformance --onnx FILE`: any file in the runtimes, what is expected of each, and the exit code."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.conformance import command
 from study.errors import StudyError
 from tests.conftest import run
-from tests.export.test_rules import good
+from tests.export.test_rules import good, insert
 
 HERE = "onnxruntime,reference,openvino,opencv-5,tract"
 """Runtimes of the tests' environment."""
@@ -94,6 +95,47 @@ def test_a_runtime_that_should_load_a_file_and_does_not_fails_and_any_other_only
     assert code == 0
     assert [row[:3] for row in found.values()] == [["yes", "yes", "yes"], ["no", "no", ""]]
     assert list(found.values())[1][4].startswith("exit code 1: ")
+
+
+def function() -> onnx.ModelProto:
+    model = good()
+    body = [helper.make_node("Neg", ["a"], ["b"])]
+    model.functions.append(helper.make_function("mine", "F", ["a"], ["b"], body, [helper.make_opsetid("", 18)]))
+    model.opset_import.add(domain="mine", version=1)
+    insert(model, helper.make_node("F", ["features"], ["inserted"], domain="mine"))
+    return model
+
+
+def sparse_weight() -> onnx.ModelProto:
+    model = good()
+    values = numpy_helper.from_array(np.ones(2, np.float32), "sparse")
+    indices = numpy_helper.from_array(np.array([0, 3]), "indices")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4]))
+    insert(model, helper.make_node("Mul", ["features", "sparse"], ["inserted"]))
+    return model
+
+
+def branches() -> onnx.ModelProto:
+    model = good()
+    sums = helper.make_node("ReduceSum", ["image"], ["total"], keepdims=0)
+    insert(model, helper.make_node("If", ["more"], ["inserted"], then_branch=branch("Relu"), else_branch=branch("Neg")))
+    model.graph.node.insert(5, helper.make_node("Greater", ["total", "two"], ["more"]))
+    model.graph.node.insert(5, sums)
+    return model
+
+
+def branch(operator: str) -> onnx.GraphProto:
+    node = helper.make_node(operator, ["features"], [operator])
+    return helper.make_graph([node], operator, [], [helper.make_tensor_value_info(operator, TensorProto.FLOAT, None)])
+
+
+@pytest.mark.parametrize("made", [function, sparse_weight, branches])
+def test_what_the_check_expects_is_what_happens(made: Callable[[], onnx.ModelProto], tmp_path: Path) -> None:
+    onnx.save(made(), tmp_path / "model.onnx")
+    code, output, found = conformance(tmp_path / "model.onnx", tmp_path)
+    assert code == 0, output
+    assert "no" in {row[0] for row in found.values()}
+    assert all(row[0] in (row[1], "not known") for row in found.values()), output
 
 
 def test_a_difference_is_a_failure_with_its_place(tmp_path: Path) -> None:
