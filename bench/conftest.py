@@ -85,20 +85,19 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Move the file of pytest-benchmark to its place if everything was measured."""
     config = session.config
     measured, target = config.stash[SESSION], config.stash.get(TARGET, None)
-    logger = config.pluginmanager.getplugin("pytest-benchmark").logger
-    logger.level = logger.QUIET  # it would announce the temporary name
+    benchmarks = config.pluginmanager.getplugin("pytest-benchmark")
+    benchmarks.logger.level = benchmarks.logger.QUIET  # it would announce the temporary name
+    if session.exitstatus != pytest.ExitCode.OK:
+        benchmarks.json = None  # which takes seconds to write
     yield
     if target is not None and (partial := _partial(target)).is_file():
-        if session.exitstatus == pytest.ExitCode.OK:
-            read_bench(partial, "")  # a malformed file must not replace a good one
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(target)
-            measured.complete = True
-            for part in measured.parts:
-                part.unlink(missing_ok=True)
-        else:
-            partial.unlink()
+        read_bench(partial, "")  # a malformed file must not replace a good one
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+        measured.complete = True
+        for part in measured.parts:
+            part.unlink(missing_ok=True)
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:
         session.exitstatus = INTERRUPTED
     measured.write(JournalEntry(exit_status=int(session.exitstatus)))
@@ -163,10 +162,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The last line of a session that was interrupted, or in which something failed."""
+    """The last words of a session that was interrupted, or in which something failed."""
     session = config.stash.get(SESSION, None)
     if session and session.path and not session.complete:
-        config.get_terminal_writer().line(
-            f"incomplete: the finished measurements are in {session.path}, which `python -m bench compare` and "
-            "`python -m analysis --bench` read like a JSON; run the same command again to measure everything"
-        )
+        writer = config.get_terminal_writer()
+        text = f"incomplete: the finished measurements are in {session.path}, which `python -m bench compare` and "
+        text += "`python -m analysis --bench` read like a JSON; run the same command again to measure everything"
+        for line in terminal.wrapped(text, writer.fullwidth):
+            writer.line(line)

@@ -218,4 +218,4 @@ def _line(cells: Sequence[str], columns: Sequence[Column]) -> str:
 
 def wrapped(text: str, width: int) -> list[str]:
     """The lines of a paragraph."""
-    return textwrap.wrap(text, width, subsequent_indent=" " * 5, break_on_hyphens=False)
+    return textwrap.wrap(text, width, subsequent_indent=" " * 5, break_on_hyphens=False, break_long_words=False)

@@ -62,8 +62,9 @@ def test_the_journal_survives_an_interruption(
     assert first.key.runtime == "torch"
     assert first.samples > 70
     if number == signal.SIGINT:
-        assert f"incomplete: the finished measurements are in {journal(file)}, which" in output.splitlines()[-1]
-        assert "run the same command again" in output.splitlines()[-1]
+        last = " ".join(output.split())
+        assert f"incomplete: the finished measurements are in {journal(file)}, which `python -m bench compare`" in last
+        assert last.endswith("run the same command again to measure everything")
         assert kinds(file)[-1] == "exit_status"
         assert set(file.parent.iterdir()) == {file, journal(file)}, "no partial file is left"
     else:
@@ -85,7 +86,9 @@ def test_a_model_with_wrong_outputs_ends_in_one_line_and_replaces_nothing(
     assert "error: gap-onnxruntime-batch1-threads1-native-cpu: outputs differ from torch's by" in shown.stdout
     assert "Traceback" not in shown.stdout
     assert "bench/cases.py" not in shown.stdout
-    assert f"incomplete: the finished measurements are in {journal(file)}, which" in shown.stdout.splitlines()[-1]
+    last = " ".join(shown.stdout.split())
+    assert f"incomplete: the finished measurements are in {journal(file)}, which `python -m bench compare`" in last
+    assert last.endswith("run the same command again to measure everything")
     assert file.read_bytes() == content
     assert not list(file.parent.glob(".*"))
     kept = read_bench(journal(file), "")
