@@ -42,7 +42,7 @@ SIZES = Remedy(
     "sizes = {'height': 224, 'width': 224}  # the free dimensions, if you use one size\n"
     "for v in [*model.graph.input, *model.graph.output]:\n"
     "    for d in v.type.tensor_type.shape.dim[1:]: d.dim_value = d.dim_value or sizes[d.dim_param]",
-    "nothing: tract and pnnx take the sizes when they load the file",
+    "nothing in most runtimes: tract and pnnx take the sizes when they load the file, OpenCV 4 does not",
 )
 WEIGHTS = Remedy(
     "inputs = [v for v in model.graph.input if v.name not in {t.name for t in model.graph.initializer}]\n"
