@@ -56,14 +56,18 @@ class Traced:
 
     @property
     def others(self) -> list[Factor]:
-        """The factors without the scale of the computed operand."""
-        step = self.integers.step if self.integers else ()
-        return [each for each in self.factors if each not in step] if self.has_step else [*self.factors]
+        """The factors without the scale of the computed operand, if all of it is among them."""
+        step = self.integers.step if self.integers and self.has_step else ()
+        return [each for each in self.factors if not _among(each, step)]
 
     @property
     def has_step(self) -> bool:
         step = self.integers.step if self.integers else ()
-        return bool(step) and all(each in self.factors for each in step)
+        return bool(step) and all(_among(each, self.factors) for each in step)
+
+
+def _among(factor: Factor, factors: Iterable[Factor]) -> bool:
+    return any(factor is each for each in factors)  # equal ones may be the scales of different values
 
 
 def _constants(factors: Iterable[Factor]) -> list[Known]:
@@ -124,12 +128,12 @@ def _product(left: Traced, right: Traced) -> Traced | None:
     sums, by = (left, right) if left.integers else (right, left)
     if sums.integers is None:
         return Traced(factors)
-    scale = _constants(by.factors) or any(each in sums.integers.step for each in by.factors)
+    scale = _constants(by.factors) or any(_among(each, sums.integers.step) for each in by.factors)
     if _constants(sums.others) and (sums.has_step or not scale):  # the scale is complete: this is a gate or the like
         return None
     ends = sums.integers.ends
     result = Traced(factors, sums.integers)
-    if sums in ends:
+    if sums in ends:  # which are compared by identity
         ends.remove(sums)
     if len(ends) <= MOST:
         ends.append(result)

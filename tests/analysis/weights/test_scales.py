@@ -72,6 +72,12 @@ CASES: dict[str, tuple[str, Any, Scale]] = {
     "one folded constant for all outputs": (f"{STATIC} y = Mul(f, step)", 0.25, RELATIVE),
     "a bias in integers": (f"{STATIC} j = Add(i, whole) g = Cast<to=1>(j) y = Mul(folded, g)", STEPS * A, RELATIVE),
     "DequantizeLinear of the integers": (f"{STATIC} y = DequantizeLinear(i, folded)", STEPS * A, RELATIVE),
+    "constants of nodes": (
+        f"c = Constant<value_float = {A}>() v = Constant<value_floats = [{','.join(map(str, STEPS))}]>() "
+        f"{STATIC.replace('a, az', 'c, az')} g = Mul(f, v) y = Mul(g, c)",
+        STEPS,
+        KNOWN,
+    ),
     "a quantised embedding": (f"{WORDS} b = Mul(a, steps) y = Mul(f, b)", STEPS * A, RELATIVE),
     "a factor of the next layer": (f"{DYNAMIC} b = Mul(s, steps) g = Mul(f, b) y = Mul(g, gamma)", STEPS, KNOWN),
     "one behind a bias": (f"{STATIC} g = Mul(f, folded) h = Add(g, bias) y = Mul(h, gamma)", STEPS * A, RELATIVE),
