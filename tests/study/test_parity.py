@@ -100,7 +100,7 @@ DIFFERENT: dict[str, tuple[Any, Any, str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
-def test_a_difference_is_told_with_its_place_and_its_limit(name: str) -> None:
+def test_a_difference_is_reported_with_its_place_and_its_limit(name: str) -> None:
     expected, found, shown, amount, place = DIFFERENT[name]
     result = differ(expected, found)
     assert not result.holds(LIMIT)
