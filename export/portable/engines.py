@@ -72,7 +72,7 @@ ENGINES = {
     "reference": _engine(MICROSOFT, SPARSE, partly=[ML]),
     "openvino": _engine(_RARE, "Det MaxUnpool MelWeightMatrix", partly=[MICROSOFT, ML]),
     "opencv-4": _engine(
-        _RARE, EXTERNAL, FUNCTIONS, SPARSE, NOT_TENSORS, MICROSOFT, ML, _OPENCV, _OPENCV_4, partly=[BROADCASTS]
+        _RARE, EXTERNAL, FUNCTIONS, SPARSE, NOT_TENSORS, MICROSOFT, ML, _OPENCV, _OPENCV_4, partly=[BROADCASTS, SIZES]
     ),
     "opencv-5": _engine(
         _RARE, FUNCTIONS, SPARSE, NOT_TENSORS, ML, _OPENCV, "DynamicQuantizeLinear", partly=[MICROSOFT]
