@@ -57,13 +57,21 @@ class Traced:
     @property
     def others(self) -> list[Factor]:
         """The factors without the scale of the computed operand, if all of it is among them."""
-        step = self.integers.step if self.integers and self.has_step else ()
-        return [each for each in self.factors if not _among(each, step)]
+        rest = self._rest()
+        return [*self.factors] if rest is None else rest
 
     @property
     def has_step(self) -> bool:
-        step = self.integers.step if self.integers else ()
-        return bool(step) and all(_among(each, self.factors) for each in step)
+        return self._rest() is not None
+
+    def _rest(self) -> list[Factor] | None:
+        rest, step = [*self.factors], self.integers.step if self.integers else ()
+        for each in step:
+            index = next((index for index, factor in enumerate(rest) if factor is each), None)
+            if index is None:
+                return None
+            del rest[index]
+        return rest if step else None
 
 
 def _among(factor: Factor, factors: Iterable[Factor]) -> bool:

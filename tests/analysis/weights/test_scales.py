@@ -72,6 +72,7 @@ CASES: dict[str, tuple[str, Any, Scale]] = {
     "one folded constant for all outputs": (f"{STATIC} y = Mul(f, step)", 0.25, RELATIVE),
     "a bias in integers": (f"{STATIC} j = Add(i, whole) g = Cast<to=1>(j) y = Mul(folded, g)", STEPS * A, RELATIVE),
     "DequantizeLinear of the integers": (f"{STATIC} y = DequantizeLinear(i, folded)", STEPS * A, RELATIVE),
+    "one constant for both": (f"{STATIC} g = Mul(f, a) y = Mul(g, a)", A, KNOWN),
     "constants of nodes": (
         f"c = Constant<value_float = {A}>() v = Constant<value_floats = [{','.join(map(str, STEPS))}]>() "
         f"{STATIC.replace('a, az', 'c, az')} g = Mul(f, v) y = Mul(g, c)",
