@@ -34,9 +34,7 @@ _RARE += f" TfIdfVectorizer {ML}.Binarizer {ML}.Scaler {ML}.TreeEnsemble {FUNCTI
 """Lacking in OpenVINO, OpenCV and tract."""
 _OPENCV = "Col2Im Compress ConvInteger If LpPool MatMulInteger MeanVarianceNormalization MelWeightMatrix RNN Scan STFT"
 _OPENCV += " ReverseSequence"
-_OPENCV_4 = (
-    "AffineGrid BitwiseNot BlackmanWindow CastLike CenterCropPad DFT Det EyeLike GatherND GridSample Loop Unique"
-)
+_OPENCV_4 = "AffineGrid BitwiseNot BlackmanWindow CastLike CenterCropPad DFT Det EyeLike GatherND GridSample Loop"
 _OPENCV_4 += " HammingWindow HannWindow Hardmax IsInf IsNaN LpNormalization NegativeLogLikelihoodLoss NonMaxSuppression"
 _OPENCV_4 += " NonZero OneHot RMSNormalization RoiAlign RotaryEmbedding Size SoftmaxCrossEntropyLoss Trilu Unique"
 _TRACT = "AffineGrid CenterCropPad Col2Im Det Loop LpPool MaxUnpool NegativeLogLikelihoodLoss ReverseSequence RoiAlign"
@@ -66,17 +64,13 @@ def _engine(*words: str, partly: Sequence[str] = (), version: str = "", form: bo
 
 _VERSIONS = {runtime.name: runtime.version or "" for runtime in RUNTIMES}
 ENGINES = {
-    "onnxruntime": _engine(version=_VERSIONS["onnxruntime"]),
+    "onnxruntime": _engine("ImageDecoder", version=_VERSIONS["onnxruntime"]),
     "onnxruntime-1.16": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.16"]),
     "onnxruntime-1.15": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.15"]),
     "reference": _engine(MICROSOFT, SPARSE, partly=[ML]),
     "openvino": _engine(_RARE, "Det MaxUnpool MelWeightMatrix", partly=[MICROSOFT, ML]),
-    "opencv-4": _engine(
-        _RARE, EXTERNAL, FUNCTIONS, SPARSE, NOT_TENSORS, MICROSOFT, ML, _OPENCV, _OPENCV_4, partly=[BROADCASTS, SIZES]
-    ),
-    "opencv-5": _engine(
-        _RARE, FUNCTIONS, SPARSE, NOT_TENSORS, ML, _OPENCV, "DynamicQuantizeLinear", partly=[MICROSOFT]
-    ),
+    "opencv-4": _engine(_RARE, EXTERNAL, MICROSOFT, ML, _OPENCV, _OPENCV_4, partly=[BROADCASTS, SIZES]),
+    "opencv-5": _engine(_RARE, ML, _OPENCV, "DynamicQuantizeLinear", partly=[MICROSOFT]),
     "tract": _engine(_RARE, _TRACT, partly=[SIZES, MICROSOFT, ML]),
     "ncnn": _engine(EXTERNAL, SPARSE, NOT_TENSORS, MICROSOFT, ML, "If", version="1.30", form=True),
     "node": _engine(NOT_TENSORS, partly=[MICROSOFT], version=_VERSIONS["node"]),
