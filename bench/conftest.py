@@ -51,8 +51,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     option.benchmark_quiet = all(word.startswith("--benchmark-json") for word in words)  # its table is 300 columns wide
     option.no_header = True
     option.reportchars = option.reportchars.replace("fE", "N")  # its default repeats each error
-    if not option.collectonly and option.verbose <= 0:
-        config.pluginmanager.register(Progress(planned))
+    if not option.collectonly:
+        config.pluginmanager.register(Progress(planned, lines=option.verbose <= 0))
     return None
 
 

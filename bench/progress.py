@@ -25,14 +25,15 @@ class Progress:
     The forecast for a measurement is the mean duration of the finished ones of its kind.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, lines: bool) -> None:
+        self.session, self.lines = session, lines  # with -v pytest's own
         self.durations: dict[str, list[float]] = defaultdict(list)
         """Seconds of the finished measurements, by the name of the test."""
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
-        reporter.showfspath = False
+        if self.lines:
+            reporter.showfspath = False
         budget, described = self.session.budget, describe(self.session.environment)
         for line in wrapped(f"{described.machine}, {described.versions}", reporter._tw.fullwidth):
             reporter.write_line(line)
@@ -41,11 +42,13 @@ class Progress:
             reporter.write_line("the results will not be saved: give --benchmark-json=FILE")
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        return (report.outcome, "", "") if report.when == "call" else None
+        return (report.outcome, "", "") if self.lines and report.when == "call" else None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Print the name when the measurement begins, and its result when it has ended."""
+        if not self.lines:
+            return (yield)
         writer, items = item.config.get_terminal_writer(), item.session.items
         number = items.index(item) + 1
         place = f"[{number:>{len(str(len(items)))}}/{len(items)}] "
@@ -53,7 +56,7 @@ class Progress:
         self.session.latest, failures, began = None, item.session.testsfailed, time.monotonic()
         text = "interrupted"
         try:
-            yield
+            outcome = yield
             self.durations[_kind(item)].append(time.monotonic() - began)
             if item.session.testsfailed > failures:
                 text = "failed"
@@ -65,6 +68,7 @@ class Progress:
                 text += f"; {about(left)} left"
         finally:
             writer.line(f": {text}")
+        return outcome
 
     def expected_seconds(self, kind: str) -> float:
         """The time that a measurement of a kind will take."""

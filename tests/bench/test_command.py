@@ -321,3 +321,4 @@ def test_the_user_gives_values_of_inputs(tmp_path: Path) -> None:
     told = run("pytest", "bench", *words, "--cold-starts", "0").stdout
     expected = "m: inputs drawn: 'sr' 0..1 (which decides what is computed); give others with --input NAME=VALUE"
     assert expected in " ".join(told.split())
+    assert told.index("the results will not be saved: give --benchmark-json=FILE") < told.index("[1/2]")
