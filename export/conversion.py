@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from export.portable import edits, folding, opsets
 from export.portable.rules import violations
@@ -44,8 +45,8 @@ def convert(
 ) -> ModelProto:
     """Convert `network` (in evaluation mode) to an ONNX model with a dynamic batch and its weights inside.
 
-    Its input is float32 and its arithmetic too: `finished` makes the rest of `variant`. torch's exporter may leave
-    `network` in a state in which it no longer computes.
+    Its input is float32 and its arithmetic too: `finished` makes the rest of `variant`. `network` is used up: its
+    parametrised weights are fixed, and torch's exporter may leave it in a state in which it no longer computes.
 
     Args:
         image_shape: (C, H, W) of one image.
@@ -55,6 +56,9 @@ def convert(
     Raises:
         StudyError: the network cannot be exported.
     """
+    for module in list(network.modules()):
+        for name in list(getattr(module, "parametrizations", {})):  # computed once, under its own name
+            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     model = from_torch(network, image_shape)
     folding.fold(model, image_shape)
     edits.make_portable(model, weights_prefix="network.")

@@ -100,13 +100,25 @@ def _use_constant(graph: GraphProto, node: NodeProto, position: int, first: Valu
         node.input[2], node.input[3] = _constant(graph, f"{name}_factors", factors), ""
     elif node.op_type in RECURRENT and position > 4 and not one.any() and not other.any():
         node.input[position] = ""  # it begins with zeros
-    elif node.op_type in ELEMENTWISE and _same_rows(one, other):
-        node.input[position] = _constant(graph, f"{name}_row", one[:1])
+    elif node.op_type in ELEMENTWISE and (row := _row(one, other)) is not None:
+        node.input[position] = _constant(graph, f"{name}_row", row)
 
 
-def _same_rows(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Whether a value is the same for each image."""
-    return one.ndim > 1 and bool((one == one[:1]).all()) and np.array_equal(one[:1], other[:1])
+def _batch_axis(one: NDArray[Any], other: NDArray[Any]) -> int:
+    """The one axis along which the sizes of two runs differ; -1 where there is none or more."""
+    if one.ndim != other.ndim:
+        return -1
+    axes = [axis for axis, sizes in enumerate(zip(one.shape, other.shape, strict=True)) if len({*sizes}) > 1]
+    return axes[0] if len(axes) == 1 else -1
+
+
+def _row(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any] | None:
+    """The value for one image, with an axis of size 1 for the batch; None if it is not the same for each image."""
+    axis = _batch_axis(one, other)
+    if axis < 0:
+        return None
+    row = one.take([0], axis)
+    return row if (one == row).all() and np.array_equal(row, other.take([0], axis)) else None
 
 
 def _expands_in_vain(graph: GraphProto, node: NodeProto, first: Values, second: Values) -> bool:
@@ -125,23 +137,24 @@ def _expands_in_vain(graph: GraphProto, node: NodeProto, first: Values, second: 
 
 def _use_pad(graph: GraphProto, node: NodeProto, known: set[str], first: Values, second: Values) -> None:
     """Write the rows that a Concat adds to those of each image as Pad and Add, if they are the same for all images."""
-    axis, names = helper.get_attribute_value(node.attribute[0]), list(node.input)
+    names = list(node.input)
     (value, *more) = [name for name in names if name not in known or name not in first] or [""]
     if more or value not in first or first[value].dtype != np.float32:
         return
-    rows = [first[name] for name in names]
-    if not all(_same_rows(first[name], second[name]) for name in names if name != value):
+    axis = helper.get_attribute_value(node.attribute[0]) % first[value].ndim
+    batch = _batch_axis(first[value], second[value])
+    rows = [np.zeros_like(first[n].take([0], batch)) if n == value else _row(first[n], second[n]) for n in names]
+    given = [row for row in rows if row is not None]
+    if len(given) < len(rows) or batch in (-1, axis):
         return
-    place, axis, rank = names.index(value), axis % first[value].ndim, first[value].ndim
-    pads = np.zeros((2, rank), np.int64)
-    pads[:, axis] = [sum(row.shape[axis] for row in part) for part in (rows[:place], rows[place + 1 :])]
-    rows[place] = np.zeros_like(rows[place])
+    place = names.index(value)
+    pads = np.zeros((2, first[value].ndim), np.int64)
+    pads[:, axis] = [sum(row.shape[axis] for row in part) for part in (given[:place], given[place + 1 :])]
     stem = node.name or node.output[0]
-    names = [f"{stem}_pads", f"{stem}_rows"]
-    _constant(graph, names[0], pads.ravel())
-    _constant(graph, names[1], np.concatenate([row[:1] for row in rows], axis))
-    padded = helper.make_node("Pad", [value, names[0]], [f"{stem}_padded"], name=f"{stem}_padded")
-    node.CopyFrom(helper.make_node("Add", [f"{stem}_padded", names[1]], list(node.output), name=node.name))
+    _constant(graph, f"{stem}_pads", pads.ravel())
+    _constant(graph, f"{stem}_rows", np.concatenate(given, axis))
+    padded = helper.make_node("Pad", [value, f"{stem}_pads"], [f"{stem}_padded"], name=f"{stem}_padded")
+    node.CopyFrom(helper.make_node("Add", [f"{stem}_padded", f"{stem}_rows"], list(node.output), name=node.name))
     graph.node.insert(list(graph.node).index(node), padded)
 
 
