@@ -85,7 +85,7 @@ class Walk:
         self.bytes += body.ByteSize()
         if self.bytes > MOST_BYTES:
             raise StudyError(f"expected a model of at most {MOST_BYTES:,} bytes, calls included, found more")
-        self.nodes += len(body.node)
+        self.nodes += 1 + len(body.node)  # to enter a body takes as long as a node
         if self.nodes > MOST_NODES:
             raise StudyError(f"expected a model of at most {MOST_NODES:,} nodes, calls included, found more")
         nodes = self.ordered.get(scope.key) if entry == "function" else None
