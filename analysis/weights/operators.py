@@ -184,14 +184,19 @@ def products(node: Node) -> Sequence[Product]:
 
 
 def _multiplied(node: Node, name: str, steps: int = 4) -> bool:
-    """Whether a value becomes an operand of a product whose other operand is computed."""
+    """Whether a value becomes an operand of a product whose other operand is computed.
+
+    Few consumers are followed: a hostile file has thousands of thousands.
+    """
 
     def constant(operand: str) -> bool:
         maker = node.producer(operand)
         known = operand and node.scope.known(operand) is not None
-        return bool(known) or (maker is not None and all(node.scope.known(each) is not None for each in maker.input))
+        return bool(known) or (
+            maker is not None and all(node.scope.known(each) is not None for each in maker.input[:4])
+        )
 
-    for consumer in node.consumers(name)[:8]:
+    for consumer in node.consumers(name)[:2]:
         if consumer.op_type in ("MatMul", "Gemm", "Einsum") and not any(map(constant, consumer.input[:2])):
             return True
         moved = consumer.op_type in (*PASSES, "Transpose", "Reshape") and consumer.output and steps
