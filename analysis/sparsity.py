@@ -41,7 +41,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         prog="python -m analysis sparsity",
         description=(__doc__ or "").partition("\n\n")[0],
         allow_abbrev=False,
-        epilog="Weights in other files are read from the model's own folder, or from below the one that --allow-root names.",
+        epilog="Weights in other files are read from the model's own folder, or from below --allow-root DIR.",
     )
     parser.add_argument("files", metavar="FILE.onnx", type=Path, nargs="+", help="any ONNX model")
     parser.add_argument(
