@@ -62,7 +62,7 @@ def describe(
     weights = read(path, allow_root=allow_root, pointwise=pointwise, recurrent=recurrent)
     proofs: Sequence[Proof | None] = [None] * len(weights.layers)
     mistake = False
-    if given is not None and weights.layers:
+    if given is not None:
         from analysis.weights.proof import verify
 
         try:

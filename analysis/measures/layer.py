@@ -76,9 +76,8 @@ def weight_statistics(matrix: Matrix, blocks: Sequence[NDArray[Any]] | None = No
         StudyError: its file changed meanwhile.
     """
     blocks = matrix.blocks() if blocks is None else blocks
-    scale = (
-        largest_magnitude(blocks) or 1.0
-    )  # magnitudes are divided by it, so that squares neither overflow nor all vanish
+    # magnitudes are divided by it, so that squares neither overflow nor all vanish
+    scale = largest_magnitude(blocks) or 1.0
     sums = _Sums(matrix, scale)
     for index, block in enumerate(blocks):
         sums.add(block, *matrix.blocks().place(index))

@@ -30,7 +30,7 @@ def histograms(frame: pd.DataFrame, hoyer: Mapping[tuple[str, str], float] | Non
     """
     models, layers = (list(dict.fromkeys(frame[column])) for column in ("model", "layer"))
     if not layers:
-        return empty("no model has a fully-connected layer")
+        return empty("no layer has weights of a known scale" if hoyer else "no model has a fully-connected layer")
     pairs = every = list(dict.fromkeys(zip(frame["model"], frame["layer"], strict=True)))
     if hoyer is not None and len(every) > PANELS:
         pairs = extremes({pair: hoyer[pair] for pair in every}, PANELS)

@@ -118,14 +118,19 @@ def plain_node(node: onnx.NodeProto, attributes: Attributes, opened: Opened) -> 
     for name, attribute in attributes.items():
         if attribute.type not in PLAIN or attribute.t.data_location == onnx.TensorProto.EXTERNAL:
             raise UnreadableError(f"it is made by {node.op_type} with {name!r}, which is not computed here")
-        copy = onnx.AttributeProto()
-        copy.CopyFrom(attribute)
-        copy.name, copy.ref_attr_name = name, ""
-        plain.attribute.append(copy)
+        plain.attribute.append(copied(attribute, name))
     if not bounded(plain):
         raise UnreadableError(f"it is made by {node.op_type} of more outputs than it has")
     opened.compute(plain.ByteSize(), f"the attributes of {node.op_type}")
     return plain
+
+
+def copied(attribute: onnx.AttributeProto, name: str) -> onnx.AttributeProto:
+    """The attribute under this name: a call of a function may have another for it."""
+    copy = onnx.AttributeProto()
+    copy.CopyFrom(attribute)
+    copy.name, copy.ref_attr_name = name, ""
+    return copy
 
 
 def _shape(kind: onnx.TypeProto) -> tuple[int, ...] | None:

@@ -6,7 +6,7 @@ read from its file. What other operators make of constants is computed (`analysi
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -18,6 +18,9 @@ from analysis.weights.resolving import array, resolve
 from analysis.weights.tensors import MOST_AXES, Held, Opened, UnreadableError
 from analysis.weights.values import Constant, Known, Literal, Opaque, Output, Pending, Picked, Repeated, Value
 from study.onnx_graph import STANDARD, has_subgraph
+
+if TYPE_CHECKING:
+    from analysis.weights.scales import Traced
 
 
 @dataclass
@@ -32,8 +35,8 @@ class Scope:
     key: object = None
     outer: "Scope | None" = None
     values: dict[str, Value] = field(default_factory=dict)
-    traced: dict[str, object] = field(default_factory=dict)
-    """A `Traced` for each value computed from the model's inputs that scales another (`analysis.weights.scales`)."""
+    traced: "dict[str, Traced]" = field(default_factory=dict)
+    """Values computed from the model's inputs that scale others, or may (`analysis.weights.scales`)."""
 
     @property
     def version(self) -> int:

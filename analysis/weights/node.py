@@ -126,7 +126,7 @@ def stacked(node: Node, constant: Constant, operand: int, flipped: bool, alpha: 
     """The product with a matrix, or with a stack of them: their outputs then follow one another."""
     right = operand > 0
     notes = ["constant on the left"] * (not right)
-    if flipped or node.operator in ("FusedMatMul", "QGemm"):
+    if flipped or node.operator in ("Gemm", "FusedGemm", "FusedMatMul", "QGemm"):
         notes.append(f"{'transB' if right else 'transA'}={flipped:d}")
     whole, constant = prod(constant.shape), _once(constant)
     if whole > prod(constant.shape) > 0:

@@ -6,6 +6,7 @@ of the domain com.microsoft are described in ONNX Runtime's docs/ContribOperator
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -31,33 +32,18 @@ from analysis.weights.values import Constant, Literal, Output
 MICROSOFT, LEARNING = "com.microsoft", "ai.onnx.ml"
 
 
-def gemm(node: Node) -> Product:
-    """y = alpha op(A) op(B) + beta C, op being the identity or the transposition."""
-    picks, node = node, bound(node, 0, 1)
-    operand, constant = operands(node, 0, 1)
-    flag = "transB" if operand else "transA"
-    if picks is not node:
-        return _of_picked(picks, stacked(node, constant, operand, node.flag(flag), node.number("alpha", 1.0)))
-    if len(constant.shape) != 2:
-        raise ValueError(f"{node.described} has an operand of shape {list(constant.shape)}")
-    weight = constant.matrix(transposed=node.flag(flag) != bool(operand), alpha=node.number("alpha", 1.0))
-    return as_product(node, constant, operand, weight, f"{flag}={node.flag(flag):d}")
-
-
 def matmul(node: Node) -> Product:
-    """y = A @ B over the last two axes; FusedMatMul can transpose them and multiply by alpha."""
-    picks, node = node, bound(node, 0, 1)
+    """y = alpha op(A) op(B) over the last two axes, op being the identity or the transposition; Gemm has matrices."""
+    outside, node = node.scope, bound(node, 0, 1)
     operand, constant = operands(node, 0, 1)
     if node.flag("transBatchA") or node.flag("transBatchB"):
         raise NoLayerError("its operands are transposed in their batch")
+    picked = outside.picked(node.input(operand))
+    if node.operator in ("Gemm", "FusedGemm") and not picked and len(constant.shape) != 2:
+        raise ValueError(f"{node.described} has an operand of shape {list(constant.shape)}")
     flipped = node.flag("transB" if operand else "transA")
     product = stacked(node, constant, operand, flipped, node.number("alpha", 1.0))
-    return product if picks is node else _of_picked(picks, product)
-
-
-def _of_picked(node: Node, product: Product) -> Product:
-    picked = node.scope.picked(node.input(product.operand))
-    return replace(product, pattern=f"{product.pattern}, picked by {picked.by}" if picked else product.pattern)
+    return replace(product, pattern=f"{product.pattern}, picked by {picked.by}") if picked else product
 
 
 def attention(node: Node) -> Product:
@@ -65,13 +51,11 @@ def attention(node: Node) -> Product:
     return stacked(node, only(node, 1), 1, False, 1.0)
 
 
-def qlinear_convolution(node: Node) -> Product:
-    """x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, B; scales per output."""
-    return convolution(node, 3)
-
-
 def convolution(node: Node, place: int = 1) -> Product:
-    """A convolution whose kernel covers the whole map and, on request, a 1x1 convolution; `place` is its weight's."""
+    """A convolution whose kernel covers the whole map and, on request, a 1x1 convolution; `place` is its weight's.
+
+    QLinearConv has it at place 3, followed by its scale and zero point, per output or one for all.
+    """
     constant = only(node, place)
     if len(constant.shape) < 3:
         raise ValueError(f"{node.described} has a weight of shape {list(constant.shape)}")
@@ -110,14 +94,14 @@ def linear_model(node: Node) -> Product:
 
 
 OPERATORS: Mapping[tuple[str, str], Callable[[Node], Product]] = {
-    ("", "Gemm"): gemm,
+    ("", "Gemm"): matmul,
     ("", "MatMul"): matmul,
     ("", "MatMulInteger"): matmul_integer,
     ("", "QLinearMatMul"): qlinear_matmul,
     ("", "Conv"): convolution,
-    **dict.fromkeys((("", "QLinearConv"), (MICROSOFT, "QLinearConv")), qlinear_convolution),
+    **dict.fromkeys((("", "QLinearConv"), (MICROSOFT, "QLinearConv")), partial(convolution, place=3)),
     ("", "Einsum"): einsum,
-    (MICROSOFT, "FusedGemm"): gemm,
+    (MICROSOFT, "FusedGemm"): matmul,
     (MICROSOFT, "FusedMatMul"): matmul,
     (MICROSOFT, "TransposeMatMul"): matmul,
     (MICROSOFT, "QGemm"): qgemm,

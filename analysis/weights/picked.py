@@ -14,6 +14,7 @@ from onnx import helper
 from analysis.weights.constant_folding import Attributes
 from analysis.weights.constants import Scope, standard
 from analysis.weights.node import Node
+from analysis.weights.resolving import array, resolve
 from analysis.weights.tensors import Held, UnreadableError
 from analysis.weights.values import Constant, Known, Output, Pending, Picked
 
@@ -123,27 +124,22 @@ def _stack(scope: Scope, name: str) -> Known | None:
     picked = scope.picked(name)
     if picked is None or picked.data is None:
         return None
-    inner = Scope(scope.opened, scope.opsets, None, scope, {picked.name: picked.data})
     known = picked.data
     for move in picked.moves:
-        constant = inner.constant(picked.name)
-        assert constant is not None
-        shape = constant.shape
+        shape = resolve(scope.opened, known, picked.name).shape
         if isinstance(move, tuple):
             if len(shape) != 3 or move != (*range(len(move) - 2), len(move) - 1, len(move) - 2):
                 return None
             node = helper.make_node("Transpose", [picked.name], [picked.name], perm=[0, 2, 1])
             inputs: list[Known | None] = [known]
         else:
-            inner.values["target"] = move
-            target = inner.array("target")
-            sides = [] if target is None else [int(size) for size in target.reshape(-1)[-2:]]
+            target = array(scope.opened, resolve(scope.opened, move, "target"))
+            sides = [int(size) for size in target.reshape(-1)[-2:]]
             if len(sides) != 2 or min(sides) < 1 or len(shape) < 2 or prod(sides) != prod(shape[1:]):
                 return None
             full = np.array([shape[0], *sides])
             node = helper.make_node("Reshape", [picked.name, "target"], [picked.name])
             inputs = [known, Constant(Held(full, full.dtype), full.shape, "")]
-        pending = Pending(inner.version, node, {attribute.name: attribute for attribute in node.attribute}, inputs)
-        known = inner.values[picked.name] = Output(pending, picked.name)
-    constant = inner.constant(picked.name)
-    return known if constant is not None and len(constant.shape) == 3 else None
+        pending = Pending(scope.version, node, {attribute.name: attribute for attribute in node.attribute}, inputs)
+        known = Output(pending, picked.name)
+    return known if len(resolve(scope.opened, known, picked.name).shape) == 3 else None

@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from analysis.weights.constant_folding import copied
 from analysis.weights.constants import Scope
 from analysis.weights.einsum import equation
 from analysis.weights.layers import Layer
@@ -279,14 +280,6 @@ class Constants:
         used = {"", *(node.domain for node in self.nodes)} - {"ai.onnx"}  # others may have versions that are not known
         opsets = [helper.make_opsetid(domain, versions[domain]) for domain in sorted(used)]
         return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
-
-
-def copied(attribute: onnx.AttributeProto, name: str) -> onnx.AttributeProto:
-    """The attribute under this name: a call of a function may have another for it."""
-    copy = onnx.AttributeProto()
-    copy.CopyFrom(attribute)
-    copy.name, copy.ref_attr_name = name, ""
-    return copy
 
 
 def _run(model: bytes, x: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -12,8 +12,8 @@ import onnx
 
 from analysis.weights.matrix import Matrix, Quantisation, Scale, linear
 from analysis.weights.node import Node, NoLayerError, Product, as_product, only, operands, stacked, without_ones
-from analysis.weights.scales import Found, scale_behind
-from analysis.weights.tensors import Held, Stored, UnreadableError
+from analysis.weights.scales import OutputScale, scale_behind
+from analysis.weights.tensors import Held, Stored, UnreadableError, unpacked
 from analysis.weights.values import Constant
 
 
@@ -32,10 +32,10 @@ def qgemm(node: Node) -> Product:
     return stacked(node, scaled, operand, flipped, node.number("alpha", 1.0))
 
 
-def matmul_integer(node: Node, scale: Found | None = None) -> Product:
+def matmul_integer(node: Node, scale: OutputScale | None = None) -> Product:
     """A, B, a_zero_point, b_zero_point; the weight's scale comes later in the graph, and is unknown at first."""
     operand, constant = operands(node, 0, 1)
-    scale = scale or Found()
+    scale = scale or OutputScale()
     scaled = _with(constant, scale.array, node.scope.array(node.input(operand + 2)), axis=-1 if operand else -2)
     product = stacked(node, scaled, operand, False, 1.0)
     words = {Scale.KNOWN: "", Scale.RELATIVE: ", up to a factor", Scale.UNKNOWN: ", in steps of an unknown scale"}
@@ -83,7 +83,7 @@ def matmul_nbits(node: Node) -> Product:
     if zero is None:
         zero = np.full((1, 1), 2 ** (bits - 1), np.float32)
     elif zero.dtype == np.uint8:
-        zero = _unpacked(zero.reshape(rows, -1), bits)[:, :blocks]
+        zero = unpacked(zero.reshape(rows, -1), bits)[:, :blocks]
     if zero.size not in (1, rows * blocks):
         raise ValueError(f"{node.described} has {zero.size} zero points for {rows} x {blocks} blocks")
     quantisation = Quantisation(
@@ -135,12 +135,4 @@ def _narrow(constant: Constant, bits: int) -> Stored | Held:
     dtype = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.UINT4 if bits == 4 else onnx.TensorProto.UINT2)
     if isinstance(constant.source, Stored):
         return replace(constant.source, dtype=dtype, size=constant.source.size * 8 // bits)
-    numbers = _unpacked(constant.source.numbers.reshape(1, -1), bits).reshape(-1)
-    return Held(numbers, dtype, constant.source.key)
-
-
-def _unpacked(codes: np.ndarray, bits: int) -> np.ndarray:
-    """uint8 [rows, bytes] as uint8 [rows, numbers] of so many bits."""
-    parts = (codes[:, :, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & np.uint8(2**bits - 1)
-    unpacked: np.ndarray = parts.reshape(len(codes), -1)
-    return unpacked
+    return Held(unpacked(constant.source.numbers, bits), dtype, constant.source.key)

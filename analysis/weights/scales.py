@@ -8,7 +8,6 @@ of the walk, like constants: `Scope.traced` has the factors of those that are pr
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from analysis.weights.constants import Scope, standard
 from analysis.weights.matrix import Scale
 from analysis.weights.node import Node
+from analysis.weights.resolving import array, resolve
 from analysis.weights.shapes import Shape
 from analysis.weights.tensors import UnreadableError
 from analysis.weights.values import Known
@@ -57,14 +57,11 @@ class Traced:
     @property
     def others(self) -> list[Factor]:
         """The factors without the scale of the computed operand, if all of it is among them."""
-        rest = self._rest()
-        return [*self.factors] if rest is None else rest
+        return [*self.factors] if self.rest is None else self.rest
 
     @property
-    def has_step(self) -> bool:
-        return self._rest() is not None
-
-    def _rest(self) -> list[Factor] | None:
+    def rest(self) -> list[Factor] | None:
+        """As `others`; None if that scale is not known, or not all of it among the factors."""
         rest, step = [*self.factors], self.integers.step if self.integers else ()
         for each in step:
             index = next((index for index, factor in enumerate(rest) if factor is each), None)
@@ -72,10 +69,6 @@ class Traced:
                 return None
             del rest[index]
         return rest if step else None
-
-
-def _among(factor: Factor, factors: Iterable[Factor]) -> bool:
-    return any(factor is each for each in factors)  # equal ones may be the scales of different values
 
 
 def _constants(factors: Iterable[Factor]) -> list[Known]:
@@ -90,9 +83,7 @@ def traced(node: Node, name: str) -> Traced:
     if name not in scope.traced:
         known = scope.known(name)
         scope.traced[name] = Traced((Computed(partial(node.inferred, name)) if known is None else known,))
-    found = scope.traced[name]
-    assert isinstance(found, Traced)
-    return found
+    return scope.traced[name]
 
 
 def follow(node: Node) -> None:
@@ -136,8 +127,9 @@ def _product(left: Traced, right: Traced) -> Traced | None:
     sums, by = (left, right) if left.integers else (right, left)
     if sums.integers is None:
         return Traced(factors)
-    scale = _constants(by.factors) or any(_among(each, sums.integers.step) for each in by.factors)
-    if _constants(sums.others) and (sums.has_step or not scale):  # the scale is complete: this is a gate or the like
+    # by identity, because equal constants may be the scales of different values
+    scale = _constants(by.factors) or any(each is factor for each in by.factors for factor in sums.integers.step)
+    if _constants(sums.others) and (sums.rest is not None or not scale):  # the scale is complete: a gate or the like
         return None
     ends = sums.integers.ends
     result = Traced(factors, sums.integers)
@@ -161,7 +153,7 @@ def leave(call: Node, function: onnx.FunctionProto, inner: Scope) -> None:
 
 
 @dataclass(frozen=True)
-class Found:
+class OutputScale:
     """A scale, [1 or outputs]: how far it is known, and the constants that it is the product of."""
 
     known: Scale = Scale.UNKNOWN
@@ -169,36 +161,34 @@ class Found:
     constants: tuple[Known, ...] = ()
 
 
-def scale_behind(node: Node, operand: int, outputs: int) -> Found:
+def scale_behind(node: Node, operand: int, outputs: int) -> OutputScale:
     """The scale of the weight of a MatMulInteger, its input `operand`, once all of the model has been traced."""
     value = node.scope.traced.get(node.proto.output[0])
-    ends = value.integers.ends if isinstance(value, Traced) and value.integers else []
-    found = [_scale(node, each, -1 if operand else -2, outputs) for each in ends if len(ends) <= MOST]
-    same = found and all(each.known == found[0].known and np.array_equal(each.array, found[0].array) for each in found)
-    return found[0] if same else Found()
+    ends = value.integers.ends if value and value.integers else []
+    scales = [_scale(node, each, -1 if operand else -2, outputs) for each in ends if len(ends) <= MOST]
+    first = scales[0] if scales else OutputScale()
+    same = all(each.known == first.known and np.array_equal(each.array, first.array) for each in scales)
+    return first if same else OutputScale()
 
 
-def _scale(node: Node, end: Traced, axis: int, outputs: int) -> Found:
+def _scale(node: Node, end: Traced, axis: int, outputs: int) -> OutputScale:
     """That which a value is multiplied with along the axis of its outputs."""
-    known, product, constants = Scale.KNOWN if end.has_step else Scale.RELATIVE, np.ones(1), []
+    opened, product, constants = node.scope.opened, np.ones(1), []
+    known = Scale.RELATIVE if end.rest is None else Scale.KNOWN
     for factor in end.others:
-        array = None if isinstance(factor, Computed) else _array(node.scope, factor)
-        shape = factor.shape() if isinstance(factor, Computed) else None if array is None else array.shape
+        try:
+            values = None if isinstance(factor, Computed) else array(opened, resolve(opened, factor, "factor"))
+        except UnreadableError:
+            return OutputScale()
+        shape = factor.shape() if isinstance(factor, Computed) else None if values is None else values.shape
         if shape is None:
-            return Found()
+            return OutputScale()
         along = shape[axis] if len(shape) >= -axis else 1
-        if array is not None and (array.size == 1 or array.size == along == outputs):
-            product = product * array.reshape(-1).astype(np.float64)
+        if values is not None and (values.size == 1 or values.size == along == outputs):
+            product = product * values.reshape(-1).astype(np.float64)
             constants.append(factor)
         elif along == 1:  # another for each row of x, or for each x
             known = Scale.RELATIVE
         else:
-            return Found()
-    return Found(known, product.astype(np.float32), tuple(_constants(constants))) if constants else Found()
-
-
-def _array(scope: Scope, known: Known) -> NDArray[Any] | None:
-    try:
-        return Scope(scope.opened, {}, values={"factor": known}).array("factor")
-    except UnreadableError:
-        return None
+            return OutputScale()
+    return OutputScale(known, product.astype(np.float32), tuple(_constants(constants))) if constants else OutputScale()

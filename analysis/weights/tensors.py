@@ -51,8 +51,7 @@ class Stored:
         raw = self.place.read(first, last - first)
         if bits < 8:
             each = 8 // bits
-            codes = (raw[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & np.uint8(2**bits - 1)
-            return _numbers(codes.reshape(-1)[start % each :][: stop - start], self.dtype)
+            return _numbers(unpacked(raw, bits)[start % each :][: stop - start], self.dtype)
         if self.dtype.name == "bfloat16":  # the upper half of a float32
             return (raw.view("<u2").astype("<u4") << 16).view("<f4")
         if self.dtype.kind in "fiub" and self.dtype.isbuiltin == 1:
@@ -158,6 +157,12 @@ def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:
         kind = onnx.TensorProto.DataType.Name(tensor.data_type)
         raise UnreadableError(f"{tensor.name!r} is a tensor of type {kind}, which is not read")
     return dtype
+
+
+def unpacked(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """[..., bytes] as [..., numbers] of so many bits, the first in the lowest bits of a byte."""
+    parts: NDArray[np.uint8] = (codes[..., None] >> np.arange(0, 8, bits, dtype=np.uint8)) & np.uint8(2**bits - 1)
+    return parts.reshape(*codes.shape[:-1], -1)
 
 
 def _numbers(codes: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:

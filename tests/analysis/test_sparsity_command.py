@@ -21,6 +21,7 @@ from study.artifacts import read_record, to_record
 from study.errors import StudyError
 from study.records.analysis import SparsityRecord, TableRecord
 from tests.conftest import ROOT, Trained, run
+from tests.support import notation
 from tests.support.study import save_graph, write_model
 
 HALF = np.array([[0, 1, 0, -1], [2, 0, 2, 0]], np.float32)
@@ -263,6 +264,14 @@ class TestMistakes:
         assert shown.err.count("\n") == 1
         assert "fc1" in shown.out
         assert "verified" not in shown.out
+
+    def test_what_is_given_has_to_fit_a_file_without_layers_too(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = notation.save(tmp_path, "y = Cast<to=1>(x)", {}, x="int64[1]")
+        printed(capsys, path, "--verify", "--input", "x=1")
+        assert sparsity.main([str(path), "--verify", "--input", "x=1.5"]) == 2
+        assert "--input x=1.5: expected an integer" in capsys.readouterr().err
 
     def test_a_file_of_arrays_is_checked_too(
         self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -218,6 +218,8 @@ def test_without_layers_the_pictures_say_so() -> None:
     for figure in (sparsity(pd.DataFrame(columns=columns), STUDY), histograms(pd.DataFrame(columns=columns))):
         assert [text.get_text() for text in figure.texts] == ["no model has a fully-connected layer"]
         assert figure.axes == []
+    figure = histograms(pd.DataFrame(columns=columns), {("a", "fc1"): 0.5})  # whose scale is not known
+    assert [text.get_text() for text in figure.texts] == ["no layer has weights of a known scale"]
 
 
 def read_back(frame: pd.DataFrame) -> pd.DataFrame:
