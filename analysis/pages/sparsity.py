@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from analysis.inputs.onnx_file import Described, DescribedFile
 from analysis.measures.noise import baselines, indistinguishable, table
@@ -20,6 +20,8 @@ from study.records.analysis import (
     SkippedNode,
     SparsityRecord,
 )
+
+K = TypeVar("K")
 
 COLUMNS = ("model", "seed", "layer", "out_features", "in_features", "measure", "value", "reason", "bound", "verified")
 """Those of report/sparsity.csv and `verified`."""
@@ -120,13 +122,6 @@ def as_table(file: DescribedFile, measures: Sequence[Measure], first: bool) -> s
     from analysis.tables.sparsity import extremes
 
     weights, zeros = totals(file)
-    skipped: dict[tuple[str, str], list[str]] = {}
-    for node in file.weights.skipped:
-        skipped.setdefault((node.operator, node.reason), []).append(node.node)
-    tied: dict[str, list[str]] = {}
-    for one in file.layers:
-        if one.layer.tied_to:
-            tied.setdefault(one.layer.tied_to, []).append(one.layer.name)
     sizes = sorted({one.layer.weight.size for one in file.layers})
     sparse = {number: hoyer(one) for number, one in enumerate(file.layers)}
     shown, detailed = ([file.layers[n] for n in extremes(sparse, most)] for most in (MOST_LAYERS, MOST_FACTS))
@@ -145,12 +140,12 @@ def as_table(file: DescribedFile, measures: Sequence[Measure], first: bool) -> s
         noise=table(
             COMPARED, [sizes[n * (len(sizes) - 1) // (MOST_SIZES - 1)] for n in range(MOST_SIZES)] if sizes else []
         ),
-        tied=tied,
-        undefined=_merged(_undefined(file, measures)),
-        unproved=_merged(_unproved(file)),
+        tied=_grouped((one.layer.tied_to, one.layer.name) for one in file.layers if one.layer.tied_to),
+        undefined=_grouped(_undefined(file, measures)),
+        unproved=_grouped(_unproved(file)),
         most=MOST_NOTES,
-        like_noise=like_noise(file, measures),
-        skipped=skipped,
+        like_noise=_grouped(_like_noise(file, measures)),
+        skipped=_grouped(((node.operator, node.reason), node.node) for node in file.weights.skipped),
     )
     return text if first else f"\n{text}"
 
@@ -173,12 +168,12 @@ def _total(file: DescribedFile, measures: Sequence[Measure]) -> Iterator[dict[st
     yield cells | ({"verified": f"{yes} yes"} if "verified" in cells else {})
 
 
-def _merged(notes: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
-    """The layers of each note."""
-    merged: dict[str, list[str]] = {}
-    for layer, note in notes:
-        merged.setdefault(note, []).append(layer)
-    return merged
+def _grouped(pairs: Iterable[tuple[K, str]]) -> Mapping[K, list[str]]:
+    """The names of each key, both in the order in which they come first."""
+    groups: dict[K, list[str]] = {}
+    for key, name in pairs:
+        groups.setdefault(key, []).append(name)
+    return groups
 
 
 def totals(file: DescribedFile) -> tuple[int, float | None]:
@@ -192,9 +187,8 @@ def totals(file: DescribedFile) -> tuple[int, float | None]:
     return weights, zeros / weights
 
 
-def like_noise(file: DescribedFile, measures: Sequence[Measure]) -> Mapping[str, list[str]]:
-    """By kind of random weights, the layers whose Hoyer and Gini both lie within two deviations of theirs."""
-    alike: dict[str, list[str]] = {}
+def _like_noise(file: DescribedFile, measures: Sequence[Measure]) -> Iterator[tuple[str, str]]:
+    """Each kind of random weights, and a layer whose Hoyer and Gini both lie within two deviations of theirs."""
     for one in file.layers:
         kinds = [
             set(indistinguishable(value.value, measure, one.layer.weight.size))
@@ -202,30 +196,27 @@ def like_noise(file: DescribedFile, measures: Sequence[Measure]) -> Mapping[str,
             if measure in COMPARED and value.value is not None
         ]
         for kind in sorted(set.intersection(*kinds) if kinds else ()):
-            alike.setdefault(kind, []).append(one.layer.name)
-    return alike
+            yield kind, one.layer.name
 
 
 def _undefined(file: DescribedFile, measures: Sequence[Measure]) -> Iterator[tuple[str, str]]:
-    """Each layer, and its measures without a value, with one reason for them."""
+    """The measures that have no value for one reason, and a layer."""
     for one in file.layers:
-        missing: dict[str, list[str]] = {}
-        for measure, value in zip(measures, one.values, strict=True):
-            if value.value is None:
-                missing.setdefault(value.reason, []).append(str(measure))
+        valued = zip(measures, one.values, strict=True)
+        missing = _grouped((value.reason, str(measure)) for measure, value in valued if value.value is None)
         for reason, names in missing.items():
-            yield one.layer.name, f"{', '.join(names)} undefined: {reason}."
+            yield f"{', '.join(names)} undefined: {reason}.", one.layer.name
 
 
 def _unproved(file: DescribedFile) -> Iterator[tuple[str, str]]:
-    """Each layer that is not verified, or only in part, and why."""
+    """Why a layer is not verified, or only in part, and the layer."""
     for one in file.layers:
         proof, inputs = one.proof, one.layer.weight.shape[1]
         if proof is not None and not proof.verified:
-            yield one.layer.name, f"{'WRONG' if proof.verified is False else 'not verified'}: {proof.reason}."
+            yield f"{'WRONG' if proof.verified is False else 'not verified'}: {proof.reason}.", one.layer.name
         elif proof is not None and proof.inputs_seen < inputs:
             seen = f"verified for {proof.inputs_seen:,} of {inputs:,} inputs"
-            yield one.layer.name, f"{seen}; the others were left out, to bound the time."
+            yield f"{seen}; the others were left out, to bound the time.", one.layer.name
 
 
 def _verified(one: Described) -> str:

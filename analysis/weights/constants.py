@@ -1,4 +1,4 @@
-"""Which values of a graph are constant, and what they are, worked out when they are needed.
+"""The constants of a graph, computed when they are needed.
 
 A constant that passes through Identity, Cast, Reshape, Transpose or DequantizeLinear on its way to a product is still
 read from its file. What other operators make of constants is computed (`analysis.weights.constant_folding`).
@@ -49,7 +49,7 @@ class Scope:
         return value if isinstance(value, Picked) else None
 
     def value(self, name: str) -> Value:
-        """What is known of the value called `name`; None if it is computed from the model's inputs."""
+        """The value called `name`; None if it is computed from the model's inputs."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.values:
@@ -97,7 +97,7 @@ class Scope:
         self.values.update({name: Output(pending, name) for name in node.output if name})
 
     def _once(self, node: onnx.NodeProto, attributes: Attributes, first: Value) -> Known | None:
-        """What the node's result is, apart from a batch that it is repeated over, by its first input."""
+        """The node's result for one item of the batch that it is repeated over, given its `first` input."""
         if node.op_type == "Expand" and not isinstance(first, Picked):
             return first.once if isinstance(first, Repeated) else first
         if not isinstance(first, Repeated):

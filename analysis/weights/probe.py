@@ -272,7 +272,7 @@ class Constants:
         return cast
 
     def model(self, y: str) -> bytes:
-        """From x to the value `y`, of which nothing is declared."""
+        """The model from x to the value `y`, whose type is not declared."""
         x, result = helper.make_tensor_value_info("x", TensorProto.FLOAT, None), onnx.ValueInfoProto(name=y)
         graph = helper.make_graph(self.nodes, "layer", [x], [result], self.tensors, sparse_initializer=self.sparse)
         versions = {"": 13, MICROSOFT: 1, LEARNING: 1, **self.scope.opsets}

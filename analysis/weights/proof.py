@@ -36,7 +36,7 @@ CODE = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |Non-zero status code .* Status Message: "
     r"|/\S+:\d+ [^)]*\)(?: const)? (?:.* was false\. )?"
 )
-"""What ONNX Runtime's messages begin with: codes, and the place in its source."""
+"""Codes and places in its source, with which ONNX Runtime's messages begin."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 Operators of the domain com.microsoft are described in ONNX Runtime's docs/ContribOperators.md.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
@@ -53,16 +52,12 @@ def rescaled(node: Node, product: Product) -> Product:
         return product
 
 
-def quantised_operand(scale: int, zero: int) -> Callable[[Node], Product]:
+def quantised_operand(node: Node, scale: int, zero: int) -> Product:
     """A product of A and an integer B; `scale` and `zero` are the indices of the inputs that dequantise B."""
-
-    def read(node: Node) -> Product:
-        operand, constant = operands(node, 0, 1)
-        if operand == 0:
-            raise NoLayerError("its integer weight is the left operand")
-        return stacked(node, dequantised(node, constant, scale, zero, axis=-1), operand, False, 1.0)
-
-    return read
+    operand, constant = operands(node, 0, 1)
+    if operand == 0:
+        raise NoLayerError("its integer weight is the left operand")
+    return stacked(node, dequantised(node, constant, scale, zero, axis=-1), operand, False, 1.0)
 
 
 def matmul_nbits(node: Node) -> Product:

@@ -76,7 +76,7 @@ def _constants(factors: Iterable[Factor]) -> list[Known]:
 
 
 def traced(node: Node, name: str) -> Traced:
-    """What is known of a value that the node can see."""
+    """The factors of a value that is visible to the node."""
     scope = node.scope
     while name not in scope.traced and name not in scope.values and scope.outer is not None:
         scope = scope.outer

@@ -1,4 +1,4 @@
-"""What is known of the values of a graph: constants as they are stored, moved, computed, picked or repeated."""
+"""The values of a graph as far as they are known: constants that are stored, moved, computed, picked or repeated."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

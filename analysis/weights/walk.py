@@ -88,23 +88,20 @@ class Walk:
         self.nodes += 1 + len(body.node)  # to enter a body takes as long as a node
         if self.nodes > MOST_NODES:
             raise StudyError(f"expected a model of at most {MOST_NODES:,} nodes, calls included, found more")
-        nodes = self.ordered.get(scope.key) if entry == "function" else None
-        if nodes is None:
+        ordered = self.ordered if entry == "function" else {}  # a function may be called again and again
+        if scope.key not in ordered:
             _refuse_duplicates(body)
-            nodes = list(_in_order(body.node))
-        if entry == "function":  # which may be called again and again
-            self.ordered[scope.key] = nodes
+            ordered[scope.key] = list(_in_order(body.node))
         if isinstance(body, onnx.GraphProto):
             _declare(body, scope)
         links = Links(body.node)
         in_function = entry == "function" or any(step.body == "function" for step in outer)
-        for index, proto in nodes:
+        # the names of a function are its own
+        shape, inferred = (_unknown, _unknown) if in_function else (self._shape, self._inferred_shape)
+        for index, proto in ordered[scope.key]:
             attributes = resolved(proto, call)
             self.uses.update(known.key for name in proto.input if isinstance(known := scope.known(name), Literal))
             trail = (*outer, Step(entry, index, proto))
-            shape, inferred = self._shape, self._inferred_shape
-            if in_function:  # whose names are its own
-                shape = inferred = _unknown
             node = Node(proto, attributes, scope, links.consumers, links.producer, shape, inferred, self.optional)
             function = self._functions.get((proto.domain, proto.op_type, proto.overload))
             if function is not None and not _defined(proto, scope.version):

@@ -38,12 +38,12 @@ from tests.foreign.packages import PACKAGES, Fetched, fetch
 
 Matrices = Sequence[NDArray[Any]]
 MOST_SECONDS = 600
-"""Of one session of the bench."""
+"""Time limit of one session of the bench."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the analysis says of one file: counts of layers, and what is wrong."""
+    """Result of the analysis of one file: counts of layers, and faults."""
 
     layers: int = 0
     """With 1x1 convolutions."""

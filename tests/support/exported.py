@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
@@ -22,6 +21,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 
 from tests.support import exported_modules as nets
+from tests.support import notation
 from tests.support.exported_modules import SEQUENCE, ScriptedChoice, ScriptedLoop, pair
 
 Matrix = NDArray[Any]
@@ -70,12 +70,8 @@ def run(expected: Expected, **inputs: Matrix) -> list[Matrix]:
     given = {value.name: value for value in model.graph.input if value.name not in constants}
     feeds = {name: inputs[name] if name in inputs else _some(value) for name, value in given.items()}
     if expected.runtime == "onnxruntime":
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
         # Optimised, DequantizeLinear before MatMul becomes a product that rounds its input to eight bits.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(str(expected.path), options, providers=["CPUExecutionProvider"])
-        return list(session.run(None, feeds))
+        return notation.run(expected.path, **feeds)
     return list(ReferenceEvaluator(str(expected.path)).run(None, feeds))
 
 

@@ -1,4 +1,4 @@
-"""Models in onnx's own notation, from x to y, with their constants as arrays."""
+"""Models in onnx's own notation, from x to y, with their constants as arrays, and what ONNX Runtime makes of them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, numpy_helper, parser
 
 from study.onnx_graph import bodies
@@ -43,6 +44,16 @@ def save(folder: Path, nodes: str, constants: Mapping[str, Any], **more: Any) ->
     """As `model`, in the folder's file model.onnx."""
     (folder / "model.onnx").write_bytes(model(nodes, constants, **more).SerializeToString())
     return folder / "model.onnx"
+
+
+def run(path: Path, **inputs: Any) -> list[Any]:
+    """The outputs that ONNX Runtime, asked to change nothing and to print nothing, computes from these inputs."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, inputs))
 
 
 def tensor(array: Any, name: str) -> TensorProto:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto
@@ -14,6 +13,7 @@ from analysis.weights.proof import verify
 from study.errors import StudyError
 from tests.support.confined import Confined
 from tests.support.hostile import external, matmul, model, node, refused, tensor
+from tests.support.notation import run
 
 STORED = np.array([[1, 2], [3, 4]], np.float32)
 """(in, out): what the files beside the models hold."""
@@ -95,11 +95,7 @@ def test_a_device_is_no_model(path: str) -> None:
 
 def runtime(path: Path) -> NDArray[np.float32]:
     """What ONNX Runtime makes of the identity."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (y,) = session.run(None, {"x": np.eye(2, dtype=np.float32)})
-    return np.asarray(y)
+    return np.asarray(run(path, x=np.eye(2, dtype=np.float32))[0])
 
 
 @pytest.fixture

@@ -62,14 +62,6 @@ def test_a_node_without_inputs_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "m.onnx", model([node("Gemm", [], ["y"])]))
 
 
-def test_an_operator_of_another_domain_is_none_of_that_name(tmp_path: Path) -> None:
-    elsewhere = node("MatMul", ["x", "w"], ["y"], domain="elsewhere")
-    (tmp_path / "m.onnx").write_bytes(model([elsewhere], [SMALL_WEIGHT]))
-    found = read(tmp_path / "m.onnx")
-    assert found.layers == ()
-    assert found.skipped[0].reason == "the operator elsewhere.MatMul is not read"
-
-
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.onnx", tmp_path):
         with pytest.raises(StudyError, match=rf"{path} cannot be read"):

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from analysis.weights.layers import Layer, Weights, read
 from analysis.weights.proof import verify
@@ -140,27 +140,3 @@ def test_layers_whose_nodes_have_one_name_get_different_names(tmp_path: Path) ->
     first, second = read(tmp_path / "m.onnx").layers
     assert first.name != second.name
     assert (first.tensor, second.tensor) == ("a", "b")
-
-
-def test_a_sum_of_constants_is_a_weight(tmp_path: Path) -> None:
-    weight = np.arange(9, dtype=np.float32).reshape(3, 3)
-    twice = helper.make_node("Add", ["fc.weight", "fc.weight"], ["twice"])
-    product = helper.make_node("MatMul", ["image", "twice"], ["y"], "/fc/MatMul")
-    save_graph(tmp_path / "m.onnx", [twice, product], [numpy_helper.from_array(weight, "fc.weight")])
-    (layer,) = read(tmp_path / "m.onnx").layers
-    np.testing.assert_array_equal(layer.weight.load(), 2 * weight.T)
-
-
-def test_an_input_with_a_default_is_a_constant_and_one_without_is_none(tmp_path: Path) -> None:
-    """Of two inputs of rank 2 only the one that is an initializer too holds a weight."""
-    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [3, 3]) for n in ("x", "fc.weight")]
-    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 3])
-    product = helper.make_node("MatMul", ["x", "fc.weight"], ["y"], "/fc/MatMul")
-    weight = numpy_helper.from_array(np.eye(3, dtype=np.float32), "fc.weight")
-    for tensors in ([weight], []):
-        graph = helper.make_graph([product], "network", values, [output], tensors)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-        (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-        weights = read(tmp_path / "m.onnx")
-        assert len(weights.layers) == len(tensors)
-        assert len(weights.skipped) == 1 - len(tensors)

@@ -11,7 +11,6 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -382,8 +381,7 @@ def test_the_whole_model_multiplies_with_the_matrices_that_were_read(tmp_path: P
     x = y = RANDOM.normal(size=(4, SIZE)).astype(np.float32)
     for _ in range(3):
         y = np.tanh(y @ first.T @ second.T @ third.T)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(None, {"x": x})[0], np.tanh(y @ last.T), atol=1e-5)
+    np.testing.assert_allclose(notation.run(path, x=x)[0], np.tanh(y @ last.T), atol=1e-5)
 
 
 # What cannot be tried
@@ -414,7 +412,7 @@ def test_a_scale_for_each_row_of_a_left_operand_is_not_tried(tmp_path: Path) -> 
     ],
 )
 def test_old_opsets_are_proved_as_well(nodes: Any, version: int, tmp_path: Path) -> None:
-    """Before IR version 4 the initializers are inputs too; before opset 7 a Gemm is told to broadcast its bias."""
+    """Before IR version 4 initializers are inputs too; before opset 7 a Gemm broadcasts its bias on request only."""
     protos = [helper.make_node(operator, inputs.split(), [y], **more) for operator, inputs, y, more in nodes]
     if version < 7 and protos[0].op_type == "Gemm":
         protos[0].attribute.append(helper.make_attribute("broadcast", 1))

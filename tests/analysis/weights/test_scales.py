@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from analysis.inputs.onnx_file import describe
@@ -13,7 +12,7 @@ from analysis.measures.sparsity import MEASURES, of, parse
 from analysis.weights.layers import Layer, read
 from analysis.weights.matrix import Scale
 from analysis.weights.proof import verify
-from tests.support.notation import FUNCTION, save
+from tests.support.notation import FUNCTION, run, save
 
 KNOWN, RELATIVE, UNKNOWN = Scale
 ROWS, IN, OUT = 7, 6, 4
@@ -118,10 +117,7 @@ CASES: dict[str, tuple[str, Any, Scale]] = {
 def found(folder: Path, nodes: str) -> tuple[Path, Layer]:
     """The layer of a file that ONNX Runtime runs."""
     path = save(folder, nodes, CONSTANTS, x=f"float[{ROWS}, {IN}]", functions=FUNCTIONS)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    session.run(None, {"x": RANDOM.uniform(0, 8, (ROWS, IN)).astype(np.float32)})
+    run(path, x=RANDOM.uniform(0, 8, (ROWS, IN)).astype(np.float32))
     (layer,) = (each for each in read(path).layers if each.operator == "MatMulInteger")
     return path, layer
 
