@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.errors import StudyError, print_error
+from study.errors import StudyError, print_error, printable
 from study.variants import OPSET
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def lines(path: Path, found: "Sequence[Violation]", names: frozenset[str], own: 
     """
     from export.portable.expectations import expected
 
-    name = str(path) if str(path).isprintable() else ascii(str(path))
+    name = printable(str(path))
     broken = [violation for violation in found if violation.affects.breaks & names]
     differing = [violation for violation in found if not violation.affects.breaks & names]
     if not found:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 PLACES = re.compile(
     r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:|OpenCV\(\S+\) \S+: error: |"
-    r"/\S+\.cc:\d+ .* was false\. |Stack backtrace:.*|, schema\.has_function.*"
+    r"/\S+\.cc:\d+ .* was false\. |/onnxruntime_src/\S+:\d+ \S+ .*?\) |Load model from .*? failed:|"
+    r"onnxruntime\.capi\.onnxruntime_pybind11_state\.|Stack backtrace:.*|, schema\.has_function.*"
 )
 """Where in an engine's own source something failed; its reason comes afterwards, or before a backtrace."""
 
@@ -31,6 +32,11 @@ def one_line(error: BaseException, most: int = 200) -> str:
     text = "".join(c if c.isprintable() else " " for c in ESCAPE_CODES.sub("", str(error)))
     message = PLACES.sub("", " ".join(text.split()))
     return " ".join(message.split())[:most] or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """A text that cannot control the terminal: with escapes and quotes if some of its characters could."""
+    return text if text.isprintable() else ascii(text)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import StudyError
+from study.errors import StudyError, printable
 from study.records.base import Parity
 
 INT8_DIFFERENCE = 0.05
@@ -24,7 +24,9 @@ INT8_COST = 0.05
 
 Output = NDArray[Any] | None | list["Output"] | dict[Any, "Output"]
 Calls = Sequence[Sequence[Output]]
-"""Of each call, the outputs of a model in their order."""
+"""The outputs of a model in their order, for each call."""
+MOST_SHOWN = 60
+"""Characters of a text in an output that a message shows."""
 WIDE = {"b": np.float64, "i": np.float64, "u": np.float64, "f": np.float64, "c": np.complex128}
 
 
@@ -44,10 +46,10 @@ class Limit:
 
     absolute: float
     relative: float = 0.0
-    """Of its largest value. Of decisions (integers, booleans, texts) it is the share that may be another one; integers
-    of up to 16 bits may also be rounded numbers, whose difference keeps to it."""
+    """As a share of its largest value. For decisions (integers, booleans, texts) it is the share that may be another
+    one; integers of up to 16 bits may also be rounded numbers, whose difference keeps to it."""
     reason: str = ""
-    """How the limit is made."""
+    """Derivation of the limit, for messages."""
 
     def __str__(self) -> str:
         relative = f"{self.relative:.1g} of its largest value and " if self.relative else ""
@@ -86,7 +88,7 @@ class Difference:
         return rounded or self.differing <= limit.relative * self.values
 
     def sentence(self, engine: str, limit: Limit) -> str:
-        """What differs from the outputs of `engine`, where and by how much, and the limit."""
+        """A message: the difference from the outputs of `engine`, its place, its size, and the limit."""
         if self.unlike:
             return f"output {self.name!r} differs from {engine}'s: {self.unlike}"
         name = f"output {self.name!r} ({self.shown}) differs from {engine}'s"
@@ -155,10 +157,7 @@ def _difference(name: str, calls: Sequence[tuple[Output, Output]], batch: int) -
     for number, (expected, found) in enumerate(calls):
         try:
             for path, one, other in _parts("", expected, found):
-                call = f"in call {number + 1} of {len(calls)}"
-                part = _compared(one, other, batch)
-                items = frozenset((number, item) for _, item in part.items)
-                parts.append(replace(part, place=f"at {path}{part.place.format(call=call)}", items=items))
+                parts.append(_compared(one, other, batch, path, number, len(calls)))
         except _UnlikeError as error:
             unlike.append(str(error))
     if unlike:
@@ -214,11 +213,11 @@ def _shown(output: Output) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, np.floating) else str(value)
+    return f"{value:.6g}" if isinstance(value, np.floating) else printable(str(value)[:MOST_SHOWN])
 
 
-def _compared(expected: NDArray[Any], found: NDArray[Any], batch: int) -> Difference:
-    """How two arrays of one shape differ, with {call} in the place."""
+def _compared(expected: NDArray[Any], found: NDArray[Any], batch: int, path: str, call: int, calls: int) -> Difference:
+    """How two arrays of one shape differ, which are at `path` in an output of the call number `call`."""
     one, other = _plain(expected), _plain(found)
     text = one.dtype.kind == "U"
     exact = text or one.dtype.kind in "biu" or other.dtype.kind in "biu"
@@ -236,7 +235,8 @@ def _compared(expected: NDArray[Any], found: NDArray[Any], batch: int) -> Differ
     place = ""
     if wrong.any():
         where = np.unravel_index(int(distance.argmax()), distance.shape)
-        place = f"[{', '.join(map(str, where))}] {{call}}: {_value(other[where])} instead of {_value(one[where])}"
+        index = f"[{', '.join(map(str, where))}] in call {call + 1} of {calls}"
+        place = f"at {path}{index}: {_value(other[where])} instead of {_value(one[where])}"
     narrow = exact and not text and expected.dtype.itemsize <= 2 and expected.dtype.kind in "iu"
     return Difference(
         name="",
@@ -247,7 +247,7 @@ def _compared(expected: NDArray[Any], found: NDArray[Any], batch: int) -> Differ
         largest=float(distance.max(initial=0)),
         scale=float(finite.max(initial=0)),
         place=place,
-        items=frozenset((0, int(item)) for item in items),
+        items=frozenset((call, int(item)) for item in items),
     )
 
 

@@ -19,11 +19,6 @@ ERROR = re.compile(r"^((\w+\.)*\w*(Error|Exception|ERROR|error)\b.*:|.*:\d+: (fa
 """An error message: of interpreters and tools at the start of a line, of compilers after file and line."""
 CHATTER = re.compile(r"^(\[notice\]|npm (warn|notice)|npm error A complete log|Node\.js v|at |-+$|\^+$)")
 """Lines that tools print after the error message."""
-PLACE = re.compile(
-    r"Exception from \S+:\d+: |Check '[^']*' failed at \S+:\d+: |OpenCV\([\d.]+\) \S+:\d+: |Stack backtrace:.*|"
-    r"onnxruntime\.capi\.onnxruntime_pybind11_state\.|Load model from .*? failed:|/onnxruntime_src/\S+:\d+ \S+ .*?\) "
-)
-"""Places in the source of OpenVINO, OpenCV and ONNX Runtime, and what tract prints after the reason."""
 ADDRESS = re.compile(r"https?://\S+")
 """Perhaps the user's private mirror, which must not appear in a published table."""
 
@@ -92,5 +87,4 @@ def error_message(output: str) -> str:
     lines = [line for line in lines if line and not CHATTER.match(line)]
     errors = [n for n, line in enumerate(lines) if ERROR.match(line)]
     message = " ".join(lines[errors[-1] :] if errors else lines[-1:])
-    text = PLACE.sub("", ADDRESS.sub("(an address)", message)).strip()
-    return "".join(letter if letter.isprintable() else "?" for letter in text)  # a name in a file may control terminals
+    return ADDRESS.sub("(an address)", message)

@@ -49,6 +49,10 @@ def test_a_librarys_message_loses_the_places_in_its_source() -> None:
         "Exception from src/core.cpp:132:\nCheck 'false' failed at src/op.cpp:20:\nNo rule for A\n": "No rule for A",
         "Unknown type\n\nStack backtrace:\n   0: f\n   1: g": "Unknown type",
         "/onnxruntime_src/a.cc:460 f(const V*) v->IsTensor() was false. Only tensors": "Only tensors",
+        "onnxruntime.capi.onnxruntime_pybind11_state.Fail: 1 : Load model from /a b.onnx failed:/onnxruntime_src/"
+        "core/graph/model.cc:149 onnxruntime::Model::Model(onnx::ModelProto&&, PathString&) Unsupported version": (
+            "Fail: 1 : Unsupported version"
+        ),
         "OpenCV(5.0.0) /io/net.hpp:187: error: (-2) no layer\n> ": "(-2) no layer >",
     }.items():
         with pytest.raises(StudyError, match=f"^engine: {re.escape(shown)}$"), in_one_line("engine"):

@@ -28,7 +28,7 @@ EQUAL: dict[str, tuple[Any, Any]] = {
     "numbers near zero, to the absolute part": (array(2e-7), array(1.1e-6)),
     "NaN and infinities at the same places": (array(NAN, INFINITY, -INFINITY, 1), array(NAN, INFINITY, -INFINITY, 1)),
     "no rows": (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)),
-    "an array without values, whatever its shape": (np.zeros((2, 0), np.float32), np.zeros(0, np.float32)),
+    "an array without values, in any shape": (np.zeros((2, 0), np.float32), np.zeros(0, np.float32)),
     "a scalar": (np.float32(3), np.array(3, np.float32)),
     "with and without dimensions of 1": (np.ones((1, 3)), np.ones(3)),
     "texts and their bytes": (np.array(["eel", "cät"], object), np.array([b"eel", "cät".encode()], object)),
@@ -95,6 +95,10 @@ DIFFERENT: dict[str, tuple[Any, Any, str, str, str]] = {
     "texts": (
         *(array("cat", "eel", dtype=object), array("cat", "dog", dtype=object)),
         *("texts [2]", "in 1 of 2 values,", "at [1] : dog instead of eel"),
+    ),
+    "texts that a template or a terminal would take for commands": (
+        *(array("{0}", dtype=object), array("\x1b[2J" + 99 * "a", dtype=object)),
+        *("texts [1]", "in 1 of 1 values,", rf"at [0] : '\x1b[2J{56 * 'a'}' instead of {{0}}"),
     ),
 }
 
