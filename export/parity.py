@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from study.errors import StudyError, one_line
+from study.errors import in_one_line
 from study.evaluation import BATCH, batches, logits
 
 WORK = {"torch": 20e9, "onnxruntime": 50e9}
@@ -37,16 +37,11 @@ def run_onnx(model: bytes, images: Tensor, batch: int = BATCH) -> NDArray[np.flo
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    try:
+    with in_one_line(f"ONNX Runtime {onnxruntime.__version__} does not run it"):
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common base class
-        raise StudyError(f"ONNX Runtime {onnxruntime.__version__} does not load it ({one_line(error)})") from None
-    (given,) = session.get_inputs()
-    parts = torch.split(images, batch) if given.type == "tensor(uint8)" else batches(images, batch)
-    try:
+        (given,) = session.get_inputs()
+        parts = torch.split(images, batch) if given.type == "tensor(uint8)" else batches(images, batch)
         return np.concatenate([session.run(None, {given.name: part.numpy()})[0] for part in parts])
-    except Exception as error:  # as above
-        raise StudyError(f"ONNX Runtime {onnxruntime.__version__} does not run it ({one_line(error)})") from None
 
 
 def run_torch(network: nn.Module, images: Tensor) -> NDArray[np.float32]:

@@ -76,6 +76,13 @@ def attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorPr
             yield from (sparse.values, sparse.indices)
 
 
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor stored in a file, including those in functions and in graphs inside nodes."""
+    for body in bodies(model):
+        yield from initializers(body)
+        yield from attribute_tensors(body.node)
+
+
 def dimensions(kind: onnx.TypeProto) -> Dimensions | None:
     """A tensor's shape as far as the file declares it; older files leave a dimension open by a negative number."""
     if not kind.tensor_type.HasField("shape"):

@@ -30,7 +30,7 @@ from export.portable.engines import (
     reads,
 )
 from export.portable.remedies import Remedy
-from study.onnx_graph import STANDARD, Dimensions, attribute_tensors, bodies, dimensions, has_subgraph, initializers
+from study.onnx_graph import STANDARD, Dimensions, bodies, dimensions, has_subgraph, tensors
 from study.onnx_graph import opsets as versions
 from study.variants import OPSET
 
@@ -123,7 +123,7 @@ def shown(text: str, most: int = 60) -> str:
 
 
 def external_tensors(file: File) -> Iterator[Finding]:
-    for tensor in _tensors(file.model):
+    for tensor in tensors(file.model):
         if external_data_helper.uses_external_data(tensor):
             yield Finding(f"tensor '{shown(tensor.name)}' lies in another file", remedies.INLINE, affected(EXTERNAL))
 
@@ -284,7 +284,7 @@ def annotations(file: File) -> Iterator[Finding]:
 
 
 def full_check(file: File) -> Iterator[Finding]:
-    if any(external_data_helper.uses_external_data(tensor) for tensor in _tensors(file.model)):
+    if any(external_data_helper.uses_external_data(tensor) for tensor in tensors(file.model)):
         return  # the checker would look for them on the disk; R1 reports them
     try:
         checker.check_model(file.content, full_check=True)
@@ -310,13 +310,6 @@ def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
                 yield from [value] if isinstance(value, str | bytes) else value
             elif field.type == field.TYPE_MESSAGE:
                 messages += [value] if hasattr(value, "ListFields") else value
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    """Every tensor of the file, including those in subgraphs and functions."""
-    for body in bodies(model):
-        yield from initializers(body)
-        yield from attribute_tensors(body.node)
 
 
 @cache

@@ -98,8 +98,8 @@ def _scaled(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) ->
     factor = scale / np.sqrt(variance + _attribute(node, "epsilon", 1e-5))
     channels = [-1] + [1] * (len(shapes[value]) - 2)
     stem, (output, *_) = node.name or node.output[0], node.output
-    for name, constant in (("factor", factor), ("offset", bias - mean * factor)):
-        _add(graph, f"{stem}_{name}", constant.astype(kept).reshape(channels))
+    for name, array in (("factor", factor), ("offset", bias - mean * factor)):
+        constant(graph, f"{stem}_{name}", array.astype(kept).reshape(channels))
     return [
         helper.make_node("Mul", [value, f"{stem}_factor"], [f"{output}_scaled"], name=f"{stem}_scaled"),
         helper.make_node("Add", [f"{output}_scaled", f"{stem}_offset"], [output], name=stem),
@@ -128,7 +128,7 @@ def _averaged(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) 
             value, sizes[2:] = name, [1, 1]
             continue
         grouped = [-1, math.prod(sizes[1:start]), math.prod(sizes[start:end]), math.prod(sizes[end:])]
-        _add(graph, f"{name}_shape", np.array(grouped))
+        constant(graph, f"{name}_shape", np.array(grouped))
         nodes += [
             helper.make_node("Reshape", [value, f"{name}_shape"], [f"{name}_grouped"], name=f"{name}_grouped"),
             helper.make_node("AveragePool", [f"{name}_grouped"], [name], name=name, kernel_shape=[grouped[2], 1]),
@@ -136,7 +136,7 @@ def _averaged(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) 
         value, sizes[start:end] = name, [1] * (end - start)
     if len(rest) == 2:
         return [*nodes, helper.make_node("Flatten", [value], [output], name=stem, axis=1)]
-    _add(graph, f"{stem}_shape", np.array([-1, *rest[1:]]))
+    constant(graph, f"{stem}_shape", np.array([-1, *rest[1:]]))
     return [*nodes, helper.make_node("Reshape", [value, f"{stem}_shape"], [output], name=stem)]
 
 
@@ -144,7 +144,7 @@ def _squared(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) -
     """x * x as Pow(x, 2)."""
     if node.input[0] != node.input[1]:
         return None
-    _add(graph, "two", np.array(2, np.float32))
+    constant(graph, "two", np.array(2, np.float32))
     return [helper.make_node("Pow", [node.input[0], "two"], list(node.output), name=node.name)]
 
 
@@ -166,8 +166,8 @@ def _use_matrix_products(graph: GraphProto) -> None:
         weight = numpy_helper.to_array(weights[gemm.input[1]])
         if constants.get(first.input[1]) != [-1, weight.shape[1]] or shape[-1] != weight.shape[0]:
             continue
-        _add(graph, f"{gemm.input[1]}_transposed", np.ascontiguousarray(weight.T))
-        _add(graph, f"{gemm.name}_shape", np.array([*shape[:-1], weight.shape[1]]))
+        constant(graph, f"{gemm.input[1]}_transposed", weight.T)
+        constant(graph, f"{gemm.name}_shape", np.array([*shape[:-1], weight.shape[1]]))
         first.input[1] = f"{gemm.name}_shape"
         product = f"{gemm.output[0]}_product" if gemm.input[2:] else last.output[0]
         if gemm.input[2:]:
@@ -179,9 +179,11 @@ def _use_matrix_products(graph: GraphProto) -> None:
         gemm.CopyFrom(helper.make_node("MatMul", inputs, [product], name=gemm.name))
 
 
-def _add(graph: GraphProto, name: str, value: NDArray[Any]) -> None:
+def constant(graph: GraphProto, name: str, value: NDArray[Any]) -> str:
+    """The name of an initializer with this value, which is added once."""
     if name not in {tensor.name for tensor in graph.initializer}:
-        graph.initializer.append(numpy_helper.from_array(value, name))
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+    return name
 
 
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What each runtime of docs/portability.md does not load or computes wrongly, as far as it is known.
+"""Known limits of each runtime of docs/portability.md: what it does not load, or computes wrongly.
 
 Everything here was tried with the versions of export/conformance/runtimes.py: opsets and IR versions with files that
 differ in nothing else, operators with the node tests of onnx 1.19 (opset 24 and older). An operator is lacking where
@@ -43,12 +43,12 @@ _TRACT += " SequenceConstruct SoftmaxCrossEntropyLoss Unique Upsample"
 
 @dataclass(frozen=True)
 class Engine:
-    """What is known about a runtime."""
+    """The known limits of a runtime."""
 
     lacks: frozenset[str] = frozenset()
     """Operators, domains and the features above that it does not load, or computes wrongly."""
     partly: frozenset[str] = frozenset()
-    """Domains and features of which it runs some models; which ones is not known."""
+    """Domains and features that it supports in some models only; which ones is not known."""
     newest: tuple[int, int] | None = None
     """The newest opset and IR version that it reads; None if it looks at neither."""
     form: bool = False
@@ -102,7 +102,7 @@ def select(names: str | None) -> frozenset[str]:
 
 @lru_cache(4096)
 def affected(*words: str) -> Affected:
-    """What a file with these operators, domains or features affects."""
+    """The engines that a file with these operators, domains or features affects."""
     breaks = frozenset(name for name, engine in ENGINES.items() if not engine.lacks.isdisjoint(words))
     perhaps = frozenset(name for name, engine in ENGINES.items() if not engine.partly.isdisjoint(words))
     return Affected(breaks, perhaps - breaks)

@@ -18,7 +18,7 @@ class Expected:
 
 
 def expected(found: Sequence[Violation]) -> dict[str, Expected]:
-    """What to expect of each engine, by its name, of a file with these violations."""
+    """The expectation for each engine, by its name, of a file with these violations."""
     rows = {}
     for name, engine in ENGINES.items():
         broken = [violation for violation in found if name in violation.affects.breaks]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
-from study.errors import StudyError, one_line
+from export.portable.edits import constant
+from study.errors import in_one_line
 from study.onnx_graph import dimensions, has_subgraph
 
 Values = Mapping[str, NDArray[Any]]
@@ -75,12 +76,10 @@ def _run(model: ModelProto, wanted: list[str], batch: int, image_shape: tuple[in
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
+    with in_one_line(f"ONNX Runtime {onnxruntime.__version__} does not run its graph"):
         session = onnxruntime.InferenceSession(asking.SerializeToString(), options, providers=["CPUExecutionProvider"])
         given = {graph_input.name: np.zeros((batch, *image_shape), np.float32) for graph_input in session.get_inputs()}
         return given | dict(zip(wanted, session.run(wanted, given), strict=True))
-    except Exception as error:  # its exceptions have no common base class
-        raise StudyError(f"ONNX Runtime {onnxruntime.__version__} does not run its graph ({one_line(error)})") from None
 
 
 def _use_constant(graph: GraphProto, node: NodeProto, position: int, first: Values, second: Values) -> None:
@@ -88,20 +87,20 @@ def _use_constant(graph: GraphProto, node: NodeProto, position: int, first: Valu
     name = node.input[position]
     one, other = first[name], second[name]
     if np.array_equal(one, other):
-        node.input[position] = _constant(graph, name, one)
+        node.input[position] = constant(graph, name, one)
     elif node.op_type == "Reshape" and position == 1 and (one != other).sum() == 1:
-        node.input[1] = _constant(graph, f"{name}_any_batch", np.where(one == other, one, -1))
+        node.input[1] = constant(graph, f"{name}_any_batch", np.where(one == other, one, -1))
     elif node.op_type == "Expand" and position == 1 and _expands_in_vain(graph, node, first, second):
         node.CopyFrom(helper.make_node("Identity", [node.input[0]], list(node.output), name=node.name))
     elif node.op_type == "Resize" and position == 3 and all(one[1:] == other[1:]):
         sizes = np.array(first[node.input[0]].shape)
         factors = np.nextafter((one / sizes).astype(np.float32), np.float32(np.inf))  # the size is rounded down
         factors[one == sizes] = 1
-        node.input[2], node.input[3] = _constant(graph, f"{name}_factors", factors), ""
+        node.input[2], node.input[3] = constant(graph, f"{name}_factors", factors), ""
     elif node.op_type in RECURRENT and position > 4 and not one.any() and not other.any():
         node.input[position] = ""  # it begins with zeros
     elif node.op_type in ELEMENTWISE and (row := _row(one, other)) is not None:
-        node.input[position] = _constant(graph, f"{name}_row", row)
+        node.input[position] = constant(graph, f"{name}_row", row)
 
 
 def _batch_axis(one: NDArray[Any], other: NDArray[Any]) -> int:
@@ -151,18 +150,11 @@ def _use_pad(graph: GraphProto, node: NodeProto, known: set[str], first: Values,
     pads = np.zeros((2, first[value].ndim), np.int64)
     pads[:, axis] = [sum(row.shape[axis] for row in part) for part in (given[:place], given[place + 1 :])]
     stem = node.name or node.output[0]
-    _constant(graph, f"{stem}_pads", pads.ravel())
-    _constant(graph, f"{stem}_rows", np.concatenate(given, axis))
+    constant(graph, f"{stem}_pads", pads.ravel())
+    constant(graph, f"{stem}_rows", np.concatenate(given, axis))
     padded = helper.make_node("Pad", [value, f"{stem}_pads"], [f"{stem}_padded"], name=f"{stem}_padded")
     node.CopyFrom(helper.make_node("Add", [f"{stem}_padded", f"{stem}_rows"], list(node.output), name=node.name))
     graph.node.insert(list(graph.node).index(node), padded)
-
-
-def _constant(graph: GraphProto, name: str, value: NDArray[Any]) -> str:
-    """The name of an initializer with this value, which is added once."""
-    if name not in {tensor.name for tensor in graph.initializer}:
-        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-    return name
 
 
 def _drop_unused(graph: GraphProto) -> None:

@@ -12,7 +12,7 @@ from onnx import defs
 
 @dataclass(frozen=True)
 class Remedy:
-    """What helps against a violation; either may be empty."""
+    """A remedy for a violation; either part may be empty."""
 
     code: str
     """Python statements on `model`."""

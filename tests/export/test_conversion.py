@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export import conversion
 from export.conversion import convert, finished
 from export.exporter import export
-from export.portable import edits, opsets
+from export.portable import edits, folding, opsets
 from export.portable.rules import violations
 from export.portable.simplification import simplify
 from export.quantisation import calibration_images
@@ -197,7 +198,7 @@ def test_without_onnxslim_the_message_names_what_to_install(monkeypatch: pytest.
 # ---- the edits, on graphs made by hand
 
 
-def graph(nodes: list[onnx.NodeProto], constants: dict[str, list[int]]) -> onnx.ModelProto:
+def graph(nodes: list[onnx.NodeProto], constants: Mapping[str, int | list[int]]) -> onnx.ModelProto:
     made = helper.make_graph(
         nodes,
         "hand-made",
@@ -255,6 +256,21 @@ def test_an_edit_keeps_what_the_graph_computes() -> None:
         assert not [a for n in model.graph.node for a in n.attribute if a.name == "allowzero"], name
         assert "unused" not in [i.name for i in model.graph.initializer], name
         np.testing.assert_array_equal(evaluate(model), before, name)
+
+
+def test_a_folded_scalar_stays_a_scalar() -> None:
+    """As an index of rank 1 it would add an axis to the result."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["size"], start=2, end=3),
+        helper.make_node("ReduceMax", ["size"], ["scalar"], keepdims=0),
+        helper.make_node("Sub", ["scalar", "one"], ["last"]),
+        helper.make_node("Gather", ["x", "last"], ["y"], axis=2),
+    ]
+    model = graph(nodes, {"one": 1})
+    before = evaluate(model)
+    folding.fold(model, (2, 3, 3))
+    assert operators(model) == ["Gather"]
+    np.testing.assert_array_equal(evaluate(model), before)
 
 
 @pytest.mark.parametrize("size", [(4, 3, 5, 5), (4, 3, 7), (4, 3)])
