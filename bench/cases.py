@@ -23,7 +23,8 @@ OUT_OF_RANGE = re.compile(
     r"[^:\n]{0,200}(out of (data )?bounds|out of range|within bounds|invalid ind|sequence_lens)[^\n]{0,200}",
     re.IGNORECASE,
 )
-"""What engines say of an index that is not in its table."""
+"""Engines' messages about an index outside of its table."""
+GIVE_VALUES = "give values with --input NAME=LOW..HIGH or --feed FILE.npz"
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class Engine:
                 raise
             except Exception as error:  # engines raise exceptions of any type
                 if self.case.model.run is None and (found := OUT_OF_RANGE.search(str(error))):
-                    remedy = "give values with --input NAME=LOW..HIGH or --feed FILE.npz"
-                    raise StudyError(f"{self.case}: an index is out of range ({found[0].strip()}): {remedy}") from None
+                    reason = f"an index is out of range ({found[0].strip()}): {GIVE_VALUES}"
+                    raise StudyError(f"{self.case}: {reason}") from None
                 raise StudyError(f"{self.case} does not run: {one_line(error, 300)}") from None
             with in_one_line(f"{self.case} runs, but its outputs cannot be read"):
                 values = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)

@@ -43,7 +43,7 @@ SHORTEST_LIMIT = 60.0
 SECONDS = ("import_seconds", "load_seconds", "first_call_seconds", "total_seconds")
 BYTES = ("import_bytes", "load_bytes", "run_bytes", "peak_bytes")
 PREFIX = "input "
-"""Of the names in the file of inputs: an input called "file" would be taken for numpy's own argument."""
+"""Prefix of the names in the file of inputs: np.savez has arguments of its own, such as "file"."""
 QUANTITIES = (*SECONDS, *BYTES)
 
 

@@ -16,7 +16,7 @@ from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
 from bench.parity import Expected, expected, nan_reasons, parity
 from bench.records import case_record, comparison_record
-from bench.sampling import Budget, Effort, WarmUp, garbage_collector_held, warm_up
+from bench.sampling import Budget, Schedule, WarmUp, garbage_collector_held, warm_up
 from study.records.bench import CaseRecord, ComparisonRecord, PairSettings, Settings
 
 TimeCalls = Callable[[Iterator[tuple[Callable[[Any], Any], Any]], int], list[float]]
@@ -43,11 +43,11 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
             found = engine.outputs(budget.check_seconds)
             compared, reasons = parity(engine, found, wanted), nan_reasons(case, found)
             warm_ups = [warm_up(engine.once, most_seconds=budget.check_seconds, called=True)]
-        effort = budget.effort(warm_ups[0].call_seconds, until - time.perf_counter())
+        schedule = budget.schedule(warm_ups[0].call_seconds, until - time.perf_counter())
         settings: list[Settings] = []
         before = time_calibration_loop()
-        with monitor() as monitored, closing(_over_loads(case, pool, effort, warm_ups, settings)) as given:
-            samples = time_calls(given, effort.calls)
+        with monitor() as monitored, closing(_over_loads(case, pool, schedule, warm_ups, settings)) as given:
+            samples = time_calls(given, schedule.calls)
         pace = statistics.mean((before, time_calibration_loop()))
     return case_record(
         case,
@@ -67,15 +67,15 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
 def _over_loads(
     case: Case,
     pool: Sequence[Inputs],
-    effort: Effort,
+    schedule: Schedule,
     warm_ups: list[WarmUp],
     settings: list[Settings],
 ) -> Generator[tuple[Callable[[Any], Any], Any], None, None]:
     """Callable and argument of each timed call; each load is warmed up first, its settings read back last."""
     generator = np.random.default_rng()
-    for share in np.array_split(np.arange(effort.calls), effort.loads):  # as case_record splits the samples
+    for share in np.array_split(np.arange(schedule.calls), schedule.loads):  # as case_record splits the samples
         with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
-            warm_ups.append(warm_up(engine.once, most_seconds=effort.warm_up_seconds))
+            warm_ups.append(warm_up(engine.once, most_seconds=schedule.warm_up_seconds))
             try:
                 for _ in share:
                     yield engine.call, next(engine.inputs)

@@ -41,7 +41,7 @@ class Model:
     data: Path | None = None
     """The folder of all data sets."""
     given: Given = field(default_factory=Given)
-    """What the user said of the inputs of the file."""
+    """The user's shapes and values of its inputs."""
 
     @cached_property
     def facts(self) -> "Facts":
@@ -112,7 +112,7 @@ class Model:
         return [{taken.name: np.ascontiguousarray(images[np.arange(s, s + batch) % len(images)])} for s in starts]
 
     def choices(self, batch: int) -> list[str]:
-        """What `pool` draws for inputs of a user's file that the user may want to give, each in words."""
+        """A line for each input that `pool` draws and that the user may want to give."""
         if self.run is not None:
             return []
         from study.onnx_values import choices

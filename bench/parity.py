@@ -4,21 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.cases import Case, Engine, opened
+from bench.cases import GIVE_VALUES, Case, Engine, opened
 from bench.crashes import survive
 from bench.models import Inputs
-from study.arithmetic import Arithmetic
+from study import arithmetic
 from study.errors import StudyError
 from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES, Calls, Difference, Limit, differences, has_nan
 from study.records.base import Parity
-
-STEPS = 8
-"""Steps at 1 by which two engines may differ where the largest values are small: numbers of about 1 have come before,
-as in a sigmoid, which some engines compute by a polynomial around 1/2."""
-STEP: dict[Arithmetic, float] = {"float32": 2**-23, "float16": 2**-10, "bfloat16": 2**-7, "int8": 2**-8}
-LEAST_SHARE = 1e-3
-"""Share of the largest value of an output by which two engines may differ in float32: thousands of its steps, for the
-last digits lost in a deep network."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +81,14 @@ def limit(case: Case) -> Limit:
     if case.model.run:
         assert case.model.entry is not None
         return Limit(INT8_DIFFERENCE if case.model.run.variant.int8 else case.model.entry.largest_difference)
-    kind = case.model.facts.arithmetic
-    absolute = STEPS * STEP[kind]
-    relative = INT8_DIFFERENCE if kind == "int8" else max(LEAST_SHARE, absolute)
-    return Limit(absolute, relative, f" ({STEPS} steps of {kind} at 1)")
+    return arithmetic.limit(case.model.facts.arithmetic)
 
 
 def nan_reasons(case: Case, found: Calls) -> list[str]:
     """A reason why a case is not valid: its outputs have NaN."""
     names = case.model.facts.outputs
     wrong = [name for i, name in enumerate(names) if any(has_nan(outputs[i]) for outputs in found)]
-    if not wrong:
-        return []
-    remedy = "give values with --input NAME=LOW..HIGH or --feed FILE.npz"
-    return [f"output {', '.join(map(repr, wrong))} has NaN for these inputs: {remedy}"]
+    return [f"output {', '.join(map(repr, wrong))} has NaN for these inputs: {GIVE_VALUES}"] if wrong else []
 
 
 def _random(engine: Engine, runtime: str, faults: Sequence[Difference]) -> str:

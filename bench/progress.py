@@ -16,7 +16,7 @@ from study.environment import describe
 ROOM = 36
 """Characters of a line that its result and the forecast may take."""
 SECONDS_AROUND = 2.0
-"""What a measurement takes beside its own time, and a cold start: for the forecast, until the first has ended."""
+"""Overhead of a measurement, and time of a cold start: a guess for the forecast, until the first has ended."""
 
 
 class Progress:

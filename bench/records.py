@@ -90,7 +90,7 @@ def case_record(
         load_medians_seconds=tuple(
             float(np.median(load)) for load in np.array_split(np.asarray(samples), len(settings))
         ),
-        processes=(CaseProcess(median_seconds=median, valid=True),),
+        processes=(),
         between_spread=None,
         quick=budget.quick,
         valid=True,

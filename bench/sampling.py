@@ -52,18 +52,18 @@ class Budget:
         """Longest time for the outputs of an engine that are compared before the timed calls, and for its warm-up."""
         return self.most_seconds / 5
 
-    def effort(self, call_seconds: float, left: float) -> "Effort":
+    def schedule(self, call_seconds: float, left: float) -> "Schedule":
         """How a case is measured if `left` seconds are left for it: `samples` calls, or as many as fit, at least one.
 
         A slow model is loaded less often, and its warm-ups are shorter.
         """
         wanted, fitting = self.samples(call_seconds), int(max(left, 0) / call_seconds)
         if wanted + self.loads * WARM_UP_CALLS[0] <= fitting:
-            return Effort(wanted, self.loads, self.check_seconds)
+            return Schedule(wanted, self.loads, self.check_seconds)
         loads = max(1, min(self.loads, fitting // (4 * WARM_UP_CALLS[0])))
         warm_up_calls = next((calls for calls in WARM_UP_CALLS if 2 * calls <= fitting), WARM_UP_CALLS[-1])
         calls = max(1, min(wanted, fitting - loads * warm_up_calls))
-        return Effort(calls, loads, 1.2 * (warm_up_calls - 1) * call_seconds)
+        return Schedule(calls, loads, 1.2 * (warm_up_calls - 1) * call_seconds)
 
     def remedy(self, call_seconds: float, calls: int) -> str:
         """The option with which this number of calls fits into a measurement, beside its check and warm-ups."""
@@ -85,7 +85,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Effort:
+class Schedule:
     """The timed calls of a case, divided among the loads, and the longest warm-up of a load."""
 
     calls: int

@@ -46,7 +46,7 @@ class Session:
     """The command line, for further processes."""
     environment: BenchEnvironment
     notes: Sequence[str] = ()
-    """What the command line asks for and is not measured."""
+    """Lines for the end: what is left out, and which inputs are drawn."""
     overhead_seconds: float | None = None
     cases_so_far: dict[str, CaseRecord] = field(default_factory=dict)
     """The records of the cases measured so far, by their names."""

@@ -1,4 +1,4 @@
-"""What `pytest bench` prints: the plan, a line for each measurement, and tables of the results.
+"""The output of `pytest bench`: a line for each measurement, and tables of the results.
 
 Pure functions of the records; the tables fit into the given number of columns.
 """

@@ -1,4 +1,4 @@
-"""In which arithmetic an ONNX file computes: its coarsest one decides how far two engines may differ."""
+"""In which arithmetic an ONNX file computes: its coarsest one limits how far two engines may differ."""
 
 import re
 from typing import Literal
@@ -6,12 +6,21 @@ from typing import Literal
 import onnx
 from onnx import TensorProto
 
-from study.onnx_graph import attribute_tensors, bodies, initializers
+from study.onnx_graph import bodies, tensors
+from study.parity import INT8_DIFFERENCE, Limit
 
 Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
 """float32 stands for float64 and integers too, int8 for everything that is rounded to 8 bits or fewer."""
 QUANTISES = re.compile(r"(Dynamic)?Quantize|Q[A-Z]|.*(Integer|NBits)$")
 """Operators that round to eight bits or fewer, or may do so inside; DequantizeLinear alone does not."""
+
+STEP: dict[Arithmetic, float] = {"float32": 2**-23, "float16": 2**-10, "bfloat16": 2**-7, "int8": 2**-8}
+STEPS = 8
+"""Steps at 1 by which two engines may differ where the largest values are small: numbers of about 1 have come before,
+as in a sigmoid, which some engines compute by a polynomial around 1/2."""
+LEAST_SHARE = 1e-3
+"""Share of the largest value of an output by which two engines may differ in float32: thousands of its steps, for the
+last digits lost in a deep network."""
 
 FLOAT8 = {number for name, number in TensorProto.DataType.items() if name.startswith("FLOAT8E")}
 
@@ -25,8 +34,14 @@ def coarsest(model: onnx.ModelProto) -> Arithmetic:
         types |= {value.type.tensor_type.elem_type for value in values}
     if not types.isdisjoint(FLOAT8) or any(QUANTISES.match(node.op_type) for node in nodes):
         return "int8"
-    types |= {tensor.data_type for tensor in attribute_tensors(nodes)}
-    types |= {tensor.data_type for body in bodies(model) for tensor in initializers(body)}
+    types |= {tensor.data_type for tensor in tensors(model)}
     if TensorProto.BFLOAT16 in types:
         return "bfloat16"
     return "float16" if TensorProto.FLOAT16 in types else "float32"
+
+
+def limit(kind: Arithmetic) -> Limit:
+    """How far the outputs of two engines may differ in a file with this coarsest arithmetic."""
+    absolute = STEPS * STEP[kind]
+    relative = INT8_DIFFERENCE if kind == "int8" else max(LEAST_SHARE, absolute)
+    return Limit(absolute, relative, f" ({STEPS} steps of {kind} at 1)")

@@ -1,4 +1,4 @@
-"""What a user says of a model's inputs on the command line: shapes, values, and files of arrays."""
+"""The options with which a user gives the inputs of a model: shapes, values, and files of arrays."""
 
 import shlex
 import zipfile
@@ -23,7 +23,7 @@ MOST_BYTES = 4 * 2**30
 
 @dataclass(frozen=True)
 class Given:
-    """What the user says of a model's inputs, by their names."""
+    """The user's shapes, values and arrays, by the names of the inputs."""
 
     shapes: Shapes = field(default_factory=dict)
     """Those of `--shape` and of the arrays in `feeds`."""
@@ -34,7 +34,7 @@ class Given:
 
 
 def parse_given(shapes: Sequence[str], values: Sequence[str], feeds: Sequence[Path]) -> Given:
-    """What the words of `--shape` and `--input` and the files of `--feed` say.
+    """Parse the words of `--shape` and `--input` and read the files of `--feed`.
 
     Raises:
         StudyError: a word or file is malformed, or two of them contradict each other.

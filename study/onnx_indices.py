@@ -1,4 +1,4 @@
-"""What a model does with the values of its integer and boolean inputs: index a table, choose a branch, set a size.
+"""How a model uses the values of its integer and boolean inputs: to index a table, choose a branch or set a size.
 
 A value is followed from the input through casts, changes of shape and sums with a constant, into branches, loops and
 functions, to where it is used. What is computed from it in another way is followed only to branches and sizes.
@@ -115,7 +115,7 @@ class _Walk:
                 self.sources[name] = came
 
     def _sources(self, node: onnx.NodeProto) -> Sources:
-        """What the outputs come from."""
+        """The inputs that the outputs of a node come from."""
         came: Sources = {}
         if node.op_type in UNCHANGED:
             kept = list(node.input if node.op_type == "Concat" else node.input[:1])

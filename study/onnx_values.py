@@ -177,7 +177,7 @@ def drawn_from(value: Input, sizes: Shapes, use: Use) -> tuple[float, float, str
 
 
 def choices(inputs: Sequence[Input], given: Given, batch: int, uses: Mapping[str, Use]) -> list[str]:
-    """What is drawn for inputs that the user may want to give, such as "'ids' 0..30521 (an index or a length)"."""
+    """The values drawn for inputs that the user may want to give, such as "'ids' 0..30521 (an index or a length)"."""
     sizes, lines = concrete(inputs, given.shapes, batch), []
     for value in inputs:
         if value.name not in given.values and not any(value.name in arrays for arrays in given.feeds):

@@ -1,6 +1,6 @@
 """Can a network be evaluated at all: logits and nothing else, for each image its own, and the same ones each time?
 
-It is asked before a network is trained and before it is exported, on a few images.
+This is checked on a few images, before a network is trained and before it is exported.
 """
 
 import sys
@@ -19,9 +19,9 @@ from study.entry import Entry
 from study.errors import StudyError, one_line
 
 NOISE = 1e-5
-"""Of the largest logit: two computations of the same may differ so far, for instance in their order of summation."""
+"""Share of the largest logit by which two computations of the same may differ: in their order of summation."""
 DEPENDENCE = 1e-3
-"""Of the largest logit: what another batch may change, in which a library chooses other algorithms."""
+"""Share of the largest logit that another batch may change, for which a library chooses other algorithms."""
 PROJECT = Path(__file__).parent.parent
 NOT_THE_USERS = (
     *(str(Path(path)) for path in (torch.__file__.removesuffix("__init__.py"), sysconfig.get_path("stdlib"))),
@@ -67,7 +67,7 @@ def check(entry: Entry, network: nn.Module, images: Tensor) -> None:
 
 
 def logits(entry: Entry, network: nn.Module, images: Tensor) -> Tensor:
-    """What `network` returns for `images`, float32 [N, C, H, W].
+    """The logits of `images`, float32 [N, C, H, W].
 
     Raises:
         StudyError: it fails, or that is no tensor [N, classes].

@@ -5,7 +5,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,78 +13,49 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from export.check import read
-from export.conformance.cells import SECONDS, program_variables, read_array
+from export.conformance.cells import SECONDS, ModelFile, program_variables, read_array
 from export.conformance.environments import prepare
 from export.conformance.processes import CommandError, run
 from export.conformance.runtimes import Runtime, select
 from export.portable.checks import File
-from export.portable.engines import ENGINES, SAME
+from export.portable.engines import ENGINES, SAME, title
 from export.portable.expectations import expected
 from export.portable.rules import FOREIGN, violated
-from study.arithmetic import coarsest
+from study.arithmetic import coarsest, limit
 from study.artifacts import Artifacts, sha256
-from study.errors import StudyError
+from study.errors import StudyError, printable
 from study.onnx_given import parse_given
 from study.onnx_indices import uses
 from study.onnx_inputs import batch_sizes, signature
 from study.onnx_values import choices, generate
-from study.parity import INT8_DIFFERENCE, Limit, differences
+from study.parity import Limit, differences
 from study.records.export import CellRecord
-from study.variants import STANDARD_NAME
 
-JUDGES = ("onnxruntime", "reference")
+REFERENCES = ("onnxruntime", "reference")
 """The runtimes whose outputs are expected: those of the first one that runs the file."""
-LIMITS = {
-    "float32": Limit(2**-20, 1e-3),
-    "float16": Limit(2**-7, 2**-7),
-    "bfloat16": Limit(2**-4, 2**-4),
-    "int8": Limit(2**-5, INT8_DIFFERENCE),
-}
-"""How far two engines may differ by the coarsest arithmetic of a file, as in the bench: eight of its steps at 1, and a
-share of an output's largest value."""
 MOST_BYTES = 1 << 30
-"""Of one output."""
+"""Size limit of one output."""
 SEED = 0
 
 
-@dataclass(frozen=True)
-class AnyFile:
+@dataclass(frozen=True, kw_only=True)
+class AnyFile(ModelFile):
     """A user's file with its inputs and the outputs that it should compute."""
 
-    onnx: Path
     inputs: Mapping[int, Path]
     """The folder with the inputs, as any_model.py reads them, by batch size."""
     outputs: tuple[str, ...]
     expected: Mapping[int, Mapping[int, NDArray[Any]]]
-    """By batch size, the outputs that are tensors, by number; empty where neither of `JUDGES` runs the file."""
-    judge: str
+    """By batch size, the outputs that are tensors, by number; empty where neither of `REFERENCES` runs the file."""
+    reference: str
     """Title of the runtime that computed them."""
     limit: Limit
-    variant: str = STANDARD_NAME
-    seed: int = 0
-
-    @property
-    def model(self) -> str:
-        return self.onnx.name if self.onnx.name.isprintable() else ascii(self.onnx.name)
-
-    @cached_property
-    def onnx_sha256(self) -> str:
-        return sha256(self.onnx)
-
-    @property
-    def batches(self) -> Sequence[int]:
-        return list(self.inputs)
-
-    @property
-    def largest_difference(self) -> float:
-        return self.limit.relative
 
     def words(self, batch: int, folder: Path) -> Sequence[str | Path]:
-        (folder / "outputs").mkdir()
-        return (self.onnx, self.inputs[batch], folder / "outputs")
+        return (self.onnx, self.inputs[batch], folder)
 
-    def judged(self, cell: CellRecord, folder: Path) -> CellRecord:
-        found, wanted = read_outputs(folder / "outputs", self.outputs), self.expected[cell.batch]
+    def with_verdict(self, cell: CellRecord, folder: Path) -> CellRecord:
+        found, wanted = read_outputs(folder, self.outputs), self.expected[cell.batch]
         cell = replace(cell, verdict="failed")
         if missing := wanted.keys() - found.keys():
             return replace(cell, reason=f"it has no output {self.outputs[min(missing)]!r}")
@@ -96,7 +66,7 @@ class AnyFile:
         cell = replace(cell, max_abs_difference=max(numbers, default=None))
         faults = [result for result in results if not result.holds(self.limit)]
         if faults:
-            return replace(cell, reason=faults[0].sentence(self.judge, self.limit))
+            return replace(cell, reason=faults[0].sentence(self.reference, self.limit))
         return replace(cell, verdict="passed")
 
 
@@ -128,15 +98,27 @@ def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> tuple
         (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
         for number, array in enumerate(calls[batch].values()):
             np.save(folder / f"{number}.npy", array)
-    title, wanted = _judged(path, folders, outputs, artifacts, work)
-    return AnyFile(path, folders, outputs, wanted, title, LIMITS[coarsest(file.model)]), file
+    reference, wanted = _expected_outputs(path, folders, outputs, artifacts, work)
+    allowed = limit(coarsest(file.model))
+    return AnyFile(
+        model=printable(path.name),
+        onnx=path,
+        onnx_sha256=sha256(path),
+        batches=batches,
+        largest_difference=allowed.relative,
+        inputs=folders,
+        outputs=outputs,
+        expected=wanted,
+        reference=reference,
+        limit=allowed,
+    ), file
 
 
-def _judged(
+def _expected_outputs(
     path: Path, folders: Mapping[int, Path], outputs: Sequence[str], artifacts: Artifacts, work: Path
 ) -> tuple[str, Mapping[int, Mapping[int, NDArray[Any]]]]:
-    """The title and the outputs of the first of `JUDGES` that runs the file, by batch size."""
-    for name in JUDGES:
+    """The title and the outputs of the first of `REFERENCES` that runs the file, by batch size."""
+    for name in REFERENCES:
         (runtime,) = select(name)
         (work / name).mkdir()
         prepared = prepare(runtime, artifacts.environments / name, work / name, None)
@@ -146,13 +128,13 @@ def _judged(
         try:
             for batch, inputs in folders.items():
                 with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-                    (Path(home) / "outputs").mkdir()
-                    words = (*prepared.command, path, inputs, Path(home) / "outputs")
-                    run(words, Path(home), SECONDS, variables=program_variables(Path(home)))
-                    results[batch] = read_outputs(Path(home) / "outputs", outputs)
+                    folder = Path(home)
+                    words = (*prepared.command, path, inputs, folder)
+                    run(words, folder, SECONDS, variables=program_variables(folder))
+                    results[batch] = read_outputs(folder, outputs)
         except CommandError:
             continue
-        return runtime.title.format(version=runtime.version), results
+        return title(name), results
     return "", {batch: {} for batch in folders}
 
 
@@ -186,7 +168,7 @@ def table(file: File, cells: Sequence[CellRecord], chosen: Sequence[Runtime]) ->
     for runtime in chosen:
         own = [cell for cell in cells if cell.runtime == runtime.name]
         failed |= known[runtime.name].loads == "yes" and any(cell.verdict == "failed" for cell in own)
-        rows.append([runtime.title.format(version=runtime.version), known[runtime.name].loads, *_outcome(own)])
+        rows.append([known[runtime.name].title, known[runtime.name].loads, *_outcome(own)])
     return rows, failed
 
 

@@ -7,10 +7,11 @@ import os
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from export.conformance.runtimes import Runtime
 from study.errors import one_line
 from study.parity import compare
 from study.records.export import CellRecord
+from study.variants import STANDARD_NAME
 
 BATCHES = (1, 7, 64)
 """Images a call. The last call takes what remains, so that one loaded model sees two sizes."""
@@ -33,26 +35,25 @@ DROPPED = ("PYTHON", "NODE_", "LD_PRELOAD")
 """Prefixes of the variables of this process that a program does not inherit."""
 
 
-class File(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class ModelFile(ABC):
     """An ONNX file that the runtimes run, and what they should compute."""
 
-    @property
-    def model(self) -> str: ...
-    @property
-    def variant(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def onnx_sha256(self) -> str: ...
-    @property
-    def batches(self) -> Sequence[int]: ...
-    @property
-    def largest_difference(self) -> float: ...
+    model: str
+    variant: str = STANDARD_NAME
+    seed: int = 0
+    onnx: Path
+    onnx_sha256: str
+    batches: Sequence[int] = BATCHES
+    largest_difference: float
+    """Largest difference that its entry in the catalogue, quantisation or its arithmetic allows."""
 
+    @abstractmethod
     def words(self, batch: int, folder: Path) -> Sequence[str | Path]:
         """The arguments of the program, which leaves its result in `folder`."""
 
-    def judged(self, cell: CellRecord, folder: Path) -> CellRecord:
+    @abstractmethod
+    def with_verdict(self, cell: CellRecord, folder: Path) -> CellRecord:
         """`cell` with the verdict on that result.
 
         Raises:
@@ -60,32 +61,21 @@ class File(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Subject:
+@dataclass(frozen=True, kw_only=True)
+class Subject(ModelFile):
     """An exported file, the images it is run on, and the probabilities it should compute."""
 
-    model: str
-    variant: str
-    seed: int
-    onnx: Path
-    onnx_sha256: str
     images: Path
     """float32 [N, C, H, W] in 0..1, as .npy."""
     expected: Mapping[int, NDArray[np.float32]]
     """[N, classes] by batch size: with dynamic quantisation the result depends on the batch."""
-    largest_difference: float
-    """Largest difference that its entry in the catalogue, or quantisation, allows."""
     mismatches: float = 0.0
     """Share of the images that may get another class."""
-
-    @property
-    def batches(self) -> Sequence[int]:
-        return BATCHES
 
     def words(self, batch: int, folder: Path) -> Sequence[str | Path]:
         return (self.onnx, self.images, str(batch), folder / "probabilities.npy")
 
-    def judged(self, cell: CellRecord, folder: Path) -> CellRecord:
+    def with_verdict(self, cell: CellRecord, folder: Path) -> CellRecord:
         result = read_result(folder / "probabilities.npy")
         return compared(cell, self.expected[cell.batch], result, self.mismatches)
 
@@ -93,7 +83,7 @@ class Subject:
 def run_cell(
     runtime: Runtime,
     prepared: Prepared,
-    file: File,
+    file: ModelFile,
     batch: int,
     seconds: float = SECONDS,
     stop: threading.Event | None = None,
@@ -125,7 +115,7 @@ def run_cell(
         try:
             run(words, folder, seconds, stop, program_variables(folder))
             cell = replace(cell, seconds=round(time.perf_counter() - started, 3))
-            return file.judged(cell, folder)
+            return file.with_verdict(cell, folder)
         except CommandError as error:
             interrupted = stop is not None and stop.is_set()
             return replace(cell, verdict="not run" if interrupted else "failed", reason=str(error))
@@ -150,7 +140,7 @@ def read_result(path: Path) -> NDArray[np.float32]:
 
 
 def read_array(path: Path, most: int = MAX_RESULT_BYTES) -> Any:
-    """What numpy reads from a file of at most `most` bytes that a program has written.
+    """The content of a numpy file of at most `most` bytes that a program has written.
 
     Raises:
         CommandError: it is missing, too large or not of numpy.

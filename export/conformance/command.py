@@ -16,14 +16,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from export.conformance.cells import BATCHES, File, Subject, run_cell
+from export.conformance.cells import BATCHES, ModelFile, Subject, run_cell
 from export.conformance.environments import Prepared, browser_version, prepare
 from export.conformance.programs import DOCUMENT
 from export.conformance.runtimes import RUNTIMES, Runtime, select
 from export.options import add_arguments
 from study.artifacts import Artifacts, write_record
 from study.environment import environment, usable_cores
-from study.errors import StudyError, one_line
+from study.errors import StudyError, one_line, printable
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
 from study.variants import STANDARD_NAME
 
@@ -101,20 +101,17 @@ def run_file(options: argparse.Namespace) -> int:
         _, cells = run_all(chosen, [file], artifacts, Path(name).absolute(), None)
     rows, failed = table(parsed, cells, chosen)
     against = (
-        f"compared with {file.judge}" if file.judge else "neither ONNX Runtime nor the reference evaluator runs it"
+        f"compared with {file.reference}"
+        if file.reference
+        else "neither ONNX Runtime nor the reference evaluator runs it"
     )
-    print(f"\n{line_safe(str(options.onnx))}, batch {', '.join(map(str, file.batches))}: {against}")
+    print(f"\n{printable(str(options.onnx))}, batch {', '.join(map(str, file.batches))}: {against}")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
     if any(cell.reason == "interrupted" for cell in cells):
         return 130
     return int(failed)
-
-
-def line_safe(text: str) -> str:
-    """A path that cannot control the terminal."""
-    return text if text.isprintable() else ascii(text)
 
 
 def measure(
@@ -136,7 +133,7 @@ def measure(
 
 
 def run_all(
-    runtimes: Sequence[Runtime], files: Sequence[File], artifacts: Artifacts, work: Path, document: Path | None
+    runtimes: Sequence[Runtime], files: Sequence[ModelFile], artifacts: Artifacts, work: Path, document: Path | None
 ) -> tuple[tuple[RuntimeRecord, ...], tuple[CellRecord, ...]]:
     """Run every runtime on every file at every batch size; once interrupted, the remaining cells are "not run".
 

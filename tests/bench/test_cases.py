@@ -27,7 +27,7 @@ from study.records.training import RunRecord
 from study.variants import Variant
 from tests.conftest import Trained
 
-HEADER = '<ir_version: 8, opset_import: ["" : 18]>'
+HEADER = '<ir_version: 10, opset_import: ["" : 19, "ai.onnx.ml" : 1]>'
 LINEAR = "g (float[N, 3] x) => (float[N, 2] y) <float[3, 2] w = {1, 2, 3, 4, 5, 6}> { y = MatMul(x, w) }"
 FIXED = LINEAR.replace("N", "4")
 

@@ -318,7 +318,7 @@ def test_the_user_gives_values_of_inputs(tmp_path: Path) -> None:
     assert case.input_shapes == {"file": (2, 3), "sr": ()}
     assert record.environment.command == ("bench", *words, *given, f"--benchmark-json={tmp_path / 'b.json'}")
     assert len(record.cold_starts) == 1
-    told = run("pytest", "bench", *words, "--cold-starts", "0").stdout
+    printed = run("pytest", "bench", *words, "--cold-starts", "0").stdout
     expected = "m: inputs drawn: 'sr' 0..1 (which decides what is computed); give others with --input NAME=VALUE"
-    assert expected in " ".join(told.split())
-    assert told.index("the results will not be saved: give --benchmark-json=FILE") < told.index("[1/2]")
+    assert expected in " ".join(printed.split())
+    assert printed.index("the results will not be saved: give --benchmark-json=FILE") < printed.index("[1/2]")

@@ -1,25 +1,23 @@
-"""Outputs of any kind in the bench: what two engines compute of a user's file, and what is said where they differ."""
+"""Outputs of any kind in the bench: how those of two engines are compared, and the messages where they differ."""
 
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
-import onnx.parser
 import pytest
 
 from bench.cases import MODES, Case, Mode, find_cases, opened
-from bench.models import Model, from_file
-from bench.parity import expected, limit, nan_reasons, parity
+from bench.models import Model
+from bench.parity import limit, nan_reasons
 from bench.runtimes.onnx_runtime import ONNXRuntime
 from study.arithmetic import Arithmetic
 from study.bench_file import read_bench
 from study.errors import StudyError
-from study.onnx_given import Given
 from study.records.base import Parity
+from tests.bench.test_cases import compared, write
 from tests.conftest import run
 
-HEADER = '<ir_version: 10, opset_import: ["" : 19, "ai.onnx.ml" : 1]>'
 LINEAR = "coefficients: floats = [1.0, -2.0, 0.5, 4.0, 5.0, -6.0], intercepts: floats = [0.1, 0.2, 0.3]> (x)"
 MAPS = (
     "g (float[N, 2] x) => (int64[N] label, seq(map(string, float)) p) {"
@@ -100,26 +98,21 @@ class Crashing(ONNXRuntime):
 HERE = "tests.bench.test_outputs"
 
 
-def write(folder: Path, graph: str) -> Model:
-    path = folder / "m.onnx"
-    path.write_bytes(onnx.parser.parse_model(HEADER + graph).SerializeToString())
-    return from_file(path, Given())
+def model_of(folder: Path, graph: str) -> Model:
+    return write(folder / "m.onnx", graph)
 
 
-def compared(model: Model, runtimes: tuple[str, ...], mode: Mode = "native") -> Parity | None:
+def last_compared(model: Model, runtimes: tuple[str, ...], mode: Mode = "native") -> Parity | None:
     """The parity of the last of these runtimes against the first that runs the model."""
     *_, case = find_cases([model], runtimes, [2], [1], mode)
-    pool = model.pool(case.batch)
-    wanted = expected(case, pool)
-    with opened(case, pool) as engine, engine.runtime.context():
-        return parity(engine, engine.outputs(), wanted)
+    return compared(case)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", COMPARED)
 def test_outputs_of_any_kind_are_compared(tmp_path: Path, name: str, mode: Mode) -> None:
     graph, runtimes = COMPARED[name]
-    found = compared(write(tmp_path, graph), runtimes, mode)
+    found = last_compared(model_of(tmp_path, graph), runtimes, mode)
     assert found is not None
     assert found.against == runtimes[0]
     assert found.images == (8 if graph.startswith("g (float[1") else 16)
@@ -128,8 +121,8 @@ def test_outputs_of_any_kind_are_compared(tmp_path: Path, name: str, mode: Mode)
 
 
 def test_maps_are_compared_by_key(tmp_path: Path) -> None:
-    model = write(tmp_path, MAPS)
-    found = compared(model, ("onnxruntime", f"{HERE}:Same"))
+    model = model_of(tmp_path, MAPS)
+    found = last_compared(model, ("onnxruntime", f"{HERE}:Same"))
     assert found is not None
     assert found.max_abs_difference == 0
     place = (
@@ -138,17 +131,17 @@ def test_maps_are_compared_by_key(tmp_path: Path) -> None:
     with pytest.raises(
         StudyError, match=rf": output 'p' \(float64 \[3\]\) differs from onnxruntime's by 1.0e.00, .* {place}"
     ):
-        compared(model, ("onnxruntime", f"{HERE}:Wrong"))
+        last_compared(model, ("onnxruntime", f"{HERE}:Wrong"))
 
 
 def test_what_cannot_be_compared_is_refused_for_what_it_is(tmp_path: Path) -> None:
-    model = write(tmp_path, TEXTS)
+    model = model_of(tmp_path, TEXTS)
     for runtime, reason in {
         "Fewer": "-batch2-threads1-native-cpu: expected 2 outputs, found 1$",
         "Unreadable": "-batch2-threads1-native-cpu runs, but its outputs cannot be read: no such type$",
     }.items():
         with pytest.raises(StudyError, match=reason):
-            compared(model, ("onnxruntime", f"{HERE}:{runtime}"))
+            last_compared(model, ("onnxruntime", f"{HERE}:{runtime}"))
 
 
 RANDOM = {
@@ -165,27 +158,27 @@ RANDOM = {
 def test_a_random_model_is_called_random(tmp_path: Path, name: str, runtimes: tuple[str, str]) -> None:
     message = r": \w+ gives other values of output 'y' for the same input: it is random or keeps a state, so "
     with pytest.raises(StudyError, match=message):
-        compared(write(tmp_path, RANDOM[name]), runtimes)
+        last_compared(model_of(tmp_path, RANDOM[name]), runtimes)
 
 
 def test_an_engine_that_does_not_run_the_file_leaves_the_others_to_each_other(tmp_path: Path) -> None:
-    model = write(tmp_path, MAPS)  # of which onnx's evaluator has no ZipMap, and OpenVINO no maps
-    found = compared(model, ("reference", "openvino", "onnxruntime", f"{HERE}:Same"))
+    model = model_of(tmp_path, MAPS)  # onnx's evaluator has no ZipMap, and OpenVINO no maps
+    found = last_compared(model, ("reference", "openvino", "onnxruntime", f"{HERE}:Same"))
     assert found is not None
     assert found.against == "onnxruntime"
-    assert compared(model, ("reference", "openvino", "onnxruntime")) is None
+    assert last_compared(model, ("reference", "openvino", "onnxruntime")) is None
     for runtime, reason in {
         "openvino": r"m\.onnx: OpenVINO does not load it: Loading input model Unsupported value_info type: p$",
         "reference": r"m\.onnx: the reference evaluator does not load it: No registered .* 'ZipMap' and domain",
     }.items():
         with pytest.raises(StudyError, match=reason):
-            compared(model, ("onnxruntime", runtime))
+            last_compared(model, ("onnxruntime", runtime))
 
 
 def test_nan_is_a_reason_and_infinity_is_none(tmp_path: Path) -> None:
     reason = "output 'y' has NaN for these inputs: give values with --input NAME=LOW..HIGH or --feed FILE.npz"
     for graph, reasons in ((LOGARITHM, [reason]), (LOGARITHM.replace("Neg(x)", "Sub(x, x)"), [])):
-        case = Case(write(tmp_path, graph), "onnxruntime", 2)
+        case = Case(model_of(tmp_path, graph), "onnxruntime", 2)
         with opened(case, case.model.pool(2)) as engine:
             assert nan_reasons(case, engine.outputs()) == reasons
 
@@ -207,7 +200,7 @@ LIMITS: list[tuple[str, Arithmetic, float, float]] = [
 def test_the_limit_is_that_of_the_coarsest_arithmetic_inside(
     tmp_path: Path, graph: str, arithmetic: Arithmetic, relative: float, absolute: float
 ) -> None:
-    model = write(tmp_path, graph)
+    model = model_of(tmp_path, graph)
     assert model.facts.arithmetic == arithmetic
     allowed = limit(Case(model, "onnxruntime", 1))
     assert (allowed.relative, allowed.absolute) == (relative, absolute)
@@ -223,7 +216,7 @@ def session(path: Path, file: Path, runtimes: str) -> tuple[int, str]:
 
 
 def test_bfloat16_also_in_a_cold_start(tmp_path: Path) -> None:
-    code, shown = session(write(tmp_path, BITS).onnx, tmp_path / "b.json", "onnxruntime,reference")
+    code, shown = session(model_of(tmp_path, BITS).onnx, tmp_path / "b.json", "onnxruntime,reference")
     assert code == 0, shown
     record = read_bench(tmp_path / "b.json", "")
     assert [case.parity and case.parity.against for case in record.cases] == ["reference", "onnxruntime"]
@@ -231,7 +224,7 @@ def test_bfloat16_also_in_a_cold_start(tmp_path: Path) -> None:
 
 
 def test_what_is_measured_is_kept_if_an_engine_does_not_run_the_file(tmp_path: Path) -> None:
-    code, shown = session(write(tmp_path, MAPS).onnx, tmp_path / "b.json", "openvino,onnxruntime")
+    code, shown = session(model_of(tmp_path, MAPS).onnx, tmp_path / "b.json", "openvino,onnxruntime")
     assert code == 1
     assert "Traceback" not in shown
     assert "m.onnx: OpenVINO does not load it: Loading input model Unsupported value_info type: p\n" in shown
@@ -242,7 +235,7 @@ def test_what_is_measured_is_kept_if_an_engine_does_not_run_the_file(tmp_path: P
 
 
 def test_a_crash_of_an_engine_ends_its_own_case_alone(tmp_path: Path) -> None:
-    code, shown = session(write(tmp_path, TEXTS).onnx, tmp_path / "b.json", f"{HERE}:Crashing,onnxruntime")
+    code, shown = session(model_of(tmp_path, TEXTS).onnx, tmp_path / "b.json", f"{HERE}:Crashing,onnxruntime")
     assert code == 1
     assert (
         f"error: m-{HERE}:Crashing-batch1-threads1-native-cpu does not run: {HERE}:Crashing crashes with SIGSEGV"

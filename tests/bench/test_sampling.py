@@ -143,11 +143,11 @@ def test_a_measurement_takes_at_most_30_times_its_seconds_and_4_times_in_a_quick
 def test_a_slow_model_has_the_calls_that_fit(
     budget: Budget, call_seconds: float, left: float, calls: int, loads: int, warm_up_calls: int
 ) -> None:
-    effort = budget.effort(call_seconds, left)
-    assert (effort.calls, effort.loads) == (calls, loads)
+    schedule = budget.schedule(call_seconds, left)
+    assert (schedule.calls, schedule.loads) == (calls, loads)
     clock = Clock(itertools.repeat(call_seconds))
     if call_seconds >= 0.02:  # blocks of shorter calls have more of them
-        assert warm_up(clock.call, most_seconds=effort.warm_up_seconds, clock=clock).calls == warm_up_calls
+        assert warm_up(clock.call, most_seconds=schedule.warm_up_seconds, clock=clock).calls == warm_up_calls
     assert clock.now * loads + calls * call_seconds <= max(left, 2 * call_seconds) + 1e-9
 
 
@@ -158,7 +158,7 @@ def test_the_remedy_names_the_seconds_in_which_the_calls_fit() -> None:
         seconds = float(budget.remedy(call_seconds, needed).removeprefix("give --seconds "))
         longer = replace(budget, seconds=seconds)
         left = longer.most_seconds - 3 * longer.check_seconds  # two engines' outputs and a warm-up
-        assert longer.effort(call_seconds, left).calls >= needed
+        assert longer.schedule(call_seconds, left).calls >= needed
     assert Budget(quick=True).remedy(1, 1) == "leave out --quick"
 
 

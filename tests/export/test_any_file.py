@@ -69,7 +69,6 @@ def test_a_model_of_several_inputs_of_several_types_is_run_at_two_batches(tmp_pa
         table=np.arange(40, dtype=np.float32).reshape(10, 4),
         kernel=np.ones((4, 3, 1, 1), np.float32),
     )
-    (tmp_path / "inputs.npz").touch()
     np.savez(tmp_path / "inputs.npz", ids=np.array([3, 9]), image=np.ones((2, 3, 5, 6), np.float32))
     code, output, found = conformance(tmp_path / "two.onnx", tmp_path, "--feed", str(tmp_path / "inputs.npz"))
     assert code == 0, output

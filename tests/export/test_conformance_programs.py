@@ -41,7 +41,14 @@ def subject(trained: Trained, data: Path, tmp_path_factory: pytest.TempPathFacto
     np.save(path, images.float().div(255).numpy())
     entry = catalogue.entry("baseline")
     expected = dict.fromkeys(BATCHES, run_torch(checkpoints.load(entry, files), images))
-    return Subject("baseline", "standard", 0, files.onnx, "0" * 64, path, expected, entry.largest_difference)
+    return Subject(
+        model="baseline",
+        onnx=files.onnx,
+        onnx_sha256="0" * 64,
+        largest_difference=entry.largest_difference,
+        images=path,
+        expected=expected,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -322,7 +322,7 @@ def test_a_file_without_the_default_domain_can_be_mended() -> None:
 
 
 def test_the_exporters_options_help(tmp_path: Path) -> None:
-    """What the remedies say of torch.onnx.export."""
+    """Those of torch.onnx.export in the remedies."""
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 3)).eval()
     example, path = torch.zeros(2, 1, 8, 8), tmp_path / "model.onnx"
 

@@ -1,4 +1,4 @@
-"""What a user says of a model's inputs: shapes, values and files of arrays, and what the arrays then are."""
+"""The inputs that a user gives: shapes, values and files of arrays, and the arrays that they become."""
 
 import io
 import zipfile
@@ -120,11 +120,11 @@ def test_a_value_that_the_input_cannot_hold_is_refused() -> None:
 def test_each_file_is_one_call_and_fixes_the_shapes(tmp_path: Path) -> None:
     inputs = [given("x", "n", "w"), given("sr", dtype=np.int64), given("noise", "n", 5)]
     files = [save(tmp_path / f"{i}.npz", x=np.full((2, 3), i, np.float32), sr=16000 + i) for i in range(3)]
-    said = parse_given([], [], files)
-    check(inputs, said)
-    assert said.shapes == {"x": (2, 3), "sr": ()}
-    assert batch_sizes(inputs, said.shapes, [1, 32]) == [2]
-    pool = generate(inputs, said, 2, seed=0, count=8)
+    users = parse_given([], [], files)
+    check(inputs, users)
+    assert users.shapes == {"x": (2, 3), "sr": ()}
+    assert batch_sizes(inputs, users.shapes, [1, 32]) == [2]
+    pool = generate(inputs, users, 2, seed=0, count=8)
     assert [int(call["sr"]) - 16000 for call in pool] == [0, 1, 2] * 3  # each as often as any other
     assert [float(call["x"].mean()) for call in pool] == [0, 1, 2] * 3
     assert len({call["noise"].tobytes() for call in pool}) == 9
@@ -134,8 +134,8 @@ def test_each_file_is_one_call_and_fixes_the_shapes(tmp_path: Path) -> None:
 def test_a_file_holds_any_dtype_of_an_input(tmp_path: Path) -> None:
     for dtype in (np.bool_, np.uint8, np.float16, ml_dtypes.bfloat16, np.complex64, np.str_):
         array = np.array([[0, 1, 1]]).astype(dtype).T
-        said = parse_given([], [], [save(tmp_path / "x.npz", **{"a/b:0": array})])
-        (call,) = generate([given("a/b:0", "n", 1, dtype=object if dtype is np.str_ else dtype)], said, 3, 0, 1)
+        users = parse_given([], [], [save(tmp_path / "x.npz", **{"a/b:0": array})])
+        (call,) = generate([given("a/b:0", "n", 1, dtype=object if dtype is np.str_ else dtype)], users, 3, 0, 1)
         assert call["a/b:0"].flags.c_contiguous
         np.testing.assert_array_equal(call["a/b:0"], array)
         assert call["a/b:0"].dtype == array.dtype
@@ -158,7 +158,7 @@ def test_a_contradiction_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
-    said = parse_given([], [], [save(tmp_path / "x.npz", x=[1.0, 2])])
+    users = parse_given([], [], [save(tmp_path / "x.npz", x=[1.0, 2])])
     for inputs, message in (
         ([given("y", 2)], "the model has no input 'x'; it has: 'y'"),
         ([given("x", 2)], "--feed: expected 'x' as float32, found float64: use .astype('float32')"),
@@ -166,7 +166,7 @@ def test_a_file_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
         ([given("x", 3, dtype=np.float64)], "shape x=2: expected 3 where it has 2"),
     ):
         with pytest.raises(StudyError) as error:
-            generate(inputs, said, 2, seed=0, count=1)
+            generate(inputs, users, 2, seed=0, count=1)
         assert message in str(error.value)
     with pytest.raises(StudyError, match="the model has no input 'z'"):
         check([given("y", 2)], Given(values={"z": "1"}))

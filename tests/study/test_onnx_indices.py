@@ -1,4 +1,4 @@
-"""What a model does with the values of its integer inputs, and that ONNX Runtime takes all that are drawn."""
+"""How a model uses the values of its integer inputs, and that ONNX Runtime takes all that are drawn."""
 
 import tracemalloc
 from dataclasses import replace
@@ -73,7 +73,7 @@ TABLES: list[tuple[str, Expected]] = [
     (f"(bool flag, int64[n] i) => (float[] y) {T3} {{ j = If(flag)"
      "<then_branch = a () => (int64[] v) { v = Identity(i) }, else_branch = b () => (int64[] e) { e = Identity(i) }>"
      "y = Gather(t, j) }", {"flag": Use(decides=True), "i": Use(0, 2)}),
-    # what is computed from a shape, or looked up by an index, says nothing of values
+    # a value computed from a shape, or looked up by an index, does not restrict an input
     ("(int64[n, 4] i, float[n, 4] x) => (float[] y) { s = Shape(i) y = Reshape(x, s) }", {}),
     ("(int64[1] i, float[1] x) => (float[] y) <int64[3] t = {1, 2, 3}> { s = Gather(t, i) y = Expand(x, s) }",
      {"i": Use(0, 2)}),
@@ -110,7 +110,7 @@ def test_an_index_takes_every_row_of_its_table(tmp_path: Path) -> None:
     assert set(arrays["i"]) == {1, 2}  # the user's word counts
 
 
-def test_an_index_is_of_its_dtype_whatever_its_table_needs() -> None:
+def test_an_index_is_of_its_dtype_even_for_a_larger_table() -> None:
     for dtype, use, low, high in ((np.int8, Use(0, 999), 0, 127), (np.uint8, Use(300, 400), 255, 255)):
         (arrays,) = generate([Input("i", np.dtype(dtype), ("n",))], Given(), 5000, 0, 1, {"i": use})
         assert arrays["i"].dtype == dtype
@@ -151,14 +151,14 @@ def test_masks_of_attention_and_padding_show_every_token() -> None:
         assert len(set(arrays["mask"].flat)) > 1
 
 
-def test_choices_that_matter_are_told_unless_the_user_made_them(tmp_path: Path) -> None:
+def test_choices_that_matter_are_listed_unless_the_user_made_them(tmp_path: Path) -> None:
     text = f"(int64[n] i, int64 count) => (float[] y, float[] z) {T5} {GATHERED_AND_REPEATED}"
     facts = read(save(tmp_path / "m.onnx", text))
-    told = ["'i' 0..4 (an index or a length)", "'count' 0..1 (which decides what is computed)"]
-    assert choices(facts.inputs, Given(), 1, facts.uses) == told
-    assert choices(facts.inputs, Given(values={"count": "3"}), 1, facts.uses) == told[:1]
+    expected = ["'i' 0..4 (an index or a length)", "'count' 0..1 (which decides what is computed)"]
+    assert choices(facts.inputs, Given(), 1, facts.uses) == expected
+    assert choices(facts.inputs, Given(values={"count": "3"}), 1, facts.uses) == expected[:1]
     fed = Given({"i": (1,)}, {}, ({"i": np.array([1])},))
-    assert choices(facts.inputs, fed, 1, facts.uses) == told[1:]
+    assert choices(facts.inputs, fed, 1, facts.uses) == expected[1:]
 
 
 def test_functions_are_followed_even_those_that_call_each_other(tmp_path: Path) -> None:

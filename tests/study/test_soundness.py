@@ -1,4 +1,4 @@
-"""What is asked of a network before it is trained and before it is exported, and how lazy layers get their shapes."""
+"""The checks of a network before it is trained and before it is exported, and how lazy layers get their shapes."""
 
 import re
 import sys
