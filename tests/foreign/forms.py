@@ -11,24 +11,13 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime import quantization
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers import float16
 
 from study.errors import one_line
+from tests.support.quantisers import Inputs, Samples, in_blocks
 
-Inputs = Mapping[str, NDArray[Any]]
 Write = Callable[[Path, Path, Sequence[Inputs]], None]
 """Write a form of the first file to the second; a static quantisation takes its ranges from the inputs."""
-
-
-class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """The inputs that a static quantisation takes its ranges from."""
-
-    def __init__(self, pool: Sequence[Inputs]) -> None:
-        self.rest = iter(pool)
-
-    def get_next(self) -> Inputs | None:
-        return next(self.rest, None)
 
 
 def half(source: Path, target: Path, pool: Sequence[Inputs]) -> None:
@@ -46,7 +35,7 @@ def static(form: quantization.QuantFormat) -> Write:
     def make(source: Path, target: Path, pool: Sequence[Inputs]) -> None:
         [opset] = [each.version for each in onnx.load(source).opset_import if each.domain in ("", "ai.onnx")]
         channels = opset >= 13  # DequantizeLinear has an axis since then
-        quantization.quantize_static(source, target, Calibration(pool), quant_format=form, per_channel=channels)
+        quantization.quantize_static(source, target, Samples(pool), quant_format=form, per_channel=channels)
 
     return make
 
@@ -57,10 +46,7 @@ def blocks(form: quantization.QuantFormat, first: Write | None = None) -> Write:
     def make(source: Path, target: Path, pool: Sequence[Inputs]) -> None:
         if first is not None:
             first(source, target, pool)
-            source = target
-        quantizer = MatMulNBitsQuantizer(onnx.load(source), block_size=32, is_symmetric=False, quant_format=form)
-        quantizer.process()
-        quantizer.model.save_model_to_file(str(target))
+        in_blocks(target if first is not None else source, target, form)
 
     return make
 

@@ -1,4 +1,4 @@
-"""Models as ONNX Runtime's tools rewrite them: quantised, in every layout it has, and optimised.
+"""Models as ONNX Runtime's tools rewrite them: quantised, and optimised.
 
 The weights are worked out here with numpy from the integers, scales and zero points in the file, layout by layout;
 `Expected.rounding` says how far they may lie from the weights before. Every entry of PATTERNS writes one file into an
@@ -8,7 +8,7 @@ empty folder.
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -20,15 +20,10 @@ import onnxruntime
 import torch
 from onnx import numpy_helper
 from onnxruntime.quantization import (
-    CalibrationDataReader,
     QuantFormat,
     QuantType,
     quantize_dynamic,
     quantize_static,
-)
-from onnxruntime.quantization.matmul_nbits_quantizer import (
-    DefaultWeightOnlyQuantConfig,
-    MatMulNBitsQuantizer,
 )
 from torch import nn
 
@@ -45,22 +40,9 @@ from tests.support.exported import (
     rows,
     sequences,
 )
+from tests.support.quantisers import BLOCK, Samples, in_blocks
 
 PATTERNS: dict[str, Builder] = {}
-BLOCK = 32
-
-
-class Samples(CalibrationDataReader):  # type: ignore[misc]
-    """Four inputs, from which the range of every activation is taken."""
-
-    def __init__(self, shape: Sequence[int]) -> None:
-        random = np.random.default_rng(0)
-        self.samples: Iterator[dict[str, Matrix]] = iter(
-            [{"x": random.normal(size=shape).astype(np.float32)} for _ in range(4)]
-        )
-
-    def get_next(self) -> dict[str, Matrix] | None:
-        return next(self.samples, None)
 
 
 @cache
@@ -102,7 +84,7 @@ def tensors(path: Path) -> dict[str, Matrix]:
 
 
 def dequantised(
-    folder: Path, originals: dict[str, Matrix], operators: tuple[str, ...], kind: QuantType, by_row: Sequence[str] = ()
+    folder: Path, originals: dict[str, Matrix], operators: tuple[str, ...], by_row: Sequence[str] = ()
 ) -> Expected:
     """The weights from each layer's integers, scale and zero point, which the tools name alike and write in order.
 
@@ -118,36 +100,30 @@ def dequantised(
         integers = integers if layer in by_row else integers.T
         weights[layer] = (integers.astype(np.float32) - zero.reshape(-1, 1).astype(np.float32)) * scale.reshape(-1, 1)
         rounding[layer] = scale.reshape(-1, 1) / 2
-    path, dtype = folder / "model.onnx", _name(kind)
-    return Expected(path, weights, operators, dtype, exact=False, originals=originals, rounding=rounding)
+    path = folder / "model.onnx"
+    return Expected(path, weights, operators, "int8", exact=False, originals=originals, rounding=rounding)
 
 
-def dynamic(folder: Path, kind: QuantType, per_channel: bool) -> Expected:
+def dynamic(folder: Path, per_channel: bool) -> Expected:
     """DynamicQuantizeLinear and MatMulInteger; a Gemm's weight is turned to (in, out)."""
-    module = rewritten(folder, quantize_dynamic, nets.perceptron, rows, weight_type=kind, per_channel=per_channel)
-    return dequantised(folder, layers(module, PERCEPTRON), ("MatMulInteger",), kind)
+    module = rewritten(folder, quantize_dynamic, nets.perceptron, rows, per_channel=per_channel)
+    return dequantised(folder, layers(module, PERCEPTRON), ("MatMulInteger",))
 
 
 def attention(folder: Path, per_channel: bool) -> Expected:
     """Three layers of one quantised input, which the optimiser fuses otherwise than a layer of its own input."""
-    kind = QuantType.QInt8
-    module = rewritten(folder, quantize_dynamic, nets.attention, narrow, weight_type=kind, per_channel=per_channel)
-    return dequantised(folder, layers(module, "q k v out"), ("MatMulInteger",), kind)
+    module = rewritten(folder, quantize_dynamic, nets.attention, narrow, per_channel=per_channel)
+    return dequantised(folder, layers(module, "q k v out"), ("MatMulInteger",))
 
 
-def static(folder: Path, layout: QuantFormat, kind: QuantType, per_channel: bool, rank: int = 2) -> Expected:
+def static(folder: Path, layout: QuantFormat, per_channel: bool) -> Expected:
     """QDQ (DequantizeLinear before each Gemm and MatMul) or QOperator (QGemm and QLinearMatMul)."""
-    x = rows if rank == 2 else sequences
-    types = {"quant_format": layout, "activation_type": QuantType.QUInt8, "weight_type": kind}
-    how = {"calibration_data_reader": Samples(x().shape), "per_channel": per_channel, **types}
-    module = rewritten(folder, quantize_static, nets.perceptron, x, **how)
+    random = np.random.default_rng(0)
+    samples = Samples({"x": random.normal(size=rows().shape).astype(np.float32)} for _ in range(4))
+    how = {"quant_format": layout, "activation_type": QuantType.QUInt8, "per_channel": per_channel}
+    module = rewritten(folder, quantize_static, nets.perceptron, rows, calibration_data_reader=samples, **how)
     gemm, matmul = ("Gemm", "MatMul") if layout == QuantFormat.QDQ else ("QGemm", "QLinearMatMul")
-    operators = (gemm, matmul, gemm) if rank == 2 else (matmul,)
-    return dequantised(folder, layers(module, PERCEPTRON), operators, kind, ("body.0", "head") if rank == 2 else ())
-
-
-def _name(kind: QuantType) -> str:
-    return "int8" if kind == QuantType.QInt8 else "uint8"
+    return dequantised(folder, layers(module, PERCEPTRON), (gemm, matmul, gemm), ("body.0", "head"))
 
 
 def few_bits(folder: Path, layout: QuantFormat, bits: int, symmetric: bool) -> Expected:
@@ -155,14 +131,8 @@ def few_bits(folder: Path, layout: QuantFormat, bits: int, symmetric: bool) -> E
 
     MatMulNBits stores (out, blocks, bytes), the lowest bits first; QDQ stores (in, out), of type int4 or uint4.
     """
-
-    def quantise(before: Path, path: Path) -> None:
-        config = DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=symmetric, quant_format=layout, bits=bits)
-        quantizer = MatMulNBitsQuantizer(onnx.load(before), algo_config=config)
-        quantizer.process()
-        quantizer.model.save_model_to_file(path)
-
-    originals = layers(rewritten(folder, quantise, nets.wide, wide), "fc1 fc2")
+    how = {"layout": layout, "bits": bits, "symmetric": symmetric}
+    originals = layers(rewritten(folder, in_blocks, nets.wide, wide, **how), "fc1 fc2")
     path, qdq = folder / "model.onnx", layout == QuantFormat.QDQ
     stored = tensors(path)
     weights, rounding = {}, {}
@@ -219,33 +189,24 @@ def script(name: str) -> Builder:
     return partial(NETWORKS[name].write, dynamo=False)
 
 
-for _kind in (QuantType.QInt8, QuantType.QUInt8):
-    for _per_channel in (False, True):
-        _how = f"{_name(_kind)} per {'channel' if _per_channel else 'tensor'}"
-        PATTERNS[f"dynamic {_how}"] = partial(dynamic, kind=_kind, per_channel=_per_channel)
-        for _layout in QuantFormat:
-            _static = partial(static, layout=_layout, kind=_kind, per_channel=_per_channel)
-            PATTERNS[f"{_layout} {_how}"] = _static
-            PATTERNS[f"{_layout} {_how} rank 3"] = partial(_static, rank=3)
-
 for _symmetric in (False, True):
     _points = f"{'without' if _symmetric else 'with'} zero points"
-    for _bits in (2, 4, 8):
-        PATTERNS[f"{_bits} bits {_points}"] = partial(
-            few_bits, layout=QuantFormat.QOperator, bits=_bits, symmetric=_symmetric
-        )
-    _qdq = PATTERNS[f"4 bits QDQ {_points}"] = partial(few_bits, layout=QuantFormat.QDQ, bits=4, symmetric=_symmetric)
+    PATTERNS[f"2 bits {_points}"] = partial(few_bits, layout=QuantFormat.QOperator, bits=2, symmetric=_symmetric)
+    _qdq = partial(few_bits, layout=QuantFormat.QDQ, bits=4, symmetric=_symmetric)
     PATTERNS[f"optimised 4 bits QDQ {_points}"] = partial(
         optimised, build=_qdq, operators=("MatMul", "MatMulNBits"), dtype=""
     )
 
 for _per_channel in (False, True):
     _how = "per channel" if _per_channel else "per tensor"
-    _quantised = {"kind": QuantType.QInt8, "per_channel": _per_channel}
+    _dynamic, _qdq, _operators = (
+        partial(build, per_channel=_per_channel)
+        for build in (dynamic, partial(static, layout=QuantFormat.QDQ), partial(static, layout=QuantFormat.QOperator))
+    )
     PATTERNS |= {
-        f"optimised dynamic {_how}": partial(
-            optimised, build=partial(dynamic, **_quantised), operators=("DynamicQuantizeMatMul",)
-        ),
+        f"dynamic {_how}": _dynamic,
+        f"static operators {_how}": _operators,
+        f"optimised dynamic {_how}": partial(optimised, build=_dynamic, operators=("DynamicQuantizeMatMul",)),
         f"optimised attention {_how}": partial(
             optimised,
             build=partial(attention, per_channel=_per_channel),
@@ -254,7 +215,7 @@ for _per_channel in (False, True):
         ),
         f"optimised QDQ {_how}": partial(
             optimised,
-            build=partial(static, layout=QuantFormat.QDQ, **_quantised),
+            build=_qdq,
             operators=("QGemm", "QLinearMatMul", "QGemm"),
         ),
     }
