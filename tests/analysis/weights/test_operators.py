@@ -1,4 +1,4 @@
-"""Which nodes are fully-connected layers and with which matrix, and the reason of each that is none."""
+"""Which nodes are fully-connected layers, and with which matrix."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analysis.weights.layers import Layer, Weights, read
+from analysis.weights.layers import Layer, read
 from analysis.weights.proof import verify
 from tests.support.notation import FUNCTION, run, save
 
@@ -230,154 +230,3 @@ def test_the_head_of_a_network_of_integers_is_read_with_its_scales(tmp_path: Pat
     x = RANDOM.integers(0, 200, (2, 4, 1, 1)).astype(np.float32)
     y = run(path, x=np.broadcast_to(x, (2, 4, 3, 3)).copy())[0]
     np.testing.assert_allclose(y[:, :, 0, 0], np.maximum(x[:, :, 0, 0] @ layer.weight.load().T, 0), atol=0.51)
-
-
-# Reasons
-
-SQUARE = normal(3, 3)
-BRANCHES = (
-    "then_branch = a () => (float[3,3] k) { k = Identity(v) }, else_branch = b () => (float[3,3] l) { l = Neg(u) }"
-)
-IF = f"w = If(yes)<{BRANCHES}>"
-COMPUTED, VECTOR = "both operands are computed", "its constant is a vector, not a matrix"
-REASONS: dict[str, tuple[str, str, set[tuple[str, str]]]] = {
-    "attention": ("3, 3", "t = Transpose(x) y = MatMul(x, t)", {("MatMul", COMPUTED)}),
-    "attention by Einsum": ("3, 3", 'y = Einsum<equation = "ij,kj->ik">(x, x)', {("Einsum", COMPUTED)}),
-    "the rows of a table": (
-        "3, 3",
-        "i = Cast<to = 7>(x) y = Gather(v, i)",
-        {("Gather", "an embedding: rows are picked, not multiplied")},
-    ),
-    "an embedding before a layer": (
-        "3, 3",
-        "i = Cast<to = 7>(x) e = Gather(v, i) t = Transpose(u) y = MatMul(e, t)",
-        {("Gather", "an embedding: rows are picked, not multiplied")},
-    ),
-    "a matrix of rows that are picked": (
-        "3",
-        "i = Cast<to = 7>(x) e = Gather(v, i) y = MatMul(x, e)",
-        {("MatMul", f"{COMPUTED}, one of them is picked from constants by Gather")},
-    ),
-    "a matrix that If picks": (
-        "n, 3",
-        f"{IF} y = MatMul(x, w)",
-        {("MatMul", f"{COMPUTED}, one of them is picked from constants by If")},
-    ),
-    "a matrix that Where picks": (
-        "3, 3",
-        "c = Cast<to = 9>(x) w = Where(c, u, v) y = MatMul(x, w)",
-        {("MatMul", f"{COMPUTED}, one of them is picked from constants by Where")},
-    ),
-    "a slice of a constant": (
-        "3, 3",
-        "i = Cast<to = 7>(x) s = Shape<start = 0, end = 1>(x) w = Slice(v, zeros, s) y = MatMul(x, w)",
-        {("MatMul", f"{COMPUTED}, one of them is picked from constants by Slice")},
-    ),
-    "a matrix of a sequence": (
-        "n, 3",
-        "s = SequenceConstruct(u, v) l = Shape<end = 1>(x) w = SequenceAt(s, l) y = MatMul(x, w)",
-        {("MatMul", f"{COMPUTED}, one of them is picked from constants by SequenceAt")},
-    ),
-    "a matrix that is picked and dequantised": (
-        "1",
-        "i = Cast<to = 7>(x) p = Gather(small, i) w = DequantizeLinear(p, half) y = MatMul(x, w)",
-        {("MatMul", f"{COMPUTED}, one of them is picked from constants by Gather")},
-    ),
-    "Dropout in training": (
-        "n, 3",
-        "w = Dropout(v, half, yes) y = MatMul(x, w)",
-        {("MatMul", "it is made by Dropout as in training, which is random")},
-    ),
-    "an Einsum without a sum": (
-        "3, 3",
-        'y = Einsum<equation = "ij,ij->ij">(x, v)',
-        {("Einsum", "an Einsum that sums over no axis of its constant")},
-    ),
-    "an Einsum of three": (
-        "3, 3",
-        'y = Einsum<equation = "ij,jk,kl->il">(x, v, u)',
-        {("Einsum", "an Einsum whose operands are not two")},
-    ),
-    "an Einsum with a diagonal": (
-        "3, 3",
-        'y = Einsum<equation = "ij,jj->i">(x, v)',
-        {("Einsum", "an Einsum that takes a diagonal")},
-    ),
-    "an Einsum with a vector a head": (
-        "n, 3, 3",
-        'y = Einsum<equation = "bhd,hd->bh">(x, v)',
-        {("Einsum", "an Einsum with vectors, not a matrix")},
-    ),
-    "an Einsum that sums the constant": (
-        "3, 3",
-        'y = Einsum<equation = "ij,jk->i">(x, v)',
-        {("Einsum", "an Einsum that sums over axes of its constant alone")},
-    ),
-    "an Einsum with an ellipsis": (
-        "3, 3",
-        'y = Einsum<equation = "bi,...i->b...">(x, v)',
-        {("Einsum", "an Einsum whose constant has axes without a letter")},
-    ),
-    "a vector": ("n, 3", "y = MatMul(x, row)", {("MatMul", VECTOR)}),
-    "a mixture of experts": (
-        "n, 3",
-        "y = com.microsoft.MoE<k = 1>(x, x, stack, , stack)",
-        {("MoE", "a mixture of experts in one operator, which is not read")},
-    ),
-    "an embedding in blocks": (
-        "n, 3",
-        "i = Cast<to = 7>(x) y = com.microsoft.GatherBlockQuantized(v, i, v)",
-        {("GatherBlockQuantized", "an embedding: rows are picked, not multiplied")},
-    ),
-    "embeddings in one operator": (
-        "2, 3",
-        "i = Cast<to = 6>(x) y, m = com.microsoft.EmbedLayerNormalization(i, , v, u, , row, row)",
-        {("EmbedLayerNormalization", "embeddings: rows are picked, not multiplied")},
-    ),
-    "a rotation by positions": (
-        "1, 2, 3",
-        "i = Cast<to = 7>(x) y = com.microsoft.RotaryEmbedding(x, i, v, u)",
-        {("RotaryEmbedding", "a rotation by tables of positions")},
-    ),
-    "a recurrent layer of integers": (
-        "1, 2, 3",
-        "y = com.microsoft.DynamicQuantizeLSTM<hidden_size = 3>(x, stack, stack)",
-        {("DynamicQuantizeLSTM", "a recurrent layer of integers, which is not read")},
-    ),
-    "a convolution in blocks of channels": (
-        "1, 2, 3, 3",
-        "y = com.microsoft.nchwc.Conv(x, map)",
-        {
-            (
-                "Conv",
-                "a convolution laid out for one processor; optimise the file only up to ONNX Runtime's level extended",
-            )
-        },
-    ),
-    "standard attention with constant keys": (
-        "1, 2, 3, 3",
-        "y = Attention(x, map, map)",
-        {("Attention", "attention, whose products are of computed operands")},
-    ),
-    "an operator of another domain": (
-        "n, 3",
-        "y = acme.MatMul(x, v)",
-        {("MatMul", "the operator acme.MatMul is not read")},
-    ),
-    "an integer convolution": (
-        "1, 2, 3, 3",
-        "q = Cast<to = 2>(x) i = ConvInteger(q, bytes) y = Cast<to = 1>(i)",
-        {("ConvInteger", "a convolution of integers, which is not read")},
-    ),
-}
-"""The type of x, nodes, and the operators that must be named with their reasons, and no others."""
-
-
-@pytest.mark.parametrize("name", REASONS)
-def test_a_node_that_is_no_layer_has_a_true_reason(tmp_path: Path, name: str) -> None:
-    sizes, nodes, expected = REASONS[name]
-    constants = {"v": SQUARE, "u": SQUARE.T, "half": np.float32(0.5), "yes": np.array(True), "row": SQUARE[0]}
-    constants |= {"stack": normal(4, 3, 3), "map": normal(1, 2, 3, 3), "zeros": np.array([0])}
-    constants |= {"small": np.ones((3, 3, 3), np.int8), "bytes": np.ones((2, 2, 3, 3), np.uint8)}
-    weights: Weights = read(save(tmp_path, nodes, constants, x=f"float[{sizes}]"))
-    assert {(each.operator, each.reason) for each in weights.skipped} == expected
