@@ -30,7 +30,6 @@ def make_portable(model: ModelProto, weights_prefix: str) -> None:
     graph = model.graph
     _rename_weights(graph, weights_prefix)
     _use_flatten(graph)
-    _use_global_average_pool(graph)
     _use_common_operators(model)
     _use_matrix_products(graph)
     _drop_unused_initializers(graph)
@@ -53,23 +52,12 @@ def _use_flatten(graph: GraphProto) -> None:
             continue
         rest = shapes.get(node.input[0], [0])[1:]  # all but the batch; 0 for an unknown dimension
         if constants.get(node.input[1]) == [-1, math.prod(rest)] and 0 not in rest:
-            _replace(node, "Flatten", axis=1)
+            made = helper.make_node("Flatten", [node.input[0]], list(node.output), name=node.name, axis=1)
+            node.CopyFrom(made)
         elif 0 not in constants.get(node.input[1], [0]) or not _attribute(node, "allowzero", 0):
             kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
             del node.attribute[:]
             node.attribute.extend(kept)
-
-
-def _use_global_average_pool(graph: GraphProto) -> None:
-    constants = _integer_constants(graph)
-    shapes = _shapes(graph)
-    for node in graph.node:
-        if node.op_type != "ReduceMean" or len(node.input) != 2 or len(shapes.get(node.input[0], [])) != 4:
-            continue
-        axes = sorted(axis % 4 for axis in constants.get(node.input[1], []))
-        keeps = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
-        if axes == [2, 3] and keeps:
-            _replace(node, "GlobalAveragePool")
 
 
 def _use_common_operators(model: ModelProto) -> None:
@@ -108,15 +96,19 @@ def _scaled(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) ->
 
 def _averaged(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) -> list[NodeProto] | None:
     """ReduceMean over axes of known size: neighbours as [batch, before, axes, after], the third averaged away."""
+    if len(node.input) != 2:
+        return None  # a mean of everything
     (value, axes_name), (output,) = node.input, node.output
-    sizes = list(shapes.get(value, []))
+    sizes, keepdims = list(shapes.get(value, [])), _attribute(node, "keepdims", 1)
     axes = sorted(axis % len(sizes) for axis in _integer_constants(graph).get(axes_name, [])) if sizes else []
+    stem, nodes = node.name or output, []
+    if len(sizes) == 4 and axes == [2, 3] and keepdims:
+        return [helper.make_node("GlobalAveragePool", [value], [output], name=stem)]
     if not axes or axes[0] == 0 or 0 in sizes[1:]:
         return None
     rest = [1 if axis in axes else size for axis, size in enumerate(sizes)]
-    if not _attribute(node, "keepdims", 1):
+    if not keepdims:
         rest = [size for axis, size in enumerate(sizes) if axis not in axes]
-    stem, nodes = node.name or output, []
     while axes:
         end = axes.pop() + 1
         start = end - 1
@@ -200,11 +192,6 @@ def _integer_constants(graph: GraphProto) -> dict[str, list[int]]:
     return {
         i.name: numpy_helper.to_array(i).tolist() for i in graph.initializer if i.data_type == onnx.TensorProto.INT64
     }
-
-
-def _replace(node: NodeProto, op_type: str, **attributes: Any) -> None:
-    """Turn `node` into an `op_type` of its first input."""
-    node.CopyFrom(onnx.helper.make_node(op_type, [node.input[0]], list(node.output), name=node.name, **attributes))
 
 
 def _drop_unused_initializers(graph: GraphProto) -> None:

@@ -237,6 +237,7 @@ EDITED = {
         [1, -1],
         "Reshape AveragePool Reshape AveragePool Flatten",
     ),
+    "a mean of everything": (helper.make_node("ReduceMean", ["h"], ["y"]), [1], "ReduceMean"),
     "a mean of the images": (helper.make_node("ReduceMean", ["h", "c"], ["y"]), [0], "ReduceMean"),
     "a square": (helper.make_node("Mul", ["h", "h"], ["y"]), [1], "Pow"),
     "a mean without axes kept": (
