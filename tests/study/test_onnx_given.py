@@ -1,4 +1,4 @@
-"""The inputs that a user gives: shapes, values and files of arrays, and the arrays that they become."""
+"""The options for inputs: shapes, values and files of arrays, and every contradiction in one line."""
 
 import io
 import zipfile
@@ -8,21 +8,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from study.errors import StudyError
 from study.onnx_given import Given, parse_given, parse_shapes
-from study.onnx_inputs import Input, batch_sizes
+from study.onnx_inputs import batch_sizes
 from study.onnx_values import check, digest, generate
-
-
-def given(name: str, *shape: int | str | None, dtype: Any = np.float32) -> Input:
-    return Input(name, np.dtype(dtype), shape)
-
-
-def drawn(value: Input, text: str, batch: int = 10_000) -> NDArray[Any]:
-    (arrays,) = generate([value], Given(values={value.name: text}), batch, seed=0, count=1)
-    return arrays[value.name]
+from tests.study.test_onnx_values import given
 
 
 def save(path: Path, **arrays: Any) -> Path:
@@ -45,73 +36,6 @@ def test_other_words_are_refused_and_shown() -> None:
 def test_a_second_shape_for_the_same_input_is_refused() -> None:
     with pytest.raises(StudyError, match="'x=2' as another for 'x'"):
         parse_shapes(["x=1", "x=2"])
-
-
-# ---- values
-
-
-CONSTANTS: list[tuple[Any, str, Any]] = [
-    (np.int64, "16000", 16000), (np.int64, "9223372036854775807", 2**63 - 1),
-    (np.uint64, "18446744073709551615", 2**64 - 1),
-    (np.int8, "-128", -128), (np.float32, "0.5", 0.5), (np.float64, "-1e-3", -0.001), (np.float32, "2", 2.0),
-    (ml_dtypes.bfloat16, "1.5", 1.5), (np.float16, "65504", 65504.0), (np.bool_, "true", True), (np.bool_, "0", False),
-    (object, "abc=", "abc="), (object, "", ""), (object, "0..1", "0..1"),
-]  # fmt: skip
-
-
-def test_a_value_fills_the_input_with_its_dtype() -> None:
-    for dtype, text, expected in CONSTANTS:
-        array = drawn(given("x", "n", 2, dtype=dtype), text, 3)
-        assert array.shape == (3, 2)
-        assert array.dtype == dtype or array.dtype.kind == "U"
-        assert (array == expected).all(), (dtype, text)
-    assert drawn(given("sr", dtype=np.int64), "16000", 1).shape == ()
-
-
-RANGES: list[tuple[Any, str, float, float]] = [
-    (np.int64, "5..9", 5, 9), (np.int32, "-3..-1", -3, -1), (np.uint8, "0..3", 0, 3), (np.bool_, "false..true", 0, 1),
-    (np.float32, "-1..1", -1, 1), (np.float16, "0.25...5", 0.25, 0.5), (ml_dtypes.bfloat16, "10..20", 10, 20),
-    (np.float64, "-1.7e308..1.7e308", -1.7e308, 1.7e308),
-]  # fmt: skip
-
-
-def test_a_range_includes_both_ends_and_floats_are_uniform_between_them() -> None:
-    for dtype, text, low, high in RANGES:
-        array = drawn(given("x", "n", dtype=dtype), text)
-        assert array.dtype == dtype
-        numbers = array.astype(np.float64)
-        if array.dtype.kind in "biu":
-            assert set(numbers) == set(range(int(low), int(high) + 1)), text
-        else:
-            assert low <= numbers.min() <= numbers.max() <= high
-            share = numbers / high
-            assert np.quantile(share, 0.5) == pytest.approx((low / high + 1) / 2, abs=0.03), text
-
-
-def test_no_float_of_a_range_is_subnormal() -> None:
-    array = drawn(given("x", "n"), "0..1e-37")
-    assert np.abs(array[array != 0]).min() >= 2**-126
-    assert (array == 0).mean() == pytest.approx(2**-126 / 1e-37, abs=0.02)
-
-
-REFUSED: list[tuple[Any, str, str]] = [
-    (np.int64, "0.5", "expected an integer from -9223372036854775808 to 9223372036854775807"),
-    (np.uint8, "256", "expected an integer from 0 to 255"), (np.int64, "", "expected an integer"),
-    (np.int64, "1..", "expected an integer"), (np.int64, "\u0663", "expected an integer"),
-    (np.int64, "1_0", "an integer"),
-    (np.int64, "9" * 5000, "an integer"), (np.int64, "9..0", "expected the smaller number first"),
-    (np.bool_, "yes", "expected true or false"), (np.float32, "nan", "expected a number"),
-    (np.float32, "1e39", "expected a number within its range"), (np.float16, "0..70000", "within its range"),
-    (np.float32, "float32[batch,3]", "expected a number"), (np.complex64, "1", "for complex64"),
-]  # fmt: skip
-
-
-def test_a_value_that_the_input_cannot_hold_is_refused() -> None:
-    for dtype, text, message in REFUSED:
-        with pytest.raises(StudyError) as error:
-            check([given("x", 1, dtype=dtype)], Given(values={"x": text}))
-        assert message in str(error.value), (dtype, text)
-        assert str(error.value).startswith(f"--input x={text}: ")
 
 
 # ---- files of arrays
