@@ -223,23 +223,14 @@ def test_bfloat16_also_in_a_cold_start(tmp_path: Path) -> None:
     assert (len(record.comparisons), len(record.cold_starts)) == (1, 2)
 
 
-def test_what_is_measured_is_kept_if_an_engine_does_not_run_the_file(tmp_path: Path) -> None:
-    code, shown = session(model_of(tmp_path, MAPS).onnx, tmp_path / "b.json", "openvino,onnxruntime")
+def test_an_engine_that_does_not_load_the_file_or_crashes_ends_its_own_case_alone(tmp_path: Path) -> None:
+    crashing = f"{HERE}:Crashing"
+    code, shown = session(model_of(tmp_path, MAPS).onnx, tmp_path / "b.json", f"openvino,{crashing},onnxruntime")
     assert code == 1
     assert "Traceback" not in shown
     assert "m.onnx: OpenVINO does not load it: Loading input model Unsupported value_info type: p\n" in shown
+    assert f"error: m-{crashing}-batch1-threads1-native-cpu does not run: {crashing} crashes with SIGSEGV" in shown
     assert f"the finished measurements are in {tmp_path / 'b.json.journal'}" in " ".join(shown.split())
     record = read_bench(tmp_path / "b.json.journal", "")
     assert [(case.key.runtime, case.parity) for case in record.cases] == [("onnxruntime", None)]
     assert [start.key.runtime for start in record.cold_starts] == ["onnxruntime"]
-
-
-def test_a_crash_of_an_engine_ends_its_own_case_alone(tmp_path: Path) -> None:
-    code, shown = session(model_of(tmp_path, TEXTS).onnx, tmp_path / "b.json", f"{HERE}:Crashing,onnxruntime")
-    assert code == 1
-    assert (
-        f"error: m-{HERE}:Crashing-batch1-threads1-native-cpu does not run: {HERE}:Crashing crashes with SIGSEGV"
-        in shown
-    )
-    record = read_bench(tmp_path / "b.json.journal", "")
-    assert [(case.key.runtime, case.parity) for case in record.cases] == [("onnxruntime", None)]
