@@ -82,6 +82,9 @@ def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> tuple
     try:
         file = read(path)
         inputs = signature(file.graph, given.shapes)
+        if foreign := [each.name for each in inputs if each.dtype.kind == "V"]:  # which .npy files do not hold
+            remedy = f"compare engines with `pytest bench --onnx {options.onnx}`"
+            raise StudyError(f"input {foreign[0]!r}: expected a type of numpy, found bfloat16 or another; {remedy}")
         batches = batch_sizes(inputs, given.shapes, options.batches)
         used = uses(file.model, [each.name for each in inputs if each.dtype.kind in "iub"], file.shapes)
         calls = {batch: generate(inputs, given, batch, SEED, 1, used)[0] for batch in batches}

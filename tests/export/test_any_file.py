@@ -178,6 +178,8 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     model = good()
     model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "width"
     onnx.save(model, tmp_path / "free.onnx")
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
+    onnx.save(model, tmp_path / "bfloat16.onnx")
     file = tmp_path / "good.onnx"
     mistakes: dict[str, list[str | Path]] = {
         "expected no models of the catalogue beside it, found gap": ["gap", "--onnx", file],
@@ -190,6 +192,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "free.onnx: input 'image' has shape [batch, 1, 8, width]: give it with --shape": [
             *("--onnx", tmp_path / "free.onnx")
         ],
+        "bfloat16.onnx: input 'image': expected a type of numpy, found": ["--onnx", tmp_path / "bfloat16.onnx"],
         "expected --onnx FILE with them": ["--shape", "a=1"],
     }
     for message, words in mistakes.items():
