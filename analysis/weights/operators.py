@@ -16,7 +16,7 @@ from analysis.weights.constants import standard
 from analysis.weights.einsum import einsum
 from analysis.weights.matrix import Matrix
 from analysis.weights.node import Node, NoLayerError, Product, as_product, only, operands, stacked
-from analysis.weights.picked import PASSES, bound
+from analysis.weights.picked import MOVES, bound
 from analysis.weights.quantised import (
     dequantised,
     matmul_integer,
@@ -183,7 +183,7 @@ def _multiplied(node: Node, name: str, steps: int = 4) -> bool:
     for consumer in node.consumers(name)[:2]:
         if consumer.op_type in ("MatMul", "Gemm", "Einsum") and not any(map(constant, consumer.input[:2])):
             return True
-        moved = consumer.op_type in (*PASSES, "Transpose", "Reshape") and consumer.output and steps
+        moved = consumer.op_type in MOVES and consumer.output and steps
         if moved and _multiplied(node, consumer.output[0], steps - 1):
             return True
     return False

@@ -3,7 +3,7 @@
 A product with such a matrix is a layer for each matrix that can be picked, and is read as a stack of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -20,12 +20,12 @@ from analysis.weights.values import Constant, Known, Output, Pending, Picked
 
 PICKS = ("Gather", "GatherElements", "GatherND", "Slice", "Compress", "SequenceAt")
 """Operators that pick parts of a constant by what is computed."""
-PASSES = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Dropout")
-"""Operators behind which the same matrices are picked."""
+MOVES = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Transpose", "Reshape")
+"""Operators behind which what is picked may still be a matrix."""
 OLDEST_SCAN = 9
 """The first opset whose Scan has no batch, and no lengths among its inputs."""
 MOST_MOVES = 8
-"""Transposes and Reshapes behind a pick that are followed."""
+"""Those behind a pick that are followed, Identity and Unsqueeze apart."""
 
 
 def note(scope: Scope, node: onnx.NodeProto, attributes: Attributes) -> None:
@@ -40,18 +40,41 @@ def note(scope: Scope, node: onnx.NodeProto, attributes: Attributes) -> None:
         result = Picked("Where") if constant else None
     elif operator in PICKS and data is not None:
         result = Picked(operator, data if _along_first(scope, node, attributes) else None, name)
-    elif picked is not None and operator in PASSES:
-        result = picked
-    elif picked is not None and operator in ("Transpose", "Reshape"):
-        target = scope.known(node.input[1]) if operator == "Reshape" and len(node.input) > 1 else None
-        order = tuple(attributes["perm"].ints[:16]) if operator == "Transpose" and "perm" in attributes else ()
-        followed = (target is not None or order) and len(picked.moves) < MOST_MOVES
-        moves = (*picked.moves, target or order)
-        result = replace(picked, moves=moves) if followed else Picked(picked.by)
+    elif picked is not None and operator in MOVES:
+        result = _moved(picked, scope, node, attributes)
     elif picked is not None and operator == "DequantizeLinear":
         result = Picked(picked.by)
     if result is not None:
         scope.values[node.output[0]] = result
+
+
+def _moved(picked: Picked, scope: Scope, node: onnx.NodeProto, attributes: Attributes) -> Picked:
+    """What a node of the operators `MOVES` makes of a pick; of what is not followed, only that it is one."""
+    operator, second = node.op_type, node.input[1] if len(node.input) > 1 else ""
+    if operator == "Identity" or (operator == "Unsqueeze" and _in_front(scope, second, attributes)):
+        return picked
+    move: Known | Attributes | tuple[int, ...] | None = None
+    if operator == "Reshape":
+        move = scope.known(second) if second else None
+    elif operator == "Transpose":
+        move = tuple(attributes["perm"].ints[:16]) if "perm" in attributes else None
+    elif operator in ("Cast", "Squeeze"):
+        move = attributes if operator == "Cast" else ()
+    if move is None or len(picked.moves) == MOST_MOVES:
+        return Picked(picked.by)
+    return replace(picked, moves=(*picked.moves, move))
+
+
+def _in_front(scope: Scope, name: str, attributes: Attributes) -> bool:
+    """Whether the axes of this name, or the attribute, are new ones before those of a matrix."""
+    try:
+        axes = scope.array(name) if name else attributes["axes"].ints[:16] if "axes" in attributes else None
+    except UnreadableError:
+        axes = None
+    if axes is None:
+        return False
+    places = sorted(map(int, np.reshape(axes, -1)))
+    return places == [*range(len(places))] or max(places) < -2
 
 
 def _along_first(scope: Scope, node: onnx.NodeProto, attributes: Attributes) -> bool:
@@ -127,11 +150,18 @@ def _stack(scope: Scope, name: str) -> Known | None:
     known = picked.data
     for move in picked.moves:
         shape = resolve(scope.opened, known, picked.name).shape
-        if isinstance(move, tuple):
+        node = helper.make_node("Cast", [picked.name], [picked.name])
+        inputs: list[Known | None] = [known]
+        if move == ():
+            if len(shape) > 2 and min(shape[1:]) < 2:  # the Squeeze may be of this axis
+                return None
+            continue
+        if isinstance(move, Mapping):
+            node.attribute.extend(move.values())
+        elif isinstance(move, tuple):
             if len(shape) != 3 or move != (*range(len(move) - 2), len(move) - 1, len(move) - 2):
                 return None
             node = helper.make_node("Transpose", [picked.name], [picked.name], perm=[0, 2, 1])
-            inputs: list[Known | None] = [known]
         else:
             target = array(scope.opened, resolve(scope.opened, move, "target"))
             sides = [int(size) for size in target.reshape(-1)[-2:]]

@@ -89,14 +89,14 @@ Known = Constant | Literal | Output | Opaque
 class Picked:
     """A computed value that the operator `by` picks from constants; a part of `data` along its first axis, if known.
 
-    `name` is that of `data`. `moves` are applied to the part: the order of the axes that a Transpose gives it, or the
-    shape that a Reshape does.
+    `name` is that of `data`. `moves` are applied to the part: the order of the axes that a Transpose gives it, the
+    shape that a Reshape does, the attributes of a Cast, or () for a Squeeze.
     """
 
     by: str
     data: Known | None = None
     name: str = ""
-    moves: tuple[Known | tuple[int, ...], ...] = ()
+    moves: tuple[Known | Mapping[str, onnx.AttributeProto] | tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,17 @@ PICKED: dict[str, tuple[str, dict[str, Any], NDArray[Any]]] = {
         TURNED,
     ),
     "in a function": ("p = Gather(stack, i) w = Squeeze(p, first) y = local.Linear(x, w)", {"stack": STACK}, TURNED),
+    "rounded to half floats": (
+        "p = Gather(stack, i) h = Cast<to = 10>(p) w = Cast<to = 1>(h) y = MatMul(x, w)",
+        {"stack": STACK},
+        TURNED.astype(np.float16).astype(np.float32),
+    ),
+    "rounded to integers": (
+        "p = Gather(stack, i) h = Cast<to = 6>(p) w = Cast<to = 1>(h) y = MatMul(x, w)",
+        {"stack": STACK * 9},
+        np.trunc(TURNED * 9),
+    ),
+    "of more axes": ("p = Gather(stack, i) w = Unsqueeze(p, first) y = MatMul(x, w)", {"stack": STACK}, TURNED),
     "by the body of a loop": (
         f"y = Loop(rounds, , x)<body = {LOOP.replace('PICK', 'w = Gather(stack, i)')}>",
         {"stack": SQUARES, "rounds": np.array(4)},

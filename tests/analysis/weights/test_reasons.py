@@ -50,6 +50,18 @@ REASONS: dict[str, tuple[str, str, str, str]] = {
         "MatMul",
         f"{PICKED} SequenceAt",
     ),
+    "a matrix that is picked and becomes columns": (
+        "n, 3",
+        "i = Cast<to = 7>(x) p = Gather(cube, i) w = Unsqueeze(p, last) y = MatMul(x, w)",
+        "MatMul",
+        f"{PICKED} Gather",
+    ),
+    "rows that are picked and become a matrix": (
+        "1, 3",
+        "i = Cast<to = 7>(x) p = Gather(rows, i) w = Squeeze(p) y = MatMul(x, w)",
+        "MatMul",
+        f"{PICKED} Gather",
+    ),
     "a matrix that is picked and dequantised": (
         "1",
         "i = Cast<to = 7>(x) p = Gather(small, i) w = DequantizeLinear(p, half) y = MatMul(x, w)",
@@ -162,6 +174,11 @@ def test_a_node_that_is_no_layer_has_a_true_reason(tmp_path: Path, name: str) ->
     sizes, nodes, operator, reason = REASONS[name]
     constants = {"v": SQUARE, "u": SQUARE.T, "half": np.float32(0.5), "yes": np.array(True), "row": SQUARE[0]}
     constants |= {"stack": np.stack([SQUARE] * 4), "map": np.stack([[SQUARE] * 2]), "zeros": np.array([0])}
+    constants |= {
+        "cube": np.ones((3, 3, 3), np.float32),
+        "rows": np.ones((3, 1, 3), np.float32),
+        "last": np.array([-1]),
+    }
     constants |= {"small": np.ones((3, 3, 3), np.int8), "bytes": np.ones((2, 2, 3, 3), np.uint8)}
     weights = read(save(tmp_path, nodes, constants, x=f"float[{sizes}]"))
     assert {(each.operator, each.reason) for each in weights.skipped} == {(operator, reason)}
