@@ -63,14 +63,14 @@ def test_the_variance_of_the_normal_gini_is_that_of_its_influence_by_quadrature(
     assert GINI["normal"][1] == pytest.approx(variance, rel=1e-4)
 
 
-def test_a_value_within_two_deviations_cannot_be_told_from_the_noise() -> None:
+def test_a_value_within_two_deviations_is_not_distinguishable_from_noise() -> None:
     gini, n = MEASURES["gini"], 10_000
     of = baselines(gini, n)["normal"]
     assert indistinguishable(of.value + 1.9 * of.deviation, gini, n) == ["normal"]
     assert indistinguishable(of.value + 2.1 * of.deviation, gini, n) == []
 
 
-def test_what_never_spreads_in_noise_tells_nothing_of_being_like_it() -> None:
+def test_a_measure_without_deviation_is_not_compared_with_noise() -> None:
     assert indistinguishable(0.0, MEASURES["exact_zeros"], 100) == []
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime as the judge of matrices that were read: right ones are proved, wrong ones refuted."""
+"""The comparison with what ONNX Runtime multiplies with: right matrices are proved, wrong ones refuted."""
 
 import json
 from collections.abc import Callable

@@ -29,49 +29,39 @@ CONSTANTS: dict[str, Any] = {
     "all": np.array([BATCH, IN, OUT]),
     "all_turned": np.array([BATCH, OUT, IN]),
     "times": np.array([BATCH, 1, 1]),
-    "nothing": np.array([0]),
     "sizes": np.array([IN, OUT]),
     "sizes_turned": np.array([OUT, IN]),
+    "zeros": np.zeros(BATCH, np.int64),
     "stored": np.stack([W] * BATCH),
 }
 PRODUCT = "y = MatMul(x, w)"
 ITEMS = "n = Shape<start=0, end=1>(x)"
+MANY, MANY_TURNED = (f"{ITEMS} a = Concat<axis=0>(n, {sizes})" for sizes in ("sizes", "sizes_turned"))
+"""Shapes of as many matrices as x has items."""
 ONES = "o = ConstantOfShape<value=float[1]{1.0}>(times)"
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "Expand": ("w = Expand(v, all)", {}),
-    "Expand of one item": ("w = Expand(item, times)", {}),
-    "Expand, then transposed": ("e = Expand(turned, all_turned) w = Transpose<perm=[0, 2, 1]>(e)", {}),
-    "Expand, then scaled": ("e = Expand(v, all) w = Neg(e)", {}),
-    "Expand of integers, then dequantised": ("e = Expand(i, all) w = DequantizeLinear<axis=2>(e, s)", {}),
-    "Expand to as many as x has": (f"{ITEMS} a = Concat<axis=0>(n, sizes) w = Expand(v, a)", {}),
-    "the same, then transposed": (
-        f"{ITEMS} a = Concat<axis=0>(n, sizes_turned) e = Expand(turned, a) w = Transpose<perm=[0, 2, 1]>(e)",
-        {},
-    ),
-    "the same, then cast": (
-        f"{ITEMS} a = Concat<axis=0>(n, sizes) h = Cast<to=11>(v) e = Expand(h, a) w = Cast<to=1>(e)",
-        {},
-    ),
-    "the same in a function": (
-        "w = local.Repeat(v, x, sizes)",
-        {
-            "functions": f"{FUNCTION} Repeat (a, b, c) => (e) "
-            "{ n = Shape<start=0, end=1>(b) d = Concat<axis=0>(n, c) e = Expand(a, d) }"
-        },
-    ),
-    "Tile": ("w = Tile(item, times)", {}),
-    "Concat": ("w = Concat<axis=0>(item, item, item, item)", {}),
-    "Gather": ("w = Gather(two, zeros)", {}),
-    "ones times it": (f"{ONES} w = Mul(o, v)", {}),
-    "stored as often": ("w = Identity(stored)", {}),
+REPEAT = f"""{FUNCTION} Repeat (a, b, c) => (e)
+    {{ n = Shape<start=0, end=1>(b) d = Concat<axis=0>(n, c) e = Expand(a, d) }}"""
+CASES = {
+    "Expand": "w = Expand(v, all)",
+    "Expand of one item": "w = Expand(item, times)",
+    "Expand, then transposed": "e = Expand(turned, all_turned) w = Transpose<perm=[0, 2, 1]>(e)",
+    "Expand, then scaled": "e = Expand(v, all) w = Neg(e)",
+    "Expand of integers, then dequantised": "e = Expand(i, all) w = DequantizeLinear<axis=2>(e, s)",
+    "Expand to as many as x has": f"{MANY} w = Expand(v, a)",
+    "the same, then transposed": f"{MANY_TURNED} e = Expand(turned, a) w = Transpose<perm=[0, 2, 1]>(e)",
+    "the same, then cast": f"{MANY} h = Cast<to=11>(v) e = Expand(h, a) w = Cast<to=1>(e)",
+    "the same in a function": "w = local.Repeat(v, x, sizes)",
+    "Tile": "w = Tile(item, times)",
+    "Concat": "w = Concat<axis=0>(item, item, item, item)",
+    "Gather": "w = Gather(two, zeros)",
+    "ones times it": f"{ONES} w = Mul(o, v)",
+    "stored as often": "w = Identity(stored)",
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_matrix_that_is_repeated_over_a_batch_counts_once(name: str, tmp_path: Path) -> None:
-    nodes, more = CASES[name]
-    constants = {**CONSTANTS, "zeros": np.zeros(BATCH, np.int64)}
-    path = save(tmp_path, f"{nodes} {PRODUCT}", constants, x=f"float[N, R, {IN}]", **more)
+    path = save(tmp_path, f"{CASES[name]} {PRODUCT}", CONSTANTS, x=f"float[N, R, {IN}]", functions=REPEAT)
     (layer,) = read(path).layers
     x = np.stack([np.eye(IN, dtype=np.float32)] * BATCH)
     (y,) = run(path, x=x)
@@ -106,14 +96,14 @@ def test_a_huge_number_of_copies_costs_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", [W[:, :1], W[:1]], ids=["column", "row"])
 def test_a_vector_that_a_computed_shape_may_repeat_within_the_matrix_is_not_read(column: Any, tmp_path: Path) -> None:
-    nodes = f"{ITEMS} a = Concat<axis=0>(n, sizes) w = Expand(column, a) {PRODUCT}"
+    nodes = f"{MANY} w = Expand(column, a) {PRODUCT}"
     path = save(tmp_path, nodes, {**CONSTANTS, "column": column}, x=f"float[N, R, {IN}]")
     assert read(path).layers == ()
 
 
 def test_a_constant_that_is_expanded_and_multiplied_by_a_weight_is_the_input_of_that_layer(tmp_path: Path) -> None:
     """The queries of a detector: the same for each image."""
-    nodes = f"{ITEMS} a = Concat<axis=0>(n, sizes_turned) q = Expand(turned, a) y = MatMul(q, v)"
+    nodes = f"{MANY_TURNED} q = Expand(turned, a) y = MatMul(q, v)"
     (layer,) = read(save(tmp_path, nodes, CONSTANTS, x=f"float[N, R, {IN}]")).layers
     np.testing.assert_array_equal(layer.weight.load(), W.T)
     assert layer.operand == 1
