@@ -15,8 +15,9 @@ from onnx import helper
 
 from analysis.weights.constant_folding import COMPUTED, Attributes
 from analysis.weights.resolving import array, resolve
+from analysis.weights.shapes import MICROSOFT
 from analysis.weights.tensors import MOST_AXES, Held, Opened, UnreadableError
-from analysis.weights.values import Constant, Known, Literal, Opaque, Output, Pending, Picked, Repeated, Value
+from analysis.weights.values import Constant, Known, Literal, Opaque, Output, Pending, Picked, Repeated, Value, swapped
 from study.onnx_graph import STANDARD, has_subgraph
 
 if TYPE_CHECKING:
@@ -103,11 +104,10 @@ class Scope:
         if not isinstance(first, Repeated):
             return None
         if node.op_type == "Transpose" and "perm" in attributes:  # whose axes are then fewer
-            order, rank = list(attributes["perm"].ints[: MOST_AXES + 1]), len(self._shape(first.once))
-            swapped = [*range(rank - 2), rank - 1, rank - 2]
-            if rank < 2 or order != [*range(len(order) - 2), len(order) - 1, len(order) - 2]:
+            order, rank = tuple(attributes["perm"].ints[: MOST_AXES + 1]), len(self._shape(first.once))
+            if rank < 2 or order != swapped(len(order)):
                 return None
-            attributes = {"perm": helper.make_attribute("perm", swapped)}
+            attributes = {"perm": helper.make_attribute("perm", swapped(rank))}
         elif node.op_type not in ("Identity", "Cast"):
             return None
         return Output(Pending(self.version, node, attributes, [first.once]), node.output[0])
@@ -161,7 +161,7 @@ class Scope:
 def standard(node: onnx.NodeProto) -> bool:
     """Whether the operator is ONNX's own; ONNX Runtime writes two of them, which it had first, in its domain."""
     quantises = node.op_type in ("QuantizeLinear", "DequantizeLinear")
-    return node.domain in STANDARD or (quantises and node.domain == "com.microsoft")
+    return node.domain in STANDARD or (quantises and node.domain == MICROSOFT)
 
 
 def _held(array: NDArray[Any]) -> Constant:

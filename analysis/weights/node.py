@@ -11,7 +11,7 @@ from analysis.weights.constant_folding import Attributes
 from analysis.weights.constants import Scope
 from analysis.weights.matrix import BLOCK, Matrix
 from analysis.weights.tensors import Held, Source
-from analysis.weights.values import Constant, Opaque
+from analysis.weights.values import Constant, Opaque, swapped
 from study.records.analysis import Role
 
 
@@ -138,8 +138,7 @@ def stacked(node: Node, constant: Constant, operand: int, flipped: bool, alpha: 
     if constant.quantisation is not None and constant.quantisation.scale.size > 1:
         raise NoLayerError(f"a stack of {count} matrices with scales of their own")
     if transposed:
-        axes = (*range(len(constant.shape) - 2), len(constant.shape) - 1, len(constant.shape) - 2)
-        constant, inner, outer = rearranged(node, constant, axes), outer, inner
+        constant, inner, outer = rearranged(node, constant, swapped(len(constant.shape))), outer, inner
     rows = replace(constant, shape=(count * inner, outer))
     return as_product(node, rows, operand, rows.matrix(alpha=alpha), *notes, f"a stack of {count} matrices")
 

@@ -26,10 +26,11 @@ from analysis.weights.quantised import (
     quantised_operand,
 )
 from analysis.weights.recurrent import GATES, recurrent
+from analysis.weights.shapes import MICROSOFT, NCHWC
 from analysis.weights.tensors import MOST_AXES, Held
 from analysis.weights.values import Constant, Literal, Output
 
-MICROSOFT, LEARNING = "com.microsoft", "ai.onnx.ml"
+LEARNING = "ai.onnx.ml"
 
 
 def matmul(node: Node) -> Product:
@@ -124,7 +125,7 @@ BLOCKED = "a convolution laid out for one processor; optimise the file only up t
 OTHERS: Mapping[tuple[str, str], tuple[slice, str]] = {
     **dict.fromkeys((("", "ConvTranspose"), ("", "DeformConv")), (slice(1, 2), CONVOLUTION)),
     ("", "ConvInteger"): (slice(1, 2), INTEGER),
-    ("com.microsoft.nchwc", "Conv"): (slice(1, 2), BLOCKED),
+    (NCHWC, "Conv"): (slice(1, 2), BLOCKED),
     **{("", name): (slice(1, 3), "a recurrent layer (--recurrent reads it)") for name in GATES},
     (MICROSOFT, "DynamicQuantizeLSTM"): (slice(1, 3), RECURRENT),
     ("", "Gather"): (slice(1), EMBEDDING),

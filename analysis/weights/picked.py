@@ -16,7 +16,7 @@ from analysis.weights.constants import Scope, standard
 from analysis.weights.node import Node
 from analysis.weights.resolving import array, resolve
 from analysis.weights.tensors import Held, UnreadableError
-from analysis.weights.values import Constant, Known, Output, Pending, Picked
+from analysis.weights.values import Constant, Known, Output, Pending, Picked, swapped
 
 PICKS = ("Gather", "GatherElements", "GatherND", "Slice", "Compress", "SequenceAt")
 """Operators that pick parts of a constant by what is computed."""
@@ -159,9 +159,9 @@ def _stack(scope: Scope, name: str) -> Known | None:
         if isinstance(move, Mapping):
             node.attribute.extend(move.values())
         elif isinstance(move, tuple):
-            if len(shape) != 3 or move != (*range(len(move) - 2), len(move) - 1, len(move) - 2):
+            if len(shape) != 3 or move != swapped(len(move)):
                 return None
-            node = helper.make_node("Transpose", [picked.name], [picked.name], perm=[0, 2, 1])
+            node = helper.make_node("Transpose", [picked.name], [picked.name], perm=swapped(3))
         else:
             target = array(scope.opened, resolve(scope.opened, move, "target"))
             sides = [int(size) for size in target.reshape(-1)[-2:]]

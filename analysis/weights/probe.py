@@ -19,9 +19,10 @@ from analysis.weights.constant_folding import copied
 from analysis.weights.constants import Scope
 from analysis.weights.einsum import equation
 from analysis.weights.layers import Layer
-from analysis.weights.operators import LEARNING, MICROSOFT
+from analysis.weights.operators import LEARNING
 from analysis.weights.resolving import FLOATS, RESHAPING
 from analysis.weights.scales import scale_behind
+from analysis.weights.shapes import MICROSOFT
 from analysis.weights.tensors import Stored
 from analysis.weights.values import NARROW, Constant, Known, Literal, Opaque, Output, Pending
 

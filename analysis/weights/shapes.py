@@ -12,7 +12,7 @@ from onnx import defs, helper, shape_inference
 from study.errors import one_line
 from study.onnx_graph import STANDARD, dimensions, has_subgraph
 
-MOST_AXES = 8
+INFERRED_AXES = 8
 """Axes of a value from which shapes are inferred."""
 MOST_VALUES = 64
 """Elements of a constant whose values are used, such as the target shape of a Reshape."""
@@ -21,7 +21,8 @@ MOST_INFERRED = 20_000
 
 Shape = tuple[int | None, ...]
 
-MICROSOFT, BLOCKED = "com.microsoft", "com.microsoft.nchwc"
+MICROSOFT, NCHWC = "com.microsoft", "com.microsoft.nchwc"
+"""Domains of ONNX Runtime's operators; the second rounds the number of channels up, which ReorderOutput undoes."""
 _SAME = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax")
 _NORMALISED = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "SkipGroupNorm")
 _POOLS = ("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool")
@@ -33,14 +34,11 @@ STAND_INS: Mapping[tuple[str, str], tuple[str, tuple[int, ...]]] = {
     (MICROSOFT, "FusedGemm"): ("Gemm", (0, 1)),
     (MICROSOFT, "QLinearAveragePool"): ("AveragePool", (0,)),
     (MICROSOFT, "QLinearGlobalAveragePool"): ("GlobalAveragePool", (0,)),
-    (BLOCKED, "Conv"): ("Conv", (0, 1)),
-    **{(BLOCKED, operator): (operator, (0,)) for operator in _POOLS},
-    **{(BLOCKED, operator): ("Identity", (0,)) for operator in ("ReorderInput", "ReorderOutput")},
+    (NCHWC, "Conv"): ("Conv", (0, 1)),
+    **{(NCHWC, operator): (operator, (0,)) for operator in _POOLS},
+    **{(NCHWC, operator): ("Identity", (0,)) for operator in ("ReorderInput", "ReorderOutput")},
 }
-"""By an operator of ONNX Runtime's: a standard one with the same shape, and its inputs among the first's.
-
-In the domain `BLOCKED` the number of channels is rounded up, which ReorderOutput undoes.
-"""
+"""By an operator of ONNX Runtime's: a standard one with the same shape, and its inputs among the first's."""
 
 
 def shapes(graph: onnx.GraphProto, version: int, declared: bool = True) -> Mapping[str, Shape]:
@@ -64,7 +62,7 @@ def shapes(graph: onnx.GraphProto, version: int, declared: bool = True) -> Mappi
                 floats = {name: _typed(types[name], onnx.TensorProto.FLOAT) for name in known.input}
                 kind = types[known.input[0]].tensor_type.elem_type
                 inferred = {name: _typed(each, kind) for name, each in _inferred(known, floats, small, version).items()}
-            if (node.domain, node.op_type) == (BLOCKED, "ReorderOutput"):
+            if (node.domain, node.op_type) == (NCHWC, "ReorderOutput"):
                 inferred = {name: _cropped(kind, node) for name, kind in inferred.items()}
             types.update({name: _filled(kind, types.get(name)) for name, kind in inferred.items()})
     return {name: _sizes(kind) for name, kind in types.items()}
@@ -83,7 +81,7 @@ def bounded(node: onnx.NodeProto) -> bool:
 def _note(
     name: str, tensor: onnx.TensorProto, types: dict[str, onnx.TypeProto], small: dict[str, onnx.TensorProto]
 ) -> None:
-    if len(tensor.dims) <= MOST_AXES:
+    if len(tensor.dims) <= INFERRED_AXES:
         types[name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
         inline = tensor.data_location != onnx.TensorProto.EXTERNAL
         if inline and len(tensor.dims) < 2 and all(0 <= size <= MOST_VALUES for size in tensor.dims):
@@ -168,7 +166,7 @@ def _filled(inferred: onnx.TypeProto, declared: onnx.TypeProto | None) -> onnx.T
 
 
 def _sized(kind: onnx.TypeProto) -> bool:
-    return kind.tensor_type.HasField("shape") and len(kind.tensor_type.shape.dim) <= MOST_AXES
+    return kind.tensor_type.HasField("shape") and len(kind.tensor_type.shape.dim) <= INFERRED_AXES
 
 
 def _sizes(kind: onnx.TypeProto) -> Shape:

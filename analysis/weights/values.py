@@ -14,6 +14,11 @@ from analysis.weights.tensors import Source
 NARROW = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 
 
+def swapped(rank: int) -> tuple[int, ...]:
+    """The order of so many axes in which the last two have changed places."""
+    return (*range(rank - 2), rank - 1, rank - 2)
+
+
 @dataclass(frozen=True)
 class Literal:
     """A tensor as it is in the file; `key`, its body and name, identifies it there."""
