@@ -9,8 +9,8 @@ import onnx
 SCOPES = "pkg.torch.onnx.name_scopes"
 """torch's record of the modules that a node is in, from the outermost; each is a whole path."""
 SCOPE = re.compile(r"'([^']*)'|\"([^\"]*)\"")
-SUFFIX = re.compile(r"(.+)\.weight(_quantized|_DequantizeLinear_Output|_Q\d|_DQ_Q\d)*")
-"""A parameter as torch names it, with the endings that ONNX Runtime's quantiser adds."""
+SUFFIX = re.compile(r"(.+)\.weight(_quantized|_DequantizeLinear_Output|_Q\d|_DQ_Q\d|_T)*")
+"""A parameter as torch names it, with the endings that ONNX Runtime's quantiser and optimiser add."""
 OPERATION = re.compile(r"(Gemm|MatMul|Conv|QGemm|Tensordot|Einsum|BiasAdd)([_\d].*)?")
 """The first part of a node's path that names an operation; the parts before it name modules."""
 

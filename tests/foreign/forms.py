@@ -14,7 +14,7 @@ from onnxruntime import quantization
 from onnxruntime.transformers import float16
 
 from study.errors import one_line
-from tests.support.quantisers import Inputs, Samples, in_blocks
+from tests.support.quantisers import Inputs, Samples, in_blocks, optimise
 
 Write = Callable[[Path, Path, Sequence[Inputs]], None]
 """Write a form of the first file to the second; a static quantisation takes its ranges from the inputs."""
@@ -53,11 +53,7 @@ def blocks(form: quantization.QuantFormat, first: Write | None = None) -> Write:
 
 def optimised(level: str) -> Write:
     def make(source: Path, target: Path, pool: Sequence[Inputs]) -> None:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
-        options.optimized_model_filepath = str(target)
-        options.log_severity_level = 4
-        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        optimise(source, target, level)
 
     return make
 

@@ -53,10 +53,6 @@ class Expected:
     """Whether 1x1 convolutions are asked for."""
     runtime: str = "onnxruntime"
     """Who runs the file: `onnxruntime`, or `onnx.reference` where it has no kernel."""
-    originals: Mapping[str, Matrix] = field(default_factory=dict)
-    """The weights of quantised layers before."""
-    rounding: Mapping[str, Matrix] = field(default_factory=dict)
-    """The most by which quantisation changed a weight, half a step; it broadcasts to (out, in)."""
 
 
 Builder = Callable[[Path], Expected]

@@ -80,11 +80,6 @@ perceptron = partial(
     },
     lambda net, x: net.head(net.body(x)),
 )
-wide = partial(  # 40 inputs are one block of 32 and a part of another
-    Net,
-    lambda: {"fc1": Linear(40, 40, bias=False), "fc2": Linear(40, 24)},
-    lambda net, x: net.fc2(torch.relu(net.fc1(x))),
-)
 attention = partial(Net, lambda: linears("q", "k", "v", "out", size=16), _attend)
 multi_head = partial(
     Net,

@@ -125,13 +125,14 @@ def main() -> int:
 
     import logging
 
-    from tests.support import exported, exported_others, exported_runtime, handmade
+    from tests.support import exported, exported_others, exported_runtime, handmade, quantised
 
     logging.disable()  # the exporters print much that has nothing to do with this
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         sources = [each.PATTERNS for each in (exported, exported_runtime, exported_others, handmade)]
         sources += [exported.WITHOUT_LAYERS, handmade.WITHOUT_LAYERS]
+        sources += [{", ".join(name): build for name, build in quantised.PATTERNS.items()}]
         seeds = [*models(sources, Path(folder)), *bombs()]
     print(f"{len(seeds)} seeds in {time.perf_counter() - begun:.0f} s")
     begun = time.perf_counter()

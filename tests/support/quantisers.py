@@ -1,10 +1,11 @@
-"""Run ONNX Runtime's quantisers: the inputs that they calibrate with, and the one for weights in blocks."""
+"""Run ONNX Runtime's quantisers and its optimiser."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat
 from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
@@ -30,3 +31,12 @@ def in_blocks(before: Path, path: Path, layout: QuantFormat, bits: int = 4, symm
     quantizer = MatMulNBitsQuantizer(onnx.load(before), algo_config=config)
     quantizer.process()
     quantizer.model.save_model_to_file(str(path))
+
+
+def optimise(before: Path, path: Path, level: str = "ALL") -> None:
+    """Write what ONNX Runtime makes of a file when it loads it."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(str(before), options, providers=["CPUExecutionProvider"])
