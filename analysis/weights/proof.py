@@ -41,7 +41,8 @@ CODE = re.compile(
 
 @dataclass(frozen=True)
 class Proof:
-    """`verified` is None where it could not be tried; `error` is the largest of an output, relative to its weights.
+    """`verified` is None where it could not be tried; `error` is the largest of an output, relative to its weights, None
+    where it is not finite.
 
     `inputs_seen` is the number of the layer's inputs whose weights were compared, all of them unless it is very large.
     `reason` says what is wrong or why it could not be tried; it is empty where `verified` is True.
@@ -113,6 +114,8 @@ def _compared(layer: Layer, probe: Probe, chosen: NDArray[np.int_], y: NDArray[n
         finite = np.isfinite(weight[:, chosen]).all()
         raise NotTriedError(f"its weights are {'too small to compare' if finite else 'not finite'}")
     worst = float(np.nanmax(error))
+    if np.isinf(worst):
+        return Proof(False, None, "y is not x W^T: only one of them is finite", len(chosen))
     wrong = f"y is not x W^T: the relative error is {worst:.2g}, more than {tolerance:.2g}"
     return Proof(worst <= tolerance, worst, "" if worst <= tolerance else wrong, len(chosen))
 

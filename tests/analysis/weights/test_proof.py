@@ -120,11 +120,23 @@ def test_outputs_that_are_not_finite_must_be_so_in_both(tmp_path: Path, monkeypa
     path, layer = one(tmp_path, "MatMul")
     assert verify(path, [layer])[0].verified is True
     refuted, unknown = verify(path, [changed(layer, np.nan_to_num), changed(layer, lambda weight: weight * np.nan)])
-    assert (refuted.verified, refuted.error) == (False, np.inf)
+    assert refuted == Proof(False, None, "y is not x W^T: only one of them is finite", SIZE)
     assert unknown.verified is False
     monkeypatch.setitem(CONSTANTS, "w", WEIGHT * np.float32(np.nan))
     path, layer = one(tmp_path, "MatMul")
     assert verify(path, [layer]) == [Proof(None, None, "its weights are not finite")]
+
+
+def test_a_layer_that_overflows_in_one_of_them_only_is_written_as_refuted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half floats, whose product ONNX Runtime rounds before the next."""
+    more = {"w": np.full((SIZE, SIZE), 300, np.float16), "more": np.float16(300), "less": np.float16(0.25)}
+    nodes = "l = Mul(w, more) s = Mul(l, less) h = Cast<to = 10>(x) y = MatMul(h, s)"
+    path = notation.save(tmp_path, nodes, more, x=f"float[n, {SIZE}]")
+    assert sparsity.main([str(path), "--verify", "--format", "json"]) == 1
+    (layer,) = json.loads(capsys.readouterr().out)["files"][0]["layers"]
+    assert (layer["verified"]["verified"], layer["verified"]["error"]) == (False, None)
 
 
 def test_of_a_very_large_matrix_some_inputs_are_proved_and_counted(
