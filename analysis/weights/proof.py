@@ -41,8 +41,8 @@ CODE = re.compile(
 
 @dataclass(frozen=True)
 class Proof:
-    """`verified` is None where it could not be tried; `error` is the largest of an output, relative to its weights, None
-    where it is not finite.
+    """`verified` is None where it could not be tried; `error` is the largest of an output, relative to its weights,
+    and None where that is not finite.
 
     `inputs_seen` is the number of the layer's inputs whose weights were compared, all of them unless it is very large.
     `reason` says what is wrong or why it could not be tried; it is empty where `verified` is True.
