@@ -126,7 +126,7 @@ def _read(path: Path, shapes: Shapes) -> Facts:
     products = _products(model, inputs)
     known = _inferred(model, inputs, shapes)
     macs = None if products is None else _macs(products, known, inputs, shapes)
-    used = uses(model, [each.name for each in inputs if each.dtype.kind in "iub"], known)
+    used = uses(model, inputs, known)
     return Facts(inputs, outputs, types, arithmetic, sum(sizes.values()), parameters, subnormal, macs, used)
 
 

@@ -13,6 +13,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from study.onnx_graph import Body, Dimensions, initializers, subgraphs
+from study.onnx_inputs import Input
 
 UNCHANGED = {"Cast", "CastLike", "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity"}
 UNCHANGED |= {"Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where"}
@@ -56,15 +57,15 @@ class Use:
         return replace(self, low=low, high=max(low, high if self.high is None else min(high, self.high)))
 
 
-def uses(model: onnx.ModelProto, names: Sequence[str], sizes: Mapping[str, Dimensions | None]) -> dict[str, Use]:
-    """The uses of the inputs with these names, by name, where there are any.
+def uses(model: onnx.ModelProto, inputs: Sequence[Input], sizes: Mapping[str, Dimensions | None]) -> dict[str, Use]:
+    """The uses of the integer and boolean ones of these inputs, by name, where there are any.
 
     Args:
         sizes: the shapes of values of the main graph and of the graphs in its nodes, as far as they are known.
     """
-    found = {name: Use() for name in names}
+    found = {each.name: Use() for each in inputs if each.dtype.kind in "iub"}
     functions = {(function.domain, function.name): function for function in model.functions}
-    main: dict[str, Sources] = {name: {name: 0} for name in names}
+    main: dict[str, Sources] = {name: {name: 0} for name in found}
     waiting: list[tuple[Body, dict[str, Sources], dict[str, Dimensions | None]]] = [(model.graph, main, dict(sizes))]
     for body, sources, known in waiting:  # which grows, by each function once
         for node in _Walk(found, sources, known).visit(body):

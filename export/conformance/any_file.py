@@ -86,7 +86,7 @@ def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> tuple
             remedy = f"compare engines with `pytest bench --onnx {options.onnx}`"
             raise StudyError(f"input {foreign[0]!r}: expected a type of numpy, found bfloat16 or another; {remedy}")
         batches = batch_sizes(inputs, given.shapes, options.batches)
-        used = uses(file.model, [each.name for each in inputs if each.dtype.kind in "iub"], file.shapes)
+        used = uses(file.model, inputs, file.shapes)
         calls = {batch: generate(inputs, given, batch, SEED, 1, used)[0] for batch in batches}
         drawn = choices(inputs, given, batches[0], used)
     except StudyError as error:

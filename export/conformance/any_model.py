@@ -21,6 +21,11 @@ Feeds = dict[str, Any]
 """Arrays by the input's name, in the order of the graph."""
 
 
+def kind(array: Any) -> str:
+    """A type as tract and pnnx write it, such as f32."""
+    return "bool" if array.dtype == bool else f"{array.dtype.kind}{8 * array.dtype.itemsize}"
+
+
 def onnxruntime(model: str, feeds: Feeds, outputs: list[str]) -> Sequence[Any]:
     import onnxruntime
 
@@ -64,8 +69,7 @@ def tract(model: str, feeds: Feeds, outputs: list[str]) -> Sequence[Any]:
     arrays = list(feeds.values())
     sized = tract.onnx().load(model)
     for number, array in enumerate(arrays):
-        kind = "bool" if array.dtype == bool else f"{array.dtype.kind}{8 * array.dtype.itemsize}"
-        sized.set_input_fact(number, ",".join([*map(str, array.shape), kind]))
+        sized.set_input_fact(number, ",".join([*map(str, array.shape), kind(array)]))
     try:
         network = sized.into_model().into_runnable()
     except tract.TractError as error:
@@ -86,9 +90,7 @@ def ncnn(model: str, feeds: Feeds, outputs: list[str]) -> Sequence[Any]:
     sizes = {len(array) if array.ndim else 0 for array in feeds.values()}
     batch = max(1, sizes.pop()) if len(sizes) == 1 else 1
     items = [[array[n : n + 1] if batch > 1 else array for array in feeds.values()] for n in range(batch)]
-    shapes = ",".join(
-        f"[{','.join(map(str, array.shape))}]{array.dtype.kind}{8 * array.dtype.itemsize}" for array in items[0]
-    )
+    shapes = ",".join(f"[{','.join(map(str, array.shape))}]{kind(array)}" for array in items[0])
     network = ncnn.Net()
     network.opt.use_fp16_packed = network.opt.use_fp16_storage = network.opt.use_fp16_arithmetic = False
     with tempfile.TemporaryDirectory() as folder:

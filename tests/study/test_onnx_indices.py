@@ -14,6 +14,7 @@ from study.onnx_given import Given
 from study.onnx_indices import Use, uses
 from study.onnx_inputs import batch_sizes
 from study.onnx_values import choices, generate
+from tests.study.test_onnx_values import given
 
 T3, T5 = "<float[3, 2] t = {1, 2, 3, 4, 5, 6}>", "<float[5] t = {1, 2, 3, 4, 5}>"
 Expected = dict[str, Use]
@@ -147,10 +148,10 @@ def test_functions_are_followed_even_those_that_call_each_other(tmp_path: Path) 
         <domain: "own", opset_import: ["": 18, "own": 1]> Inner (b, a) => (c) {{ c = Gather(a, b) }}"""
     )
     known = {"t": (3, 2)}
-    assert uses(made, ["i"], known) == {"i": Use(0, 2)}
+    assert uses(made, [given("i", "n", dtype=np.int64)], known) == {"i": Use(0, 2)}
     made.functions[1].node[0].op_type = "Outer"
     made.functions[1].node[0].domain = "own"
-    assert uses(made, ["i"], known) == {}
+    assert uses(made, [given("i", "n", dtype=np.int64)], known) == {}
 
 
 def test_a_value_of_very_many_inputs_is_not_followed() -> None:
@@ -161,6 +162,6 @@ def test_a_value_of_very_many_inputs_is_not_followed() -> None:
         IMPORTS + f"({inputs}) => (float[] y) {T3} {{ s0 = Identity(i0) {sums} y = Gather(t, s2999) }}"
     )
     tracemalloc.start()
-    assert uses(made, names, {}) == {}
+    assert uses(made, [given(name, 1, dtype=np.int64) for name in names], {}) == {}
     assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
     tracemalloc.stop()
