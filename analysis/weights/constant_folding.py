@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from analysis.weights.shapes import bounded, outputs
-from analysis.weights.tensors import Opened, UnreadableError
+from analysis.weights.tensors import Opened, UnreadableError, dtype_of
+from analysis.weights.values import NARROW
 from study.errors import one_line
 from study.onnx_graph import dimensions
 
@@ -24,6 +25,10 @@ INFERRED, EVALUATED = 2**10, 2**13
 """Fixed cost, in elements, of inferring the shape of one input and of evaluating one node, which takes about 1 ms."""
 OLDEST_OPSET = 7
 """Older operators broadcast by other rules, which onnx's evaluator does not know."""
+OLDEST = {"Softmax": 13}
+"""Operators that onnx's evaluator knows only as of this opset: the older Softmax goes over all axes from its own."""
+EVALUATED_AS = {"DequantizeLinear": 19}
+"""Operators that onnx's evaluator has only as of this opset, although older ones do the same."""
 COMPUTED = frozenset(
     """
     Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Dropout
@@ -54,13 +59,15 @@ def evaluated(
     """
     from onnx.reference import ReferenceEvaluator  # slow to import, and rarely needed
 
-    if version < OLDEST_OPSET:
+    if version < OLDEST.get(node.op_type, OLDEST_OPSET):
         raise UnreadableError(f"it is made by {node.op_type} of opset {version}, which is not computed here")
     plain = plain_node(node, attributes, opened)
-    shapes = sizes(plain, arrays, version)
-    for shape in shapes:
-        if shape is None:
+    kinds = sizes(plain, arrays, version)
+    arrays = [each.astype(np.float32) if each is not None and each.dtype in NARROW else each for each in arrays]
+    for kind in kinds:
+        if kind is None:
             raise UnreadableError(f"it is made by {node.op_type}, and onnx cannot infer its size")
+        shape = kind[0]
         elements, left = EVALUATED + prod(shape) * SLOW.get(node.op_type, 1), arrays[0]
         if node.op_type in ("MatMul", "Gemm") and left is not None:
             counted = MULTIPLIED if left.dtype in (np.float32, np.float64) else MULTIPLIED_SLOWLY
@@ -69,7 +76,8 @@ def evaluated(
     feeds = {name: array for name, array in zip(plain.input, arrays, strict=True) if name and array is not None}
     values = [onnx.ValueInfoProto(name=name) for name in feeds]
     graph = helper.make_graph([plain], "constant", values, [onnx.ValueInfoProto(name=n) for n in plain.output if n])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
+    opset = helper.make_opsetid("", max(version, EVALUATED_AS.get(node.op_type, 0)))
+    model = helper.make_model(graph, opset_imports=[opset])
     try:
         with np.errstate(all="ignore"):
             results = [np.asarray(each) for each in ReferenceEvaluator(model).run(None, feeds)]
@@ -77,9 +85,19 @@ def evaluated(
         raise
     except Exception as error:  # the evaluator asserts and raises all kinds
         raise UnreadableError(f"{node.op_type} cannot be computed: {one_line(error, 100)}") from None
+    shapes = [kind and kind[0] for kind in kinds]
     if [array.shape for array in results] != shapes or any(array.dtype.kind in "OSUc" for array in results):
         raise UnreadableError(f"{node.op_type} cannot be computed: it is not of the shape that onnx infers")
-    return results
+    return [_rounded(array, kind[1], node.op_type) for array, kind in zip(results, kinds, strict=True) if kind]
+
+
+def _rounded(array: NDArray[Any], dtype: np.dtype[Any], operator: str) -> NDArray[Any]:
+    """The result of an operator on floats of 16 bits, computed in float32, as its own type."""
+    with np.errstate(all="ignore"):
+        rounded = array.astype(dtype, copy=False)
+    if dtype in NARROW and (np.isfinite(array) & ~np.isfinite(rounded)).any():
+        raise UnreadableError(f"a result of {operator} is too large for {dtype}, to which engines round it or do not")
+    return rounded
 
 
 def sizes(
@@ -87,8 +105,8 @@ def sizes(
     arrays: Sequence[NDArray[Any] | None],
     version: int,
     shapes: Mapping[int, tuple[tuple[int, ...], np.dtype[Any]]] | None = None,
-) -> list[tuple[int, ...] | None]:
-    """The shapes that onnx infers of a node's outputs, from those of its inputs and the values of small ones."""
+) -> list[tuple[tuple[int, ...], np.dtype[Any]] | None]:
+    """Shape and type that onnx infers of a node's outputs, from those of its inputs and the values of small ones."""
     types, data = {}, {}
     for index, name in enumerate(plain.input):
         array = arrays[index]
@@ -103,7 +121,7 @@ def sizes(
         kinds = outputs(plain, types, data, version)
     except ValueError as error:
         raise UnreadableError(f"{plain.op_type} cannot be computed: {error}") from None
-    return [_shape(kinds[name]) if name in kinds else None for name in plain.output if name]
+    return [_kind(kinds[name]) if name in kinds else None for name in plain.output if name]
 
 
 def plain_node(node: onnx.NodeProto, attributes: Attributes, opened: Opened) -> onnx.NodeProto:
@@ -133,10 +151,10 @@ def copied(attribute: onnx.AttributeProto, name: str) -> onnx.AttributeProto:
     return copy
 
 
-def _shape(kind: onnx.TypeProto) -> tuple[int, ...] | None:
-    """The whole shape of a tensor of numbers; None if it is not known, or wrong."""
+def _kind(kind: onnx.TypeProto) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Shape and type of a tensor of numbers; None if the shape is not known, or wrong."""
     shape = dimensions(kind)
     if shape is None or kind.tensor_type.elem_type in NO_NUMBERS:
         return None
     known = tuple(size for size in shape if isinstance(size, int))
-    return known if len(known) == len(shape) else None
+    return (known, dtype_of(kind.tensor_type.elem_type)) if len(known) == len(shape) else None

@@ -128,8 +128,8 @@ def _reshaped(opened: Opened, pending: Pending, inputs: Sequence[Constant | None
     arrays = [None, *(None if constant is None else array(opened, constant) for constant in inputs[1:])]
     assert inputs[0] is not None
     plain = plain_node(pending.node, pending.attributes, opened)
-    (shape,) = sizes(plain, arrays, pending.version, {0: (inputs[0].shape, inputs[0].dtype)}) or [None]
-    return shape if shape is not None and prod(shape) == prod(inputs[0].shape) else None
+    (kind,) = sizes(plain, arrays, pending.version, {0: (inputs[0].shape, inputs[0].dtype)}) or [None]
+    return kind[0] if kind is not None and prod(kind[0]) == prod(inputs[0].shape) else None
 
 
 def _stored(opened: Opened, literal: Literal, name: str) -> Constant:

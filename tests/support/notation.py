@@ -24,6 +24,7 @@ def model(
     declared: str = "",
     functions: str = "",
     own: Mapping[str, Mapping[str, Any]] | None = None,
+    opset: int = 21,
 ) -> onnx.ModelProto:
     """A model of these nodes.
 
@@ -31,8 +32,10 @@ def model(
         constants: the initializers, arrays or tensors by name.
         declared: the types of values in between.
         own: initializers of subgraphs, by the name of the subgraph.
+        opset: the version of the standard operators.
     """
-    made = parser.parse_model(f"{HEAD} ({x} x) => ({y} y) <{declared}> {{ {nodes} }} {functions}")
+    head = HEAD.replace("21", str(opset))
+    made = parser.parse_model(f"{head} ({x} x) => ({y} y) <{declared}> {{ {nodes} }} {functions}")
     for body in bodies(made):
         if isinstance(body, onnx.GraphProto):
             arrays = constants if body is made.graph else (own or {}).get(body.name, {})

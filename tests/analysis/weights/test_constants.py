@@ -162,6 +162,42 @@ def test_bfloat16_is_rounded_after_each_operator(tmp_path: Path) -> None:
     assert layer.weight.load().tolist() == [[0], [2], [4]]
 
 
+def test_an_operator_on_float16_computes_in_float32_and_rounds_once(tmp_path: Path) -> None:
+    """The norm of four times 300 is 600; the sum of their squares, 360000, is more than float16 holds."""
+    nodes = "n = ReduceL2<keepdims=1>(v, axis) w = Div(v, n) c = Cast<to=1>(w) y = Gemm<transB=1>(x, c)"
+    constants = {"v": np.full((2, 4), 300, np.float16), "axis": np.array([1])}
+    (layer,) = read(path := save(tmp_path, nodes, constants, x="float[1, 4]")).layers
+    assert layer.weight.load().tolist() == [[0.5] * 4] * 2
+    assert verify(path, [layer])[0].verified is True
+
+
+def test_a_quotient_of_float16_is_not_rounded_before_it_is_quantised(tmp_path: Path) -> None:
+    """The nearest float16 to 0.1 is 0.09998, so that 0.25 is 2.5006 steps, which as float16 would be 2.5: an even 2."""
+    nodes = "q = QuantizeLinear(v, s, zero) c = Cast<to=1>(q) y = MatMul(x, c)"
+    constants = {"v": np.array([[0.25, 1.85, 3.45]], np.float16), "s": TENTHS[0], "zero": np.int8(0)}
+    (layer,) = read(path := save(tmp_path, nodes, constants, x="float[5, 1]")).layers
+    assert layer.weight.load().tolist() == [[3], [19], [35]]
+    assert verify(path, [layer])[0].verified is True
+
+
+@pytest.mark.parametrize(("opset", "axis", "layers"), [(12, 0, 0), (12, 1, 0), (13, 0, 1)])
+def test_softmax_is_computed_as_of_the_opset_that_has_one_axis(
+    opset: int, axis: int, layers: int, tmp_path: Path
+) -> None:
+    found = saved(tmp_path, f"w = Softmax<axis={axis}>(v) [odd] y = MatMul(x, w)", {"v": SQUARE}, opset=opset)
+    assert [each.reason for each in found.skipped] == (1 - layers) * [
+        "it is made by Softmax of opset 12, which is not computed here"
+    ]
+    assert len(found.layers) == layers
+
+
+@pytest.mark.parametrize("opset", [13, 18, 19])
+def test_a_stack_is_dequantised_along_any_axis_as_of_opset_13(opset: int, tmp_path: Path) -> None:
+    nodes = "w = DequantizeLinear<axis=2>(u, s) y = MatMul(x, w)"
+    (layer,) = saved(tmp_path, nodes, {"u": STACK, "s": SCALES}, opset=opset).layers
+    np.testing.assert_array_equal(layer.weight.load(), np.concatenate([(each * SCALES).T for each in STACK]))
+
+
 def test_what_branches_make_of_the_models_input_is_no_weight(tmp_path: Path) -> None:
     assert saved(tmp_path, f"s = {BRANCHES} y = MatMul(x, s)", {"yes": np.array(True)}).layers == ()
 
@@ -174,13 +210,14 @@ def test_what_branches_make_of_the_models_input_is_no_weight(tmp_path: Path) -> 
         ("rows = Cast<to=7>(x) i = Identity(u) [odd] z = Gather(i, rows)", "an embedding: rows are picked"),
         ("r = RandomNormalLike(w) [odd] z = MatMul(r, w)", "it is made from constants by RandomNormalLike"),
         ("r = RandomNormalLike(w) v = Neg(r) [odd] z = MatMul(x, v)", "it is made from constants by RandomNormalLike"),
+        ("a = Mul(h, h) v = Cast<to=1>(a) [odd] z = MatMul(x, v)", "a result of Mul is too large for float16"),
     ],
-    ids=["length of scales", "unknown type", "table behind Identity", "random", "behind random"],
+    ids=["length of scales", "unknown type", "table behind Identity", "random", "behind random", "too large"],
 )
 def test_one_odd_product_is_skipped_with_its_reason_and_the_rest_is_read(
     nodes: str, reason: str, tmp_path: Path
 ) -> None:
-    constants = {"w": SQUARE, "u": SIGNED, "four": np.ones(4, np.float32)}
+    constants = {"w": SQUARE, "u": SIGNED, "four": np.ones(4, np.float32), "h": np.full((IN, IN), 300, np.float16)}
     found = saved(tmp_path, f"{nodes} {PRODUCT}", constants)
     assert [layer.node for layer in found.layers] == ["product"]
     (skipped,) = found.skipped
