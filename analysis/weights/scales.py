@@ -6,7 +6,7 @@ of the walk, like constants: `Scope.traced` has the factors of those that are pr
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -23,6 +23,13 @@ from analysis.weights.values import Known
 
 MOST = 16
 """Factors of a value, and values that one result leads to; a quantiser writes two and one."""
+ACTIVATIONS = (
+    *("Clip", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "LogSoftmax", "Mish", "PRelu", "Relu"),
+    *("Selu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh"),
+)
+NEXT = ("Conv", "Gemm", "LayerNormalization", "MatMul", "MatMulInteger", "QuantizeLinear", "DynamicQuantizeLinear")
+ENDS = (*ACTIVATIONS, *NEXT, "Shape", "Size")
+"""Operators behind which a factor is no part of the layer's scale: its activation, or the next layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,22 +44,29 @@ Factor = Known | Computed
 
 @dataclass(eq=False)
 class Integers:
-    """The result of a MatMulInteger: the factors of the scale of its computed operand, and the values it leads to."""
+    """The result of a MatMulInteger: the factors of the scale of its computed operand, and the values it leads to.
+
+    `elsewhere` has an item if any of them is taken by an operator that may scale it in a way that is not followed: True
+    if it had been multiplied with constants, False if not.
+    """
 
     step: tuple[Factor, ...]
     ends: "list[Traced]" = field(default_factory=list)
+    elsewhere: set[bool] = field(default_factory=set)
 
 
 @dataclass(frozen=True, eq=False)
 class Traced:
     """A value that is a product of these factors and perhaps of the result of a MatMulInteger.
 
-    Of a value that was quantised, `step` are the factors of its scale.
+    Of a value that was quantised, `step` are the factors of its scale. One behind a bias is `biased` if constants came
+    before, which are then taken for all of its scale.
     """
 
     factors: tuple[Factor, ...]
     integers: Integers | None = None
     step: tuple[Factor, ...] = ()
+    biased: bool = False
 
     @property
     def others(self) -> list[Factor]:
@@ -77,20 +91,43 @@ def _constants(factors: Iterable[Factor]) -> list[Known]:
 
 def traced(node: Node, name: str) -> Traced:
     """The factors of a value that is visible to the node."""
-    scope = node.scope
-    while name not in scope.traced and name not in scope.values and scope.outer is not None:
-        scope = scope.outer
+    scope = _scope(node, name)
     if name not in scope.traced:
         known = scope.known(name)
         scope.traced[name] = Traced((Computed(partial(node.inferred, name)) if known is None else known,))
     return scope.traced[name]
 
 
+def _scope(node: Node, name: str) -> Scope:
+    """The scope that a value is traced or defined in, or else the outermost."""
+    scope = node.scope
+    while name not in scope.traced and name not in scope.values and scope.outer is not None:
+        scope = scope.outer
+    return scope
+
+
 def follow(node: Node) -> None:
     """Trace the results of a node, after those of all nodes before it."""
-    operator, inputs, outputs = node.operator, node.proto.input, node.proto.output
-    if not standard(node.proto) or not inputs or not outputs or node.scope.known(outputs[0]) is not None:
+    inputs, outputs = node.proto.input, node.proto.output
+    if not inputs or not outputs or node.scope.known(outputs[0]) is not None:
         return
+    result = _followed(node) if standard(node.proto) else None
+    if result is not None:
+        node.scope.traced[outputs[0]] = result
+    elif not (standard(node.proto) and node.operator in ENDS):
+        _taken(_scope(node, name).traced.get(name) for name in inputs)
+
+
+def _taken(values: Iterable[Traced | None]) -> None:
+    """Note that these are taken by what is not followed."""
+    for value in values:
+        if value is not None and value.integers:
+            value.integers.elsewhere.add(bool(_constants(value.others)))
+
+
+def _followed(node: Node) -> Traced | None:
+    """The first result of a node; None if what it is made of is not followed."""
+    operator, inputs, outputs = node.operator, node.proto.input, node.proto.output
     result = None
     if operator == "MatMulInteger":
         computed = [name for name in inputs[:2] if node.scope.known(name) is None]
@@ -111,16 +148,16 @@ def follow(node: Node) -> None:
         result = traced(node, inputs[0])
     elif operator in ("Add", "Sub") and len(inputs) == 2:  # a bias, unless the scale is behind
         sums = [each for name in inputs if (each := traced(node, name)).integers]
-        result = sums[0] if len(sums) == 1 and not _constants(sums[0].others) else None
+        if len(sums) == 1:
+            result = replace(sums[0], biased=True) if _constants(sums[0].others) else sums[0]
     elif operator == "Mul" and len(inputs) == 2:
         result = _product(*(traced(node, name) for name in inputs))
-    if result is not None:
-        node.scope.traced[outputs[0]] = result
+    return result
 
 
 def _product(left: Traced, right: Traced) -> Traced | None:
     """The product of two values; None if it is more than the scaling of the integers in one of them."""
-    if left.integers and right.integers:
+    if (left.integers and right.integers) or left.biased or right.biased:
         return None
     factors = (*left.factors, *right.factors)
     factors = factors if len(factors) <= MOST else (Computed(),)
@@ -152,6 +189,11 @@ def leave(call: Node, function: onnx.FunctionProto, inner: Scope) -> None:
     call.scope.traced.update({value: inner.traced[name] for name, value in pairs if value and name in inner.traced})
 
 
+def leave_body(graph: onnx.GraphProto, inner: Scope) -> None:
+    """The results of a body of control flow are not followed outside of it."""
+    _taken(inner.traced.get(value.name) for value in graph.output)
+
+
 @dataclass(frozen=True)
 class OutputScale:
     """A scale, [1 or outputs]: how far it is known, and the constants that it is the product of."""
@@ -164,16 +206,20 @@ class OutputScale:
 def scale_behind(node: Node, operand: int, outputs: int) -> OutputScale:
     """The scale of the weight of a MatMulInteger, its input `operand`, once all of the model has been traced."""
     value = node.scope.traced.get(node.proto.output[0])
-    ends = value.integers.ends if value and value.integers else []
-    scales = [_scale(node, each, -1 if operand else -2, outputs) for each in ends if len(ends) <= MOST]
+    integers = value.integers if value else None
+    if integers is None or len(integers.ends) > MOST or False in integers.elsewhere:
+        return OutputScale()
+    scales = [_scale(node, each, operand, outputs) for each in integers.ends]
     first = scales[0] if scales else OutputScale()
     same = all(each.known == first.known and np.array_equal(each.array, first.array) for each in scales)
     return first if same else OutputScale()
 
 
-def _scale(node: Node, end: Traced, axis: int, outputs: int) -> OutputScale:
+def _scale(node: Node, end: Traced, operand: int, outputs: int) -> OutputScale:
     """That which a value is multiplied with along the axis of its outputs."""
     opened, product, constants = node.scope.opened, np.ones(1), []
+    axis, weight = -1 if operand else -2, node.scope.constant(node.input(operand), once=True)
+    stack = weight is not None and weight.shape[axis] != outputs
     known = Scale.RELATIVE if end.rest is None else Scale.KNOWN
     for factor in end.others:
         try:
@@ -187,8 +233,10 @@ def _scale(node: Node, end: Traced, axis: int, outputs: int) -> OutputScale:
         if values is not None and (values.size == 1 or values.size == along == outputs):
             product = product * values.reshape(-1).astype(np.float64)
             constants.append(factor)
-        elif along == 1:  # another for each row of x, or for each x
+        elif along == 1 and not (stack and any(size != 1 for size in shape[:-2])):  # one for each row of x, or each x
             known = Scale.RELATIVE
         else:
             return OutputScale()
+    if end.rest is None and product.size == 1 and end.integers and end.integers.elsewhere:
+        return OutputScale()  # what was found may be the scale of x, and that of each output be behind
     return OutputScale(known, product.astype(np.float32), tuple(_constants(constants))) if constants else OutputScale()

@@ -114,6 +114,7 @@ class Walk:
                     inner = Scope(self.opened, scope.opsets, (scope.key, index, name), scope, dict(given))
                     inside.append((graph, inner))
                     self._visit(graph, inner, trail, name, call)
+                    scales.leave_body(graph, inner)
             self._examine(node, trail)
             scope.add(proto, attributes)
             picked.note(scope, proto, attributes)

@@ -43,6 +43,7 @@ CONSTANTS: dict[str, Any] = {
     "each": RANDOM.uniform(1, 2, (ROWS, OUT)).astype(np.float32),
     "wide": RANDOM.uniform(1, 2, (IN, OUT)).astype(np.float32),
     "one": np.array([1]),
+    "shape": np.array([-1, OUT]),
     "yes": np.True_,
 }
 DYNAMIC = "q, s, z = DynamicQuantizeLinear(x) i = MatMulInteger(q, w, z) f = Cast<to=1>(i)"
@@ -57,6 +58,7 @@ WHOLE = f"""{FUNCTION} Whole (x, w, t) => (y) {{ q, s, z = DynamicQuantizeLinear
 FUNCTIONS = f"{SCALED} {PRODUCT} {WHOLE}"
 QUANTISED = "q, s, z = DynamicQuantizeLinear(x)"
 BRANCH = "same () => (float[] g) { g = Mul(f, folded) }"
+PART = "part () => (float[] p) { p = Mul(f, step) }"
 
 CASES: dict[str, tuple[str, Any, Scale]] = {
     "one product of both scales": (f"{DYNAMIC} b = Mul(s, steps) y = Mul(f, b)", STEPS, KNOWN),
@@ -105,6 +107,32 @@ CASES: dict[str, tuple[str, Any, Scale]] = {
     "DequantizeLinear of each row of x": (f"{STATIC} y = DequantizeLinear<axis=0>(i, seven)", 1, UNKNOWN),
     "a factor for each number": (f"{STATIC} y = Mul(f, each)", 1, UNKNOWN),
     "two scales": (f"{STATIC} g = Mul(f, steps) h = Mul(f, gamma) y = Add(g, h)", 1, UNKNOWN),
+    "a divisor behind one for all outputs": (f"{STATIC} g = Mul(f, step) y = Div(g, steps)", 1, UNKNOWN),
+    "a factor behind one for all outputs and a Reshape": (
+        f"{STATIC} g = Mul(f, step) h = Reshape(g, shape) y = Mul(h, steps)",
+        1,
+        UNKNOWN,
+    ),
+    "a factor behind one for all outputs and a bias": (
+        f"{STATIC} g = Mul(f, step) h = Add(g, bias) y = Mul(h, steps)",
+        1,
+        UNKNOWN,
+    ),
+    "one for all outputs, a bias and an activation": (
+        f"{STATIC} g = Mul(f, step) h = Add(g, bias) y = Relu(h)",
+        0.25,
+        RELATIVE,
+    ),
+    "a factor behind branches": (
+        f"{STATIC} g = If(yes)<then_branch = {PART}, else_branch = {PART}> y = Mul(g, steps)",
+        1,
+        UNKNOWN,
+    ),
+    "two scales, one of them behind a Reshape": (
+        f"{DYNAMIC} g = Mul(f, step) r = Reshape(f, shape) b = Mul(s, steps) h = Mul(r, b) y = Add(g, h)",
+        1,
+        UNKNOWN,
+    ),
     "more factors than a quantiser writes": (
         f"{STATIC} f0 = Mul(f, steps) {' '.join(f'f{n + 1} = Mul(f{n}, again)' for n in range(20))} y = Identity(f20)",
         1,
@@ -131,6 +159,13 @@ def test_the_scale_of_the_integers_is_found_or_known_to_be_missing(name: str, tm
     assert layer.weight.scale is known
     (proved,) = verify(path, [layer])
     assert proved.verified is True, proved
+
+
+def test_matrices_of_a_stack_with_scales_of_their_own_have_none_in_common(tmp_path: Path) -> None:
+    stack = {"w": np.stack([INTEGERS] * 2 + [-INTEGERS]), "own": np.array([1e-3, 1, 10], np.float32).reshape(3, 1, 1)}
+    nodes = "q = Cast<to=2>(x) i = MatMulInteger(q, w) f = Cast<to=1>(i) g = Mul(f, a) y = Mul(g, own)"
+    (layer,) = read(save(tmp_path, nodes, CONSTANTS | stack, x=f"float[3, N, {IN}]")).layers
+    assert (layer.weight.shape, layer.weight.scale) == ((3 * OUT, IN), UNKNOWN)
 
 
 def test_the_zero_points_of_the_outputs_count_too(tmp_path: Path) -> None:
