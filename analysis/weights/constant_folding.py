@@ -29,6 +29,8 @@ OLDEST = {"Softmax": 13}
 """Operators that onnx's evaluator knows only as of this opset: the older Softmax goes over all axes from its own."""
 EVALUATED_AS = {"DequantizeLinear": 19}
 """Operators that onnx's evaluator has only as of this opset, although older ones do the same."""
+SMALL = ("int4", "uint4", "int2", "uint2")
+"""Types for which ONNX Runtime rounds floats, half away from zero, and onnx's evaluator cuts them off."""
 COMPUTED = frozenset(
     """
     Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Dropout
@@ -88,6 +90,9 @@ def evaluated(
     shapes = [kind and kind[0] for kind in kinds]
     if [array.shape for array in results] != shapes or any(array.dtype.kind in "OSUc" for array in results):
         raise UnreadableError(f"{node.op_type} cannot be computed: it is not of the shape that onnx infers")
+    given = arrays[0] if "Cast" in node.op_type and results[0].dtype.name in SMALL else None
+    if given is not None and given.dtype.kind == "f" and (results[0].astype(given.dtype) != given).any():
+        raise UnreadableError(f"engines differ in how {node.op_type} makes {results[0].dtype} of what it cannot hold")
     return [_rounded(array, kind[1], node.op_type) for array, kind in zip(results, kinds, strict=True) if kind]
 
 

@@ -147,7 +147,8 @@ def rearranged(node: Node, constant: Constant, axes: tuple[int, ...]) -> Constan
     """The constant with its axes in this order, in memory."""
     node.scope.opened.compute(prod(constant.shape), f"{constant.tensor!r} of shape {list(constant.shape)}")
     numbers = constant.source.read(0, prod(constant.shape)).reshape(constant.shape).transpose(axes)
-    held = Held(np.ascontiguousarray(numbers).reshape(-1), constant.source.dtype, (constant.source.key, axes))
+    key = constant.source.key, constant.shape, axes
+    held = Held(np.ascontiguousarray(numbers).reshape(-1), constant.source.dtype, key)
     return replace(constant, source=held, shape=tuple(constant.shape[axis] for axis in axes))
 
 

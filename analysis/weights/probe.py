@@ -87,7 +87,7 @@ MOVING = ("Identity", "Cast", "Transpose", "DequantizeLinear", *RESHAPING)
 
 
 class Probe:
-    """A layer to be run: `inputs` is the length of its x, and `dtype` the type of x.
+    """A layer to be run: `inputs` is the length of its x, `width` that with its repetitions, and `dtype` the type of x.
 
     `copies` is how often its matrix is in the stack that the node multiplies with.
     """
@@ -115,6 +115,7 @@ class Probe:
             self.inputs = self.node.whole("K")
         else:
             self.inputs = self.shape[-1 if weight is None or self.left != self._flag("transA", "transB") else -2]
+        self.width = self.inputs * (prod(self._sizes(self.axes.batch)) if self.axes is not None else 1)
 
     def _flag(self, left: str, right: str) -> bool:
         """The flag of the weight's side, if the operator has any."""

@@ -83,7 +83,7 @@ def prove(layer: Layer) -> Proof:
                 raise NotTriedError("the size of its map does not follow from the model's inputs")
         if not probe.inputs or not outputs:
             raise NotTriedError("its matrix is empty")
-        most = min(MOST_ELEMENTS // (probe.inputs + outputs), MOST_PRODUCTS // (probe.inputs * outputs))
+        most = min(MOST_ELEMENTS // (probe.width + outputs), MOST_PRODUCTS // (probe.inputs * outputs))
         chosen = np.linspace(0, probe.inputs - 1, max(1, min(probe.inputs, most))).astype(int)
         x = np.zeros((len(chosen), probe.inputs), np.float32)
         x[np.arange(len(chosen)), chosen] = 1
@@ -115,6 +115,8 @@ def _compared(layer: Layer, probe: Probe, chosen: NDArray[np.int_], y: NDArray[n
         raise NotTriedError(f"its weights are {'too small to compare' if finite else 'not finite'}")
     worst = float(np.nanmax(error))
     if np.isinf(worst):
+        return Proof(False, None, "y is not x W^T: only one of them is finite", len(chosen))
+    if worst == np.inf:
         return Proof(False, None, "y is not x W^T: only one of them is finite", len(chosen))
     wrong = f"y is not x W^T: the relative error is {worst:.2g}, more than {tolerance:.2g}"
     return Proof(worst <= tolerance, worst, "" if worst <= tolerance else wrong, len(chosen))

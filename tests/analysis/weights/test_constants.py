@@ -113,6 +113,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         f"u = com.microsoft.QuantizeLinear<axis=1>(v, s, zero) {THEIRS}(u, s, zero) {PRODUCT}",
         {"v": W * 9, "s": SCALES, "zero": POINTS},
     ),
+    "whole floats cast to int4": (f"a = Cast<to=22>(v) w = Cast<to=1>(a) {PRODUCT}", {"v": np.rint(W * 3)}),
     "rows that constants pick": (f"w = Gather(v, order) {PRODUCT}", {"v": W, "order": np.array([4, 2, 0, 1, 3])}),
     "Dropout": (f"w = Dropout(v) {PRODUCT}", {"v": W}),
     "Dropout with a ratio": (f"w, mask = Dropout(v, half) {PRODUCT}", {"v": W, "half": np.float32(0.5)}),
@@ -191,6 +192,17 @@ def test_softmax_is_computed_as_of_the_opset_that_has_one_axis(
     assert len(found.layers) == layers
 
 
+def test_stacks_of_two_shapes_made_of_one_tensor_are_two_weights(tmp_path: Path) -> None:
+    vector = np.arange(24, dtype=np.float32)
+    nodes = "a = Reshape(v, one) y = MatMul(x, a) b = Reshape(v, two) z = MatMul(x, b)"
+    constants = {"v": vector, "one": np.array([4, 3, 2]), "two": np.array([2, 3, 4])}
+    first, second = saved(tmp_path, nodes, constants, x="float[1, 3]").layers
+    for layer, shape in ((first, (4, 3, 2)), (second, (2, 3, 4))):
+        right = vector.reshape(shape).transpose(0, 2, 1).reshape(8, 3)
+        np.testing.assert_array_equal(layer.weight.load(), right)
+    assert first.weight.key != second.weight.key
+
+
 @pytest.mark.parametrize("opset", [13, 18, 19])
 def test_a_stack_is_dequantised_along_any_axis_as_of_opset_13(opset: int, tmp_path: Path) -> None:
     nodes = "w = DequantizeLinear<axis=2>(u, s) y = MatMul(x, w)"
@@ -211,8 +223,17 @@ def test_what_branches_make_of_the_models_input_is_no_weight(tmp_path: Path) -> 
         ("r = RandomNormalLike(w) [odd] z = MatMul(r, w)", "it is made from constants by RandomNormalLike"),
         ("r = RandomNormalLike(w) v = Neg(r) [odd] z = MatMul(x, v)", "it is made from constants by RandomNormalLike"),
         ("a = Mul(h, h) v = Cast<to=1>(a) [odd] z = MatMul(x, v)", "a result of Mul is too large for float16"),
+        ("c = Cast<to=22>(w) v = Cast<to=1>(c) [odd] z = MatMul(x, v)", "engines differ in how Cast makes int4"),
     ],
-    ids=["length of scales", "unknown type", "table behind Identity", "random", "behind random", "too large"],
+    ids=[
+        "length of scales",
+        "unknown type",
+        "table behind Identity",
+        "random",
+        "behind random",
+        "too large",
+        "fractions",
+    ],
 )
 def test_one_odd_product_is_skipped_with_its_reason_and_the_rest_is_read(
     nodes: str, reason: str, tmp_path: Path

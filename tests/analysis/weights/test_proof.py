@@ -18,6 +18,7 @@ from tests.support import notation
 from tests.support.squares import (
     CONSTANTS,
     PATTERNS,
+    RANDOM,
     SIZE,
     STEPS,
     TYPES,
@@ -147,6 +148,15 @@ def test_of_a_very_large_matrix_some_inputs_are_proved_and_counted(
     right, wrong = verify(path, [layer, changed(layer, turned)])
     assert (right.verified, right.inputs_seen) == (True, 7)
     assert wrong.verified is False
+
+
+def test_the_x_of_a_batched_einsum_counts_once_for_each_matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One input of x is 4 x 8 numbers, and has 4 x 3 outputs."""
+    monkeypatch.setattr(proof, "MOST_ELEMENTS", 5 * (4 * 8 + 4 * 3))
+    stack = RANDOM.normal(size=(4, 8, 3)).astype(np.float32)
+    nodes = 'y = Einsum<equation = "nbi,bio->nbo">(x, w)'
+    (layer,) = read(path := notation.save(tmp_path, nodes, {"w": stack}, x="float[2, 4, 8]")).layers
+    assert [(each.verified, each.inputs_seen) for each in verify(path, [layer])] == [(True, 5)]
 
 
 # Values that are not finite, or hardly above zero
