@@ -51,12 +51,14 @@ class Scope:
 
     def value(self, name: str) -> Value:
         """The value called `name`; None if it is computed from the model's inputs."""
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.values:
-                return scope.values[name]
+        return self.of(name).values.get(name)
+
+    def of(self, name: str) -> "Scope":
+        """The scope of the body that defines the value called `name`, or else the outermost."""
+        scope = self
+        while name not in scope.values and scope.outer is not None:
             scope = scope.outer
-        return None
+        return scope
 
     def known(self, name: str, once: bool = False) -> Known | None:
         """The constant called `name`, not yet worked out; None if it is computed from the model's inputs.

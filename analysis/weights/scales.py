@@ -91,19 +91,11 @@ def _constants(factors: Iterable[Factor]) -> list[Known]:
 
 def traced(node: Node, name: str) -> Traced:
     """The factors of a value that is visible to the node."""
-    scope = _scope(node, name)
+    scope = node.scope.of(name)
     if name not in scope.traced:
         known = scope.known(name)
         scope.traced[name] = Traced((Computed(partial(node.inferred, name)) if known is None else known,))
     return scope.traced[name]
-
-
-def _scope(node: Node, name: str) -> Scope:
-    """The scope that a value is traced or defined in, or else the outermost."""
-    scope = node.scope
-    while name not in scope.traced and name not in scope.values and scope.outer is not None:
-        scope = scope.outer
-    return scope
 
 
 def follow(node: Node) -> None:
@@ -115,7 +107,7 @@ def follow(node: Node) -> None:
     if result is not None:
         node.scope.traced[outputs[0]] = result
     elif not (standard(node.proto) and node.operator in ENDS):
-        _taken(_scope(node, name).traced.get(name) for name in inputs)
+        _taken(node.scope.of(name).traced.get(name) for name in inputs)
 
 
 def _taken(values: Iterable[Traced | None]) -> None:

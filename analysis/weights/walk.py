@@ -10,7 +10,7 @@ of its name, and a body that defines a name twice is refused.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 
 import onnx
@@ -95,9 +95,7 @@ class Walk:
         if isinstance(body, onnx.GraphProto):
             _declare(body, scope)
         links = Links(body.node)
-        in_function = entry == "function" or any(step.body == "function" for step in outer)
-        # the names of a function are its own
-        shape, inferred = (_unknown, _unknown) if in_function else (self._shape, self._inferred_shape)
+        shape, inferred = partial(self._shape, scope), partial(self._inferred_shape, scope)
         for index, proto in ordered[scope.key]:
             attributes = resolved(proto, call)
             self.uses.update(known.key for name in proto.input if isinstance(known := scope.known(name), Literal))
@@ -163,11 +161,12 @@ class Walk:
             raise ValueError("two functions of one name")
         return functions
 
-    def _shape(self, name: str) -> Shape | None:
-        return self._shapes.get(name)
+    def _shape(self, scope: Scope, name: str) -> Shape | None:
+        """The shape of a value of the main graph; those of values that other bodies define are not known."""
+        return self._shapes.get(name) if scope.of(name).key is None else None
 
-    def _inferred_shape(self, name: str) -> Shape | None:
-        return self._inferred.get(name)
+    def _inferred_shape(self, scope: Scope, name: str) -> Shape | None:
+        return self._inferred.get(name) if scope.of(name).key is None else None
 
     @cached_property
     def _shapes(self) -> Mapping[str, Shape]:
@@ -266,7 +265,3 @@ def _defined(node: onnx.NodeProto, version: int) -> bool:
     """Whether the operator is one of ONNX, or one read here: then a function of its name in the file is not used."""
     known: bool = node.domain in STANDARD and onnx.defs.has(node.op_type, version, "")
     return known or (node.domain, node.op_type) in OPERATORS
-
-
-def _unknown(name: str) -> Shape | None:
-    return None

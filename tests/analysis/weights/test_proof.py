@@ -53,6 +53,16 @@ def test_a_map_whose_size_the_file_only_declares_is_not_proved(tmp_path: Path) -
     assert (proved.verified, proved.reason) == (None, "the size of its map does not follow from the model's inputs")
 
 
+def test_the_map_of_a_convolution_in_a_branch_may_be_one_outside(tmp_path: Path) -> None:
+    branches = (
+        "then_branch = a () => (float[] k) { k = Conv(x, map) }, else_branch = b () => (float[] l) { l = Neg(x) }"
+    )
+    more = {"yes": np.array(True)}
+    path = notation.save(tmp_path, f"y = If(yes)<{branches}>", CONSTANTS | more, x="float[1, 2, 4, 4]")
+    (layer,) = read(path).layers
+    assert verify(path, [layer])[0].verified is True
+
+
 def test_two_classes_with_one_row_of_weights(tmp_path: Path) -> None:
     row = ",".join(map(str, WEIGHT[0]))
     attributes = f'coefficients = [{row}], intercepts = [3.0], classlabels_ints = [0, 1], post_transform = "LOGISTIC"'

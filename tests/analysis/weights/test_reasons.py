@@ -141,6 +141,13 @@ REASONS: dict[str, tuple[str, str, str, str]] = {
         "DynamicQuantizeLSTM",
         "a recurrent layer of integers, which is not read",
     ),
+    "a convolution of a branch's own map, called as one outside that the kernel covers": (
+        "1, 2, 3, 3",
+        "t = Relu(x) y = If(yes)<then_branch = a () => (float[] k) { t = Concat<axis = 2>(x, x) k = Conv(t, map) }, "
+        "else_branch = b () => (float[] l) { l = Neg(t) }>",
+        "Conv",
+        "a convolution over a map of unknown size",
+    ),
     "a convolution in blocks of channels": (
         "1, 2, 3, 3",
         "y = com.microsoft.nchwc.Conv(x, map)",
