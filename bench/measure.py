@@ -41,7 +41,8 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
     with garbage_collector_held():
         with opened(case, pool) as engine, engine.runtime.context():
             found = engine.outputs(budget.check_seconds)
-            compared, reasons = parity(engine, found, wanted), nan_reasons(case, found)
+            compared, reasons = parity(engine, found, wanted)
+            reasons += nan_reasons(case, found)
             warm_ups = [warm_up(engine.once, most_seconds=budget.check_seconds, called=True)]
         schedule = budget.schedule(warm_ups[0].call_seconds, until - time.perf_counter())
         settings: list[Settings] = []

@@ -43,14 +43,17 @@ def expected(case: Case, pool: Sequence[Inputs], seconds: float = math.inf) -> E
     return None
 
 
-def parity(engine: Engine, found: Calls, wanted: Expected | None) -> Parity | None:
+def parity(engine: Engine, found: Calls, wanted: Expected | None) -> tuple[Parity | None, list[str]]:
     """Compare the outputs of the callable that will be timed with those of another engine, as far as both have called.
+
+    Returns:
+        The comparison, and reasons why the case is not valid although its outputs are within the limit.
 
     Raises:
         StudyError: the outputs differ by more than `limit`, or a class of a model of the catalogue does.
     """
     if wanted is None:
-        return None
+        return None, []
     case, names = engine.case, engine.case.model.facts.outputs
     calls = min(len(wanted.calls), len(found))
     results = differences(names, wanted.calls[:calls], found[:calls], case.batch)
@@ -73,7 +76,7 @@ def parity(engine: Engine, found: Calls, wanted: Expected | None) -> Parity | No
     if reasons:
         more = f"; {len(reasons) - 2} more outputs differ" if len(reasons) > 2 else ""
         raise StudyError(f"{case}: {'; '.join(reasons[:2])}{more}")
-    return result
+    return result, [doubt for one in results if (doubt := one.doubt(allowed))]
 
 
 def limit(case: Case) -> Limit:

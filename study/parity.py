@@ -46,7 +46,7 @@ class Limit:
 
     absolute: float
     relative: float = 0.0
-    """As a share of its largest value. For decisions (integers, booleans, texts) it is the share that may be another
+    """As a share of the largest value of the same array. For decisions (integers, booleans, texts) it is the share that may be another
     one; integers of up to 16 bits may also be rounded numbers, whose difference keeps to it."""
     reason: str = ""
     """Derivation of the limit, for messages."""
@@ -73,6 +73,8 @@ class Difference:
     """The largest distance of two values; infinite if one of them alone is not finite; of two texts 1."""
     scale: float = 0.0
     """The largest finite magnitude expected."""
+    parts: tuple["Difference", ...] = ()
+    """Those of the single arrays, each with its own scale: of one call, or of one element of a sequence in it."""
     place: str = ""
     """Where the difference is largest, and both values."""
     items: frozenset[tuple[int, int]] = frozenset()
@@ -83,24 +85,41 @@ class Difference:
         if self.unlike:
             return False
         if self.kind == "number":
-            return self.largest <= limit.absolute + limit.relative * self.scale
-        rounded = self.kind == "rounded" and self.largest <= limit.relative * self.scale
-        return rounded or self.differing <= limit.relative * self.values
+            return self._worst(limit)._excess(limit) <= limit.absolute
+        return self._is_rounding(limit) or self.differing <= limit.relative * self.values
+
+    def doubt(self, limit: Limit) -> str:
+        """Why an output within the limit is not known to be right; "" if it is."""
+        if self.kind == "number":
+            if self.differing and self.scale <= limit.absolute:
+                return f"output {self.name!r} is too small ({self.scale:.1g}) to be compared"
+        elif self.differing and not self._is_rounding(limit):
+            return f"{self.differing:,} of {self.values:,} values of output {self.name!r} differ"
+        return ""
+
+    def _is_rounding(self, limit: Limit) -> bool:
+        return self.kind == "rounded" and self._worst(limit)._excess(limit) <= 0
+
+    def _worst(self, limit: Limit) -> "Difference":
+        return max(self.parts or (self,), key=lambda part: (part._excess(limit), part.largest))
+
+    def _excess(self, limit: Limit) -> float:
+        """Of one array: its difference beyond the relative limit."""
+        return self.largest - limit.relative * self.scale
 
     def sentence(self, engine: str, limit: Limit) -> str:
         """A message: the difference from the outputs of `engine`, its place, its size, and the limit."""
         if self.unlike:
             return f"output {self.name!r} differs from {engine}'s: {self.unlike}"
-        name = f"output {self.name!r} ({self.shown}) differs from {engine}'s"
+        worst = self._worst(limit)
+        name = f"output {self.name!r} ({worst.shown}) differs from {engine}'s"
         if self.kind == "number":
-            share = (
-                f", {self.largest / self.scale:.1g} of its largest value,"
-                if self.scale and self.largest < np.inf
-                else ""
-            )
-            return f"{name} by {self.largest:.1e}{share} {self.place}; expected at most {limit}"
+            share = ""
+            if worst.scale and worst.largest < np.inf:
+                share = f", {worst.largest / worst.scale:.1g} of its largest value,"
+            return f"{name} by {worst.largest:.1e}{share} {worst.place}; expected at most {limit}"
         few = f"at most {limit.relative:.1g} of them" if limit.relative else "none"
-        return f"{name} in {self.differing} of {self.values} values, {self.place}; expected {few}"
+        return f"{name} in {self.differing} of {self.values} values, {worst.place}; expected {few}"
 
 
 def held(output: Any, kind: np.dtype[Any] | None = None) -> Output:
@@ -171,6 +190,7 @@ def _difference(name: str, calls: Sequence[tuple[Output, Output]], batch: int) -
         values=sum(part.values for part in parts),
         differing=sum(part.differing for part in parts),
         scale=max(part.scale for part in parts),
+        parts=tuple(parts),
         items=frozenset().union(*(part.items for part in parts)),
     )
 
@@ -179,8 +199,9 @@ def _parts(path: str, expected: Output, found: Output) -> Iterator[tuple[str, ND
     """The arrays of two outputs in pairs, each with its place."""
     if isinstance(expected, np.ndarray) and isinstance(found, np.ndarray):
         shapes = [[size for size in array.shape if size != 1] for array in (expected, found)]
+        moved = expected.ndim == found.ndim and expected.shape != found.shape  # engines leave out dimensions of 1
         texts = {array.dtype.kind in "OSU" for array in (expected, found)}
-        if len(texts) == 2 or (shapes[0] != shapes[1] and expected.size + found.size):
+        if len(texts) == 2 or shapes[0] != shapes[1] or moved:
             raise _UnlikeError(f"{_shown(found)} instead of {_shown(expected)}")
         yield path, expected, found.reshape(expected.shape)
     elif type(expected) is not type(found) or len(expected or ()) != len(found or ()):
@@ -219,7 +240,7 @@ def _value(value: Any) -> str:
 def _compared(expected: NDArray[Any], found: NDArray[Any], batch: int, path: str, call: int, calls: int) -> Difference:
     """How two arrays of one shape differ, which are at `path` in an output of the call number `call`."""
     one, other = _plain(expected), _plain(found)
-    text = one.dtype.kind == "U"
+    text = one.dtype.kind == "O"
     exact = text or one.dtype.kind in "biu" or other.dtype.kind in "biu"
     wrong = np.asarray((one != other) & ~((one != one) & (other != other)))
     with np.errstate(all="ignore"):
@@ -255,7 +276,7 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
     """An array as it is compared: texts, integers and booleans as such, all else in float64 or complex128."""
     if array.dtype.kind in "OSU":
         texts = [each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in array.reshape(-1)]
-        return np.array(texts, np.str_).reshape(array.shape)
+        return np.array(texts, object).reshape(array.shape)  # numpy drops a NUL at the end of its own
     if array.dtype.kind in "biu":
         return array
     if array.dtype.kind == "c":

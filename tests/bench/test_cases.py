@@ -95,7 +95,7 @@ def compared(case: Case) -> Parity | None:
     pool = case.model.pool(case.batch)
     wanted = expected(case, pool)
     with opened(case, pool) as engine, engine.runtime.context():
-        return parity(engine, engine.outputs(), wanted)
+        return parity(engine, engine.outputs(), wanted)[0]
 
 
 # ---- cases and pairs

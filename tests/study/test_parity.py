@@ -28,7 +28,6 @@ EQUAL: dict[str, tuple[Any, Any]] = {
     "numbers near zero, to the absolute part": (array(2e-7), array(1.1e-6)),
     "NaN and infinities at the same places": (array(NAN, INFINITY, -INFINITY, 1), array(NAN, INFINITY, -INFINITY, 1)),
     "no rows": (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)),
-    "an array without values, in any shape": (np.zeros((2, 0), np.float32), np.zeros(0, np.float32)),
     "a scalar": (np.float32(3), np.array(3, np.float32)),
     "with and without dimensions of 1": (np.ones((1, 3)), np.ones(3)),
     "texts and their bytes": (np.array(["eel", "cät"], object), np.array([b"eel", "cät".encode()], object)),
@@ -96,6 +95,10 @@ DIFFERENT: dict[str, tuple[Any, Any, str, str, str]] = {
         *(array("cat", "eel", dtype=object), array("cat", "dog", dtype=object)),
         *("texts [2]", "in 1 of 2 values,", "at [1] : dog instead of eel"),
     ),
+    "texts with a NUL at the end": (
+        *(array("a\0", dtype=object), array("a", dtype=object)),
+        *("texts [1]", "in 1 of 1 values,", r"at [0] : a instead of 'a\x00'"),
+    ),
     "texts that a template or a terminal would take for commands": (
         *(array("{0}", dtype=object), array("\x1b[2J" + 99 * "a", dtype=object)),
         *("texts [1]", "in 1 of 1 values,", rf"at [0] : '\x1b[2J{56 * 'a'}' instead of {{0}}"),
@@ -118,6 +121,8 @@ def test_a_difference_is_reported_with_its_place_and_its_limit(name: str) -> Non
 
 UNLIKE: dict[str, tuple[Any, Any, str]] = {
     "shapes": (np.ones((3, 4)), np.ones((2, 4)), "float64 [2, 4] instead of float64 [3, 4]"),
+    "a row and a column": (np.ones((1, 5)), np.ones((5, 1)), "float64 [5, 1] instead of float64 [1, 5]"),
+    "shapes without values": (np.ones((0, 4)), np.ones((2, 0)), "float64 [2, 0] instead of float64 [0, 4]"),
     "lengths": ([array(1)], [], "a sequence of 0 instead of a sequence of 1"),
     "nothing": (array(1), None, "nothing instead of float32 [1]"),
     "a sequence and a map": ([array(1)], {1: array(1)}, "a map of 1 instead of a sequence of 1"),
@@ -139,12 +144,28 @@ def test_a_large_output_does_not_hide_a_small_one() -> None:
     assert (small.holds(LIMIT), large.holds(LIMIT)) == (False, True)
 
 
-def test_the_scale_of_an_output_is_its_largest_finite_value_in_any_call() -> None:
-    expected, found = [[array(0)], [array(500, INFINITY)]], [[array(0.4)], [array(500, INFINITY)]]
-    (result,) = differences(["y"], expected, found, batch=1)
-    assert (result.scale, result.values, result.differing) == (500, 3, 1)
-    assert result.holds(LIMIT)
-    assert "in call 1 of 2: 0.4 instead of 0;" in result.sentence("A", LIMIT)
+def test_the_scale_is_the_largest_finite_value_of_one_array() -> None:
+    of_calls = ([[array(1e6, INFINITY)], [array(1)]], [[array(1e6 + 600, INFINITY)], [array(500)]])
+    of_elements = ([[[array(1e6, INFINITY), array(1)]]], [[[array(1e6 + 600, INFINITY), array(500)]]])
+    for (expected, found), place in ((of_calls, "[0] in call 2 of 2"), (of_elements, "[1][0] in call 1 of 1")):
+        (result,) = differences(["y"], expected, found, batch=1)
+        assert (result.largest, result.values, result.differing) == (600, 3, 2)
+        assert not result.holds(LIMIT)
+        assert f" by 5.0e+02, 5e+02 of its largest value, at {place}: 500 instead of 1;" in result.sentence("A", LIMIT)
+        (right,) = differences(["y"], expected, expected, batch=1)
+        assert (right.holds(LIMIT), right.doubt(LIMIT)) == (True, "")
+
+
+def test_what_is_within_the_limit_but_may_be_wrong_is_a_doubt() -> None:
+    labels = np.arange(4000)
+    others = np.where(labels < 2, 999_999, labels)
+    assert (differ(labels, others).holds(LIMIT), differ(labels, others).doubt(LIMIT)) == (
+        True,
+        "2 of 4,000 values of output 'y' differ",
+    )
+    assert differ(array(1e-7), array(-1e-7)).doubt(LIMIT) == "output 'y' is too small (1e-07) to be compared"
+    assert differ(array(20_000, 3, dtype=np.int16), array(20_020, 23, dtype=np.int16)).doubt(LIMIT) == ""
+    assert differ(array(1, 1e-7), array(1, -1e-7)).doubt(LIMIT) == ""
 
 
 def test_shapes_that_differ_are_counted_in_calls() -> None:
