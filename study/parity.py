@@ -46,8 +46,8 @@ class Limit:
 
     absolute: float
     relative: float = 0.0
-    """As a share of the largest value of the same array. For decisions (integers, booleans, texts) it is the share that may be another
-    one; integers of up to 16 bits may also be rounded numbers, whose difference keeps to it."""
+    """As a share of the largest value of the same array. For decisions (integers, booleans, texts) it is the share that
+    may be another one; integers of up to 16 bits may also be rounded numbers, whose difference keeps to it."""
     reason: str = ""
     """Derivation of the limit, for messages."""
 
