@@ -72,8 +72,8 @@ def convolution(node: Node, place: int = 1) -> Product:
         return replace(product, role="conv-as-fc" if whole else "pointwise")
     if set(kernel) == {1} and group == 1:
         raise NoLayerError("a convolution of 1 x 1 (--pointwise reads it)")
-    shape = node.shape(node.input(0))
-    known = shape is not None and None not in shape[2:]
+    sizes = _map(node)
+    known = sizes is not None and None not in sizes
     raise NoLayerError(f"a convolution over {'parts of its map' if known else 'a map of unknown size'}")
 
 
@@ -211,8 +211,13 @@ def _covers(node: Node, kernel: Sequence[int]) -> bool:
         return False
     if "auto_pad" in node.attributes and node.attributes["auto_pad"].s not in (b"NOTSET", b"VALID"):
         return False
+    return _map(node) == tuple(kernel)
+
+
+def _map(node: Node) -> tuple[int | None, ...] | None:
+    """The sizes of a convolution's map, without images and channels."""
     shape = node.shape(node.input(0))
-    return shape is not None and tuple(shape[2:]) == tuple(kernel)
+    return None if shape is None else tuple(shape[1:-1] if node.flag("channels_last") else shape[2:])
 
 
 def _length(attribute: onnx.AttributeProto) -> int:

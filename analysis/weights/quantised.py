@@ -73,6 +73,8 @@ def matmul_nbits(node: Node) -> Product:
     scale, zero = node.scope.array(node.input(2)), node.scope.array(node.input(3))
     if node.input(4):
         raise NoLayerError("its columns are reordered (g_idx)")
+    if node.flag("weight_prepacked"):
+        raise NoLayerError("its weights are packed for one processor (weight_prepacked)")
     if scale is None or scale.size != rows * blocks or (node.input(3) and zero is None):
         raise NoLayerError("its scales or zero points are not constant")
     if zero is None:

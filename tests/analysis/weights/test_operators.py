@@ -241,3 +241,18 @@ def test_the_head_of_a_network_of_integers_is_read_with_its_scales(tmp_path: Pat
     x = RANDOM.integers(0, 200, (2, 4, 1, 1)).astype(np.float32)
     y = run(path, x=np.broadcast_to(x, (2, 4, 3, 3)).copy())[0]
     np.testing.assert_allclose(y[:, :, 0, 0], np.maximum(x[:, :, 0, 0] @ layer.weight.load().T, 0), atol=0.51)
+
+
+def test_the_map_of_a_convolution_of_integers_with_the_channels_last(tmp_path: Path) -> None:
+    integers = RANDOM.integers(-9, 9, (5, 4, 2, 3)).astype(np.int8)
+    nodes = """q = QuantizeLinear(x, one, zero) y = DequantizeLinear(r, one, zero)
+        r = com.microsoft.QLinearConv<channels_last = 1>(q, one, zero, head, one, point, one, zero)"""
+    constants = {"head": integers, "point": np.int8(0), "one": np.float32(1), "zero": np.uint8(0)}
+    path = save(tmp_path, nodes, constants, x="float[1, 2, 3, 4]")
+    (layer,) = read(path).layers
+    x = RANDOM.integers(0, 9, (1, 2, 3, 4)).astype(np.float32)
+    y = x.transpose(0, 3, 1, 2).reshape(1, -1) @ layer.weight.load().T
+    np.testing.assert_array_equal(run(path, x=x)[0].reshape(1, -1), np.clip(y, 0, 255))
+
+    other = save(tmp_path, nodes, constants | {"head": np.ones((5, 3, 4, 3), np.int8)}, x="float[1, 8, 4, 3]")
+    assert [each.reason for each in read(other).skipped] == ["a convolution over parts of its map"]

@@ -141,6 +141,12 @@ REASONS: dict[str, tuple[str, str, str, str]] = {
         "DynamicQuantizeLSTM",
         "a recurrent layer of integers, which is not read",
     ),
+    "weights that are packed for one processor": (
+        "n, 32",
+        "y = com.microsoft.MatMulNBits<K = 32, N = 3, bits = 4, block_size = 32, weight_prepacked = 1>(x, packed, row)",
+        "MatMulNBits",
+        "its weights are packed for one processor (weight_prepacked)",
+    ),
     "a convolution of a branch's own map, called as one outside that the kernel covers": (
         "1, 2, 3, 3",
         "t = Relu(x) y = If(yes)<then_branch = a () => (float[] k) { t = Concat<axis = 2>(x, x) k = Conv(t, map) }, "
@@ -186,6 +192,7 @@ def test_a_node_that_is_no_layer_has_a_true_reason(tmp_path: Path, name: str) ->
         "rows": np.ones((3, 1, 3), np.float32),
         "last": np.array([-1]),
     }
+    constants |= {"packed": np.ones((3, 1, 16), np.uint8)}
     constants |= {"small": np.ones((3, 3, 3), np.int8), "bytes": np.ones((2, 2, 3, 3), np.uint8)}
     weights = read(save(tmp_path, nodes, constants, x=f"float[{sizes}]"))
     assert {(each.operator, each.reason) for each in weights.skipped} == {(operator, reason)}
