@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -131,8 +132,8 @@ class Probe:
         assert self.axes is not None
         return [self.shape[self.axes.constant.index(letter)] for letter in letters]
 
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """y (rows, outputs), which ONNX Runtime computes from x (rows, inputs).
+    def run(self, x: NDArray[np.float32], shaken: bool = False) -> NDArray[np.float64]:
+        """y (rows, outputs), which ONNX Runtime computes from x (rows, inputs), `shaken` as `Constants`.
 
         Raises:
             NotTriedError: it is not installed, or has no way to run the layer; the message is the reason.
@@ -141,18 +142,18 @@ class Probe:
             ones = [1] * len(self.axes.batch)
             x = x.reshape((len(x), *ones, *self._sizes(self.axes.summed)))
             sizes = (len(x), *self._sizes(self.axes.batch), *self._sizes(self.axes.summed))
-            y = _run(self.model(), np.ascontiguousarray(np.broadcast_to(x, sizes)))
+            y = _run(self.model(shaken), np.ascontiguousarray(np.broadcast_to(x, sizes)))
             return y.reshape(len(y), -1)
         shape = (len(x), *self.shape[1:]) if self.copy is CONV else x.shape
         x = x.reshape(shape) if self.left == self._flag("transB", "transA") else np.ascontiguousarray(x.T)
-        y = _run(self.model(), x)
+        y = _run(self.model(shaken), x)
         if len(self.shape) > 1 and self.copy is not CONV and self.copy.domain != LEARNING:
             y = np.moveaxis(y, -1 if self.left else -2, 0)  # of a stack of matrices the outputs follow one another
         rows: NDArray[np.float64] = y.reshape(len(y), -1)
         return rows
 
-    def model(self) -> bytes:
-        constants = Constants(self.node.scope)
+    def model(self, shaken: bool = False) -> bytes:
+        constants = Constants(self.node.scope, shaken)
         x = "x" if self.dtype == np.float32 else constants.cast("x", self.dtype)
         words = (self.copy.left if self.left else self.copy.right).split()
         inputs = [x if word == "x" else self._input(word, constants) for word in words]
@@ -204,9 +205,13 @@ class Probe:
 
 @dataclass
 class Constants:
-    """The constants that a layer depends on, copied with the nodes that make them."""
+    """The constants that a layer depends on, copied with the nodes that make them.
+
+    Where they are `shaken`, each float that a node computes is wrong by some roundings, by others than its neighbours.
+    """
 
     scope: Scope
+    shaken: bool = False
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     tensors: list[TensorProto] = field(default_factory=list)
     sparse: list[onnx.SparseTensorProto] = field(default_factory=list)
@@ -234,8 +239,18 @@ class Constants:
         node.attribute.extend(copied(attribute, name) for name, attribute in pending.attributes.items())
         self.nodes.append(node)
         if pending.node.op_type not in MOVING:
-            self.computed += [each.dtype for each in (pending.results or {}).values() if each.dtype in FLOATS]
+            for name, result in (pending.results or {}).items():
+                if result.dtype in FLOATS:
+                    names[name] = self._shake(names[name], result.dtype) if self.shaken else names[name]
+                    self.computed.append(result.dtype)
         return names
+
+    def _shake(self, name: str, dtype: np.dtype[Any]) -> str:
+        index = len(self.computed)
+        factor = 1 + (-1) ** index * (8 + index % 7) * float(ml_dtypes.finfo(dtype).eps)
+        by = self.tensor(numpy_helper.from_array(np.asarray(factor, dtype)))
+        self.nodes.append(helper.make_node("Mul", [name, by], [f"shaken {len(self.nodes)}"]))
+        return self.nodes[-1].output[0]
 
     def _stored(self, known: Literal | Constant | Opaque) -> str:
         if isinstance(known, Opaque):
