@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from analysis.measures.histogram import largest_magnitude
 from analysis.measures.ranks import Floats
-from analysis.weights.matrix import Matrix, Scale
+from analysis.weights.matrix import Matrix
+from analysis.weights.quantisation import Scale
 
 THRESHOLDS = (1e-8, 1e-6, 1e-4, 1e-3)
 """Largest magnitudes that count as near zero."""

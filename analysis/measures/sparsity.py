@@ -39,7 +39,7 @@ from analysis.measures.formulas import (
 )
 from analysis.measures.ranks import Undefined
 from analysis.measures.sums import TOTAL, Blocks, Scan, Term, power, scan
-from analysis.weights.matrix import Scale
+from analysis.weights.quantisation import Scale
 from study.errors import StudyError
 
 

@@ -14,7 +14,7 @@ from analysis.measures.sparsity import ALWAYS, Measure, evaluate, parse
 from analysis.tables.columns import Column, frame, plain
 from analysis.tables.numbers import MINUS, MISSING, TIMES
 from analysis.weights.layers import Layer
-from analysis.weights.matrix import Scale
+from analysis.weights.quantisation import Scale
 
 K = TypeVar("K")
 

@@ -6,7 +6,7 @@ read from its file. What other operators make of constants is computed (`analysi
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,9 +19,6 @@ from analysis.weights.shapes import MICROSOFT
 from analysis.weights.tensors import MOST_AXES, Held, Opened, UnreadableError
 from analysis.weights.values import Constant, Known, Literal, Opaque, Output, Pending, Picked, Repeated, Value, swapped
 from study.onnx_graph import STANDARD, has_subgraph
-
-if TYPE_CHECKING:
-    from analysis.weights.scales import Traced
 
 
 @dataclass
@@ -36,8 +33,8 @@ class Scope:
     key: object = None
     outer: "Scope | None" = None
     values: dict[str, Value] = field(default_factory=dict)
-    traced: "dict[str, Traced]" = field(default_factory=dict)
-    """Values computed from the model's inputs that scale others, or may (`analysis.weights.scales`)."""
+    traced: dict[str, Any] = field(default_factory=dict)
+    """`Traced` of `analysis.weights.scales`, which imports this module: computed values that may scale others."""
 
     @property
     def version(self) -> int:

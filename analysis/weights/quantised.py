@@ -9,8 +9,9 @@ from math import prod
 import numpy as np
 import onnx
 
-from analysis.weights.matrix import Matrix, Quantisation, Scale, linear
+from analysis.weights.matrix import Matrix, linear
 from analysis.weights.node import Node, NoLayerError, Product, as_product, only, operands, stacked, without_ones
+from analysis.weights.quantisation import Quantisation, Scale
 from analysis.weights.scales import OutputScale, scale_behind
 from analysis.weights.tensors import Held, Stored, UnreadableError, unpacked
 from analysis.weights.values import Constant

@@ -14,8 +14,8 @@ import onnx
 from numpy.typing import NDArray
 
 from analysis.weights.constants import Scope, standard
-from analysis.weights.matrix import Scale
 from analysis.weights.node import Node
+from analysis.weights.quantisation import Scale
 from analysis.weights.resolving import array, resolve
 from analysis.weights.shapes import Shape
 from analysis.weights.tensors import UnreadableError

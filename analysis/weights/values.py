@@ -8,7 +8,8 @@ import ml_dtypes
 import numpy as np
 import onnx
 
-from analysis.weights.matrix import Matrix, Quantisation
+from analysis.weights.matrix import Matrix
+from analysis.weights.quantisation import Quantisation
 from analysis.weights.tensors import Source
 
 NARROW = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))

@@ -25,7 +25,7 @@ from tests.conftest import ROOT, Trained, run
 
 pytestmark = pytest.mark.xdist_group("timing")
 BOTH = ("torch", "onnxruntime")
-ONE = ("--models", "gap", "--batches", "1", "--quick", "--cold-starts", "0")
+ONE = ("--models", "gap", "--batches", "1", "--quick", "--seconds", "20", "--cold-starts", "0")
 """The smallest session."""
 
 
@@ -69,7 +69,7 @@ class Quick:
 @pytest.fixture(scope="module")
 def quick(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Quick:
     file = tmp_path_factory.mktemp("bench") / "folder" / "that is not there yet" / "bench.json"
-    words = ("--models", "baseline,gap", "--batches", "1,32", "--cold-starts", "1", "--quick")
+    words = ("--models", "baseline,gap", "--batches", "1,32", "--cold-starts", "1", "--quick", "--seconds", "20")
     record, output = measured(trained, file, *words)
     return Quick(file, output, json.loads(file.read_bytes()), record)
 

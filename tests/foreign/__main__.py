@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from analysis.sparsity import main as sparsity
 from analysis.weights.layers import read
-from analysis.weights.matrix import Scale
+from analysis.weights.quantisation import Scale
 from study.bench_file import read_bench
 from study.errors import StudyError, exit_with, one_line
 from study.onnx_given import parse_given

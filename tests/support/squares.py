@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.weights.layers import Layer, read
-from analysis.weights.matrix import Quantisation
+from analysis.weights.quantisation import Quantisation
 from tests.support import notation
 
 SIZE = 32

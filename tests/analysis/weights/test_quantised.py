@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from analysis.weights.layers import Layer, read
-from analysis.weights.matrix import Scale
 from analysis.weights.proof import verify
+from analysis.weights.quantisation import Scale
 from tests.support.quantised import PATTERNS, Weights
 from tests.support.quantisers import optimise
 

@@ -10,8 +10,8 @@ from analysis.inputs.onnx_file import describe
 from analysis.measures.layer import weight_statistics
 from analysis.measures.sparsity import MEASURES, of, parse
 from analysis.weights.layers import Layer, read
-from analysis.weights.matrix import Scale
 from analysis.weights.proof import verify
+from analysis.weights.quantisation import Scale
 from tests.support.notation import FUNCTION, run, save
 
 KNOWN, RELATIVE, UNKNOWN = Scale
