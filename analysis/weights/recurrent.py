@@ -16,9 +16,13 @@ GATES = {"LSTM": ("input", "output", "forget", "cell"), "GRU": ("update", "reset
 
 
 def recurrent(node: Node) -> Sequence[Product]:
-    """X, W [directions, gates * hidden, in], R [directions, gates * hidden, hidden]: a matrix for each gate."""
+    """X, W [directions, gates * hidden, in], R [directions, gates * hidden, hidden]: a matrix for each gate.
+
+    One of W and R may be computed, which is then no weight.
+    """
     gates, found = GATES[node.operator], []
-    for index, letter in ((1, "W"), (2, "R")):
+    weights = [each for each in ((1, "W"), (2, "R")) if node.scope.known(node.input(each[0])) is not None]
+    for index, letter in weights or [(1, "W")]:
         constant = only(node, index)
         if len(constant.shape) != 3 or constant.shape[1] % len(gates):
             raise ValueError(f"{node.described} has a weight of shape {list(constant.shape)}")

@@ -142,9 +142,11 @@ class Walk:
         """Visit the body of a function with the constants that it is called with."""
         key = (function.domain, function.name, function.overload)
         scope, proto = node.scope, node.proto
-        arguments = {
-            name: scope.value(value) for name, value in zip(function.input, proto.input, strict=False) if value
-        }
+        given = [(name, value) for name, value in zip(function.input, proto.input, strict=False) if value]
+        arguments = {name: scope.value(value) for name, value in given}
+        omitted = {*function.input} - {*arguments}
+        if omitted:
+            function, key = _without(function, omitted), (*key, *sorted(omitted))
         inner = Scope(self.opened, opsets(function.opset_import) or scope.opsets, key, None, arguments)
         defaults = {attribute.name: attribute for attribute in function.attribute_proto}
         scales.enter(node, function, inner)
@@ -209,6 +211,15 @@ def resolved(node: onnx.NodeProto, call: Attributes) -> Attributes:
         elif attribute.ref_attr_name in call:
             attributes[attribute.name] = call[attribute.ref_attr_name]
     return attributes
+
+
+def _without(function: onnx.FunctionProto, omitted: set[str]) -> onnx.FunctionProto:
+    """The function as it is called without these inputs: its nodes do not have them either."""
+    copy = onnx.FunctionProto()
+    copy.CopyFrom(function)
+    for node in copy.node:
+        node.input[:] = ["" if name in omitted else name for name in node.input]
+    return copy
 
 
 def _declare(graph: onnx.GraphProto, scope: Scope) -> None:

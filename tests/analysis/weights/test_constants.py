@@ -280,3 +280,13 @@ def test_the_facts_of_a_weight_used_both_ways_are_those_of_each_way(
     facts = {(row["layer"], row["measure"]): float(row["value"]) for row in rows}
     names = ("dead_rows", "dead_columns", "two_of_four")
     assert [[facts[layer, name] for name in names] for layer in ("encoder", "decoder")] == [[0, 2, 1], [2, 0, 0.5]]
+
+
+@pytest.mark.parametrize("arguments", ["x, i, s", "x, i, s, "])
+def test_an_argument_that_a_call_omits_is_omitted_in_the_function(arguments: str, tmp_path: Path) -> None:
+    """The zero points, which are zero then."""
+    function = f"{FUNCTION} Linear (a, b, s, z) => (y) {{ w = DequantizeLinear(b, s, z) y = MatMul(a, w) }}"
+    constants = {"i": np.arange(25, dtype=np.int8).reshape(5, 5), "s": np.float32(0.5)}
+    path = save(tmp_path, f"y = local.Linear({arguments})", constants, functions=function)
+    (layer,) = read(path).layers
+    np.testing.assert_array_equal(layer.weight.load(), run(path, x=np.eye(5, dtype=np.float32))[0].T)

@@ -170,6 +170,13 @@ def test_the_gates_of_a_recurrent_layer_are_layers_on_request(
     assert reasons == {f"ONNX Runtime cannot run the product of {operator} by itself"}
 
 
+def test_of_a_recurrent_layer_with_a_computed_matrix_the_other_is_read(tmp_path: Path) -> None:
+    w = normal(1, 20, 3)
+    path = save(tmp_path, "y = LSTM<hidden_size = 5>(x, w, r)", {"w": w}, x="float[1, 20, 5] r, float[1, 2, 3]")
+    layers = read(path, recurrent=True).layers
+    np.testing.assert_array_equal(np.concatenate([layer.weight.load() for layer in layers]), w[0])
+
+
 def test_the_gates_are_those_that_onnx_runtime_computes_with(tmp_path: Path) -> None:
     """One step of an LSTM from its definition, with the matrices by their names."""
     weights = {"w": normal(1, 20, 3), "r": normal(1, 20, 5), "h": normal(1, 2, 5), "c": normal(1, 2, 5)}
