@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -247,10 +246,11 @@ class Constants:
 
     def _shake(self, name: str, dtype: np.dtype[Any]) -> str:
         index = len(self.computed)
-        factor = 1 + (-1) ** index * (8 + index % 7) * float(ml_dtypes.finfo(dtype).eps)
-        by = self.tensor(numpy_helper.from_array(np.asarray(factor, dtype)))
-        self.nodes.append(helper.make_node("Mul", [name, by], [f"shaken {len(self.nodes)}"]))
-        return self.nodes[-1].output[0]
+        eps = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-23}.get(dtype.name, 2**-52)
+        factor = 1 + (8 + index % 7) * (eps if index % 2 else -eps)
+        by, shaken = self.tensor(numpy_helper.from_array(np.asarray(factor, dtype))), f"shaken {len(self.nodes)}"
+        self.nodes.append(helper.make_node("Mul", [name, by], [shaken]))
+        return shaken
 
     def _stored(self, known: Literal | Constant | Opaque) -> str:
         if isinstance(known, Opaque):
