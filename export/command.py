@@ -88,6 +88,7 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
     from export.exporter import ParityError, export
     from export.quantisation import calibration_images
     from study.data import tensors
+    from study.soundness import failure
 
     names = {entry.dataset for entry, _ in runs}
     tests = {name: tensors.load(data, train=False, dataset=name) for name in names}
@@ -102,8 +103,9 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
         except ParityError as error:
             parity, outcome = error.parity, f"FAILED: {error}; no file is written"
             codes.append(NOT_PROVEN)
-        except StudyError as error:
-            print_error(error)
+        except Exception as error:  # of any kind: one model must not cost the others
+            reason = str(error) if isinstance(error, StudyError) else f"FAILED: {failure(error)}"
+            print_error(StudyError(f"{files.model} seed {files.seed}: {reason.removeprefix(f'{files.model}: ')}"))
             codes.append(REFUSED)
             continue
         print(

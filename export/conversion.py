@@ -173,7 +173,8 @@ def _reason(error: BaseException) -> str:
 def take_raw_images(model: ModelProto) -> None:
     """Make the input uint8 in 0..255, the pixels as stored, and divide by 255 in the graph."""
     graph = model.graph
-    raw, scaled, largest = (f"{INPUT}_{what}" for what in ("as_float32", "in_0_to_1", "largest"))
+    taken = edits.value_names(graph)
+    raw, scaled, largest = (edits.unique(f"{INPUT}_{what}", taken) for what in ("as_float32", "in_0_to_1", "largest"))
     for node in graph.node:
         for position, name in enumerate(node.input):
             if name == INPUT:

@@ -54,7 +54,7 @@ def export(
     """
     variant = files.variant
     soundness.check(entry, checkpoints.load(entry, files), next(batches(images[:CHECKED])))
-    network = checkpoints.load(entry, files)  # again: the check may have changed a state
+    network = checkpoints.load(entry, files).requires_grad_(False)  # again: the check may have changed a state
     for file in (files.onnx, files.export, files.card):
         file.unlink(missing_ok=True)
     in_torch, in_onnxruntime = images_for(network, images)

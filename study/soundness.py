@@ -127,7 +127,7 @@ class _Drawn(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in 
 
 def _same(one: Tensor, other: Tensor, tolerance: float) -> bool:
     """Whether two results are the same up to a share of the largest one; NaN is the same as NaN."""
-    largest = float(one.nan_to_num().abs().max())
+    largest = float(one.detach().nan_to_num().abs().max())
     return torch.allclose(one, other, rtol=0, atol=tolerance * largest, equal_nan=True)
 
 

@@ -28,20 +28,23 @@ from study.onnx_graph import dimensions
 def make_portable(model: ModelProto, weights_prefix: str) -> None:
     """Apply all edits to `model` in place."""
     graph = model.graph
-    _rename_weights(graph, weights_prefix)
     _use_flatten(graph)
     _use_common_operators(model)
     _use_matrix_products(graph)
     _drop_unused_initializers(graph)
+    _rename_weights(graph, weights_prefix)  # last: until then no name of the user's can be one of an edit
     _drop_annotations(model)
 
 
 def _rename_weights(graph: GraphProto, prefix: str) -> None:
+    names, taken = {}, value_names(graph)
     for initializer in graph.initializer:
-        initializer.name = initializer.name.removeprefix(prefix)
+        if prefix and initializer.name.startswith(prefix):
+            names[initializer.name] = unique(initializer.name.removeprefix(prefix), taken)
+            initializer.name = names[initializer.name]
     for node in graph.node:
         for position, name in enumerate(node.input):
-            node.input[position] = name.removeprefix(prefix)
+            node.input[position] = names.get(name, name)
 
 
 def _use_flatten(graph: GraphProto) -> None:
@@ -136,8 +139,8 @@ def _squared(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) -
     """x * x as Pow(x, 2)."""
     if node.input[0] != node.input[1]:
         return None
-    constant(graph, "two", np.array(2, np.float32))
-    return [helper.make_node("Pow", [node.input[0], "two"], list(node.output), name=node.name)]
+    two = constant(graph, "two", np.array(2, np.float32))
+    return [helper.make_node("Pow", [node.input[0], two], list(node.output), name=node.name)]
 
 
 def _use_matrix_products(graph: GraphProto) -> None:
@@ -158,7 +161,7 @@ def _use_matrix_products(graph: GraphProto) -> None:
         weight = numpy_helper.to_array(weights[gemm.input[1]])
         if constants.get(first.input[1]) != [-1, weight.shape[1]] or shape[-1] != weight.shape[0]:
             continue
-        constant(graph, f"{gemm.input[1]}_transposed", weight.T)
+        transposed = constant(graph, f"{gemm.input[1]}_transposed", weight.T)
         constant(graph, f"{gemm.name}_shape", np.array([*shape[:-1], weight.shape[1]]))
         first.input[1] = f"{gemm.name}_shape"
         product = f"{gemm.output[0]}_product" if gemm.input[2:] else last.output[0]
@@ -167,14 +170,31 @@ def _use_matrix_products(graph: GraphProto) -> None:
         else:
             graph.node.remove(last)
         first.output[0] = f"{gemm.output[0]}_rows"  # not the name that the exporter recorded another shape of
-        inputs = [first.output[0], f"{gemm.input[1]}_transposed"]
-        gemm.CopyFrom(helper.make_node("MatMul", inputs, [product], name=gemm.name))
+        gemm.CopyFrom(helper.make_node("MatMul", [first.output[0], transposed], [product], name=gemm.name))
 
 
 def constant(graph: GraphProto, name: str, value: NDArray[Any]) -> str:
-    """The name of an initializer with this value, which is added once."""
-    if name not in {tensor.name for tensor in graph.initializer}:
-        graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+    """The name of an initializer with this value, which is added once; another name where a weight has this one."""
+    made = numpy_helper.from_array(np.asarray(value, order="C"), name)
+    same = next((tensor for tensor in graph.initializer if tensor.name == name), None)
+    if same is not None and same != made:
+        made.name = unique(name, value_names(graph))
+    if same is None or same != made:
+        graph.initializer.append(made)
+    return made.name
+
+
+def value_names(graph: GraphProto) -> set[str]:
+    """The names of all values of a graph, also of those that have been dropped since the exporter recorded them."""
+    values = (*graph.initializer, *graph.input, *graph.output, *graph.value_info)
+    return {value.name for value in values} | {name for node in graph.node for name in node.output}
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """`name`, with underscores after it until it is not in `taken`, to which it is added."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
     return name
 
 

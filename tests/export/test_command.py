@@ -2,7 +2,9 @@
 
 import os
 import re
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +21,7 @@ from export.quantisation import quantise
 from study import catalogue
 from study.artifacts import read_record, sha256
 from study.data import tensors
+from study.entry import Entry
 from study.errors import StudyError
 from study.networks import build
 from study.networks.lenet5 import LeNet5GAP
@@ -106,6 +109,36 @@ def test_a_network_that_drops_out_is_refused_before_anything_is_exported_or_quan
         with pytest.raises(StudyError, match=r"in evaluation mode it drops out at test_command\.py:\d+; write F\.drop"):
             export(catalogue.entry("gap"), files, images[:500], labels[:500])
         assert variant == Variant() or not files.onnx.exists()
+
+
+def test_a_network_that_ignores_its_images_is_refused_without_warnings(
+    trained: Trained, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = tensors.load(data, train=False)
+    monkeypatch.setattr(LeNet5GAP, "forward", lambda self, x: next(self.parameters()).flatten()[:10].expand(len(x), 10))
+    files = trained.copy(tmp_path / "a").run("gap", 0)
+    with warnings.catch_warnings(action="error"), pytest.raises(StudyError, match="its ONNX file would break rule"):
+        export(catalogue.entry("gap"), files, images[:500], labels[:500])
+
+
+def test_an_error_of_any_kind_is_one_line_and_the_other_models_go_on(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifacts = trained.copy(tmp_path / "a")
+    whole = export
+
+    def failing(entry: Entry, *given: Any) -> ExportRecord:
+        if entry.name == "baseline":
+            raise TypeError("two\nlines")
+        return whole(entry, *given)
+
+    monkeypatch.setattr(exporter, "export", failing)
+    for name in ("baseline", "gap"):
+        artifacts.run(name, 0).export.unlink()
+    assert main(["baseline", "gap", "--artifacts", str(artifacts.root)]) == 2
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"error: baseline seed 0: FAILED: TypeError: two lines.*\n", printed.err)
+    assert f"wrote {artifacts.run('gap', 0).onnx}" in printed.out
 
 
 def test_the_proof_of_a_large_network_is_over_its_first_images() -> None:

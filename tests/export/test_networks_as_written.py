@@ -73,7 +73,27 @@ class Computed(nn.Module):
         return F.linear(F.normalize(self.fc(x.double()).float()), F.normalize(self.weight))
 
 
-@pytest.mark.parametrize("network_type", [Normalised, Transformer, Recurrent, Computed], ids=lambda kind: kind.__name__)
+class Named(nn.Module):
+    """Tensors with the names of values in the exporter's graph, of its input and output, and of constants of edits."""
+
+    two: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.image_largest = nn.Parameter(torch.rand(SHAPE)), nn.Parameter(torch.rand(1))
+        self.mul, self.linear, self.add, self.probabilities = (nn.Parameter(torch.rand(10)) for _ in range(4))
+        self.register_buffer("two", torch.tensor(3.0))
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fc((x * self.image_largest + self.image).flatten(1)) * self.mul + self.linear
+        return x * x * self.two + self.add - self.probabilities
+
+
+NETWORKS = [Normalised, Transformer, Recurrent, Computed, Named]
+
+
+@pytest.mark.parametrize("network_type", NETWORKS, ids=lambda kind: kind.__name__)
 def test_it_becomes_a_portable_file_that_computes_the_same_for_any_batch(network_type: type[nn.Module]) -> None:
     torch.manual_seed(0)
     network = network_type().eval()
@@ -94,6 +114,17 @@ def test_it_becomes_a_portable_file_that_computes_the_same_for_any_batch(network
     for batch in (1, 2, 5):
         found = session.run(None, {"image": images[:batch].numpy()})[0]
         np.testing.assert_allclose(found, expected[:batch], atol=1e-6)
+
+
+def test_raw_images_enter_by_names_that_no_weight_has() -> None:
+    torch.manual_seed(0)
+    network = Named().eval()
+    images = torch.randint(256, (5, *SHAPE), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = torch.softmax(network(images / 255), 1).numpy()
+    model = finished(convert(network, SHAPE, {}), "Named", Variant(input="uint8"))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"image": images.numpy()})[0], expected, atol=1e-6)
 
 
 CODE = """import torch
