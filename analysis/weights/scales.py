@@ -95,7 +95,8 @@ def traced(node: Node, name: str) -> Traced:
     if name not in scope.traced:
         known = scope.known(name)
         scope.traced[name] = Traced((Computed(partial(node.inferred, name)) if known is None else known,))
-    return scope.traced[name]
+    found: Traced = scope.traced[name]
+    return found
 
 
 def follow(node: Node) -> None:
