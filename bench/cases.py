@@ -20,10 +20,10 @@ Device = Literal["cpu", "cuda"]
 MODES: tuple[Mode, ...] = ("native", "numpy")
 
 OUT_OF_RANGE = re.compile(
-    r"[^:\n]{0,200}(out of (data )?bounds|out of range|within bounds|invalid ind|sequence_lens)[^\n]{0,200}",
+    r"[^:\n]{0,200}(out of (data )?bounds|out of range|within bounds|invalid ind|sequence_lens|by zero)[^\n]{0,200}",
     re.IGNORECASE,
 )
-"""Engines' messages about an index outside of its table."""
+"""Engines' messages about an index outside of its table, and about integers divided by 0."""
 GIVE_VALUES = "give values with --input NAME=LOW..HIGH or --feed FILE.npz"
 
 
@@ -93,7 +93,8 @@ class Engine:
                 raise
             except Exception as error:  # engines raise exceptions of any type
                 if self.case.model.run is None and (found := OUT_OF_RANGE.search(str(error))):
-                    reason = f"an index is out of range ({found[0].strip()}): {GIVE_VALUES}"
+                    kind = "an integer is divided by 0" if found[1] == "by zero" else "an index is out of range"
+                    reason = f"{kind} ({found[0].strip()}): {GIVE_VALUES}"
                     raise StudyError(f"{self.case}: {reason}") from None
                 raise StudyError(f"{self.case} does not run: {one_line(error, 300)}") from None
             with in_one_line(f"{self.case} runs, but its outputs cannot be read"):

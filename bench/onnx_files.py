@@ -26,6 +26,7 @@ from study.onnx_graph import (
     Dimensions,
     attribute_tensors,
     bodies,
+    check_calls,
     checked_size,
     dimensions,
     has_subgraph,
@@ -99,6 +100,7 @@ def _read(path: Path, shapes: Shapes) -> Facts:
     model = onnx.load(path, format="protobuf", load_external_data=False)
     if model.ir_version < 1 or not model.opset_import or not model.graph.node or not model.graph.output:
         raise StudyError("expected an ONNX model, found a file without IR version, opset, nodes or outputs")
+    check_calls(model)
     inputs = signature(model.graph, shapes)
     outputs = tuple(value.name for value in model.graph.output)
     kinds = [value.type.tensor_type.elem_type for value in model.graph.output]

@@ -68,12 +68,13 @@ def read(path: Path, opset: int = OPSET) -> "File":
         OSError: it is missing or not accessible.
     """
     from export.portable.rules import parse
-    from study.onnx_graph import checked_size
+    from study.onnx_graph import check_calls, checked_size
 
     checked_size(path)
     file = parse(path.read_bytes(), opset)
     if file is None:
         raise StudyError("expected an ONNX model, found other bytes or a part of one")
+    check_calls(file.model)
     return file
 
 

@@ -4,6 +4,7 @@ A file may come from anywhere, so `checked_size` looks at it before anything in 
 """
 
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ STANDARD = ("", "ai.onnx")
 """The default domain, by both of its names."""
 MAX_FILE_BYTES = 2 * 2**30
 """The most one protobuf message can hold; a larger file cannot be a model."""
+
+MOST_NODES = 400_000
+"""Nodes, those of a function once for each call: onnx infers shapes in every call."""
 
 UNNAMED = frozenset(("", "?", "*", "-1", "any", "dynamic", "none", "null", "undefined", "unk", "unknown", "variable"))
 """What exporters write for each dimension that has no name: two of one tensor need not be equal."""
@@ -46,6 +50,42 @@ def bodies(model: onnx.ModelProto) -> Iterator[Body]:
     for body in waiting:  # which grows
         yield body
         waiting += (graph for node in body.node for attribute in node.attribute for graph in subgraphs(attribute))
+
+
+def check_calls(model: onnx.ModelProto) -> None:
+    """Refuse functions that call each other without end, or so often that onnx would not end.
+
+    Raises:
+        StudyError: as said; the message does not name the file.
+    """
+    functions = {(function.domain, function.name): function for function in model.functions}
+    called = {name: _operators(function) for name, function in functions.items()}
+    calls = Counter(dict.fromkeys(functions, 1)) + _operators(
+        model.graph
+    )  # onnx looks at functions that nothing calls too
+    total = len(model.graph.node)
+    for _ in range(len(functions) + 1):  # the longest chain of calls
+        calls = Counter({name: count for name, count in calls.items() if name in functions})
+        total += sum(count * called[name].total() for name, count in calls.items())
+        if not calls:
+            return
+        if total > MOST_NODES:
+            break
+        inner: Counter[tuple[str, str]] = Counter()
+        for name, count in calls.items():
+            inner.update({operator: count * number for operator, number in called[name].items()})
+        calls = inner
+    raise StudyError(f"expected a model of at most {MOST_NODES:,} nodes, calls included, found more or an endless call")
+
+
+def _operators(body: Body) -> Counter[tuple[str, str]]:
+    """How often each operator or function is in a body and in the graphs inside its nodes, by domain and name."""
+    found: Counter[tuple[str, str]] = Counter()
+    waiting = [body]
+    for each in waiting:  # which grows
+        found.update((node.domain, node.op_type) for node in each.node)
+        waiting += (graph for node in each.node for attribute in node.attribute for graph in subgraphs(attribute))
+    return found
 
 
 def subgraphs(attribute: AttributeProto) -> list[onnx.GraphProto]:

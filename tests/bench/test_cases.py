@@ -184,6 +184,19 @@ def test_an_index_beyond_its_table_is_answered_with_how_to_give_values(
     assert str(error.value).endswith("): give values with --input NAME=LOW..HIGH or --feed FILE.npz")
 
 
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+def test_an_integer_divided_by_zero_is_answered_with_how_to_give_values(operator: str, tmp_path: Path) -> None:
+    case = Case(
+        write(tmp_path / "m.onnx", f"g (int64[N] i, int64[N] j) => (int64[N] y) {{ y = {operator}(i, j) }}"),
+        "onnxruntime",
+        8,
+    )
+    with opened(case, case.model.pool(8)) as engine, pytest.raises(StudyError) as error:
+        engine.outputs()
+    assert str(error.value).startswith("m-onnxruntime-batch8-threads1-native-cpu: an integer is divided by 0 (")
+    assert str(error.value).endswith("): give values with --input NAME=LOW..HIGH or --feed FILE.npz")
+
+
 def test_a_device_that_a_runtime_does_not_support_is_refused() -> None:
     with pytest.raises(StudyError, match="--device cuda: openvino runs on cpu; leave it out"):
         find_cases([imagined("gap")], ["torch", "openvino"], [1], [1], device="cuda")

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.models import from_file
 from bench.onnx_files import Facts, read
+from export import check
 from study import checkpoints
 from study.catalogue import entry
 from study.errors import StudyError
@@ -203,7 +204,6 @@ def test_a_product_in_a_branch_or_a_function_is_not_guessed(tmp_path: Path) -> N
         return model(nodes, inputs[:1], [ones("w", 4, 4)], functions=[function])
 
     assert macs(tmp_path, calling(node("MatMul", "a b", "c"))) is None
-    assert macs(tmp_path, calling(node("F", "a b", "c", domain="own"))) is None  # which calls itself
     assert macs(tmp_path, calling(node("Add", "a b", "c"))) == 16
 
 
@@ -243,6 +243,28 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
             read(path)
         assert str(error.value).startswith(f"{path}")
         assert "\n" not in str(error.value)
+
+
+def test_calls_that_onnx_would_follow_without_end_are_refused(tmp_path: Path) -> None:
+    def functions(count: int, last: str) -> list[onnx.FunctionProto]:
+        """Each calls the next one twice, in a branch too; the last is `Neg`, or calls the first."""
+        bodies = [[node(f"F{i + 1}", "a", "b", domain="own"), branches(f"F{i + 1}")] for i in range(count)]
+        bodies.append([node(last, "a", "c", domain="" if last == "Neg" else "own")])
+        return [helper.make_function("own", f"F{i}", ["a"], ["c"], body, OPSETS) for i, body in enumerate(bodies)]
+
+    def branches(called: str) -> onnx.NodeProto:
+        branch = helper.make_graph([node(called, "b", "d", domain="own")], "branch", [], [value("d", None)])
+        return node("If", "a", "c", then_branch=branch)
+
+    call = [node("F0", "x", domain="own")]
+    for count, last, refused in ((40, "Neg", True), (10, "Neg", False), (0, "F0", True), (1, "F0", True)):
+        path = save(tmp_path / "m.onnx", model(call, [value("x", [1])], functions=functions(count, last)))
+        for reader in (read, check.read):
+            if refused:
+                with pytest.raises(StudyError, match="at most 400,000 nodes, calls included, found more or an endless"):
+                    reader(path)
+            else:
+                assert reader(path)
 
 
 def test_a_missing_file_a_folder_a_pipe_and_a_file_that_is_too_large(tmp_path: Path) -> None:
