@@ -56,6 +56,8 @@ class AnyFile(ModelFile):
 
     def with_verdict(self, cell: CellRecord, folder: Path) -> CellRecord:
         found, wanted = read_outputs(folder, self.outputs), self.expected[cell.batch]
+        if not wanted:
+            return replace(cell, verdict="not compared")
         cell = replace(cell, verdict="failed")
         if missing := wanted.keys() - found.keys():
             return replace(cell, reason=f"it has no output {self.outputs[min(missing)]!r}")
@@ -179,7 +181,16 @@ def _outcome(cells: Sequence[CellRecord]) -> Iterator[str]:
     ran = [cell for cell in cells if cell.verdict != "not run"]
     loaded = [cell for cell in ran if cell.seconds is not None]
     yield "not run" if not ran else "yes" if len(loaded) == len(ran) else "no"
-    yield "" if not loaded else "yes" if all(cell.verdict == "passed" for cell in loaded) else "no"
+    compared = [cell for cell in loaded if cell.verdict != "not compared"]
+    yield (
+        ""
+        if not loaded
+        else "-"
+        if not compared
+        else "yes"
+        if all(cell.verdict == "passed" for cell in compared)
+        else "no"
+    )
     largest = max((cell.max_abs_difference for cell in loaded if cell.max_abs_difference is not None), default=None)
     yield "" if largest is None else f"{largest:.1e}"
     bad = [cell for cell in cells if cell.reason]

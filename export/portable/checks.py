@@ -19,14 +19,17 @@ from export.portable.engines import (
     EVERYWHERE,
     EXTERNAL,
     FUNCTIONS,
+    INTEGERS,
     MICROSOFT,
     ML,
     NONE,
     NOT_TENSORS,
     SIZES,
     SPARSE,
+    VECTORS,
     Affected,
     affected,
+    affected_by_type,
     reads,
 )
 from export.portable.remedies import Remedy
@@ -41,8 +44,15 @@ BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Max", "Mean"
 BROADCASTING |= {"And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor"}
 BROADCASTING |= {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
 """Operators that broadcast their inputs to a common shape."""
+WHOLE_NUMBERS = {TensorProto.INT64, TensorProto.INT32, TensorProto.INT8, TensorProto.UINT8}
 LISTED = 5
 """Maximum number of items in a list of a description."""
+CHECKER_ALONE = (
+    "in initializer but not in graph input",
+    "Field 'shape' of 'type' is required",
+    "higher than the checker's",
+)
+"""Complaints of onnx's checker about files that some runtimes run."""
 _FOLDERS = r"(?:home|Users|root|tmp|usr|opt|var|mnt|media|srv|private|etc|workspace|content)"
 _DRIVE = r"\b[A-Za-z]:\\\w|\\\\\w+\\|file://"
 PATH = re.compile(rf"(?<![\w:/.~-])/(?:[\w.@+~-]+/)+[\w.@+~-]|{_DRIVE}")
@@ -96,15 +106,25 @@ class File:
         return names
 
     @cached_property
-    def shapes(self) -> dict[str, Dimensions]:
-        """The shapes that the file declares or onnx infers, by value."""
+    def values(self) -> list[ValueInfoProto]:
+        """The values of the main graph that the file declares or onnx infers."""
         try:
             graph = shape_inference.infer_shapes(self.content).graph
         except Exception:  # of any kind: thrown by onnx's C++; the full check reports it
             graph = self.graph
-        values = (*graph.value_info, *graph.input, *graph.output)
-        shapes = {value.name: shape for value in values if (shape := dimensions(value.type)) is not None}
+        return [*graph.value_info, *graph.input, *graph.output]
+
+    @cached_property
+    def shapes(self) -> dict[str, Dimensions]:
+        """The shapes that the file declares or onnx infers, by value."""
+        shapes = {value.name: shape for value in self.values if (shape := dimensions(value.type)) is not None}
         return shapes | {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
+
+    @cached_property
+    def types(self) -> dict[str, int]:
+        """The element types of the same values."""
+        types = {value.name: value.type.tensor_type.elem_type for value in self.values}
+        return types | {name: tensor.data_type for name, tensor in self.initializers.items()}
 
 
 def least_ir_version(opset: int) -> int:
@@ -157,7 +177,8 @@ def signature(file: File) -> Iterator[Finding]:
     for value in (*file.inputs, *file.graph.output):
         kind = value.type.WhichOneof("value")
         if kind not in ("tensor_type", None):
-            described = f"'{shown(value.name)}' is no tensor but a {kind.removesuffix('_type')}"
+            kind = kind.removesuffix("_type")
+            described = f"'{shown(value.name)}' is no tensor but {'an' if kind[0] == 'o' else 'a'} {kind}"
             yield Finding(described, remedies.TENSORS, affected(NOT_TENSORS))
             continue
         shape = dimensions(value.type)
@@ -213,6 +234,23 @@ def lacking_operators(file: File) -> Iterator[Finding]:
     for operator in sorted(used):
         if (affects := affected(operator)) != NONE:
             yield Finding(f"operator {shown(operator)}", remedies.SPLIT, affects)
+
+
+def element_types(file: File) -> Iterator[Finding]:
+    """Element types that a runtime lacks, or in which nothing was tried there, and matrix products of other forms."""
+    nodes = [node for body in bodies(file.model) for node in body.node if node.domain in STANDARD]
+    casts = [each.i for node in nodes if node.op_type == "Cast" for each in node.attribute if each.name == "to"]
+    found = {*file.types.values(), *(tensor.data_type for tensor in tensors(file.model)), *casts}
+    for number in sorted(found.intersection(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}):
+        kind = TensorProto.DataType.Name(number).lower()
+        if (affects := affected_by_type(kind)) != NONE:
+            yield Finding(f"element type {kind}", remedies.FLOAT32, affects)
+    for node in file.graph.node:
+        if node.op_type in ("MatMul", "Gemm") and node.domain in STANDARD:
+            if any(file.types.get(name) in WHOLE_NUMBERS for name in node.input[:2]):
+                yield Finding(f"{_named(node)} multiplies integers", remedies.FLOAT32, affected(INTEGERS))
+            if any(len(file.shapes.get(name) or (0, 0)) == 1 for name in node.input[:2]):
+                yield Finding(f"{_named(node)} multiplies a vector", remedies.MATRIX, affected(VECTORS))
 
 
 def reshapes(file: File) -> Iterator[Finding]:
@@ -290,8 +328,9 @@ def full_check(file: File) -> Iterator[Finding]:
         checker.check_model(file.content, full_check=True)
     except Exception as error:  # of any kind: thrown by onnx's C++
         message = " ".join(str(error).split())
-        # onnx may be at fault: in its own definition of an operator, and with sparse weights, which it does not find
+        # onnx may be at fault in its own definition of an operator, and with sparse weights, which it does not find
         doubtful = message.count("Inference error(s)") > 1 or bool(file.graph.sparse_initializer)
+        doubtful |= any(text in message for text in CHECKER_ALONE)
         affects = Affected(perhaps=EVERYWHERE.breaks) if doubtful else EVERYWHERE
         yield Finding(shown(message, 200) or type(error).__name__, remedies.VALID, affects)
 

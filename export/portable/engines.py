@@ -1,8 +1,9 @@
 """Known limits of each runtime of docs/portability.md: what it does not load, or computes wrongly.
 
 Everything here was tried with the versions of export/conformance/runtimes.py: opsets and IR versions with files that
-differ in nothing else, operators with the node tests of onnx 1.19 (opset 24 and older). An operator is lacking where
-the runtime says so; one that it has may still lack a type or an attribute.
+differ in nothing else, operators with the node tests of onnx 1.19 (opset 24 and older), element types with a
+transposition, a sum, a maximum, a matrix product, a cast and a stored tensor. An operator is lacking where the runtime
+says so; one that it has may still lack an attribute.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ OLDEST = 7
 
 EXTERNAL, FUNCTIONS, SPARSE, BROADCASTS = "external-weights", "functions", "sparse-weights", "wide-broadcasts"
 SIZES, NOT_TENSORS = "free-sizes", "sequences-and-maps"
+INTEGERS, VECTORS = "integer-products", "vector-products"
 MICROSOFT, ML = "com.microsoft", "ai.onnx.ml"
 _RARE = "Bernoulli DeformConv ImageDecoder Optional OptionalGetElement OptionalHasElement SplitToSequence TensorScatter"
 _RARE += f" TfIdfVectorizer {ML}.Binarizer {ML}.Scaler {ML}.TreeEnsemble {FUNCTIONS} {SPARSE} {NOT_TENSORS}"
@@ -39,6 +41,11 @@ _OPENCV_4 += " HammingWindow HannWindow Hardmax IsInf IsNaN LpNormalization Nega
 _OPENCV_4 += " NonZero OneHot RMSNormalization RoiAlign RotaryEmbedding Size SoftmaxCrossEntropyLoss Trilu Unique"
 _TRACT = "AffineGrid CenterCropPad Col2Im Det Loop LpPool MaxUnpool NegativeLogLikelihoodLoss ReverseSequence RoiAlign"
 _TRACT += " SequenceConstruct SoftmaxCrossEntropyLoss Unique Upsample"
+_SMALL = "float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz float8e8m0 float4e2m1 int4 uint4 int2 uint2"
+"""Element types of 8 bits and less that NumPy lacks; files store weights in them."""
+TYPES = frozenset(("float", "int64", "int32", "uint8", "int8", "bool"))
+"""Element types that files of the portable form and its variants have."""
+_FLOATS = "float16 double string"
 
 
 @dataclass(frozen=True)
@@ -53,26 +60,40 @@ class Engine:
     """The newest opset and IR version that it reads; None if it looks at neither."""
     form: bool = False
     """Whether it is known to run only files of the portable form."""
+    types: frozenset[str] = TYPES
+    """Element types that were tried; of another one nothing is known, unless it is lacking."""
 
 
-def _engine(*words: str, partly: Sequence[str] = (), version: str = "", form: bool = False) -> Engine:
+def _engine(*words: str, partly: Sequence[str] = (), version: str = "", form: bool = False, types: str = "") -> Engine:
     """`version` is that of the ONNX Runtime which the engine is or contains."""
     number = tuple(map(int, version.split(".")[:2])) if version else (0, 0)
     newest = [limits for since, limits in ONNX_RUNTIME.items() if since <= number]
-    return Engine(frozenset(" ".join(words).split()), frozenset(partly), newest[-1] if newest else None, form)
+    return Engine(
+        frozenset(" ".join(words).split()),
+        frozenset(partly),
+        newest[-1] if newest else None,
+        form,
+        TYPES.union(types.split()),
+    )
 
 
 _VERSIONS = {runtime.name: runtime.version or "" for runtime in RUNTIMES}
 ENGINES = {
-    "onnxruntime": _engine("ImageDecoder", version=_VERSIONS["onnxruntime"]),
-    "onnxruntime-1.16": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.16"]),
-    "onnxruntime-1.15": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.15"]),
-    "reference": _engine(MICROSOFT, SPARSE, partly=[ML]),
-    "openvino": _engine(_RARE, "Det MaxUnpool MelWeightMatrix", partly=[MICROSOFT, ML]),
-    "opencv-4": _engine(_RARE, EXTERNAL, MICROSOFT, ML, _OPENCV, _OPENCV_4, partly=[BROADCASTS, SIZES]),
-    "opencv-5": _engine(_RARE, ML, _OPENCV, "DynamicQuantizeLinear", partly=[MICROSOFT]),
-    "tract": _engine(_RARE, _TRACT, partly=[SIZES, MICROSOFT, ML]),
-    "ncnn": _engine(EXTERNAL, SPARSE, NOT_TENSORS, MICROSOFT, ML, "If", version="1.30", form=True),
+    "onnxruntime": _engine("ImageDecoder", version=_VERSIONS["onnxruntime"], types=_FLOATS),
+    "onnxruntime-1.16": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.16"], types=_FLOATS),
+    "onnxruntime-1.15": _engine(partly=[MICROSOFT], version=_VERSIONS["onnxruntime-1.15"], types=_FLOATS),
+    "reference": _engine(MICROSOFT, SPARSE, partly=[ML], types=_FLOATS),
+    "openvino": _engine(_RARE, "Det MaxUnpool MelWeightMatrix string", partly=[MICROSOFT, ML], types="float16 double"),
+    "opencv-4": _engine(
+        *(_RARE, EXTERNAL, MICROSOFT, ML, _OPENCV, _OPENCV_4, _SMALL, VECTORS, "string"),
+        partly=[BROADCASTS, SIZES, INTEGERS],
+    ),
+    "opencv-5": _engine(
+        *(_RARE, ML, _OPENCV, _SMALL, VECTORS, "DynamicQuantizeLinear string"),
+        partly=[MICROSOFT, INTEGERS, "Loop", "LSTM", "GRU"],
+    ),
+    "tract": _engine(_RARE, _TRACT, _SMALL, "bfloat16 string", partly=[SIZES, MICROSOFT, ML, INTEGERS]),
+    "ncnn": _engine(EXTERNAL, SPARSE, NOT_TENSORS, MICROSOFT, ML, "If string", version="1.30", form=True),
     "node": _engine(NOT_TENSORS, partly=[MICROSOFT], version=_VERSIONS["node"]),
     "web-node": _engine(EXTERNAL, NOT_TENSORS, partly=[MICROSOFT], version=_VERSIONS["web-node"]),
 }
@@ -106,6 +127,13 @@ def affected(*words: str) -> Affected:
     breaks = frozenset(name for name, engine in ENGINES.items() if not engine.lacks.isdisjoint(words))
     perhaps = frozenset(name for name, engine in ENGINES.items() if not engine.partly.isdisjoint(words))
     return Affected(breaks, perhaps - breaks)
+
+
+@lru_cache(4096)
+def affected_by_type(kind: str) -> Affected:
+    """The engines that lack an element type, and those in which it was not tried."""
+    untried = frozenset(name for name, engine in ENGINES.items() if kind not in engine.types)
+    return Affected(affected(kind).breaks, untried - affected(kind).breaks)
 
 
 def reads(opset: int = 0, ir: int = 0) -> tuple[str, Affected]:

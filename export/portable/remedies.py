@@ -64,6 +64,8 @@ FOLD = Remedy(
 )
 VENDOR = Remedy("", "export again, without the optimiser or quantiser that wrote this operator")
 SPLIT = Remedy("", "run the part with this operator outside the model, or choose another runtime")
+FLOAT32 = Remedy("", "export it in float32, which every runtime has")
+MATRIX = Remedy("", "export it with a matrix of one column or row, and drop that axis outside the model")
 ALLOWZERO = Remedy(
     "for n in model.graph.node:  # where no shape has a zero\n"
     "    for a in [a for a in n.attribute if a.name == 'allowzero']: n.attribute.remove(a)"

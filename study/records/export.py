@@ -65,7 +65,7 @@ class CellRecord(Record):
     onnx_sha256: Sha256
     batch: AtLeastOne
     """Images a call; the last call takes what remains."""
-    verdict: Literal["passed", "failed", "not run"]
+    verdict: Literal["passed", "failed", "not run", "not compared"]
     """not run: not installed, not there, or interrupted."""
     shape: tuple[Count, ...] | None
     """Shape of the result; null where none can be read."""

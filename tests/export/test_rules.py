@@ -15,7 +15,8 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.portable import remedies
-from export.portable.engines import EVERYWHERE
+from export.portable.engines import EVERYWHERE, Affected
+from export.portable.expectations import expected
 from export.portable.remedies import Remedy
 from export.portable.rules import FOREIGN, MOST, RULES, Violation, parse, violated, violations
 from tests.support.bombs import BOMBS
@@ -206,6 +207,46 @@ def test_an_operator_that_a_runtime_lacks_is_reported_in_foreign_files_alone() -
     assert violation.affects.breaks == {"opencv-4"}
     conditional(model := good())
     assert foreign(model)[-1].affects.breaks == {"opencv-4", "opencv-5", "ncnn"}  # in If
+
+
+def test_an_element_type_that_was_not_tried_is_not_known_and_one_that_is_lacking_breaks() -> None:
+    """Tried with sums, matrix products, casts and stored tensors of each type."""
+    strings = {"openvino", "opencv-4", "opencv-5", "tract", "ncnn"}
+    floats = {"onnxruntime", "onnxruntime-1.15", "onnxruntime-1.16", "reference", "openvino"}
+    for number, breaks, loads in (
+        (TensorProto.FLOAT, set(), EVERYWHERE.breaks),
+        (TensorProto.INT64, set(), EVERYWHERE.breaks),
+        (TensorProto.DOUBLE, set(), floats),
+        (TensorProto.FLOAT16, set(), floats),
+        (TensorProto.BFLOAT16, {"tract"}, set()),
+        (TensorProto.STRING, strings, floats - {"openvino"}),
+    ):
+        graph = helper.make_graph([node("Cast", ["x"], ["y"], to=number)], "g", [], [value("y", number, ["n"])])
+        graph.input.append(value("x", TensorProto.FLOAT, ["n"]))
+        found = foreign(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
+        assert {name for each in found for name in each.affects.breaks} == breaks, number
+        table = expected(found)
+        assert {name for name in EVERYWHERE.breaks - {"ncnn"} if table[name].loads == "yes"} == loads - {"ncnn"}, number
+
+
+def test_a_product_of_integers_or_of_a_vector_is_not_expected_of_opencv() -> None:
+    for number, shape, breaks, perhaps in (
+        (TensorProto.INT32, [3, 2], set(), {"opencv-4", "opencv-5", "tract"}),
+        (TensorProto.FLOAT, [3], {"opencv-4", "opencv-5"}, set()),
+    ):
+        inputs = [value("x", number, ["n", 3]), value("w", number, shape)]
+        graph = helper.make_graph([node("MatMul", ["x", "w"], ["y"])], "g", inputs, [value("y", number, None)])
+        found = foreign(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
+        (violation,) = (each for each in found if each.rule == "R15")
+        assert violation.affects == Affected(frozenset(breaks), frozenset(perhaps))
+
+
+def test_what_the_checker_alone_complains_of_breaks_no_runtime() -> None:
+    model = good()
+    model.ir_version = 3  # whose initializers have to be inputs; ONNX Runtime runs it
+    (violation,) = violations(model.SerializeToString())
+    assert violation.rule == "R10"
+    assert violation.affects == Affected(perhaps=EVERYWHERE.breaks)
 
 
 # ---- what a violation breaks, and its remedy
