@@ -201,7 +201,18 @@ def test_a_file_that_changes_or_goes_away_while_it_is_read_ends_in_one_line(fold
         layer.weight.blocks()[0]
 
 
-def test_tensors_that_lie_over_each_other_are_refused(folder: Path) -> None:
+def test_a_tensor_may_be_the_beginning_of_another(folder: Path) -> None:
+    numbers = np.arange(16, dtype=np.float32)
+    (folder / "w.data").write_bytes(numbers.tobytes())
+    tensors = [external("w.data", 4 * size, 0, [4, size // 4]) for size in (16, 8)]
+    for index, each in enumerate(tensors):
+        each.name = f"w{index}"
+    first, second = beside(folder / "m.onnx", *tensors).layers
+    np.testing.assert_array_equal(first.weight.load().T, numbers.reshape(4, 4))
+    np.testing.assert_array_equal(second.weight.load().T, numbers[:8].reshape(4, 2))
+
+
+def test_many_tensors_that_lie_over_each_other_are_refused(folder: Path) -> None:
     """A hundred layers of the whole of a file each would take a hundred times as long as the file to read."""
     (folder / "w.data").write_bytes(b"\0" * 500)
     tensors = [external("w.data", 400, i, [10, 10]) for i in range(100)]
