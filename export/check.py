@@ -11,6 +11,7 @@ missing or not an ONNX model; the others are still checked. No file is run, and 
 """
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -40,9 +41,11 @@ def main(words: Sequence[str]) -> int:
     """Check each file and print the result; `words` are those of the command line after "check"."""
     options = arguments(words)
 
+    from export.portable import opsets
     from export.portable.engines import select
     from export.portable.rules import FOREIGN, RULES, is_own, violated
 
+    opsets.check(options.opset)
     names = select(options.runtimes)
     code = 0
     for path in dict.fromkeys(options.files):
@@ -64,16 +67,21 @@ def read(path: Path, opset: int = OPSET) -> "File":
     """The parsed file.
 
     Raises:
-        StudyError: it is no ONNX model; the message does not name it.
+        StudyError: it is no ONNX model, or the file with its weights is missing; the message does not name it.
         OSError: it is missing or not accessible.
     """
     from export.portable.rules import parse
-    from study.onnx_graph import check_calls, checked_size
+    from study.onnx_graph import check_calls, checked_size, tensors
 
     checked_size(path)
     file = parse(path.read_bytes(), opset)
     if file is None:
         raise StudyError("expected an ONNX model, found other bytes or a part of one")
+    entries = (entry for tensor in tensors(file.model) for entry in tensor.external_data if entry.key == "location")
+    for location in dict.fromkeys(entry.value for entry in entries):
+        outside = Path(location).is_absolute() or ".." in Path(location).parts  # where nothing is looked for
+        if not outside and not os.path.lexists(path.parent / location):
+            raise StudyError(f"its weights are missing: {str(path.parent / location[:80])!r}; put that file there")
     check_calls(file.model)
     return file
 

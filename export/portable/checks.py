@@ -174,6 +174,8 @@ def signature(file: File) -> Iterator[Finding]:
         if len(values) != 1:
             yield Finding(f"it has {len(values)} {kind}s", remedies.SEVERAL)
     batches: dict[str, None] = {}
+    each = (value.type.tensor_type.shape.dim[1:] for value in (*file.inputs, *file.graph.output))
+    sizes = remedies.sizes([size.dim_param for sizes in each for size in sizes if not size.HasField("dim_value")])
     for value in (*file.inputs, *file.graph.output):
         kind = value.type.WhichOneof("value")
         if kind not in ("tensor_type", None):
@@ -186,10 +188,10 @@ def signature(file: File) -> Iterator[Finding]:
             yield Finding(f"'{shown(value.name)}' has no named batch dimension", remedies.BATCH)
         else:
             batches.setdefault(shape[0])
-        free = [axis for axis, size in enumerate(shape or ()) if axis and (not isinstance(size, int) or size < 1)]
+        free = [axis for axis, size in enumerate(shape or ()) if axis and not isinstance(size, int)]
         if free:
             listed = f"{'axes' if len(free) > 1 else 'axis'} {', '.join(map(str, free[:LISTED]))}"
-            yield Finding(f"'{shown(value.name)}' has no fixed size in {listed}", remedies.SIZES, affected(SIZES))
+            yield Finding(f"'{shown(value.name)}' has no fixed size in {listed}", sizes, affected(SIZES))
     if len(batches) > 1:
         listed = ", ".join(shown(batch) for batch in list(batches)[:LISTED])
         yield Finding(f"the batch dimensions have several names: {listed}", remedies.BATCH)
@@ -219,9 +221,9 @@ def operators(file: File) -> Iterator[Finding]:
             else:
                 yield Finding(described, remedies.VENDOR, EVERYWHERE)
         elif node.op_type in REFUSED:
-            yield Finding(_named(node), remedies.FOLD)
+            yield Finding(_named(node), _folding(file))
         elif has_subgraph(node):
-            yield Finding(f"{_named(node)} contains a graph", remedies.FOLD)
+            yield Finding(f"{_named(node)} contains a graph", _folding(file))
         elif not _known(node.op_type, opset):
             yield Finding(
                 f"{_named(node)} is not an operator of opset {opset}", remedies.since(node.op_type), EVERYWHERE
@@ -262,10 +264,13 @@ def reshapes(file: File) -> Iterator[Finding]:
         if node.input[:1] and node.input[0] in file.constants:
             continue
         if len(node.input) < 2 or node.input[1] not in file.constants:
-            yield Finding(f"{_named(node)} has a computed shape", remedies.FOLD)
+            yield Finding(f"{_named(node)} has a computed shape", _folding(file))
             continue
         tensor = file.initializers.get(node.input[1])
         first = _first_number(tensor) if tensor else -1
+        batches = {(file.shapes.get(value.name) or (None,))[0] for value in file.inputs}
+        if first not in batches and all(isinstance(batch, int) for batch in batches):
+            continue  # another axis of an input of fixed sizes came to the front
         kept = file.shapes.get(node.input[0]) or (None,)
         if first > 0 and first != kept[0]:  # the first axis is another than the batch where it keeps its size
             yield Finding(f"{_named(node)} has a fixed batch of {first} in its shape", remedies.RESHAPE)
@@ -278,12 +283,20 @@ def broadcasts(file: File) -> Iterator[Finding]:
         if node.op_type == "Mul" and len(node.input) == 2 and node.input[0] == node.input[1]:
             yield Finding(f"{_named(node)} has the same value as both inputs", remedies.POW)
         elif node.op_type in BROADCASTING and node.output:
-            variable = [name for name in node.input if name not in file.constants]
+            data = node.input[:1] if node.op_type == "Expand" else node.input  # its second one is a shape
+            variable = [name for name in data if name not in file.constants]
             output = file.shapes.get(node.output[0])
             if output and variable and all(_grows(file.shapes.get(name), output) for name in variable):
                 inputs = " and ".join(_listed(file.shapes[name]) for name in variable[:LISTED])
                 described = f"{_named(node)} broadcasts {inputs} to {_listed(output)}"
-                yield Finding(described, remedies.PRODUCT, affected(BROADCASTS))
+                remedy = remedies.PRODUCT if node.op_type == "Sub" else remedies.RANK
+                yield Finding(described, remedy, affected(BROADCASTS))
+
+
+def _folding(file: File) -> Remedy:
+    """onnxslim fails at outputs that are no tensors, and at operators of ai.onnx.ml."""
+    tensors_alone = all(value.type.WhichOneof("value") in ("tensor_type", None) for value in file.graph.output)
+    return remedies.FOLD if tensors_alone and ML not in file.domains else remedies.FOLDED
 
 
 def _grows(shape: Dimensions | None, output: Dimensions) -> bool:

@@ -4,10 +4,14 @@ After `import numpy, onnx`, `model` is `onnx.load(FILE)`, and `onnx.save(model, 
 on a file that needs it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from onnx import defs
+
+LONGEST = 60
+"""The longest name of a size that a remedy repeats."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,6 @@ BATCH = Remedy(
     "    for d in v.type.tensor_type.shape.dim[:1]: d.dim_param = 'batch'",
     "torch.onnx.export(..., dynamic_shapes={NAME: {0: torch.export.Dim('batch')}}) with an example of 2",
 )
-SIZES = Remedy(
-    "sizes = {'height': 224, 'width': 224}  # the free dimensions, if you use one size\n"
-    "for v in [*model.graph.input, *model.graph.output]:\n"
-    "    for d in v.type.tensor_type.shape.dim[1:]: d.dim_value = d.dim_value or sizes[d.dim_param]",
-    "nothing in most runtimes: tract and pnnx take the sizes when they load the file, OpenCV 4 does not",
-)
 WEIGHTS = Remedy(
     "inputs = [v for v in model.graph.input if v.name not in {t.name for t in model.graph.initializer}]\n"
     "del model.graph.input[:]; model.graph.input.extend(inputs)",
@@ -62,6 +60,7 @@ FOLD = Remedy(
     "import onnxslim  # to be installed\nmodel = onnxslim.slim(model)",
     "export in evaluation mode, with constants folded",
 )
+FOLDED = Remedy("", "export in evaluation mode, with constants folded")
 VENDOR = Remedy("", "export again, without the optimiser or quantiser that wrote this operator")
 SPLIT = Remedy("", "run the part with this operator outside the model, or choose another runtime")
 FLOAT32 = Remedy("", "export it in float32, which every runtime has")
@@ -84,6 +83,7 @@ POW = Remedy(
     "x ** 2 instead of x * x",
 )
 PRODUCT = Remedy("", "write it as a matrix product: distances as 2x.c - |c|^2 - |x|^2")
+RANK = Remedy("", "nothing, unless you use OpenCV 4 or ncnn: there give its inputs the rank and sizes of the result")
 STRIP = Remedy(
     "g, nodes = model.graph, [n for body in (model.graph, *model.functions) for n in body.node]\n"
     "model.doc_string = ''\n"
@@ -96,10 +96,22 @@ VALID = Remedy("", "mend what onnx.checker.check_model(FILE, full_check=True) re
 WHOLE = Remedy("", "write one ModelProto in protobuf's binary format")
 
 
+def sizes(names: Iterable[str]) -> Remedy:
+    """To fix the free sizes of these names, "" for those without one."""
+    chosen = ", ".join(f"{name!a}: 224" for name in dict.fromkeys(names) if len(name) <= LONGEST)
+    return Remedy(
+        f"sizes = {{{chosen}}}  # set each free dimension, if you use one size\n"
+        "for v in [*model.graph.input, *model.graph.output]:\n"
+        "    for d in v.type.tensor_type.shape.dim[1:]:\n"
+        "        if d.dim_value < 0 or not d.HasField('dim_value'): d.dim_value = sizes[d.dim_param]",
+        "nothing in most runtimes: tract and pnnx take the sizes when they load the file, OpenCV 4 does not",
+    )
+
+
 def opset(version: int) -> Remedy:
     """To write another opset."""
     return Remedy(
-        f"model = onnx.version_converter.convert_version(model, {version})",
+        f"model = onnx.version_converter.convert_version(model, {version})  # if it can convert each operator",
         f"torch.onnx.export(..., opset_version={version}), below 18 with dynamo=False; tf2onnx --opset {version}; "
         f"paddle2onnx --opset_version {version}",
     )

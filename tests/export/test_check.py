@@ -140,6 +140,11 @@ def test_a_file_that_is_not_a_model_is_an_error_and_the_others_are_checked(
         assert line.startswith(f"error: {path}: ")
 
 
+def test_an_opset_that_does_not_exist_is_a_mistake(portable: Path) -> None:
+    with pytest.raises(StudyError, match="--opset: expected 14 to 26"):
+        check.main([str(portable), "--opset", "99"])
+
+
 def test_an_unknown_runtime_is_a_mistake(portable: Path) -> None:
     with pytest.raises(StudyError, match="no runtime is called 'netscape'; there are: onnxruntime, "):
         check.main([str(portable), "--runtimes", "netscape"])
@@ -157,6 +162,16 @@ def test_weights_in_another_file_are_a_violation_and_not_read(
     code, output, errors = checked(capsys, tmp_path / "outside.onnx")
     assert (code, errors) == (1, "")
     assert "  R1  tensor 'weight' lies in another file\n" in output
+
+
+def test_missing_weights_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(good(), tmp_path / "a.onnx", save_as_external_data=True, location="w.data", size_threshold=0)
+    assert "lies in another file" in checked(capsys, tmp_path / "a.onnx")[1]
+    (tmp_path / "w.data").unlink()
+    code, output, errors = checked(capsys, tmp_path / "a.onnx")
+    place = str(tmp_path / "w.data")
+    assert (code, output) == (2, "")
+    assert errors == f"error: {tmp_path / 'a.onnx'}: its weights are missing: {place!r}; put that file there\n"
 
 
 def test_a_name_from_a_file_cannot_control_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
