@@ -4,13 +4,15 @@ No torch until there is something to export.
 """
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from export.card import write_card
-from study.artifacts import Artifacts, RunFiles, current_export, sha256
+from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, current_export, sha256
+from study.catalogue import DEFAULT_STUDY
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, print_error
@@ -34,7 +36,7 @@ def export_models(options: argparse.Namespace) -> int:
 
         opsets.check(variant.opset)
     artifacts = Artifacts(options.artifacts)
-    finished = finished_runs(selected(options, options.models), artifacts)
+    finished = finished_runs(options, artifacts)
     codes, stale = [], []
     for entry, standard in finished:
         files = standard.of(variant)
@@ -48,19 +50,28 @@ def export_models(options: argparse.Namespace) -> int:
     return max(codes)
 
 
-def finished_runs(entries: Sequence[Entry], artifacts: Artifacts) -> list[tuple[Entry, RunFiles]]:
-    """The finished runs of `entries`, in that order and by seed; an entry without any is reported.
+def finished_runs(options: argparse.Namespace, artifacts: Artifacts) -> list[tuple[Entry, RunFiles]]:
+    """The finished runs of the models that are selected, in that order and by seed; one without any is reported.
 
     Raises:
         StudyError: there is none.
     """
+    entries = selected(options, options.models)
     runs = [(entry, files) for entry in entries for files in artifacts.runs(entry.name)]
     for entry in entries:
         if not artifacts.runs(entry.name):
-            print(f"{entry.name}: no finished run; run `python -m train {entry.name}`", file=sys.stderr)
+            print(f"{entry.name}: no finished run; run `{training(options, [entry.name])}`", file=sys.stderr)
     if not runs:
-        raise StudyError(f"no finished run in {artifacts.root}; run `python -m train` first")
+        raise StudyError(f"no finished run in {artifacts.root}; run `{training(options, options.models)}` first")
     return runs
+
+
+def training(options: argparse.Namespace, names: Sequence[str]) -> str:
+    """The command that trains the models called `names`, with the options of this one."""
+    usual = {"study": DEFAULT_STUDY, "dataset": "", "catalogue": None, "data": None, "artifacts": DEFAULT_ROOT}
+    given = {name: value for name, default in usual.items() if (value := getattr(options, name)) != default}
+    words = [*names, *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
+    return shlex.join(["python", "-m", "train", *words])
 
 
 def is_current(files: RunFiles) -> bool:

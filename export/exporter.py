@@ -1,6 +1,7 @@
 """Export one run: its checkpoint as an ONNX file, proven against PyTorch, with its record and its model card."""
 
 import numpy as np
+import torch
 from msgspec import structs
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,6 +13,7 @@ from study import checkpoints, soundness
 from study.artifacts import RunFiles, read_record, sha256, write_bytes, write_record
 from study.entry import Entry
 from study.environment import environment, versions
+from study.errors import StudyError
 from study.evaluation import batches
 from study.parity import INT8_COST, compare
 from study.records.base import Parity
@@ -63,12 +65,26 @@ def export(
     except Exception as error:  # a user's network may raise anything
         raise soundness.unusable(entry, "evaluation", error) from None
     name = type(network).__name__
-    floats = convert(network, tuple(images.shape[1:]), metadata(files, images.shape[1]), variant)
-    model = finished(floats, name, structs.replace(variant, int8=None))
-    content = model.SerializeToString(deterministic=True)
+    others = {str(p.dtype).removeprefix("torch.") for p in network.parameters() if p.dtype != torch.float32}
     every = in_onnxruntime == len(images) and not variant.int8
-    computed = run_onnx(content, images if every else images[:in_torch])
-    parity = prove(entry, content, images[:in_torch], expected, computed)
+    try:
+        floats = convert(network, tuple(images.shape[1:]), metadata(files, images.shape[1]), variant)
+        model = finished(floats, name, structs.replace(variant, int8=None))
+        content = model.SerializeToString(deterministic=True)
+        computed = run_onnx(content, images if every else images[:in_torch])
+    except StudyError as error:
+        if not others or "NOT_IMPLEMENTED" not in str(error):
+            raise
+        raise StudyError(f"{error}; its weights are {' and '.join(sorted(others))}: convert it to float32") from None
+    try:
+        parity = prove(entry, content, images[:in_torch], expected, computed)
+    except ParityError as error:
+        network = checkpoints.load(entry, files)
+        first, second = (run_torch(network, images[:in_torch]) for _ in range(2))
+        if np.allclose(first, second, rtol=0, atol=entry.largest_difference, equal_nan=True):
+            raise
+        reason = "evaluated twice on these images in PyTorch, the network itself gives two results: it keeps a state"
+        raise ParityError(f"{reason}, to be changed only where self.training", error.parity) from None
     if variant.int8:
         every = True
         model = finished(floats, name, variant, calibration)

@@ -15,11 +15,12 @@ from typing import Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto
 from onnxruntime import quantization
 from onnxruntime.quantization import QuantType
 from torch import Tensor
 
+from export.portable.edits import unique, value_names
 from study.data import tensors
 from study.errors import StudyError, one_line
 from study.evaluation import batches
@@ -59,6 +60,8 @@ def quantise(model: ModelProto, calibration: Tensor | None, method: Literal["sta
         given, made = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         prepared = ModelProto()
         prepared.CopyFrom(model)
+        if method == "dynamic":
+            _separate(prepared.graph)
         onnx.helper.set_model_props(prepared, {PREPARED: "onnxruntime.quant"})
         given.write_bytes(prepared.SerializeToString())
         handlers = logging.root.handlers[:]
@@ -88,6 +91,19 @@ def quantise(model: ModelProto, calibration: Tensor | None, method: Literal["sta
         raise StudyError(f"expected a model with {', '.join(PRODUCTS)} to quantise, found none of them")
     _describe(result, model, method, 0 if calibration is None else len(calibration))
     return result
+
+
+def _separate(graph: GraphProto) -> None:
+    """Give each product a weight of its own: the dynamic quantiser fails, or goes wrong, where several share one."""
+    tensors, used = {tensor.name: tensor for tensor in graph.initializer}, set()
+    taken = value_names(graph)
+    for node in graph.node:
+        for position, name in enumerate(node.input if node.op_type in PRODUCTS else ()):
+            if name in used:
+                graph.initializer.add().CopyFrom(tensors[name])
+                graph.initializer[-1].name = node.input[position] = unique(name, taken)
+            elif name in tensors:
+                used.add(name)
 
 
 class _Images(quantization.CalibrationDataReader):  # type: ignore[misc]

@@ -18,7 +18,6 @@ from study.data import datasets, tensors
 from study.entry import Entry
 from study.errors import StudyError
 from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES
-from study.selection import selected
 from study.variants import STANDARD
 
 
@@ -30,7 +29,7 @@ def find_subjects(options: argparse.Namespace, artifacts: Artifacts, work: Path)
             read.
     """
     first: dict[str, tuple[Entry, RunFiles]] = {}
-    for entry, files in finished_runs(selected(options, options.models), artifacts):
+    for entry, files in finished_runs(options, artifacts):
         first.setdefault(entry.name, (entry, files))
     runs = []
     for entry, files in first.values():

@@ -18,7 +18,7 @@ from export.__main__ import main
 from export.exporter import ParityError, export
 from export.parity import LEAST, images_for
 from export.quantisation import quantise
-from study import catalogue
+from study import catalogue, checkpoints
 from study.artifacts import read_record, sha256
 from study.data import tensors
 from study.entry import Entry
@@ -121,6 +121,35 @@ def test_a_network_that_ignores_its_images_is_refused_without_warnings(
         export(catalogue.entry("gap"), files, images[:500], labels[:500])
 
 
+def test_a_network_that_keeps_a_state_is_named_as_the_reason_of_a_difference(
+    trained: Trained, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts its calls, and changes after those of the check before the export."""
+    images, labels = tensors.load(data, train=False)
+    plain = LeNet5GAP.forward
+
+    def counting(self: Any, x: torch.Tensor) -> torch.Tensor:
+        self.calls = getattr(self, "calls", 0) + 1
+        return plain(self, x) * (1 if self.calls < 6 else -1)
+
+    monkeypatch.setattr(LeNet5GAP, "forward", counting)
+    files = trained.copy(tmp_path / "a").run("gap", 0)
+    with pytest.raises(ParityError, match="the network itself gives two results: it keeps a state"):
+        export(catalogue.entry("gap"), files, images[:3000], labels[:3000])
+
+
+def test_a_network_in_float64_is_to_be_converted(
+    trained: Trained, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = tensors.load(data, train=False)
+    plain, load = LeNet5GAP.forward, checkpoints.load
+    monkeypatch.setattr(LeNet5GAP, "forward", lambda self, x: plain(self, x.double()))
+    monkeypatch.setattr(checkpoints, "load", lambda *given: load(*given).double())
+    files = trained.copy(tmp_path / "a").run("gap", 0)
+    with pytest.raises(StudyError, match=r"its weights are float64: convert it to float32$"):
+        export(catalogue.entry("gap"), files, images[:500], labels[:500])
+
+
 def test_an_error_of_any_kind_is_one_line_and_the_other_models_go_on(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,7 +210,10 @@ def test_only_a_missing_or_damaged_export_is_made_again(trained: Trained, tmp_pa
 def test_a_mistake_names_what_to_run_or_to_write(trained: Trained, tmp_path: Path) -> None:
     root = str(trained.artifacts.root)
     mistakes = {
-        "run `python -m train` first": ["--artifacts", str(tmp_path)],
+        f"run `python -m train --artifacts {tmp_path}` first": ["--artifacts", str(tmp_path)],
+        "run `python -m train gap --study cnn5 --data 'a b' --artifacts none` first": [
+            *("gap", "--artifacts", "none", "--data", "a b", "--study", "cnn5")
+        ],
         "gpa": ["gpa", "--artifacts", root],
         "--opset: expected 14 to 26 (default: 18), found 13": ["gap", "--opset", "13", "--artifacts", root],
         "--opset: expected 14 to 26 (default: 18), found 27": ["gap", "--opset", "27", "--artifacts", root],

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -150,3 +151,32 @@ def test_a_model_without_products_is_refused() -> None:
     )
     with pytest.raises(StudyError, match="expected a model with Conv, Gemm, MatMul to quantise, found none"):
         quantise(model, None, "dynamic")
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic"])
+def test_a_weight_that_several_layers_share_is_quantised_in_each(method: Literal["static", "dynamic"]) -> None:
+    """The linear layer w of 784 inputs twice, on the image and on its half, and s twice in a row."""
+    random = np.random.default_rng(0)
+    weights = {"w": random.normal(size=(784, 10)) / 28, "s": random.normal(size=(10, 10)) / 3, "half": np.array(0.5)}
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["rows"]),
+        helper.make_node("Mul", ["rows", "half"], ["dark"]),
+        helper.make_node("Gemm", ["rows", "w"], ["a"]),
+        helper.make_node("Gemm", ["dark", "w"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("MatMul", ["c", "s"], ["d"]),
+        helper.make_node("MatMul", ["d", "s"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 28, 28])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 10])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    images = torch.tensor(random.integers(256, size=(64, 1, 28, 28)), dtype=torch.uint8)
+    x = images.numpy().reshape(64, 784) / 255
+    exact = x @ weights["w"] * 1.5 @ weights["s"] @ weights["s"]
+    found = run_onnx(quantise(model, images, method).SerializeToString(), images)
+    assert np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
