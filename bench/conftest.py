@@ -24,6 +24,11 @@ TARGET = pytest.StashKey[Path]()
 INTERRUPTED = 130
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    unused = "ignore:Benchmark fixture was not used at all:pytest_benchmark.logger.PytestBenchmarkWarning"
+    config.addinivalue_line("filterwarnings", unused)  # of a case that failed before it was timed
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_bench_options(parser.getgroup("fashionbench").addoption)
 
@@ -131,6 +136,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         pytest.skip(str(error))
     except StudyError as error:
         mistake = error
+    item.config.stash[SESSION].failed.append(label(item))
     pytest.fail(f"error: {mistake}", pytrace=False)  # outside of the handler, or pytest shows both
 
 
@@ -167,6 +173,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if session and session.path and not session.complete:
         writer = config.get_terminal_writer()
         text = f"incomplete: the finished measurements are in {session.path}, which `python -m bench compare` and "
-        text += "`python -m analysis --bench` read like a JSON; run the same command again to measure everything"
+        text += "`python -m analysis --bench` read like a JSON; "
+        if session.failed:
+            more = f" and {len(session.failed) - 1} more" if len(session.failed) > 1 else ""
+            text += f"{session.failed[0]}{more} failed: mend the cause, or leave it out with --runtimes, --models or "
+            text += "--onnx; then "
+        text += "run the same command again to measure everything"
         for line in terminal.wrapped(text, writer.fullwidth):
             writer.line(line)

@@ -138,8 +138,8 @@ def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_N
     return Model(name, run.onnx, export.onnx_sha256, entry, run, artifacts.data.resolve())
 
 
-def from_file(path: Path, given: Given) -> Model:
-    """Any ONNX file, named after the file without its suffix.
+def from_file(path: Path, given: Given, others: Sequence[Path] = ()) -> Model:
+    """Any ONNX file, named after itself without its suffix, and after as many of its folders as tell it from `others`.
 
     Raises:
         StudyError: the file is missing or is not an ONNX model with tensors as inputs, or does not take what is given.
@@ -150,7 +150,9 @@ def from_file(path: Path, given: Given) -> Model:
         )
     from study.onnx_values import check
 
-    model = Model(path.stem, path.absolute(), sha256(path), given=given)
+    parts, *rest = (each.absolute().with_suffix("").parts for each in (path, *others))
+    depth = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in rest)), 1)
+    model = Model("-".join(parts[-depth:]), path.absolute(), sha256(path), given=given)
     taken = model.facts.inputs  # read now, so that a bad file fails before anything is measured
     try:
         check(taken, given)

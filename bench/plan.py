@@ -83,14 +83,8 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     if budget.cold_starts != 0 and budget.cold_starts < (1 if budget.quick else FEWEST_COLD_STARTS):
         raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {budget.cold_starts}")
     chosen, runtimes = _models(option), list(dict.fromkeys(option.runtimes.split(",")))
-    cases = find_cases(
-        chosen,
-        runtimes,
-        _numbers("batches", option.batches),
-        threads,
-        option.mode,
-        option.device,
-    )
+    batches = _numbers("batches", option.batches)
+    cases = find_cases(chosen, runtimes, batches, threads, option.mode, option.device)
     names = [str(case) for case in cases]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise StudyError(f"{twice} would be measured twice; give the ONNX files different names")
@@ -106,7 +100,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         option.processes,
         words,
         surroundings(cases, words),
-        [*_left_out(cases, chosen, runtimes), *_drawn(cases)],
+        [*_left_out(cases, chosen, runtimes), *_fixed(cases, batches), *_drawn(cases)],
     )
 
 
@@ -118,6 +112,16 @@ def _left_out(cases: Sequence[Case], chosen: Sequence[models.Model], runtimes: S
         f"{name} is left out for {', '.join(names)}: it runs only what a checkpoint of the catalogue computes"
         for name, names in missing.items()
         if names
+    ]
+
+
+def _fixed(cases: Sequence[Case], batches: Sequence[int]) -> list[str]:
+    """The models whose own batch size is measured instead of those asked for."""
+    fixed = {case.model.name: case.batch for case in cases if len(case.model.batch_sizes(batches)) == 1}
+    return [
+        f"{name}: its inputs are fixed at batch {size}, not measured at {', '.join(map(str, others))}"
+        for name, size in fixed.items()
+        if (others := [batch for batch in batches if batch != size])
     ]
 
 
@@ -159,7 +163,8 @@ def _models(option: Namespace) -> list[models.Model]:
         if getattr(option, name) and not option.onnx:
             raise StudyError(f"--{name} applies to inputs of a file given with --onnx")
     given = parse_given(option.shape, option.input, option.feed)
-    return chosen + [models.from_file(path, given) for path in option.onnx]
+    files: list[Path] = option.onnx
+    return chosen + [models.from_file(path, given, files[:i] + files[i + 1 :]) for i, path in enumerate(files)]
 
 
 def _export(option: Namespace, entries: Sequence[Entry]) -> None:

@@ -54,6 +54,8 @@ class Session:
     cold_starts: list[ColdStartRecord] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     """Why measurements were left out, by the name of each."""
+    failed: list[str] = field(default_factory=list)
+    """The measurements that failed."""
     latest: JournalEntry | None = None
     """The measurement that was added last."""
     others: list[BenchRecord] = field(default_factory=list)

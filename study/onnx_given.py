@@ -105,7 +105,8 @@ def read_feed(path: Path) -> dict[str, NDArray[Any]]:
     except StudyError:
         raise
     except Exception as error:  # zipfile and numpy raise exceptions of many types
-        raise StudyError(f"--feed {path}: expected arrays of numpy.savez, found {one_line(error)}") from None
+        remedy = ": give texts as .astype(str)" if "Object arrays" in str(error) else ""
+        raise StudyError(f"--feed {path}: expected arrays of numpy.savez, found {one_line(error)}{remedy}") from None
     if not read:
         raise StudyError(f"--feed {path}: expected arrays by the names of the inputs, found none")
     return read

@@ -159,6 +159,24 @@ def test_the_export_runs_first_for_models_of_the_catalogue_alone(
         planned("--export", "--models", "gap", collectonly=False)
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders(planned: Callable[..., Session], tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a/onnx/model.onnx", "b/onnx/model.onnx", "b/quantised/model.onnx", "x.onnx")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, "N")
+    words = ("--shape", "ids=5", "--input", "ids=1", "--runtimes", "onnxruntime", "--batches", "1")
+    session = planned("--onnx", *map(str, files), *words)
+    names = ["a-onnx-model", "b-onnx-model", "quantised-model", "x"]
+    assert [case.model.name for case in session.cases] == names
+
+
+def test_a_batch_size_that_a_file_does_not_take_is_named(planned: Callable[..., Session], tmp_path: Path) -> None:
+    fixed = write(tmp_path / "fixed.onnx", "4")
+    words = ("--onnx", str(fixed), "--shape", "ids=5", "--input", "ids=1", "--runtimes", "onnxruntime", "--batches")
+    assert planned(*words, "1,8").notes == ["fixed: its inputs are fixed at batch 4, not measured at 1, 8"]
+    assert planned(*words, "4").notes == []
+
+
 def test_a_runtime_that_does_not_run_a_model_is_named(planned: Callable[..., Session], tmp_path: Path) -> None:
     two = write(tmp_path / "two.onnx", "N")
     words = ("--onnx", str(two), "--shape", "ids=5", "--input", "ids=1", "--models", "gap")

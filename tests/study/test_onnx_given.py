@@ -125,5 +125,5 @@ def test_a_file_that_is_none_of_arrays_is_refused_in_one_line(tmp_path: Path) ->
         with pytest.raises(StudyError, match=r"--feed .*: (No such file|Is a directory)"):
             parse_given([], [], [wrong])
     pickled = save(path, x=np.array([{}], object))
-    with pytest.raises(StudyError, match="Object arrays cannot be loaded"):
+    with pytest.raises(StudyError, match=r"Object arrays cannot be loaded .*: give texts as .astype\(str\)"):
         parse_given([], [], [pickled])
