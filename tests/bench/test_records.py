@@ -248,7 +248,7 @@ def test_each_load_has_the_median_of_its_own_calls(calls: int, case: Case, monke
         yield SimpleNamespace(runtime=runtime, outputs=lambda _: [], once=None, call=lambda _: float(n), inputs=inputs)
 
     monkeypatch.setattr(measure, "opened", load)
-    monkeypatch.setattr(measure, "parity", lambda engine, found, wanted: None)
+    monkeypatch.setattr(measure, "parity", lambda engine, found, wanted: (None, []))
     monkeypatch.setattr(measure, "warm_up", lambda once, **_: replace(WARM, call_seconds=2 / calls))
     budget = Budget(percentiles=(50,))
     record = measure.latency(case, budget, None, lambda given, n: [call(x) for call, x in islice(given, n)])
