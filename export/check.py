@@ -21,7 +21,7 @@ from study.errors import StudyError, print_error, printable
 from study.variants import OPSET
 
 if TYPE_CHECKING:
-    from export.portable.checks import File
+    from export.portable.parsed import File
     from export.portable.rules import Violation
 
 FORM = "the portable form (rules R1-R10, R13)"

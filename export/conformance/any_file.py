@@ -17,9 +17,9 @@ from export.conformance.cells import SECONDS, ModelFile, program_variables, read
 from export.conformance.environments import prepare
 from export.conformance.processes import CommandError, run
 from export.conformance.runtimes import Runtime, select
-from export.portable.checks import File
 from export.portable.engines import ENGINES, SAME, title
 from export.portable.expectations import expected
+from export.portable.parsed import File
 from export.portable.rules import FOREIGN, violated
 from study.arithmetic import coarsest, limit
 from study.artifacts import Artifacts, sha256

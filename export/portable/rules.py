@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from export.portable import checks
-from export.portable.checks import File, Finding
+from export.portable.checks import Finding
 from export.portable.engines import EVERYWHERE, Affected
+from export.portable.parsed import File
 from export.portable.remedies import WHOLE, Remedy
 from study.variants import OPSET
 
