@@ -17,7 +17,8 @@ from study.records.base import (
 )
 
 Settings = dict[str, Any]  # what an engine reports of itself: any JSON
-Verdict = Literal["faster", "slower", "no difference shown", "withheld"]
+Verdict = Literal["faster", "slower", "the same", "undecided", "withheld"]
+"""faster, slower: the interval excludes 1. the same: it includes 1 and lies within the margin. undecided: neither."""
 
 
 class CaseKey(Record):
@@ -86,9 +87,30 @@ class Measurement(Record):
 
     key: CaseKey
     """Which case: of a comparison the runtime's, of a cold start in mode native."""
-    machine: Machine
     quick: bool
     """Made with `--quick`."""
+    valid: bool
+    reasons: tuple[str, ...]
+    """Why it is not, and what to do."""
+
+
+class Calibration(Record):
+    """The speed of the machine: the time of two fixed pieces of work, one bound by arithmetic, one by memory."""
+
+    arithmetic_seconds: Positive
+    memory_seconds: Positive
+
+
+class WorkerProcess(Record):
+    """What a measurement has for each of the fresh processes that made it."""
+
+    process: AtLeastOne
+    """Number of the process in the session."""
+    calibration: Calibration
+    """Mean of before and after."""
+    machine: Machine
+    cores_used: NotNegative
+    """Processor time of this process / wall time."""
     valid: bool
     reasons: tuple[str, ...]
     """Why it is not, and what to do."""
@@ -103,11 +125,24 @@ class WarmUpRecord(Record):
     """Whether the latency settled."""
 
 
-class CaseProcess(Record):
+class CaseProcess(WorkerProcess):
     """A case in one process."""
 
-    median_seconds: Interval
-    valid: bool
+    samples: AtLeastOne
+    """Timed calls, one call a sample."""
+    median_seconds: Positive
+    p90_seconds: Positive
+    """90th percentile of the calls of this process, interpolated however few they are, as are the next three."""
+    p95_seconds: Positive
+    p99_seconds: Positive
+    p999_seconds: Positive
+    load_medians_seconds: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+    """Median of each load of the model."""
+    drift: float
+    """Median of the last third of the samples / median of the first, less 1."""
+    spread: NotNegative
+    """Interquartile range / median."""
+    warmup: WarmUpRecord
 
 
 class CaseRecord(Measurement):
@@ -128,20 +163,21 @@ class CaseRecord(Measurement):
     input_shapes: dict[str, tuple[Count, ...]]
     """Shape of each input in one call."""
     samples: AtLeastOne
-    """Timed calls, one call a sample; all are in `stats.data`, load after load."""
+    """Timed calls of all processes; all are in `stats.data`, process after process, load after load."""
     median_seconds: Interval
-    """Median latency of one call; the interval is free of assumptions on the distribution. Of fewer than six calls,
-    which make the case invalid, it is that between the extremes."""
+    """Geometric mean of the processes' medians, with Student's interval over the processes; of fewer than two
+    processes, which make the case invalid, the interval is that between the extremes."""
     p90_seconds: Interval | None
-    """90th percentile; null where the samples are too few, as are the next three."""
+    """90th percentile of the calls of all processes, with the interval of the processes' own percentiles; null where
+    the samples are too few, as are the next three."""
     p95_seconds: Interval | None
     """95th percentile."""
     p99_seconds: Interval | None
     """99th percentile."""
     p999_seconds: Interval | None
     """99.9th percentile."""
-    images_per_second: Positive
-    """`batch` / median."""
+    images_per_second_at_median: Positive
+    """`batch` / median: one call after the other. It is no throughput, which `--scenario offline` measures."""
     parity: Parity | None
     """Of the timed callable, over the pool of inputs, or over those that a slow engine computes in the time; null if
     no other runtime runs the model, and of ONNX Runtime for a variant that torch does not compute (int8, or raw
@@ -150,21 +186,8 @@ class CaseRecord(Measurement):
     """Threads that the engine reports after the calls."""
     settings: Settings
     """What the engine reports of itself after the calls."""
-    cores_used: NotNegative
-    """Processor time of this process / wall time."""
-    drift: float
-    """Median of the last third of the samples / median of the first, less 1."""
-    spread: NotNegative
-    """Interquartile range / median."""
-    yardstick_seconds: Positive
-    """Time of the calibration loop, a fixed piece of numpy and Python, before and after: the machine's speed."""
-    warmup: WarmUpRecord
-    load_medians_seconds: Annotated[tuple[Positive, ...], Meta(min_length=1)]
-    """Median of each load of the model."""
     processes: Annotated[tuple[CaseProcess, ...], Meta(min_length=1)]
-    """The case in this process and in those of `--processes`."""
-    between_spread: NotNegative | None
-    """Largest / smallest median of the processes, less 1; null with one."""
+    """The case in each fresh process."""
 
 
 class Controls(Record):
@@ -174,6 +197,22 @@ class Controls(Record):
     runtime: Interval
 
 
+class ControlsOnce(Record):
+    """The controls of one process."""
+
+    reference: Positive
+    runtime: Positive
+
+
+class AfterSwitch(Record):
+    """How much slower the first calls of an engine are after the other engine has run: the effect of the call index."""
+
+    lead_in_calls: Count
+    """Calls of each part before the timed ones."""
+    effects: tuple[float, ...]
+    """Time of call 1, 2, ... after the switch / time of the timed calls, less 1; medians over the blocks."""
+
+
 class PairSettings(Record):
     """What the two engines report of themselves."""
 
@@ -181,11 +220,21 @@ class PairSettings(Record):
     runtime: Settings
 
 
-class ComparisonProcess(Record):
+class ComparisonProcess(WorkerProcess):
     """A comparison in one process."""
 
-    ratio: Interval
-    noise_floor: NotNegative
+    ratio: Positive
+    """Over the blocks at full speed."""
+    controls: ControlsOnce
+    rounds: AtLeastOne
+    blocks: AtLeastOne
+    """Blocks in all rounds."""
+    full_speed_blocks: Count
+    """Those in which the machine ran at its full speed; only they count for the ratio."""
+    calls: AtLeastOne
+    """Timed calls in all blocks."""
+    random_seed: Count
+    """Seed of the order and the places in memory, another one in each process."""
 
 
 class ComparisonRecord(Measurement):
@@ -194,28 +243,21 @@ class ComparisonRecord(Measurement):
     reference: str
     """The engine it is compared with: torch where it takes part, else the first runtime."""
     ratio: Interval
-    """Time of the reference / time of the runtime: above 1 the runtime is faster. Drawn to hold in at least 95 of 100
-    sessions (method.md)."""
-    rounds: AtLeastOne
-    blocks: AtLeastOne
-    """Blocks in all rounds."""
-    calls: AtLeastOne
-    """Calls in all blocks."""
+    """Time of the reference / time of the runtime: above 1 the runtime is faster. Geometric mean over the processes,
+    with Student's 95 % interval."""
+    unpaired_ratio: Interval | None
+    """Ratio of the medians of the two cases, which were measured apart; null where one is missing."""
     controls: Controls
-    noise_floor: NotNegative
-    """The farthest that an interval of the controls reaches from 1; 0.01 is 1 %."""
-    random_seed: Count
-    """Seed of the order and the places in memory, another one in each session."""
+    """Over the processes. They check the measurement, and do not enter the verdict."""
+    after_switch_reference: AfterSwitch
+    after_switch_runtime: AfterSwitch
     settings: PairSettings
     processes: Annotated[tuple[ComparisonProcess, ...], Meta(min_length=1)]
-    """The comparison in each process; with several, `ratio` and `noise_floor` are the medians of these, and everything
-    else is of the first process."""
-    between_spread: NotNegative | None
-    """Largest / smallest ratio of the processes, less 1; null with one."""
+    """The comparison in each fresh process."""
+    margin: NotNegative
+    """Largest difference that counts as none in the verdict "the same", from `--margin`; 0.02 is 2 %."""
     verdict: Verdict
     """On the runtime; withheld if not valid."""
-    cores_used: NotNegative
-    """Processor time of this process / wall time."""
 
 
 Amount = Count | NotNegative  # bytes stay whole
@@ -232,6 +274,7 @@ class Range(Record):
 class ColdStartRecord(Measurement):
     """The first inference in fresh processes: time, and growth of the peak resident memory."""
 
+    machine: Machine
     processes: AtLeastOne
     """Fresh processes, each of which did it once."""
     import_seconds: Range
@@ -248,28 +291,45 @@ class ColdStartRecord(Measurement):
     """Growth altogether."""
 
 
-class BenchRecord(Record, tag_field="schema", tag="bench/3", omit_defaults=True):
+class Pilot(Record):
+    """A short measurement before the session, which decides on its effort and forecasts its precision."""
+
+    processes: AtLeastOne
+    """Fresh processes of the pilot; their samples are not used again."""
+    seconds: NotNegative
+    forecast_seconds: NotNegative
+    """Expected time of the processes of the session."""
+    forecast_half_widths: dict[str, NotNegative]
+    """Expected half-width of the 95 % interval of each comparison's ratio, by name; 0.01 is 1 %."""
+
+
+class BenchRecord(Record, tag_field="schema", tag="bench/4", omit_defaults=True):
     """One session: the block `study` of bench.json, with the cases of its benchmarks."""
 
     environment: BenchEnvironment
     harness_overhead_seconds: NotNegative | None
     """Median of a callable that does nothing, on the same path."""
     processes: AtLeastOne
+    """Fresh processes that measured every case and comparison."""
+    pilot: "Pilot | None"
+    """What the session expected of itself; null with `--quick`."""
     comparisons: tuple[ComparisonRecord, ...]
     cold_starts: tuple[ColdStartRecord, ...]
     cases: tuple[CaseRecord, ...]
     """In bench.json each is the `extra_info` of its benchmark."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Why comparisons and cold starts were left out, by name: they take too long. Absent if there are none."""
+    """Why measurements were left out, by name: they take too long. Absent if there are none."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why measurements failed, by name. Absent if none did."""
 
 
-class JournalEntry(Record, tag_field="schema", tag="journal/2", omit_defaults=True):
+class JournalEntry(Record, tag_field="schema", tag="journal/3", omit_defaults=True):
     """One line of the journal: exactly one of these keys."""
 
     environment: BenchEnvironment | None = None
     """The first line: the environment at the beginning of the session."""
     case: CaseRecord | None = None
-    """A case, as soon as it has been measured."""
+    """A case over the processes so far, after each of them: the last entry counts."""
     comparison: ComparisonRecord | None = None
     cold_start: ColdStartRecord | None = None
     exit_status: int | None = None
