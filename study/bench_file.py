@@ -1,10 +1,14 @@
 """Read what `pytest bench` measured: its JSON, or the journal of a session that was interrupted."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from study.artifacts import parse, parse_text, read_plain, to_record
 from study.errors import StudyError
-from study.records.bench import BenchRecord, JournalEntry
+from study.records.bench import BenchRecord, JournalEntry, Measurement
+
+M = TypeVar("M", bound=Measurement)
 
 
 def read_bench(path: Path, remedy: str) -> BenchRecord:
@@ -26,7 +30,10 @@ def read_bench(path: Path, remedy: str) -> BenchRecord:
 
 
 def _read_journal(path: Path, remedy: str) -> BenchRecord:
-    """A journal as the JSON would have it, without a last line that was cut off."""
+    """A journal as the JSON would have it, without a last line that was cut off.
+
+    A case and a comparison are written again after each process; the last entry counts.
+    """
     try:
         lines = read_plain(path).split(b"\n")[:-1]
     except FileNotFoundError:
@@ -43,11 +50,20 @@ def _read_journal(path: Path, remedy: str) -> BenchRecord:
     environments = [entry.environment for entry in entries if entry.environment]
     if len(environments) != 1:
         raise StudyError(f"{path}: expected a journal that begins with its session; {remedy}")
+    cases = _last(entry.case for entry in entries)
+    comparisons = _last(entry.comparison for entry in entries)
     return BenchRecord(
         environment=environments[0],
         harness_overhead_seconds=None,
-        processes=1,
-        cases=tuple(entry.case for entry in entries if entry.case),
-        comparisons=tuple(entry.comparison for entry in entries if entry.comparison),
-        cold_starts=tuple(entry.cold_start for entry in entries if entry.cold_start),
+        processes=max([1, *(len(case.processes) for case in cases), *(len(pair.processes) for pair in comparisons)]),
+        pilot=None,
+        cases=cases,
+        comparisons=comparisons,
+        cold_starts=_last(entry.cold_start for entry in entries),
     )
+
+
+def _last(records: Iterable[M | None]) -> tuple[M, ...]:
+    """The last record of each case, in the order of the first ones; of a comparison, for each reference."""
+    last = {(record.key, getattr(record, "reference", "")): record for record in records if record}
+    return tuple(last.values())

@@ -3,18 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
+from scipy.stats import t
 
+from bench.estimates import over_processes
 from study.artifacts import Artifacts
 from study.records.base import Interval
-from study.records.bench import (
-    BenchRecord,
-    CaseProcess,
-    CaseRecord,
-    ColdStartRecord,
-    ComparisonProcess,
-    ComparisonRecord,
-)
+from study.records.bench import BenchRecord, CaseRecord, ColdStartRecord, ComparisonRecord
 from tests.support import records
 
 NOWHERE = Artifacts(Path("no artifacts"))
@@ -33,34 +29,47 @@ ENVIRONMENT = replace(
 
 
 def around(value: float, half: float) -> Interval:
-    """`value` with an interval of `half` of it to both sides."""
-    return Interval(value=value, low=value * (1 - half), high=value * (1 + half))
+    """`value` with an interval from `value` / (1 + `half`) to `value` * (1 + `half`)."""
+    return Interval(value=value, low=value / (1 + half), high=value * (1 + half))
+
+
+def apart(value: float, half: float, processes: int = 5) -> tuple[float, ...]:
+    """Values of so many processes, from which `bench.estimates.over_processes` makes `around(value, half)`.
+
+    Their logarithms are equally spaced.
+    """
+    steps = np.arange(processes) - (processes - 1) / 2
+    if processes == 1:
+        return (value,)
+    unit = t.ppf(0.975, processes - 1) * np.std(steps, ddof=1) / np.sqrt(processes)
+    return tuple((value * np.exp(np.log1p(half) / unit * steps)).tolist())
 
 
 def case(median: float = 100e-6, half: float = 0.001, **changes: Any) -> CaseRecord:
-    """A case whose median is `median` seconds, the same in every load; `changes` are those of tests/support/records."""
-    interval = around(median, half)
+    """A case whose median is `median` seconds, +-`half`, over five processes; or what `medians`, one each, make.
+
+    The other `changes` are those of tests/support/records.
+    """
+    given = changes.pop("medians", None)
+    medians = given or apart(median, half)
+    whole = over_processes(medians) if given else around(median, half)
     own = {
-        "median_seconds": interval,
-        "processes": (CaseProcess(median_seconds=interval, valid=True),),
-        "load_medians_seconds": (median,) * 5,
-        "yardstick_seconds": 1e-3,
+        "median_seconds": whole,
+        "processes": tuple(records.case_process(n, seconds) for n, seconds in enumerate(medians, 1)),
         "settings": {},
     }
     model, runtime, batch = (changes.pop(name, default) for name, default in SUBJECT.items())
-    return records.case(NOWHERE, model, runtime, batch, median, **own | changes)
+    return records.case(NOWHERE, model, runtime, batch, whole.value, **own | changes)
 
 
-def paired(ratio: float = 7.0, half: float = 0.001, noise_floor: float = 0.001, **changes: Any) -> ComparisonRecord:
-    """A comparison in one process, in which ONNX Runtime is `ratio` times as fast as torch."""
-    interval = around(ratio, half)
-    own = {
-        "noise_floor": noise_floor,
-        "processes": (ComparisonProcess(ratio=interval, noise_floor=noise_floor),),
-        "between_spread": None,
-    }
+def paired(ratio: float = 7.0, half: float = 0.001, **changes: Any) -> ComparisonRecord:
+    """ONNX Runtime `ratio` times as fast as torch, +-`half`, over five processes; or what `ratios`, one each, make."""
+    given = changes.pop("ratios", None)
+    ratios = given or apart(ratio, half)
+    whole = over_processes(ratios) if given else around(ratio, half)
+    own = {"processes": tuple(records.comparison_process(n, one) for n, one in enumerate(ratios, 1))}
     model, batch = changes.pop("model", "gap"), changes.pop("batch", 1)
-    return records.comparison(NOWHERE, model, batch, ratio, interval.low, interval.high, **own | changes)
+    return records.comparison(NOWHERE, model, batch, whole.value, whole.low, whole.high, **own | changes)
 
 
 def cold_start() -> ColdStartRecord:
@@ -71,7 +80,7 @@ def bench(
     *cases: CaseRecord,
     comparisons: tuple[ComparisonRecord, ...] = (),
     cold_starts: tuple[ColdStartRecord, ...] = (),
-    processes: int = 1,
+    processes: int = 5,
     **environment: Any,
 ) -> BenchRecord:
     """A session with these records; the rest are changes to ENVIRONMENT."""
@@ -79,6 +88,7 @@ def bench(
         environment=replace(ENVIRONMENT, **environment),
         harness_overhead_seconds=None,
         processes=processes,
+        pilot=None,
         comparisons=comparisons,
         cold_starts=cold_starts,
         cases=cases,

@@ -22,7 +22,7 @@ from tests.bench.builders import ENVIRONMENT, bench, case, cold_start, paired
 from tests.conftest import ROOT
 
 REMEDY = "measure again"
-CASES = (case(1 / 3e4), case(0.1 + 0.2, reasons=("a line\nbreak, µs",), valid=False))  # floats of many digits
+CASES = (case(1 / 3e4), case(0.1 + 0.2, batch=32, reasons=("a line\nbreak, µs",), valid=False))  # floats of many digits
 WHOLE = bench(*CASES, comparisons=(paired(),), cold_starts=(cold_start(),))
 
 
@@ -44,9 +44,20 @@ def test_a_journal_reads_like_the_json(journal: Path) -> None:
     assert read_bench(journal, REMEDY) == WHOLE
 
 
+def test_the_last_entry_of_a_case_counts(journal: Path) -> None:
+    """Both are written after each process, over the processes so far."""
+    more = case(2 / 3e4, batch=32), paired(6.0, reference="openvino"), paired(6.5)
+    with journal.open("a") as file:
+        for entry in (JournalEntry(case=more[0]), *(JournalEntry(comparison=pair) for pair in more[1:])):
+            file.write(json.dumps(as_json(entry)) + "\n")
+    read = read_bench(journal, REMEDY)
+    assert read.cases == (CASES[0], more[0])
+    assert read.comparisons == (more[2], more[1])
+
+
 def test_a_new_session_starts_a_new_journal(journal: Path) -> None:
     Journal(journal, ENVIRONMENT)
-    assert read_bench(journal, REMEDY) == bench()
+    assert read_bench(journal, REMEDY) == bench(processes=1)
 
 
 def test_each_entry_is_synchronised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,9 +72,9 @@ def test_each_entry_is_synchronised(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_number_that_json_lacks_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     written = Journal(tmp_path / "a.journal", ENVIRONMENT)
     before = written.path.read_bytes()
-    for drift in (float("nan"), float("inf")):
+    for number in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"Out of range float|Expected"):
-            written.write(JournalEntry(case=case(drift=drift)))
+            written.write(JournalEntry(case=case(images_per_second_at_median=number)))
         assert written.path.read_bytes() == before
 
 
@@ -76,12 +87,12 @@ def test_an_incomplete_last_line_is_ignored(journal: Path) -> None:
 
 
 DAMAGED = (
-    (b'{"schema": "journal/2", "ca', "line 3 cannot be read as JSON"),
+    (b'{"schema": "journal/3", "ca', "line 3 cannot be read as JSON"),
     (b"\xff\xfe\x00", "line 3 cannot be read as JSON"),
-    (b'{"schema": "journal/2", "exit_status": NaN}', "line 3 cannot be read as"),
-    (b"[]", "line 3: expected schema 'journal/2', found 'list'"),
-    (b'{"schema": "journal/1"}', "line 3: expected schema 'journal/2', found 'journal/1'"),
-    (b'{"schema": "journal/2", "case": {"samples": 1}}', "line 3: "),
+    (b'{"schema": "journal/3", "exit_status": NaN}', "line 3 cannot be read as"),
+    (b"[]", "line 3: expected schema 'journal/3', found 'list'"),
+    (b'{"schema": "journal/2"}', "line 3: expected schema 'journal/3', found 'journal/2'"),
+    (b'{"schema": "journal/3", "case": {"samples": 1}}', "line 3: "),
     (msgspec.json.encode(JournalEntry(environment=ENVIRONMENT)), "begins with its session"),
 )
 
@@ -117,7 +128,7 @@ from study.records.bench import JournalEntry
 from tests.bench.builders import ENVIRONMENT, case
 journal = Journal(Path({str(path)!r}), ENVIRONMENT)
 for n in itertools.count(1):
-    journal.write(JournalEntry(case=case(samples=n, settings={{"text": "x" * {kilobytes * 1000}}})))
+    journal.write(JournalEntry(case=case(batch=n, settings={{"text": "x" * {kilobytes * 1000}}})))
     print(n, flush=True)
 """
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
@@ -129,5 +140,5 @@ for n in itertools.count(1):
         reported = [5, *map(int, writer.stdout.read().split())][-1]
     assert writer.returncode == -signal.SIGKILL
     found: list[CaseRecord] = [*read_bench(path, REMEDY).cases]
-    assert [it.samples for it in found] == list(range(1, len(found) + 1))
+    assert [it.key.batch for it in found] == list(range(1, len(found) + 1))
     assert len(found) in (reported, reported + 1)  # the last entry may be written and not yet reported

@@ -128,7 +128,8 @@ def write_bench(
     session = BenchRecord(
         environment=structs.replace(BENCH_ENVIRONMENT, **environment),
         harness_overhead_seconds=1e-7,
-        processes=1,
+        processes=5,
+        pilot=None,
         comparisons=tuple(comparisons),
         cold_starts=tuple(cold_starts),
         cases=tuple(cases),
