@@ -70,7 +70,7 @@ def write(results: "Results", output: Path) -> Iterator[Path]:
     from analysis.plots import results as results_plots
     from analysis.plots import search as search_plots
     from analysis.plots import training as history_plots
-    from analysis.plots.style import draw_beside
+    from analysis.plots.beside import draw_beside
     from analysis.tables import results as results_tables
     from analysis.tables import search as search_tables
     from analysis.tables.columns import write_frame

@@ -137,7 +137,7 @@ def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder
     from analysis.pages.sparsity import COLUMNS, hoyer, rows
     from analysis.plots import histogram as histogram_plots
     from analysis.plots import sparsity as weight_plots
-    from analysis.plots.style import draw_beside
+    from analysis.plots.beside import draw_beside
     from analysis.tables.columns import read, write_as_json
     from analysis.tables.sparsity import HISTOGRAM, histogram_rows
     from study.artifacts import write_csv

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from analysis.plots import style
+from study import pictures
 from study.artifacts import Artifacts
 from study.data import fashion_mnist
 from study.data.cache import VARIABLE
 from tests.support.study import analyse, layers, write_run, write_study
 
-DRAWN = style.drawn
+DRAWN = pictures.drawn
 ROOT = Path(__file__).parent.parent
 # A shell that runs the tests in the background ignores Ctrl-C, and every process they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -145,14 +145,16 @@ def trained(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest
 def undrawn() -> Iterator[None]:
     """Reports have blank pictures, because drawing takes most of their time; see `drawing`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "drawn", lambda draw, suffixes=style.FORMATS, small=False: dict.fromkeys(suffixes, b""))
+        patch.setattr(
+            pictures, "drawn", lambda draw, suffixes=pictures.FORMATS, small=False: dict.fromkeys(suffixes, b"")
+        )
         yield
 
 
 @pytest.fixture
 def drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """This test's reports have their pictures, as users get them."""
-    monkeypatch.setattr(style, "drawn", DRAWN)
+    monkeypatch.setattr(pictures, "drawn", DRAWN)
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from analysis.inputs.portability import FAILED, NOT_RUN, PASSED, Portability
 from analysis.pages.markup import render
 from analysis.plots import portability as portability_plots
-from analysis.plots import style as plots
+from analysis.plots.beside import draw_beside
 from analysis.tables.columns import write_frame
 from analysis.tables.portability import MOST_COLUMNS, cells, matrix, squares
 from study.artifacts import write_text
 from study.environment import describe
+from study.pictures import drawn
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,12 @@ def write(portability: Portability, folder: Path) -> Iterator[Path]:
     yield table
     write_text(table.with_suffix(".md"), page(portability, "portability.png"))
     yield table.with_suffix(".md")
-    yield from plots.draw_beside(table, _draw, small=True)
+    yield from draw_beside(table, _draw, small=True)
 
 
 def svg(portability: Portability) -> bytes:
     """The picture for a page."""
-    return plots.drawn(lambda: _draw(cells(portability)), [".svg"])[".svg"]
+    return drawn(lambda: _draw(cells(portability)), [".svg"])[".svg"]
 
 
 def _draw(table: pd.DataFrame) -> Figure:

@@ -21,8 +21,8 @@ from analysis.plots import latency as latency_plots
 from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
 from analysis.plots import training as history_plots
+from analysis.plots.beside import draw_beside
 from analysis.plots.pruning import pruning
-from analysis.plots.style import draw_beside
 from analysis.tables import exports as exports_tables
 from analysis.tables import latency as latency_tables
 from analysis.tables import search as search_tables

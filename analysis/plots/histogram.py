@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from analysis.plots.sparsity import digits, ends_of
-from analysis.plots.style import CHARACTER, COLOURS, WIDTH, Look, empty, legend_above, panels, tail
 from analysis.tables.sparsity import extremes
+from study.pictures import CHARACTER, COLOURS, WIDTH, Look, empty, legend_above, panels, tail
 
 PANELS = 24
 """Panels in a picture at most."""

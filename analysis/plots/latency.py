@@ -15,9 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator
 
-from analysis.plots.style import Look, empty, legend_above, line, log_scale, name_rows, panels, point
 from analysis.tables import headline
 from analysis.tables.numbers import TIMES, interval, runtime
+from study.pictures import Look, empty, legend_above, line, log_scale, name_rows, panels, point
 
 Series = tuple[str, str]
 """A runtime and its device."""

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.inputs.portability import FAILED, NOT_RUN, PASSED, Square
-from analysis.plots.style import WIDTH, Look
+from study.pictures import WIDTH, Look
 
 LOOKS: dict[str, Look] = {
     PASSED: {"facecolor": "#CDEBE1", "edgecolor": "#00704F", "linewidth": 0.8},

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.measures.pruning import LOSS_ALLOWED
-from analysis.plots.style import legend_above, line, panels, point
+from study.pictures import legend_above, line, panels, point
 
 
 def pruning(frame: pd.DataFrame, models: list[str]) -> Figure:

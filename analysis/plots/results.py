@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.style import COLOURS, Look, legend_above, name_rows, panels
+from study.pictures import COLOURS, Look, legend_above, name_rows, panels
 
 LOOKS: dict[str, Look] = {
     "test": {"marker": "o", "color": COLOURS[0], "markerfacecolor": COLOURS[0]},

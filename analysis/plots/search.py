@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.style import COLOURS, Look, empty, legend_above, log_scale, name_rows, panels
+from study.pictures import COLOURS, Look, empty, legend_above, log_scale, name_rows, panels
 
 STATES: dict[str, Look] = {
     "complete": {"marker": "o", "markerfacecolor": COLOURS[0], "markeredgecolor": COLOURS[0], "markersize": 4.5},

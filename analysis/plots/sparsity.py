@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from analysis.plots.style import CHARACTER, WIDTH, Look, bar, empty, legend_above, name_rows, panels, tail
 from analysis.tables.numbers import MINUS
 from analysis.tables.sparsity import FROM_0_TO_1, MEASURES, extremes
+from study.pictures import CHARACTER, WIDTH, Look, bar, empty, legend_above, name_rows, panels, tail
 
 References = Mapping[str, Mapping[str, float]]
 """Measure -> name of a distribution -> the measure of weights drawn from it."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from analysis.plots.style import COLOURS, DASHES, Look, legend_above, line, log_scale, panels, point
+from study.pictures import COLOURS, DASHES, Look, legend_above, line, log_scale, panels, point
 
 PARTS = {"train": ("training", COLOURS[0], DASHES[0]), "validation": ("validation", COLOURS[3], DASHES[1])}
 PANELS = {"loss": "loss", "accuracy": "accuracy, %"}

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from analysis.plots import latency as plots
-from analysis.plots.style import COLOURS
 from analysis.tables.numbers import TIMES
+from study.pictures import COLOURS
 from tests.analysis.plots.reading import beside, legend, points, rows, texts, xy
 
 LONG = "an_extremely_long_name_of_a_file"

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.inputs.files import PICTURES
-from analysis.plots import style
 from analysis.tables.columns import read
+from study import pictures
 from tests.support.study import analyse
 
 
@@ -24,7 +24,7 @@ def test_each_picture_is_drawn_from_the_csv_file_of_its_name(
         assert draw().axes, "the table has the columns that are drawn"
         return dict.fromkeys(suffixes, b"")
 
-    monkeypatch.setattr(style, "drawn", record)
+    monkeypatch.setattr(pictures, "drawn", record)
     analyse(reported[0], "--fresh")
     for name, frame in zip(PICTURES, frames, strict=True):
         pd.testing.assert_frame_equal(frame, read(reported[0] / "report" / f"{name}.csv"))

@@ -13,8 +13,8 @@ from matplotlib.patches import StepPatch
 from analysis.measures.histogram import histogram
 from analysis.plots.histogram import histograms
 from analysis.plots.sparsity import digits, sparsity
-from analysis.plots.style import style
 from analysis.tables.numbers import MINUS
+from study.pictures import style
 from tests.analysis.plots.reading import bars, legend, overlaps, rows, texts
 from tests.conftest import DRAWN
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import training
 from analysis.plots.pruning import pruning
-from analysis.plots.style import style
+from study.pictures import style
 from tests.analysis.plots.reading import legend, xy
 
 

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, panels, rows, legends, and their rendering as SVG and PNG.
+"""What the pictures of all stages share: colours, panels, rows, legends, and their rendering as SVG and PNG.
 
 Made to be legible in print, in grey and for colour-blind readers: the colours are those of Okabe & Ito (Color Universal
 Design, 2008), and hatches, markers or dashes repeat what they say. Figures are made without pyplot, which keeps them
@@ -9,12 +9,9 @@ import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -23,9 +20,6 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from PIL import Image
-
-from analysis.tables.columns import read
-from study.artifacts import write_bytes
 
 Look = Any
 """Keyword arguments of an artist, for which matplotlib has no type."""
@@ -82,15 +76,6 @@ def drawn(draw: Callable[[], Figure], suffixes: Sequence[str] = FORMATS, small: 
         # as SVG last, which leaves the figure with the resolution of an SVG
         made = {suffix: _svg(figure) if suffix == ".svg" else _png(figure, small) for suffix in sorted(suffixes)}
         return {suffix: made[suffix] for suffix in suffixes}
-
-
-def draw_beside(
-    table: Path, draw: Callable[[pd.DataFrame], Figure], suffixes: Sequence[str] = FORMATS, small: bool = False
-) -> Iterator[Path]:
-    """Draw the CSV file `table` into pictures of its name, yielding each once it is there."""
-    for suffix, content in drawn(partial(draw, read(table)), suffixes, small).items():
-        write_bytes(table.with_suffix(suffix), content)
-        yield table.with_suffix(suffix)
 
 
 def _svg(figure: Figure) -> bytes:
