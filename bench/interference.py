@@ -156,7 +156,10 @@ def interference(before: Snapshot, after: Snapshot) -> Interference:
         cores_used=process / wall,
         machine=Machine(
             other_cores=other_cores,
+            other_share=None,
+            cache_neighbours_share=None,
             steal_share=steal_share,
+            throttled_share=None,
             involuntary_switches_per_second=(after.involuntary_switches - before.involuntary_switches) / wall,
             load_before=before.load,
             load_after=after.load,

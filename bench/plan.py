@@ -16,9 +16,9 @@ from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.sampling import Budget
 from bench.session import Session, surroundings
 from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.cores import usable_cores
 from study.data import datasets
 from study.entry import Entry
-from study.environment import usable_cores
 from study.errors import StudyError
 from study.onnx_given import parse_given
 from study.selection import add_options, selected

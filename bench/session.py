@@ -17,7 +17,8 @@ from bench.processes import merged_case, merged_comparison, run_session
 from bench.sampling import Budget
 from study.artifacts import as_json, sha256
 from study.data import datasets
-from study.environment import environment, machine
+from study.environment import environment
+from study.machine import machine
 from study.records.bench import (
     BenchEnvironment,
     BenchRecord,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from study import catalogue
 from study.artifacts import DEFAULT_ROOT
-from study.environment import cores
+from study.cores import cores
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

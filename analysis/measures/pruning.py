@@ -22,9 +22,10 @@ import onnx
 from analysis.measures.magnitude import Images, Network, errors
 from analysis.weights import layers
 from study.artifacts import RunFiles, current_export, read_record, sha256, write_record
+from study.cores import usable_cores
 from study.data import arrays
 from study.data.datasets import Dataset, titled
-from study.environment import environment, usable_cores
+from study.environment import environment
 from study.errors import StudyError
 from study.records.analysis import ImagesUsed, PruningPoint, PruningRecord, PruningTest
 from study.records.training import RunRecord

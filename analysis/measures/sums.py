@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.measures.ranks import AT_ONCE, SORTED, Bins, Floats, Undefined, unit
-from study.environment import usable_cores
+from study.cores import usable_cores
 
 Blocks = Sequence[NDArray[Any]]
 In = TypeVar("In")

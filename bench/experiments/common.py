@@ -10,7 +10,8 @@ from bench.processes import run_session
 from bench.sampling import Budget
 from study import catalogue
 from study.artifacts import Artifacts
-from study.environment import cpu_name, versions
+from study.environment import versions
+from study.processor import cpu_name
 from study.records.base import Interval
 from study.records.bench import BenchRecord, ComparisonRecord
 

@@ -22,7 +22,8 @@ from export.conformance.programs import DOCUMENT
 from export.conformance.runtimes import RUNTIMES, Runtime, select
 from export.options import add_arguments
 from study.artifacts import Artifacts, write_record
-from study.environment import environment, usable_cores
+from study.cores import usable_cores
+from study.environment import environment
 from study.errors import StudyError, one_line, printable
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
 from study.variants import STANDARD_NAME

@@ -41,9 +41,72 @@ class CaseKey(Record):
     device: Literal["cpu", "cuda"]
 
 
+class Cache(Record):
+    """One kind of the processor's caches."""
+
+    level: AtLeastOne
+    kind: str
+    """data, instruction or unified."""
+    size_bytes: Count
+    shared_by: AtLeastOne
+    """Logical cores that share one."""
+    count: AtLeastOne
+    """How many there are."""
+
+
+class Processor(Record):
+    """The processor, as /proc and /sys report it; null where they do not. Cores of different kinds: a+b."""
+
+    architecture: str
+    """Such as x86_64 or aarch64."""
+    vendor: str | None
+    """Vendor; of ARM the implementer's number, such as 0x41."""
+    family: str | None
+    """Family; of ARM its architecture's version, such as 8."""
+    model: str | None
+    """Model number; of ARM the part, such as 0xd0c."""
+    stepping: str | None
+    """Stepping; of ARM variant and revision, such as 0x3 1."""
+    microcode: str | None
+    logical_cores: Count | None
+    """Logical cores that are online."""
+    physical_cores: Count | None
+    threads_per_core: AtLeastOne | None
+    """Logical cores of a physical one: above 1 with simultaneous multithreading (SMT)."""
+    smt: bool | None
+    """Whether SMT is switched on."""
+    sockets: AtLeastOne | None
+    numa_nodes: AtLeastOne | None
+    caches: tuple[Cache, ...]
+    hypervisor: str | None
+    """Hypervisor or the machine's type that it presents, such as "Amazon EC2 c7i.large"; "unknown": some hypervisor;
+    null: none is visible."""
+    clock_source: str | None
+    """What the kernel's clock counts, such as tsc."""
+
+
+class TorchBuild(Record):
+    """How torch was built; null where it does not report it."""
+
+    onednn: str | None
+    """Version of oneDNN (MKL-DNN)."""
+    mkl: str | None
+    """Version of MKL, on which its matrix products may run."""
+    openmp: str | None
+    compiler: str | None
+    cpu_capability: str | None
+    """Instruction set that its own kernels use here."""
+
+
 class BenchEnvironment(Environment, kw_only=True):
     """The environment of a session, and what decides how fast its machine is."""
 
+    fingerprint: Annotated[str, Meta(pattern="^[0-9a-f]{12}$")]
+    """Digest of the processor, its caches, cores, instruction sets and hypervisor: files with the same one come from
+    the same kind of machine. Kernel, microcode, memory, clock source, versions and settings do not enter it."""
+    processor: Processor
+    torch_build: TorchBuild | None
+    """Null if torch takes no part."""
     cpu_flags: tuple[str, ...]
     """Instruction sets and features of the processor."""
     affinity: tuple[Count, ...] | None
@@ -69,9 +132,16 @@ class Machine(Record):
     """What else the machine did during a measurement; null where the system does not report it."""
 
     other_cores: NotNegative | None
-    """Processor time of everything else / wall time."""
+    """Processor time of everything else on the whole machine / wall time."""
+    other_share: NotNegative | None
+    """Processor time of everything else on the cores that this process may run on and on their SMT siblings / wall
+    time / number of these physical cores."""
+    cache_neighbours_share: NotNegative | None
+    """Busy share of the remaining cores that share the last cache with those; null if there are none."""
     steal_share: NotNegative | None
-    """Share of a virtual machine's time that was given to others."""
+    """Share of the time which the process's cores were to compute, but in which the host ran other virtual machines."""
+    throttled_share: NotNegative | None
+    """Time for which the quota of a control group stopped processes / wall time."""
     involuntary_switches_per_second: NotNegative | None
     """How often the kernel took the core away."""
     load_before: NotNegative | None
@@ -110,7 +180,7 @@ class WorkerProcess(Record):
     """Mean of before and after."""
     machine: Machine
     cores_used: NotNegative
-    """Processor time of this process / wall time."""
+    """Processor time of this process and of its children that have ended / wall time."""
     valid: bool
     reasons: tuple[str, ...]
     """Why it is not, and what to do."""

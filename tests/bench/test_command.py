@@ -16,7 +16,7 @@ import pytest
 
 from study.artifacts import as_json, read_record, sha256
 from study.bench_file import read_bench
-from study.environment import usable_cores
+from study.cores import usable_cores
 from study.onnx_values import digest
 from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord
 from study.records.training import RunRecord

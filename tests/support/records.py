@@ -15,6 +15,7 @@ from study.records.base import Environment, Interval, Parity
 from study.records.bench import (
     AfterSwitch,
     BenchEnvironment,
+    Cache,
     Calibration,
     CaseKey,
     CaseProcess,
@@ -27,6 +28,7 @@ from study.records.bench import (
     Machine,
     Measurement,
     PairSettings,
+    Processor,
     Range,
     WarmUpRecord,
 )
@@ -57,6 +59,25 @@ ENVIRONMENT = Environment(
 )
 BENCH_ENVIRONMENT = BenchEnvironment(
     **structs.asdict(ENVIRONMENT),
+    fingerprint="0123456789ab",
+    processor=Processor(
+        architecture="x86_64",
+        vendor="Imagined",
+        family="25",
+        model="17",
+        stepping="1",
+        microcode="0x1",
+        logical_cores=2,
+        physical_cores=2,
+        threads_per_core=1,
+        smt=False,
+        sockets=1,
+        numa_nodes=1,
+        caches=(Cache(level=3, kind="unified", size_bytes=32 * 2**20, shared_by=2, count=1),),
+        hypervisor=None,
+        clock_source="tsc",
+    ),
+    torch_build=None,
     cpu_flags=("avx2", "fma"),
     affinity=(0, 1),
     quota_cores=None,
@@ -70,7 +91,10 @@ BENCH_ENVIRONMENT = BenchEnvironment(
 )
 QUIET = Machine(
     other_cores=0.01,
+    other_share=0.005,
+    cache_neighbours_share=None,
     steal_share=0.0,
+    throttled_share=0.0,
     involuntary_switches_per_second=1.5,
     load_before=0.5,
     load_after=None,
