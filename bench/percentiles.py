@@ -1,10 +1,11 @@
-"""Percentiles of latencies, with distribution-free intervals."""
+"""Percentiles of the calls of several processes, with intervals that respect that calls of one process are alike."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binom
 
+from bench.estimates import student
 from study.records.base import Interval
 
 FEWEST_SAMPLES: dict[float, int] = {50: 6, 90: 64, 95: 130, 99: 662, 99.9: 6636}
@@ -20,6 +21,8 @@ def percentile(samples: Sequence[float], percent: float) -> Interval | None:
     The interval runs from the l-th to the u-th smallest sample, where at most 2.5 % of the binomial distribution
     B(n, percent / 100) lies below l and at most 2.5 % at u or above (David & Nagaraja, Order Statistics, 7.1).
     """
+    from scipy.stats import binom
+
     n = len(samples)
     if n < FEWEST_SAMPLES[percent]:
         return None
@@ -29,3 +32,37 @@ def percentile(samples: Sequence[float], percent: float) -> Interval | None:
     high = int(binom.ppf(0.975, n, share)) + 1
     value = float(np.quantile(ordered, share))
     return Interval(value=value, low=float(ordered[max(low, 1) - 1]), high=float(ordered[min(high, n) - 1]))
+
+
+def percentile_over_processes(processes: Sequence[Sequence[float]], percent: float) -> Interval | None:
+    """The `percent`-th percentile of all calls, with its 95 % interval over the processes; None if they are too few.
+
+    The value is the percentile of the calls of all processes together: one process may have too few. The interval is
+    the wider, on each side, of two: Student's from the processes' own percentiles, value * exp(-+ t s / sqrt(N)); and
+    Woodruff's from the share of each process's calls up to the value, on logits, at least as wide as the binomial
+    distribution has it (Woodruff, "Confidence intervals for medians and other position measures", Journal of the
+    American Statistical Association 47, 1952). The first fails where some processes have a burst of slow calls and
+    others have none; the second where the tail is that of the slowest process. docs/method.md has their coverage.
+
+    Args:
+        processes: seconds of the calls of each process.
+    """
+    from scipy.special import expit, logit
+
+    pooled = np.concatenate([np.asarray(samples, dtype=np.float64) for samples in processes])
+    if len(pooled) < FEWEST_SAMPLES[percent]:
+        return None
+    share, n = percent / 100, len(processes)
+    value = float(np.quantile(pooled, share))
+    if n == 1:
+        return Interval(value=value, low=value, high=value)
+    own = np.log([np.quantile(samples, share) for samples in processes])
+    below = [np.mean(np.asarray(samples) <= value) for samples in processes]
+    chance = math.sqrt(share * (1 - share) / len(pooled))
+    factor = student(n)
+    half = factor * float(np.std(own, ddof=1)) / math.sqrt(n)
+    reach = factor * max(float(np.std(below, ddof=1)) / math.sqrt(n), chance) / (share * (1 - share))
+    low, high = np.quantile(pooled, expit(logit(share) + np.array([-reach, reach])))
+    return Interval(
+        value=value, low=min(float(low), value * math.exp(-half)), high=max(float(high), value * math.exp(half))
+    )
