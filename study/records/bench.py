@@ -1,6 +1,6 @@
 """What the bench writes: bench.json, and its journal while it measures."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
@@ -15,30 +15,16 @@ from study.records.base import (
     Record,
     Sha256,
 )
+from study.records.measurement import Calibration as Calibration
+from study.records.measurement import CaseKey as CaseKey
+from study.records.measurement import Machine as Machine
+from study.records.measurement import Measurement as Measurement
+from study.records.measurement import Settings as Settings
+from study.records.measurement import WorkerProcess as WorkerProcess
+from study.records.scenarios import OfflineRecord, ServerRecord
 
-Settings = dict[str, Any]  # what an engine reports of itself: any JSON
 Verdict = Literal["faster", "slower", "the same", "undecided", "withheld"]
 """faster, slower: the interval excludes 1. the same: it includes 1 and lies within the margin. undecided: neither."""
-
-
-class CaseKey(Record):
-    """Which model, in which engine, with which settings."""
-
-    model: str
-    """Name in the catalogue; of a file given with `--onnx` its name without the suffix."""
-    variant: str
-    """Variant of the export, such as "int8-static"; "standard" for the standard one and for `--onnx`."""
-    seed: Count | None
-    """Seed of the run; null for `--onnx`."""
-    onnx_sha256: Sha256
-    runtime: str
-    batch: AtLeastOne
-    """Images a call."""
-    threads: AtLeastOne
-    mode: Literal["native", "numpy"]
-    """native: the engine's own types in and out, on the device; numpy: from numpy arrays to numpy arrays, transfers
-    to a GPU and back included."""
-    device: Literal["cpu", "cuda"]
 
 
 class Cache(Record):
@@ -126,64 +112,6 @@ class BenchEnvironment(Environment, kw_only=True):
     """Name and driver of the GPU, with `--device cuda`."""
     command: tuple[str, ...] = ()
     """The words of the command line after `pytest`, with the shapes and values of inputs; absent in older files."""
-
-
-class Machine(Record):
-    """What else the machine did during a measurement; null where the system does not report it."""
-
-    other_cores: NotNegative | None
-    """Processor time of everything else on the whole machine / wall time."""
-    other_share: NotNegative | None
-    """Processor time of everything else on the cores that this process may run on and on their SMT siblings / wall
-    time / number of these physical cores."""
-    cache_neighbours_share: NotNegative | None
-    """Busy share of the remaining cores that share the last cache with those; null if there are none."""
-    steal_share: NotNegative | None
-    """Share of the time which the process's cores were to compute, but in which the host ran other virtual machines."""
-    throttled_share: NotNegative | None
-    """Time for which the quota of a control group stopped processes / wall time."""
-    involuntary_switches_per_second: NotNegative | None
-    """How often the kernel took the core away."""
-    load_before: NotNegative | None
-    """One-minute load average before."""
-    load_after: NotNegative | None
-    """One-minute load average after."""
-    clock_disagreement: NotNegative | None
-    """Largest disagreement of another clock with the one that times."""
-
-
-class Measurement(Record):
-    """What every measurement has."""
-
-    key: CaseKey
-    """Which case: of a comparison the runtime's, of a cold start in mode native."""
-    quick: bool
-    """Made with `--quick`."""
-    valid: bool
-    reasons: tuple[str, ...]
-    """Why it is not, and what to do."""
-
-
-class Calibration(Record):
-    """The speed of the machine: the time of two fixed pieces of work, one bound by arithmetic, one by memory."""
-
-    arithmetic_seconds: Positive
-    memory_seconds: Positive
-
-
-class WorkerProcess(Record):
-    """What a measurement has for each of the fresh processes that made it."""
-
-    process: AtLeastOne
-    """Number of the process in the session."""
-    calibration: Calibration
-    """Mean of before and after."""
-    machine: Machine
-    cores_used: NotNegative
-    """Processor time of this process and of its children that have ended / wall time."""
-    valid: bool
-    reasons: tuple[str, ...]
-    """Why it is not, and what to do."""
 
 
 class WarmUpRecord(Record):
@@ -387,6 +315,10 @@ class BenchRecord(Record, tag_field="schema", tag="bench/4", omit_defaults=True)
     cold_starts: tuple[ColdStartRecord, ...]
     cases: tuple[CaseRecord, ...]
     """In bench.json each is the `extra_info` of its benchmark."""
+    offline: tuple[OfflineRecord, ...] = ()
+    """With `--scenario offline`, else absent."""
+    server: tuple[ServerRecord, ...] = ()
+    """With `--scenario server`, else absent."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Why measurements were left out, by name: they take too long. Absent if there are none."""
     failed: dict[str, str] = field(default_factory=dict)
@@ -402,10 +334,14 @@ class JournalEntry(Record, tag_field="schema", tag="journal/3", omit_defaults=Tr
     """A case over the processes so far, after each of them: the last entry counts."""
     comparison: ComparisonRecord | None = None
     cold_start: ColdStartRecord | None = None
+    offline: OfflineRecord | None = None
+    """Throughput over the processes so far, as `case`."""
+    server: ServerRecord | None = None
+    """Latency under load over the processes so far, as `case`."""
     exit_status: int | None = None
     """The last line: the exit status of the session."""
 
     def __post_init__(self) -> None:
-        values = (self.environment, self.case, self.comparison, self.cold_start, self.exit_status)
-        if sum(value is not None for value in values) != 1:
-            raise ValueError("Expected one of `environment`, `case`, `comparison`, `cold_start` and `exit_status`")
+        values = (self.environment, self.case, self.comparison, self.cold_start, self.offline, self.server)
+        if sum(value is not None for value in (*values, self.exit_status)) != 1:
+            raise ValueError(f"Expected one of {', '.join(f'`{name}`' for name in self.__struct_fields__)}")
