@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.cpus import pin as pin  # which the worker does first
 from study.records.bench import Machine
 
 PROC_STAT = Path("/proc/stat")

@@ -11,12 +11,12 @@ from typing import Any
 
 from bench import models
 from bench.cases import MODES, Case, find_cases, find_pairs, opened
+from bench.cpus import chosen_cpus, most_threads
 from bench.percentiles import FEWEST_SAMPLES
 from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.sampling import Budget
 from bench.session import Session, surroundings
 from study.artifacts import DEFAULT_ROOT, Artifacts
-from study.cores import usable_cores
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError
@@ -45,6 +45,7 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     add("--runtimes", default=",".join(DEFAULT), metavar="A,B", help=f"{known}, or your own package.module:Class")
     add("--batches", default="1,32,256", metavar="N,M", help="images per call (default: %(default)s)")
     add("--threads", default="1", metavar="N,M", help="intra-op threads, verified after they are set; all: all cores")
+    add("--cpus", default=None, metavar="N,M-K", help="cores that the measuring processes run on (default: any)")
     add("--mode", default="native", choices=MODES, help="native: the engine's own types; numpy: with conversion")
     add("--device", default="cpu", choices=DEVICES, help="default: %(default)s")
     add(
@@ -69,7 +70,8 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         StudyError: an option is wrong, or a model, file, engine or device is missing.
     """
     _refuse(option)
-    threads = _threads(option.threads)
+    cpus = chosen_cpus(option.cpus)
+    threads = _threads(option.threads, cpus)
     limit_threads(max(threads))
     budget = Budget(
         option.seconds,
@@ -181,8 +183,8 @@ def limit_threads(threads: int) -> None:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
-def _threads(text: str) -> list[int]:
-    usable = usable_cores()
+def _threads(text: str, cpus: frozenset[int] | None = None) -> list[int]:
+    usable = most_threads(cpus)
     if text == "all":
         return [usable]
     numbers = _numbers("threads", text)

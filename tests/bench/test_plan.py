@@ -224,11 +224,14 @@ def test_percentiles() -> None:
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "usable_cores", lambda: 4)
+    monkeypatch.setattr(plan, "most_threads", lambda cpus: len(cpus or range(4)))
     assert _threads("all") == [4]
     assert _threads("4,1") == [4, 1]
     with pytest.raises(StudyError, match=r"^--threads: expected at most the 4 cores this process may use, found 5$"):
         _threads("1,5")
+    assert _threads("all", frozenset({2, 3})) == [2]
+    with pytest.raises(StudyError, match=r"^--threads: expected at most the 2 cores"):
+        _threads("4", frozenset({2, 3}))
     with pytest.raises(StudyError, match=r"^--threads: expected numbers from 1 with commas"):
         _threads("0")
 
