@@ -133,10 +133,12 @@ def warm_up(
     fewest = BLOCK_CALLS
     while not stable and clock() < latest and (len(medians) < STABLE_BLOCKS or clock() - started < limit_seconds):
         block: list[float] = []
-        while len(block) < fewest or sum(block) < BLOCK_SECONDS:
+        begun = now = clock()
+        while len(block) < fewest or now - begun < BLOCK_SECONDS:
             before = clock()
             call()
-            block.append(clock() - before)
+            now = clock()
+            block.append(now - before)
             if not medians and STABLE_BLOCKS * BLOCK_CALLS * block[0] > most_seconds:
                 fewest = 1
         calls += len(block)

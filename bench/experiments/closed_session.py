@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from bench.cases import opened
+from bench.estimates import over_processes
 from bench.experiments.common import case_of, made_with
-from bench.pairing import interval, part
+from bench.parts import part
 from bench.sampling import garbage_collector_held, warm_up
 
 WITHIN = 0.05
@@ -30,7 +31,7 @@ def torch_median(options: Namespace, after_a_session: bool) -> float:
             warm_up(engine.once)
     with opened(replace(case, runtime="torch"), pool) as engine, engine.runtime.context(), garbage_collector_held():
         warm_up(engine.once)
-        return part(engine.call, engine.inputs, CALLS)
+        return float(np.median(part(engine.call, engine.inputs, CALLS)))
 
 
 def run(options: Namespace) -> bool:
@@ -44,6 +45,6 @@ def run(options: Namespace) -> bool:
             medians = {b: processes.submit(torch_median, options, b).result() for b in (n % 2 == 0, n % 2 == 1)}
             ratios.append(medians[True] / medians[False])
             print(f"{n + 1:3}  with {medians[True] * 1e6:.1f} µs, without {medians[False] * 1e6:.1f} µs", flush=True)
-    both = interval(list(np.log(ratios).reshape(-1, 1)), np.random.default_rng(0))
+    both = over_processes(ratios)
     print(f"with over without: {both.value:.4f} ({both.low:.4f} to {both.high:.4f}); expected within {WITHIN:.0%}")
     return abs(both.value - 1) <= WITHIN
