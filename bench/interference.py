@@ -4,22 +4,18 @@ Measure within `with monitor() as monitored:`; `disturbances(monitored.interfere
 why the measurement is not valid. `time_calibration_loop` measures how fast the machine itself is.
 """
 
-import os
-import resource
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from bench.counters import TICKS_PER_SECOND, OwnCores, Snapshot, own_cores, snapshot
 from bench.cpus import pin as pin  # which the worker does first
 from study.records.bench import Machine
 
-PROC_STAT = Path("/proc/stat")
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 SHORTEST = 0.5
 """Seconds. In less, /proc/stat, which counts in steps of 10 ms, is too coarse, and a few switches are a high rate."""
 SHORTEST_FOR_CLOCKS = 0.1
@@ -27,10 +23,15 @@ SHORTEST_FOR_CLOCKS = 0.1
 
 MOST_LOAD = 1.5
 """One-minute load average, used only where /proc/stat is missing: the bench itself and half a process."""
-MOST_OTHER_CORES = 0.15
-"""Cores used by other processes: well above an idle system's services, well below one busy process."""
+MOST_OTHER_SHARE = 0.075
+"""Share of the process's own physical cores that others use, on these or on their SMT siblings: well above an idle
+system's services, well below one busy process on a machine of up to a dozen cores; on a larger one the kernel keeps
+another program away from this one."""
+MOST_CACHE_SHARE = 0.5
+"""Busy share of the remaining cores that share the last cache: their programs slow this one by a few percent, in cache
+and memory alone."""
 MOST_STEAL = 0.01
-"""Share of CPU time that the host of a virtual machine gives to other guests."""
+"""Share of the time that the own cores were to compute, in which the host ran other guests."""
 MOST_SWITCHES = 20
 """Involuntary context switches per second and thread. Linux 6.18 on two cores: 0 to 12 when idle, 22 to 50 beside a
 busy process, 130 on the same core."""
@@ -44,40 +45,12 @@ _MATRIX = np.sin(np.arange(48 * 48, dtype=np.float32)).reshape(48, 48)
 
 
 @dataclass(frozen=True)
-class Ticks:
-    """Machine-wide counts since boot, in clock ticks of all cores together (proc_stat(5))."""
-
-    busy: int
-    idle: int
-    steal: int | None
-    cores: int
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Clocks and counters at one moment."""
-
-    seconds: float
-    """Reading of the performance counter, which times everything here."""
-    other_clocks: tuple[float, ...]
-    """Readings, in seconds, of clocks that should run equally fast: the raw hardware clock, if there is one, and the
-    system time."""
-    process_seconds: float
-    """CPU time of this process, all its threads."""
-    involuntary_switches: int
-    load: float | None
-    ticks: Ticks | None
-    children_seconds: float = 0.0
-    """CPU time of child processes that have ended."""
-
-
-@dataclass(frozen=True)
 class Interference:
     """Activity between two snapshots; None where the system does not report it, or not finely enough."""
 
     wall_seconds: float
     cores_used: float
-    """CPU time of this process over wall time."""
+    """CPU time of this process and of its children that have ended / wall time."""
     machine: Machine
     """Its clock disagreement is the largest of |interval by another clock / interval by the performance counter - 1|.
     """
@@ -91,82 +64,77 @@ class Monitored:
 
 
 @contextmanager
-def monitor() -> Iterator[Monitored]:
-    """Record the activity of the machine during the block, from one snapshot before it and one after it."""
+def monitor(cpus: Collection[int] | None = None) -> Iterator[Monitored]:
+    """Record the activity of the machine during the block, from one snapshot before it and one after it.
+
+    Args:
+        cpus: the cores of the processes that are measured, where they are others than those of this process.
+    """
     monitored = Monitored()
     before = snapshot()
     yield monitored
-    monitored.interference = interference(before, snapshot())
+    monitored.interference = interference(before, snapshot(), own_cores(cpus))
 
 
-def snapshot() -> Snapshot:
-    """Clocks and counters now; takes about 0.1 ms."""
-    stat, load = "", None
-    with suppress(OSError):
-        stat = PROC_STAT.read_text()
-    with suppress(OSError):
-        load = os.getloadavg()[0]
-    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds, *others = _clocks()
-    own = time.process_time()
-    ended = children.ru_utime + children.ru_stime
-    return Snapshot(seconds, tuple(others), own, switches, load, parse_stat(stat), ended)
+def interference(before: Snapshot, after: Snapshot, own: OwnCores | None = None) -> Interference:
+    """The activity between two snapshots.
 
-
-def _clocks() -> tuple[float, ...]:
-    """All clocks at one moment: the shortest of several readings, so that none was interrupted."""
-    raw = getattr(time, "CLOCK_MONOTONIC_RAW", None)
-    readings = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        others = (time.time(),) if raw is None else (time.clock_gettime(raw), time.time())
-        readings.append((time.perf_counter() - begin, begin, *others))
-    return min(readings)[1:]
-
-
-def parse_stat(text: str) -> Ticks | None:
-    """The counts in the text of /proc/stat, or None if it has none.
-
-    Guest time is left out, because the kernel includes it in `user` and `nice`.
+    Args:
+        own: the cores of the measured processes; None: those of this process.
     """
-    lines = [line.split() for line in text.splitlines() if line.startswith("cpu")]
-    if len(lines) < 2:  # the sum, then each core
-        return None
-    user, nice, system, idle, iowait, irq, softirq, *rest = map(int, lines[0][1:])
-    return Ticks(user + nice + system + irq + softirq, idle + iowait, rest[0] if rest else None, len(lines) - 1)
-
-
-def interference(before: Snapshot, after: Snapshot) -> Interference:
-    """The activity between two snapshots."""
     wall = after.seconds - before.seconds
-    process = after.process_seconds - before.process_seconds
-    children = after.children_seconds - before.children_seconds
-    other_cores = steal_share = clock_disagreement = None
-    first, last = before.ticks, after.ticks
-    # In some sandboxes /proc/stat exists, but its counters never change.
-    if first and last and wall >= SHORTEST and last.busy + last.idle > first.busy + first.idle:
-        other_cores = max(0.0, (last.busy - first.busy) / TICKS_PER_SECOND - process - children) / wall
-        if first.steal is not None and last.steal is not None:
-            steal_share = max(0, last.steal - first.steal) / TICKS_PER_SECOND / (wall * last.cores)
+    computed = after.process_seconds - before.process_seconds + after.children_seconds - before.children_seconds
+    clock_disagreement = throttled_share = None
     if wall >= SHORTEST_FOR_CLOCKS:
         others = [b - a for a, b in zip(before.other_clocks, after.other_clocks, strict=True)]
         clock_disagreement = max(abs(other / wall - 1) for other in others)
+    if before.throttled_seconds is not None and after.throttled_seconds is not None:
+        throttled_share = max(0.0, after.throttled_seconds - before.throttled_seconds) / wall
     return Interference(
         wall_seconds=wall,
-        cores_used=process / wall,
+        cores_used=computed / wall,
         machine=Machine(
-            other_cores=other_cores,
-            other_share=None,
-            cache_neighbours_share=None,
-            steal_share=steal_share,
-            throttled_share=None,
+            **_of_cores(before, after, wall, computed, own or own_cores()),
+            throttled_share=throttled_share,
             involuntary_switches_per_second=(after.involuntary_switches - before.involuntary_switches) / wall,
             load_before=before.load,
             load_after=after.load,
             clock_disagreement=clock_disagreement,
         ),
     )
+
+
+def _of_cores(
+    before: Snapshot, after: Snapshot, wall: float, computed: float, own: OwnCores | None
+) -> dict[str, float | None]:
+    """The keys of `Machine` that come from the counts of the cores.
+
+    Args:
+        computed: seconds of this process and its children.
+    """
+    both = before.ticks.keys() & after.ticks.keys()
+    busy = {core: (after.ticks[core].busy - before.ticks[core].busy) / TICKS_PER_SECOND for core in both}
+    idle = sum(after.ticks[core].idle - before.ticks[core].idle for core in both)
+    found: dict[str, float | None] = dict.fromkeys(
+        ("other_cores", "other_share", "cache_neighbours_share", "steal_share")
+    )
+    # In some sandboxes /proc/stat exists, but its counters never change.
+    if wall < SHORTEST or sum(busy.values()) + idle <= 0:
+        return found
+    mine = both if own is None else own.with_siblings & both
+    physical = len(both) if own is None else own.physical
+    on_mine = sum(busy[core] for core in mine)
+    found["other_cores"] = max(0.0, sum(busy.values()) - computed) / wall
+    if not mine:
+        return found
+    found["other_share"] = max(0.0, on_mine - computed) / wall / physical
+    if own is not None and (near := own.cache_neighbours & both):
+        found["cache_neighbours_share"] = sum(busy[core] for core in near) / wall / len(near)
+    steals = [(before.ticks[core].steal, after.ticks[core].steal) for core in mine]
+    if all(first is not None and last is not None for first, last in steals):
+        stolen = sum(max(0, (last or 0) - (first or 0)) for first, last in steals) / TICKS_PER_SECOND
+        found["steal_share"] = stolen / max(wall, on_mine + stolen)
+    return found
 
 
 def disturbances(seen: Interference, threads: int) -> list[str]:
@@ -186,14 +154,23 @@ def disturbances(seen: Interference, threads: int) -> list[str]:
 def external_disturbances(seen: Interference) -> list[str]:
     """Reasons outside this process and its children why a measurement is not valid."""
     machine = seen.machine
-    other, steal, clocks = machine.other_cores or 0.0, machine.steal_share or 0.0, machine.clock_disagreement or 0.0
-    load, reasons = machine.load_before or 0.0, []
+    other, steal, near = machine.other_share or 0.0, machine.steal_share or 0.0, machine.cache_neighbours_share or 0.0
+    clocks, stopped = machine.clock_disagreement or 0.0, machine.throttled_share or 0.0
+    load = machine.load_before or 0.0
+    reasons = []
     if machine.other_cores is None and seen.wall_seconds >= SHORTEST and load > MOST_LOAD:
         reasons.append(f"the load average was {load:.1f} just before: wait until other programs have ended")
-    if other > MOST_OTHER_CORES:
-        reasons.append(f"other processes used {other:.2f} cores: stop them, or measure on an idle machine")
+    if other > MOST_OTHER_SHARE:
+        reasons.append(f"other processes used {other:.0%} of this one's cores: stop them, or choose idle --cpus")
+    if near > MOST_CACHE_SHARE:
+        reasons.append(f"the cores that share the last cache were {near:.0%} busy: stop other programs")
     if steal > MOST_STEAL:
         reasons.append(f"the host gave {steal:.1%} of the CPU time to other virtual machines: measure when it is idle")
+    if stopped > 0:
+        reasons.append(
+            f"the quota of a control group stopped its processes for {stopped:.1%} of the time: raise it (`docker run "
+            "--cpus`), or use fewer --threads"
+        )
     if clocks > MOST_CLOCK_DISAGREEMENT:
         reasons.append(f"the clocks disagree by {clocks:.2%}: measure again, and stop the program that adjusts them")
     return reasons

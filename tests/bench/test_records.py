@@ -164,7 +164,7 @@ REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "the harness overhead is 6.0% of the median: measure a larger batch",
     ),
     (
-        {"seen": disturbed(other_cores=0.98)},
+        {"seen": disturbed(other_share=0.49)},
         {"seen": disturbed(other_cores=None, steal_share=None, load_before=None, clock_disagreement=None)},
         "other processes used 0.98 cores: stop them, or measure on an idle machine",
     ),
