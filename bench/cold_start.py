@@ -91,7 +91,7 @@ def _in_fresh_processes(case: Case, given: Path, wanted: int, most_seconds: floa
 
 
 def _range(values: list[float]) -> Range:
-    return Range(median=statistics.median(values), lowest=min(values), highest=max(values))
+    return Range(median=statistics.median(values), lowest=min(values), highest=max(values), values=tuple(values))
 
 
 def _in_fresh_process(case: Case, given: Path, timeout: float) -> dict[str, float]:

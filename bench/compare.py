@@ -1,243 +1,140 @@
-"""Compare two results of `pytest bench`, case by case: slower, faster, or no difference shown.
+"""Compare two results of `pytest bench`, quantity by quantity: slower, within the limit, or undecided.
 
-Pure functions of the records of two sessions; `python -m bench compare OLD NEW` prints the result. A slowdown is shown
-only if the 95 % interval of the ratio excludes 1 and the ratio exceeds the noise floor: the change of the machine's own
-speed, plus the spread between processes or the noise of an engine against itself.
+Pure functions of the records of two sessions; `python -m bench compare OLD NEW` prints the result. The fresh process is
+the unit: a quantity has one value a process, and two sessions are compared with Welch's t over their logarithms.
 """
 
 import math
-import statistics
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from msgspec import to_builtins
-from msgspec.structs import replace
+import numpy as np
 
-from bench.keys import case_name, matched
-from bench.significance import significant
+from bench.conditions import differences, refuse
+from bench.gate import decide, exact, exit_code
+from bench.keys import case_name
+from bench.limits import METRICS
+from bench.quantities import Quantity, by_key, in_both, mean, per_process, quantities
+from bench.speed_ups import speed_ups
+from bench.welch import contrast, stacked
 from study.errors import StudyError
 from study.records.base import Interval
-from study.records.bench import BenchEnvironment, BenchRecord, CaseKey, CaseRecord, ComparisonRecord
-
-M = TypeVar("M", CaseRecord, ComparisonRecord)
-MACHINE = ("cpu", "cores", "memory_bytes", "quota_cores")
-ALSO = ("system", "governor", "turbo")
-"""Differences that are reported but not refused: the calibration loop measures their effect on the speed."""
-PACKAGES = ("torch", "onnxruntime", "openvino", "numpy")  # the code that is timed
-ALLOWABLE = ("machine", "threads", "versions")
+from study.records.bench import BenchRecord, CaseRecord
+from study.records.gate import Change, GateRecord, GateVerdict, Metric
 
 
-@dataclass(frozen=True)
-class Change:
-    """One case (in seconds), or one speed-up (a ratio), in both files."""
+def compare(
+    old: BenchRecord,
+    new: BenchRecord,
+    limits: Mapping[Metric, float],
+    metrics: Sequence[Metric] | None = None,
+    allowed: Collection[str] = (),
+) -> GateRecord:
+    """Compare two sessions; by default in every metric that both have.
 
-    name: str
-    old: float
-    new: float
-    ratio: Interval
-    """New over old."""
-    floor: float
-    """The noise floor, as |ln ratio|."""
-    verdict: str
-    remarks: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
-    """Reasons why the verdict is withheld; empty if it is not."""
-
-    def slower_than(self, limit: float) -> bool:
-        """Whether it is shown to be slower by a ratio (the value, not its interval) above 1 + `limit`."""
-        return self.verdict == "slower" and self.ratio.value > 1 + limit
-
-
-@dataclass(frozen=True)
-class Changes:
-    """The changes from one file to another."""
-
-    cases: tuple[Change, ...]
-    speed_ups: tuple[Change, ...]
-    only_old: tuple[str, ...]
-    only_new: tuple[str, ...]
-    differences: dict[str, list[str]]
-    """How the measurement conditions differ, by a word of ALLOWABLE, or "also" for differences that are not refused."""
-    one_process: bool
-    """Whether neither file measured the spread between processes."""
-
-
-def compare(old: BenchRecord, new: BenchRecord, allowed: Collection[str] = ()) -> Changes:
-    """Compare two sessions; `allowed` are the words of ALLOWABLE that may differ.
-
-    The speed-ups are compared too, but a changed speed-up is no regression: it depends on the reference as much as on
-    the runtime.
+    `allowed` are the words of `bench.conditions.ALLOWABLE` that may differ. The speed-ups are compared too, but a
+    changed speed-up is no regression: it depends on the reference as much as on the runtime.
 
     Raises:
         StudyError: the files have no case in common, one has a case twice, or the measurement conditions differ.
     """
-    before, after = _by_key(old.cases, "old"), _by_key(new.cases, "new")
-    pairs = [(case, after[key]) for key, case in before.items() if key in after]
+    pairs = in_both(old.cases, new.cases)
     if not pairs:
-        has, other = (", ".join(case_name(it.key) for it in cases.values()) or "none" for cases in (before, after))
+        has, other = (", ".join(case_name(it.key) for it in record.cases) or "none" for record in (old, new))
         raise StudyError(
             f"no case is in both files: the old one has {has}; the new one has {other}; measure the same cases"
         )
-    conditions = differences(old.environment, new.environment, pairs)
-    if refused := [word for word in ALLOWABLE if word in conditions and word not in allowed]:
-        listed = "; ".join(f"{word}: {', '.join(conditions[word])}" for word in refused)
-        words = ",".join(word for word in ALLOWABLE if word in {*refused, *allowed})
-        raise StudyError(
-            f"the measurement conditions differ (old against new): {listed}; compare anyway with `--allow {words}`"
+    found = differences(old.environment, new.environment, pairs)
+    refuse(found, allowed)
+    wanted = metrics or METRICS
+    changes = _changes(list(quantities(old, new, wanted)), limits)
+    missing, added = _only(old, new, wanted), _only(new, old, wanted)
+    notes = list(_absent(old, new, wanted))
+    if metrics:  # those that the user names may not be left out
+        missing, notes = [*missing, *notes], []
+    decided: list[GateVerdict] = [change.verdict for change in changes]
+    return GateRecord(
+        exit_code=exit_code([*decided, *("withheld" for _ in missing)]),
+        geometric_mean=geometric_mean(
+            [pair for pair, change in zip(pairs, changes, strict=False) if not change.reasons]
+            if changes and changes[0].metric == "median"
+            else []
+        ),
+        changes=changes,
+        speed_ups=speed_ups(in_both(old.comparisons, new.comparisons)),
+        missing=tuple(missing),
+        added=tuple(added),
+        notes=tuple(notes),
+        differences=found,
+    )
+
+
+def _changes(compared: Sequence[Quantity], limits: Mapping[Metric, float]) -> tuple[Change, ...]:
+    """The verdicts of all quantities, which are one family; a size is exact and has no part in it."""
+    tested = [it for it in compared if it.metric != "size" and not it.reasons]
+    contrasts = [contrast(it.old, it.new) for it in tested]
+    verdicts: dict[int, tuple[Interval, GateVerdict]] = {}
+    if tested:
+        decided = decide(
+            stacked(contrasts),
+            np.log1p([limits[it.metric] for it in tested]),
+            slowed=np.array([max(0.0, 0.0, *it.machine) for it in tested]),
+            quickened=np.array([min(0.0, 0.0, *it.machine) for it in tested]),
         )
-    ups, new_ups = _by_key(old.comparisons, "old"), _by_key(new.comparisons, "new")
-    return Changes(
-        cases=tuple(case_change(*pair, [*old.comparisons, *new.comparisons]) for pair in pairs),
-        speed_ups=tuple(speed_up_change(ups[key], new_ups[key]) for key in ups if key in new_ups),
-        only_old=tuple(case_name(case.key) for key, case in before.items() if key not in after),
-        only_new=tuple(case_name(case.key) for key, case in after.items() if key not in before),
-        differences=conditions,
-        one_process=old.processes == new.processes == 1,
-    )
+        for quantity, each, verdict in zip(tested, contrasts, decided.tolist(), strict=True):
+            verdicts[id(quantity)] = (each.interval(), verdict)
+    for quantity in compared:
+        if quantity.metric == "size" and not quantity.reasons:
+            ratio = quantity.new[0] / quantity.old[0]
+            whole = Interval(value=ratio, low=ratio, high=ratio)
+            verdicts[id(quantity)] = (whole, exact(ratio, limits["size"]))
+    return tuple(_change(it, limits[it.metric], verdicts.get(id(it))) for it in compared)
 
 
-def quotient(old: Interval, new: Interval) -> Interval:
-    """new / old of two independent measurements, with its 95 % interval.
-
-    MOVER ("method of variance estimates recovery") for the difference of the logarithms: the distance of each limit
-    from the difference is the root of the summed squares of the two distances that contribute to it. Zou and Donner,
-    "Construction of confidence limits about effect measures: a general approach", Statistics in Medicine 27(10), 2008,
-    1693-1702.
-    """
-    ratio = new.value / old.value
-    down = math.hypot(math.log(new.value / new.low), math.log(old.high / old.value))
-    up = math.hypot(math.log(new.high / new.value), math.log(old.value / old.low))
-    return Interval(value=ratio, low=ratio * math.exp(-down), high=ratio * math.exp(up))
-
-
-def case_change(old: CaseRecord, new: CaseRecord, comparisons: Sequence[ComparisonRecord]) -> Change:
-    """The change of a case's median; `comparisons` of both files give the noise of the engine against itself.
-
-    The floor, in logarithms, is the sum of the change of the calibration loop, which does not depend on the engine, and
-    of the largest noise: the spread between processes in either file and the noise floors of the comparisons with this
-    case. It is a sum because the change of the machine moves the case and the noise is added to it.
-    """
-    runtime = new.key.runtime
-    noise = [
-        it.noise_floor
-        for it in comparisons
-        if runtime in (it.reference, it.key.runtime) and replace(matched(it.key), runtime=runtime) == matched(new.key)
-    ]
-    shift = abs(math.log(new.yardstick_seconds / old.yardstick_seconds))
-    floor = shift + max(math.log1p(it or 0) for it in (old.between_spread, new.between_spread, *noise))
-    return _change(old, new, (median(old), median(new)), floor, ("slower", "faster"))
-
-
-def median(case: CaseRecord) -> Interval:
-    """The median of a case with its 95 % interval, widened by the variation between loads of the model.
-
-    The speed of an engine changes by 1 or 2 % from load to load, with the place of its weights in memory. The interval
-    of order statistics assumes independent calls and does not include that. So its limits are at least as far from the
-    median, in logarithms, as those of Student's interval for the n medians of loads: t(0.975, n - 1) * sd / sqrt(n).
-    """
-    calls = case.median_seconds
-    loads = [math.log(seconds) for seconds in case.load_medians_seconds]
-    half, n = 0.0, len(loads)
-    if n > 1:
-        from scipy.stats import t  # imported here to keep --help fast
-
-        half = float(t.ppf(0.975, n - 1)) * statistics.stdev(loads) / math.sqrt(n)
-    return Interval(
-        value=calls.value,
-        low=min(calls.low, calls.value * math.exp(-half)),
-        high=max(calls.high, calls.value * math.exp(half)),
-    )
-
-
-def speed_up_change(old: ComparisonRecord, new: ComparisonRecord) -> Change:
-    """The change of a runtime's speed-up over the reference; the floor is the largest noise or spread of the two.
-
-    Its interval is conservative: that of either ratio is drawn at 99 %, to contain the true ratio in at least 95 of 100
-    sessions (bench/pairing.py, CONFIDENCE).
-    """
-    floor = max(math.log1p(noise or 0) for it in (old, new) for noise in (it.noise_floor, it.between_spread))
-    return _change(old, new, (old.ratio, new.ratio), floor, ("speed-up rose", "speed-up fell"))
-
-
-def _change(
-    old: CaseRecord | ComparisonRecord,
-    new: CaseRecord | ComparisonRecord,
-    values: tuple[Interval, Interval],
-    floor: float,
-    words: tuple[str, str],
-) -> Change:
-    """The change from the first of `values` to the second; `words` are the verdicts for a ratio above and below 1."""
-    ratio = quotient(*values)
-    doubts = [
-        f"{which}: {'; '.join(record.reasons) or 'a quick run'}"
-        for which, record in (("old", old), ("new", new))
-        if record.quick or not record.valid
-    ]
-    if getattr(old, "inputs_sha256", None) != getattr(new, "inputs_sha256", None):  # comparisons have none
-        doubts.append("the inputs differ from those of the old file")
-    if doubts:
-        verdict = "withheld"
-    elif not significant(ratio, floor):
-        verdict = "no difference shown"
-    else:
-        verdict = words[ratio.value < 1]
+def _change(quantity: Quantity, limit: float, decided: tuple[Interval, GateVerdict] | None) -> Change:
     return Change(
-        name=case_name(old.key, getattr(old, "reference", None)),
-        old=values[0].value,
-        new=values[1].value,
-        ratio=ratio,
-        floor=floor,
-        verdict=verdict,
-        remarks=tuple(_remarks(old, new)),
-        doubts=tuple(doubts),
+        metric=quantity.metric,
+        name=quantity.name,
+        old=mean(quantity.old),
+        new=mean(quantity.new),
+        ratio=decided[0] if decided else None,
+        limit=limit,
+        machine=tuple(math.expm1(it) for it in quantity.machine),
+        verdict=decided[1] if decided else "withheld",
+        remarks=quantity.remarks,
+        reasons=quantity.reasons,
     )
 
 
-def _remarks(old: CaseRecord | ComparisonRecord, new: CaseRecord | ComparisonRecord) -> Iterator[str]:
-    if old.key.onnx_sha256 != new.key.onnx_sha256:
-        yield "different ONNX file"
-    before, after = to_builtins(old.settings), to_builtins(new.settings)
-    if settings := sorted(key for key in before | after if before.get(key) != after.get(key)):
-        yield f"different settings: {', '.join(settings)}"
+def geometric_mean(pairs: Sequence[tuple[CaseRecord, CaseRecord]]) -> Interval | None:
+    """The geometric mean of the ratios of these cases; None of fewer than two.
+
+    A process measures every case, so its cases are not independent: the mean is taken over the cases of each process
+    first, and Welch's t over the processes that have them all.
+    """
+    sides = []
+    for records in zip(*pairs, strict=True):
+        values = [per_process(record) for record in records]
+        whole = set.intersection(*map(set, values))
+        sides.append([mean([of_case[number] for of_case in values]) for number in sorted(whole)])
+    if len(pairs) < 2 or min(map(len, sides)) < 2:
+        return None
+    return contrast(*sides).interval()
 
 
-def differences(
-    old: BenchEnvironment, new: BenchEnvironment, pairs: Sequence[tuple[CaseRecord, CaseRecord]]
-) -> dict[str, list[str]]:
-    """How two environments, and the threads of the cases in `pairs`, differ: texts by the words of `Changes`."""
-    before, after = _conditions(old, [pair[0] for pair in pairs]), _conditions(new, [pair[1] for pair in pairs])
-    if math.isclose(old.memory_bytes, new.memory_bytes, rel_tol=0.01):  # kernels reserve different amounts
-        after["machine"]["memory_bytes"] = before["machine"]["memory_bytes"]
-    texts = {}
-    for word, values in before.items():
-        others = after[word]
-        differing = [key for key in dict.fromkeys([*values, *others]) if values.get(key) != others.get(key)]
-        texts[word] = [f"{key} {values.get(key)!r} against {others.get(key)!r}" for key in differing]
-    if flags := set(old.cpu_flags) ^ set(new.cpu_flags):
-        texts["also"].append(f"CPU flags of one only: {' '.join(sorted(flags))}")
-    return {word: listed for word, listed in texts.items() if listed}
+def _only(one: BenchRecord, other: BenchRecord, metrics: Collection[Metric]) -> list[str]:
+    """Names of the measurements that the other file lacks, where it has some of their kind."""
+    names = [case_name(key[0]) for key in by_key(one.cases, "") if key not in by_key(other.cases, "")]
+    if other.cold_starts and {"cold-start", "memory"} & set(metrics):
+        lacking = [key for key in by_key(one.cold_starts, "") if key not in by_key(other.cold_starts, "")]
+        names += [f"cold start of {case_name(key[0])}" for key in lacking]
+    return names
 
 
-def _conditions(environment: BenchEnvironment, cases: Sequence[CaseRecord]) -> dict[str, dict[str, object]]:
-    affinity = environment.affinity and len(environment.affinity)
-    read_back = {f"threads read back of {case_name(it.key)}": it.threads_read_back for it in cases}
-    return {
-        "machine": {**{key: getattr(environment, key) for key in MACHINE}, "cores in affinity": affinity},
-        "threads": {**environment.thread_variables, **read_back},
-        "versions": {"python": environment.python, **{key: environment.packages.get(key) for key in PACKAGES}},
-        "also": {key: getattr(environment, key) for key in ALSO},
-    }
-
-
-def _by_key(records: Sequence[M], which: str) -> dict[tuple[CaseKey, str | None], M]:
-    """The records by what must be equal in two files: the key, and the reference of a comparison."""
-    by_key: dict[tuple[CaseKey, str | None], M] = {}
-    for record in records:
-        reference = getattr(record, "reference", None)
-        key = matched(record.key), reference
-        if key in by_key:
-            name = case_name(record.key, reference)
-            raise StudyError(f"the {which} file has {name} twice; measure each once, in a file of its own")
-        by_key[key] = record
-    return by_key
+def _absent(old: BenchRecord, new: BenchRecord, metrics: Collection[Metric]) -> Iterator[str]:
+    """The metrics that not both files have, with the reason."""
+    for which, record in (("old", old), ("new", new)):
+        if {"cold-start", "memory"} & set(metrics) and not record.cold_starts:
+            yield f"cold start and memory are not compared: the {which} file has no cold starts"
+    few = [case_name(pair[0].key) for pair in in_both(old.cases, new.cases) if not all(it.p99_seconds for it in pair)]
+    if "p99" in metrics and few:
+        yield f"p99 is not compared, because the samples are too few: {', '.join(few)}"

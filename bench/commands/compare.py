@@ -1,41 +1,40 @@
 """Compare two files of `pytest bench`: a gate for regressions.
 
-    python -m bench compare OLD NEW                      fails if any case is shown to be slower
-    python -m bench compare OLD NEW --fail-above 3%      fails if any case is shown to be slower by a ratio above 1.03
-    python -m bench compare OLD NEW --format markdown    for a pull request
+    python -m bench compare OLD NEW                            no case may be slower by more than 5 %
+    python -m bench compare OLD NEW --fail-above 3%,p99=30%    other limits
+    python -m bench compare OLD NEW --format markdown          for a pull request
 
-The ratio is new over old; the limit applies to its value, not to the end of its interval. Exit code 1: a case is shown
-to be slower by a ratio above the limit; 0: none is; 2: a mistake, or files that cannot be compared.
+The ratio is new over old. Exit code 0: every quantity is shown to be within its limit; 1: one is shown to exceed it;
+3: that is not decided, because intervals are wide, or quantities are withheld or missing; 2: a mistake, or files that
+cannot be compared.
 """
 
 import argparse
 import json
-import math
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
-from bench.compare import ALLOWABLE, Change, Changes, compare
-from bench.units import unit
+from bench.conditions import ALLOWABLE
+from bench.limits import METRICS, add_limits
 from study.records.bench import BenchEnvironment
+from study.records.gate import Metric
 
-HEADINGS = ("old", "new", "ratio", "95 % interval", "noise floor", "verdict", "remark")
+NEEDS = ("numpy", "scipy", "tabulate")
 REMEDY = "measure with `pytest bench --benchmark-json=FILE`"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", metavar="OLD", type=Path, help="the file to compare with")
     parser.add_argument("new", metavar="NEW", type=Path, help="the file that may have become slower")
+    add_limits(parser)
     parser.add_argument(
-        "--fail-above",
-        metavar="3%",
-        type=_fraction,
-        default=0.0,
-        help="exit with code 1 if a case is shown to be slower by a ratio above 1.03 for 3%% or 0.03 (the ratio "
-        "itself, not the end of its interval; default: 0%%)",
+        "--metrics",
+        metavar="A,B",
+        type=_metrics,
+        help=f"some of {','.join(METRICS)}; one that a file lacks makes the exit code 3 (default: all that both have)",
     )
-    parser.add_argument("--format", choices=["table", "markdown"], default="table", help="default: %(default)s")
+    parser.add_argument("--format", choices=["table", "markdown", "json"], default="table", help="default: %(default)s")
     parser.add_argument(
         "--allow",
         metavar="A,B",
@@ -45,15 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _fraction(text: str) -> float:
-    number, percent, rest = text.partition("%")
-    try:
-        fraction = float(number) / (100 if percent else 1)
-    except ValueError:
-        fraction = math.nan
-    if rest.strip() or not 0 <= fraction < math.inf or (fraction >= 1 and not percent):  # 3 may mean 3 %
-        raise argparse.ArgumentTypeError(f"expected a share such as 3% or 0.03, found {text!r}")
-    return fraction
+def _metrics(text: str) -> tuple[Metric, ...]:
+    words = [word.strip() for word in text.split(",")]
+    if not set(words) <= set(METRICS):
+        raise argparse.ArgumentTypeError(f"expected some of {','.join(METRICS)}; found {text!r}")
+    return tuple(metric for metric in METRICS if metric in words)
 
 
 def _allowed(text: str) -> tuple[str, ...]:
@@ -66,103 +61,53 @@ def _allowed(text: str) -> tuple[str, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the comparison; returns 1 if the gate fails."""
+    """Print the comparison; returns the exit code of the gate."""
+    from msgspec.structs import replace
+
+    from bench.compare import compare
+    from bench.gate_report import paragraphs
+    from study.artifacts import as_json
     from study.bench_file import read_bench
 
-    old, new = read_bench(options.old, REMEDY), read_bench(options.new, REMEDY)
-    changes = compare(old, new, options.allow)
-    markdown = options.format == "markdown"
-    files = [("old", options.old, old), ("new", options.new, new)]
-    heads = [f"{which}: {described(path, record.environment)}" for which, path, record in files]
-    print("\n\n".join(paragraphs(heads, changes, options.fail_above, markdown)), flush=True)
-    if all(change.verdict == "withheld" for change in changes.cases):
-        print("no verdict: every case is withheld, for the reasons above; measure again", file=sys.stderr)
-    return int(any(change.slower_than(options.fail_above) for change in changes.cases))
+    files = [("old", options.old), ("new", options.new)]
+    old, new = records = [read_bench(path, REMEDY) for _, path in files]
+    found = compare(old, new, options.fail_above, options.metrics, options.allow)
+    found = replace(found, notes=(*found.notes, *_covered([path for _, path in files])))
+    if options.format == "json":
+        print(json.dumps(as_json(found), indent=1), flush=True)
+        return found.exit_code
+    heads = [
+        f"{which}: {described(path, record.environment)}" for (which, path), record in zip(files, records, strict=True)
+    ]
+    print("\n\n".join(paragraphs(heads, found, options.format == "markdown")), flush=True)
+    return found.exit_code
 
 
 def described(path: Path, environment: BenchEnvironment) -> str:
     """One line on a file: date, commit, machine and versions."""
     from study.environment import describe
 
-    try:
-        date = json.loads(path.read_bytes())["datetime"][:19]
-    except (ValueError, KeyError, TypeError):  # the journal of an interrupted session
-        date = "no date"
+    date = measured(path)
     description = describe(environment)
-    return f"{path}, {date}, {description.commit}; {description.machine}, {description.versions}"
+    when = date.isoformat(timespec="seconds")[:19] if date else "no date"
+    return f"{path}, {when}, {description.commit}; {description.machine}, {description.versions}"
 
 
-def paragraphs(heads: Sequence[str], changes: Changes, limit: float, markdown: bool) -> Iterator[str]:
-    """The paragraphs of the output, in Markdown or plain text."""
-
-    def lines(texts: Sequence[str]) -> str:
-        return "\n".join(f"- {text}" if markdown else text for text in texts)
-
-    strong = "**" if markdown else ""
-    loud = [
-        f"{strong}DIFFERENT CONDITIONS{strong}, {word} (old against new): {', '.join(texts)}"
-        for word, texts in changes.differences.items()
-        if word != "also"
-    ]
-    quiet = [f"also different: {', '.join(texts)}" for texts in [changes.differences.get("also")] if texts]
-    yield lines([*heads, *loud, *quiet])
-    yield table("case", changes.cases, _times, markdown)
-    notes = withheld(changes.cases)
-    for which, names in (("old", changes.only_old), ("new", changes.only_new)):
-        notes += [f"only in the {which} file: {', '.join(names)}"] if names else []
-    if notes:
-        yield lines(notes)
-    if changes.speed_ups:
-        yield table("speed-up", changes.speed_ups, _speed_ups, markdown)
-        yield lines([*withheld(changes.speed_ups), "Speed-ups do not decide the exit code."])
-    yield lines(list(conclusion(changes, limit)))
+def measured(path: Path) -> datetime | None:
+    """When a file of pytest-benchmark was measured; None for the journal of an interrupted session."""
+    try:
+        return datetime.fromisoformat(json.loads(path.read_bytes())["datetime"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
-def withheld(changes: Sequence[Change]) -> list[str]:
-    """The verdicts that are withheld, each with its reasons."""
-    return [f"withheld: {change.name}: {'; '.join(change.doubts)}" for change in changes if change.doubts]
-
-
-def conclusion(changes: Changes, limit: float) -> Iterator[str]:
-    """The last lines: failures, unknown noise, and the number of each verdict."""
-    if failed := [change.name for change in changes.cases if change.slower_than(limit)]:
-        yield f"shown to be slower by a ratio above {1 + limit:g}: {', '.join(failed)}"
-    if changes.one_process:
-        yield "The spread between processes is not known: measure with `--processes 3` to include it."
-    counts = Counter(change.verdict for change in changes.cases)
+def _covered(paths: list[Path]) -> Iterator[str]:
+    """What the intervals do not cover."""
+    dates = [date.replace(tzinfo=None) for date in map(measured, paths) if date]
+    apart = ""
+    if len(dates) == 2 and (hours := abs((dates[1] - dates[0]).total_seconds()) / 3600) >= 1:
+        apart = f" (these were measured {f'{hours / 24:.0f} days' if hours >= 48 else f'{hours:.0f} hours'} apart)"
     yield (
-        f"{counts['slower']} slower, {counts['faster']} faster, {counts['no difference shown']} without a difference "
-        f"shown, {counts['withheld']} withheld"
+        "The intervals cover what varies between the processes of a session, not what differs between two sessions, "
+        f"such as a reboot or another day{apart}; `python -m bench ab` measures both sides in one session."
     )
-
-
-def table(kind: str, changes: Sequence[Change], values: Callable[[Change], Sequence[str]], markdown: bool) -> str:
-    """One row a change; a withheld verdict has no ratio."""
-    from tabulate import tabulate
-
-    rows = []
-    for change in changes:
-        ratio = change.ratio
-        shown = [
-            f"{ratio.value:.3f}",
-            f"{ratio.low:.3f} to {ratio.high:.3f}",
-            f"{math.expm1(change.floor) * 100:.1f} %",
-        ]
-        measured = ["-"] * 3 if change.doubts else shown
-        rows.append([change.name, *values(change), *measured, change.verdict, ", ".join(change.remarks)])
-    if markdown:
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    align = ["left", *["right"] * 5, "left", "left"]
-    style = "pipe" if markdown else "simple"
-    return tabulate(rows, (kind, *HEADINGS), tablefmt=style, disable_numparse=True, colalign=align)
-
-
-def _times(change: Change) -> tuple[str, str]:
-    """Both times in the unit and with the digits that suit the smaller one."""
-    name, size = unit([change.old, change.new])
-    digits = 1 if min(change.old, change.new) >= 100 * size else 2
-    return f"{change.old / size:,.{digits}f} {name}", f"{change.new / size:,.{digits}f} {name}"
-
-
-def _speed_ups(change: Change) -> tuple[str, str]:
-    return f"{change.old:.2f}x", f"{change.new:.2f}x"

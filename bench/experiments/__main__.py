@@ -6,6 +6,7 @@
     python -m bench.experiments neighbour      another process keeps one core busy
     python -m bench.experiments bare-loop      the median of the bench against a loop around `session.run`
     python -m bench.experiments loadgen        against MLPerf LoadGen (`pip install mlcommons-loadgen`)
+    python -m bench.experiments gate           simulated: error rates and power of `bench compare`; some seconds
     python -m bench.experiments closed-session torch after a closed ONNX Runtime session, and without one
 
 Each takes some minutes on an idle machine, and needs a trained and exported model.
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from study.errors import exit_with
 
-NAMES = ("control", "planted", "invocations", "neighbour", "bare-loop", "loadgen", "closed-session")
+NAMES = ("control", "planted", "invocations", "neighbour", "bare-loop", "loadgen", "closed-session", "gate")
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -267,6 +267,8 @@ class Range(Record):
     median: Amount
     lowest: Amount
     highest: Amount
+    values: tuple[Amount, ...] = ()
+    """That of each process, in their order."""
 
 
 class ColdStartRecord(Measurement):
