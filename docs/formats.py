@@ -19,7 +19,19 @@ from typing import Any
 
 import msgspec
 
-from analysis.tables import exports, latency, layers, portability, results, search, sparsity, summary, training
+from analysis.tables import (
+    cold_starts,
+    exports,
+    latency,
+    layers,
+    pictured,
+    portability,
+    results,
+    search,
+    sparsity,
+    summary,
+    training,
+)
 from analysis.tables.columns import Column
 from study.recipe import Recipe
 from study.records.analysis import PruningRecord, SparsityRecord, TableRecord
@@ -50,9 +62,9 @@ TABLES: Mapping[str, Sequence[Column]] = {
     "report/history.csv": training.HISTORY,
     "report/latency.csv": latency.LATENCY,
     "report/comparisons.csv": latency.COMPARISONS,
-    "report/throughput.csv": latency.THROUGHPUT,
-    "report/accuracy.csv": latency.ACCURACY,
-    "report/cold_starts.csv": latency.COLD_STARTS,
+    "report/images_per_second.csv": pictured.IMAGES_PER_SECOND,
+    "report/accuracy.csv": pictured.ACCURACY,
+    "report/cold_starts.csv": cold_starts.COLD_STARTS,
     "report/variants.csv": exports.VARIANTS,
     "report/portability.csv": portability.CELLS,
     "report/search.csv, docs/results/search.csv": search.SEARCH,

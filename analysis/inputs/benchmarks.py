@@ -196,6 +196,6 @@ def _repeats(values: Iterable[tuple[CaseKey, float]], what: str, name: str) -> I
         widest = max(apart, key=lambda key: apart[key])
         yield (
             f"{len(apart)} {what} were measured in several files, whose {name} lie up to {apart[widest] * 100:.1f} % "
-            f"apart ({widest.model}, {widest.runtime}, batch {widest.batch}); pictures and summary show the "
-            f"median of the {name}, in an interval around all of theirs"
+            f"apart ({widest.model}, {widest.runtime}, batch {widest.batch}); pictures and summary show their "
+            "geometric mean, with Student's interval over the files, or, of two, an interval around both of theirs"
         )

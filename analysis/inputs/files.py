@@ -18,7 +18,7 @@ from study.errors import StudyError
 PROJECT = Path(__file__).resolve().parent.parent.parent
 PICTURES = (
     *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
-    *("latency", "comparisons", "throughput", "accuracy"),
+    *("latency", "comparisons", "images_per_second", "accuracy"),
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts")
 JSON = ("sparsity", "weights_histogram")
@@ -39,7 +39,7 @@ PORTABILITY = tuple(f"portability{suffix}" for suffix in (".csv", ".md", ".svg",
 VARIANTS = ("variants.csv", "variants.md")
 """Further files, if a run was exported as other variants too."""
 
-PACKAGES = ("jinja2", "matplotlib", "msgspec", "numpy", "onnx", "pandas", "tabulate")
+PACKAGES = ("jinja2", "matplotlib", "msgspec", "numpy", "onnx", "pandas", "scipy", "tabulate")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from analysis.measures.pruning import LOSS_ALLOWED
 from analysis.pages.markup import render
 from analysis.pages.summary import headline
 from analysis.tables.columns import read, text
+from analysis.tables.headline import WITHHELD
 from analysis.tables.summary import SUMMARY
 from study.artifacts import write_bytes, write_text
 from study.environment import describe
@@ -71,7 +72,7 @@ def results(report: Path, study: Study) -> str:
         results=shown(summary),
         run_counts=sorted(set(summary["runs"])),
         pairs=headline(study, latency, comparisons)[1],
-        doubtful=summary["latency_valid"].eq(False).any(),
+        withheld=summary["speedup_batch1_verdict"].eq(WITHHELD).any(),
         loss_allowed=LOSS_ALLOWED,
         measured=bool(study.measured.environments),
         environments=list(dict.fromkeys(map(describe, made))),

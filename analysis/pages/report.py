@@ -25,19 +25,21 @@ from analysis.plots.beside import draw_beside
 from analysis.plots.pruning import pruning
 from analysis.tables import exports as exports_tables
 from analysis.tables import latency as latency_tables
+from analysis.tables import pictured
 from analysis.tables import search as search_tables
 from analysis.tables import sparsity as sparsity_tables
 from analysis.tables import summary as summary_tables
 from analysis.tables import training as training_tables
+from analysis.tables.cold_starts import COLD_STARTS, cold_starts
 from analysis.tables.columns import common_settings, read, text, write_as_json, write_frame
-from analysis.tables.headline import comparisons
+from analysis.tables.headline import cases, comparisons
 from study.artifacts import write_text
 from study.catalogue import DEFAULT_STUDY
 
 MEASURED = {
     "latency": latency_tables.LATENCY,
     "comparisons": latency_tables.COMPARISONS,
-    "cold_starts": latency_tables.COLD_STARTS,
+    "cold_starts": COLD_STARTS,
 }
 SHOWN = {"summary": summary_tables.SUMMARY, "runs": training_tables.RUNS, **MEASURED}
 """The columns of tables that are on the page."""
@@ -68,7 +70,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "pruning": lambda frame: pruning(frame, list(study.models)),
         "convergence": history_plots.convergence,
         "history": history_plots.histories,
-        **{name: getattr(latency_plots, name) for name in ("latency", "comparisons", "throughput", "accuracy")},
+        **{name: getattr(latency_plots, name) for name in latency_plots.PICTURES},
         "search": search_plots.search,
         "importance": search_plots.importance,
     }
@@ -103,9 +105,9 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "history": training_tables.history(study.runs),
         "latency": latency,
         "comparisons": pairs,
-        "throughput": latency_tables.throughput(latency),
-        "accuracy": latency_tables.accuracy(runs, latency),
-        "cold_starts": latency_tables.cold_starts(study.measured),
+        "images_per_second": pictured.images_per_second(latency),
+        "accuracy": pictured.accuracy(runs, latency),
+        "cold_starts": cold_starts(study.measured),
         "search": search_tables.trials(study.searches),
         "importance": search_tables.importance(study.searches),
         "variants": exports_tables.variants(study),
@@ -137,6 +139,8 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
             **{name: text(columns, frames[name]) for name, columns in SHOWN.items()},
         },
         settings={name: common_settings(columns, frames[name]) for name, columns in MEASURED.items()},
+        headline_cases=cases(frames["latency"]),
+        margins=[f"{100 * margin:g}" for margin in sorted(set(frames["comparisons"]["margin"]))],
         compared=comparisons(frames["comparisons"][frames["comparisons"]["batch"] == 1]),
         validated=history["validation_loss"].notna().any(),
         stopped_early=any(history_plots.stopped_early(run) for _, run in history.groupby(["model", "seed"])),

@@ -12,6 +12,7 @@ from analysis.pages.summary import headline
 from analysis.tables import latency as latency_tables
 from analysis.tables import layers
 from analysis.tables import results as results_tables
+from analysis.tables import summary as summary_tables
 from analysis.tables.columns import text
 from study.catalogue import DEFAULT_SEEDS, DEFAULT_STUDY
 
@@ -45,7 +46,7 @@ def page(results: Results, frames: Mapping[str, pd.DataFrame], folder: str) -> s
         measure=measure(unmeasured, results.root) if unmeasured else "",
         medians=medians,
         pairs=pairs,
-        doubtful=by_entry["latency_valid"].eq(False).any(),
+        doubtful=summary_tables.doubtful(by_entry),
         batches=text(results_tables.BATCHES, batches),
         batch_rows=list(batches.itertuples(index=False)),
         searches=search_results(results.searches, results.runs),

@@ -8,6 +8,7 @@ from analysis.inputs.entries import Results
 from analysis.inputs.study import Study
 from analysis.pages.provenance import descriptions
 from analysis.tables.headline import at_batch_1
+from analysis.tables.summary import doubtful
 
 
 def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
@@ -24,7 +25,7 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
         "measured": descriptions(study.measured.environments),
         "medians": medians,
         "pairs": pairs,
-        "doubtful": frames["summary"]["latency_valid"].eq(False).any(),
+        "doubtful": doubtful(frames["summary"]),
         "notes": study.notes,
     }
 

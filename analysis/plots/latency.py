@@ -1,7 +1,7 @@
-"""The pictures of measurements: latency, speed-up, throughput, and accuracy against latency.
+"""The pictures of measurements: latency, speed-up, images per second, and accuracy against latency.
 
 A runtime has the same colour and marker in all of them, and invalid measurements are hollow. Axes of times, ratios and
-throughputs are logarithmic, so that equal ratios are equal distances.
+images per second are logarithmic, so that equal ratios are equal distances. Intervals are over the processes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,9 +25,11 @@ Series = tuple[str, str]
 Triple = tuple[float, float, float]
 """A value, its low and its high end."""
 
+PICTURES = ("latency", "comparisons", "images_per_second", "accuracy")
 LONGEST = 24
 """Characters of a model's name; a longer one loses its middle."""
-FLOOR: Look = {"facecolor": "0.8", "edgecolor": "0.45", "linewidth": 0.8}
+MARGIN: Look = {"facecolor": "0.8", "edgecolor": "0.45", "linewidth": 0.8}
+UNPAIRED: Look = {"color": "0.35", "marker": "|", "markersize": 9, "markeredgewidth": 1.2, "linestyle": ""}
 INVALID = "hollow: invalid"
 
 
@@ -46,27 +49,31 @@ def latency(frame: pd.DataFrame) -> Figure:
 def comparisons(frame: pd.DataFrame) -> Figure:
     """Speed-up over the reference by model and runtime: a panel a batch size.
 
-    The grey band around 1 is a comparison's own noise floor f, from 1 / (1 + f) to 1 + f: a ratio within it is no
-    difference.
+    The grey band around 1 is a comparison's margin m, from 1 / (1 + m) to 1 + m: an interval within it is "the same". A
+    tick is the ratio of the medians, measured apart.
     """
     rows = headline.comparisons(frame)
     if rows.empty:
         return empty("no runtimes were compared")
-    texts = [
-        f"{interval(row.ratio, row.low, row.high, '.2f', unit=TIMES)}  ±{100 * row.noise_floor:.2f} %"
-        for row in _tuples(rows)
-    ]
+    texts = [interval(row.ratio, row.low, row.high, ".2f", unit=TIMES) for row in _tuples(rows)]
     rows = rows.assign(value=rows["ratio"], valid=rows["verdict"] != headline.WITHHELD, text=texts)
-    widest = 1 + rows["noise_floor"].max()
-    limits = min(rows["low"].min(), 1 / widest), max(rows["high"].max(), widest)
+    widest = 1 + rows["margin"].max()
+    limits = (
+        min(rows[["low", "unpaired_ratio"]].min().min(), 1 / widest),
+        max(rows[["high", "unpaired_ratio"]].max().max(), widest),
+    )
     figure, axes = _intervals(rows, dict.fromkeys(set(rows["batch"]), limits))
     for axis in axes:
         axis.axvline(1, color="black", linewidth=0.8, zorder=1)
-    axes[0].set_title("speed-up  ±noise floor", loc="right", fontsize=8)
+    axes[0].set_title("speed-up (95 % interval)", loc="right", fontsize=8)
     (reference, *others) = dict.fromkeys(rows["reference"])
     against = "the reference" if others else runtime(reference)
     axes[-1].set_xlabel(f"times as fast as {against} (log scale): ratio with 95 % interval; hollow: verdict withheld")
-    _legend(figure, _series(rows), Patch(label="noise floor", **FLOOR))
+    margins = [f"{100 * margin:g}" for margin in sorted(set(rows["margin"]))]
+    more: list[Artist] = [Patch(label=f"margin of {' or '.join(margins)} %", **MARGIN)]
+    if rows["unpaired_ratio"].notna().any():
+        more.append(Line2D([], [], label="ratio of the medians", **UNPAIRED))
+    _legend(figure, _series(rows), *more)
     return figure
 
 
@@ -80,8 +87,9 @@ def _intervals(rows: pd.DataFrame, limits: dict[Any, tuple[float, float]]) -> tu
         for k, (i, own) in enumerate(_by_series(rows[rows["batch"] == batch], series)):
             for row in _tuples(own):
                 y = models.index(row.model) + (k - (len(series) - 1) / 2) * step
-                if floor := getattr(row, "noise_floor", 0):
-                    axis.barh(y, 1 + floor - 1 / (1 + floor), step, left=1 / (1 + floor), zorder=2, **FLOOR)
+                if margin := getattr(row, "margin", 0):
+                    axis.barh(y, 1 + margin - 1 / (1 + margin), step, left=1 / (1 + margin), zorder=2, **MARGIN)
+                axis.plot(getattr(row, "unpaired_ratio", np.nan), y, zorder=3, **UNPAIRED)
                 _point(axis, (row.value, row.low, row.high), (y, y, y), point(i, row.valid))
                 texts.append((y, row.text))
         name_rows(axis, [_short(model) for model in models], texts)
@@ -90,7 +98,7 @@ def _intervals(rows: pd.DataFrame, limits: dict[Any, tuple[float, float]]) -> tu
     return figure, axes
 
 
-def throughput(frame: pd.DataFrame) -> Figure:
+def images_per_second(frame: pd.DataFrame) -> Figure:
     """Images per second over the batch size: a panel a model, a line a runtime, with the interval at each point."""
     if frame.empty:
         return empty("no latency was measured")
@@ -101,9 +109,9 @@ def throughput(frame: pd.DataFrame) -> Figure:
         own = frame[frame["model"] == model]
         for i, rows in _by_series(own, series):
             for _, measured in rows.groupby(["threads", "mode"]):
-                axis.plot(measured["batch"], measured["images_per_second"], zorder=2, **line(i))
+                axis.plot(measured["batch"], measured["images_per_second_at_median"], zorder=2, **line(i))
             for row in _tuples(rows):
-                y = row.images_per_second, row.images_per_second_low, row.images_per_second_high
+                y = row.images_per_second_at_median, row.images_per_second_low, row.images_per_second_high
                 _point(axis, (row.batch,) * 3, y, point(i, row.valid))
         axis.set_title(_short(model), loc="left")
         log_scale(axis, axis.yaxis, low, high, room=0.03)
@@ -112,7 +120,7 @@ def throughput(frame: pd.DataFrame) -> Figure:
         axis.xaxis.set_major_locator(FixedLocator(batches if len(batches) <= 6 else batches[::-2][::-1]))
         axis.grid(True, axis="both")
     figure.supxlabel(f"batch size (log scale); {INVALID}", fontsize=9)
-    figure.supylabel("images a second (log scale)", fontsize=9)
+    figure.supylabel("images per second, one call after the other (log scale)", fontsize=9)
     _legend(figure, series, lines=True)
     return figure
 
@@ -187,7 +195,7 @@ def _short(model: str) -> str:
     return model if len(model) <= LONGEST else f"{model[: LONGEST // 2]}…{model[-LONGEST // 2 :]}"
 
 
-def _legend(figure: Figure, series: dict[int, Series], *more: Patch, lines: bool = False) -> None:
+def _legend(figure: Figure, series: dict[int, Series], *more: Artist, lines: bool = False) -> None:
     handles = [
         Line2D([], [], label=runtime(*one), **line(i) | point(i) | ({} if lines else {"linestyle": ""}))
         for i, one in series.items()

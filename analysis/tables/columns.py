@@ -71,6 +71,7 @@ def ends(low: str, high: str, what: str = "95 % interval") -> tuple[Column, Colu
     return Column(low, f"lower end of its {what}"), Column(high, "upper end")
 
 
+OVER_PROCESSES = "95 % interval over the processes"
 MODEL = Column("model", heading="model")
 SEED = Column("seed", "empty for a file given with --onnx", "seed", whole=True, setting=True)
 RUNTIME = Column("runtime", heading="runtime", cell=lambda row: runtime(row.runtime))
@@ -91,11 +92,15 @@ def frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]] | pd.Data
 
 
 def text(columns: Sequence[Column], frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame as people read it: a column of text for each one with a heading, but for settings that all rows share."""
+    """A frame as people read it: a column of text for each one with a heading.
+
+    Settings that all rows share are left out, and columns of which no row has anything.
+    """
     common = common_settings(columns, frame)
     shown = [column for column in columns if column.heading and column.key not in common]
     rows = [[column.text(row) for column in shown] for row in frame.itertuples(index=False)]
-    return pd.DataFrame(rows, columns=[column.heading for column in shown])
+    made = pd.DataFrame(rows, columns=[column.heading for column in shown])
+    return made.loc[:, ~made.isin([MISSING, ""]).all()] if rows else made
 
 
 def common_settings(columns: Sequence[Column], frame: pd.DataFrame) -> dict[str, str]:

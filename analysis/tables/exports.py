@@ -5,14 +5,12 @@ differs between the two can differ in being right: at most the d that the parity
 test images the standard error of the difference of the test errors is then at most sqrt(d) / N (McNemar, Psychometrika
 12, 1947), and a difference is significant where it exceeds twice that, as elsewhere in this project.
 
-Latency is compared within a file of measurements and in one setting. The ratio of the medians lies between those of the
-opposite ends of their ranges, each an interval of the median widened to the medians of all loads and processes: these
-lie up to some percent apart where the interval, of that many calls, has some ten-thousandths. A variant is slower or
-faster only if all of that is on one side of 1.
+Latency is compared within a file of measurements and in one setting, by the ratio of the medians, with an interval
+from those of both over the processes (`ratio_of`). A variant is slower or faster only if all of it is on one side of 1.
+The two were measured apart: a difference as small as the drift of the machine needs a paired comparison.
 """
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,10 +20,10 @@ from analysis.inputs.benchmarks import Measured
 from analysis.inputs.portability import FAILED, NOT_RUN
 from analysis.inputs.runs import Run
 from analysis.inputs.study import Study
-from analysis.tables.columns import MODEL, Column, ends, frame, text
+from analysis.measures.repeats import ratio_of, together
+from analysis.tables.columns import MODEL, OVER_PROCESSES, Column, ends, frame, text
 from analysis.tables.headline import WITHHELD
 from analysis.tables.numbers import MISSING, TIMES, interval, number
-from study.records.base import Interval
 from study.records.bench import CaseRecord
 from study.records.export import ExportRecord
 from study.variants import STANDARD_NAME
@@ -59,12 +57,12 @@ VARIANTS = (
     Column("test_error_change", "against the standard variant", "difference, points", cell=_change),
     Column("test_error_noise", "2 √d / N, with the d of N test images whose class differs"),
     Column("test_error_verdict", heading="accuracy"),
-    Column("median_seconds", "one image in ONNX Runtime", "ONNX Runtime, µs", ",.1f", 1e6, valid="latency_valid"),
-    *ends("median_low_seconds", "median_high_seconds"),
+    Column("median_seconds", "one image in ONNX Runtime", "ONNX Runtime, µs", ",.1f", 1e6, valid="median_valid"),
+    *ends("median_low_seconds", "median_high_seconds", OVER_PROCESSES),
+    Column("median_valid", "False where repeats are of several machines"),
     Column("ratio", "of the medians, over the standard variant's", f"time {TIMES} standard", cell=_times),
-    *ends("ratio_low", "ratio_high", "range, from the ends of both intervals, widened to the medians of all loads"),
-    Column("latency_verdict", "slower, faster, not faster: of the whole range; or withheld", "speed"),
-    Column("latency_valid", "of both; False where repeats are of several machines"),
+    *ends("ratio_low", "ratio_high"),
+    Column("latency_verdict", "slower, faster, undecided; withheld where either is invalid", "speed"),
     Column("fails_in", "runtimes of portability.json; `none of 12` of 12 tried; empty where none was", "fails in"),
     Column("onnx_sha256"),
 )
@@ -131,30 +129,22 @@ def _latency(own: Sequence[Case], standard: Mapping[Setting, Case]) -> dict[str,
     repeats = [case for case in both if _preference(case) == min(map(_preference, both))]
     if not repeats:
         return {}
-    median = _merged([case.record.median_seconds for case in repeats])
+    median = together([case.record.median_seconds for case in repeats])
     valid = all(case.record.valid for case in repeats) and len({case.machine for case in repeats}) == 1
-    row = {"median_seconds": median.value, "median_low_seconds": median.low, "median_high_seconds": median.high}
+    row: dict[str, object] = {
+        "median_seconds": median.value,
+        "median_low_seconds": median.low,
+        "median_high_seconds": median.high,
+    }
+    row |= {"median_valid": valid}
     if not all(_setting(case) in standard for case in repeats):
-        return {**row, "latency_valid": valid}
+        return row
     pairs = [(case.record, standard[_setting(case)].record) for case in repeats]
-    valid = valid and all(other.valid for _, other in pairs)
-    ratio = _merged([_ratio(case, other) for case, other in pairs])
-    verdict = "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "not faster"
+    ratio = together([ratio_of(case.median_seconds, other.median_seconds) for case, other in pairs])
     row |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
-    return {**row, "latency_valid": valid, "latency_verdict": verdict if valid else WITHHELD}
-
-
-def _ratio(case: CaseRecord, standard: CaseRecord) -> Interval:
-    """Ratio of the medians, and what is possible between the ends of their ranges."""
-    (low, high), (standard_low, standard_high) = _range(case), _range(standard)
-    value = case.median_seconds.value / standard.median_seconds.value
-    return Interval(value=value, low=low / standard_high, high=high / standard_low)
-
-
-def _range(case: CaseRecord) -> tuple[float, float]:
-    """The interval of the median, widened to the medians of all loads and processes."""
-    medians = [*case.load_medians_seconds, *(process.median_seconds.value for process in case.processes)]
-    return min(case.median_seconds.low, *medians), max(case.median_seconds.high, *medians)
+    verdict = "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "undecided"
+    valid = valid and all(other.valid for _, other in pairs)
+    return {**row, "latency_verdict": verdict if valid else WITHHELD}
 
 
 def _setting(case: Case) -> Setting:
@@ -163,13 +153,6 @@ def _setting(case: Case) -> Setting:
 
 def _preference(case: Case) -> tuple[Any, ...]:
     return case.key.device, case.key.threads, case.key.mode != "native"
-
-
-def _merged(intervals: Sequence[Interval]) -> Interval:
-    """The median of several values in the hull of their intervals."""
-    value = statistics.median(interval.value for interval in intervals)
-    low, high = min(interval.low for interval in intervals), max(interval.high for interval in intervals)
-    return Interval(value=value, low=low, high=high)
 
 
 def _fails_in(export: ExportRecord, study: Study) -> str | None:

@@ -1,36 +1,42 @@
 """Headline rows: those of the latency tables that represent a model in a picture or in the summary."""
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.measures.repeats import together, verdict
+from study.records.base import Interval
 from study.records.bench import CaseKey
 
 KEY = [name for name in CaseKey.__struct_fields__ if name not in ("variant", "onnx_sha256")]
 """Columns of a case's key, in which its repeats agree; a table has the standard variant alone, of one file a run."""
+MEDIAN = ("median_seconds", "median_low_seconds", "median_high_seconds")
+RATIO = ("ratio", "low", "high")
+UNPAIRED = ("unpaired_ratio", "unpaired_low", "unpaired_high")
 WITHHELD = "withheld"
 
 
 def cases(latency: pd.DataFrame) -> pd.DataFrame:
     """The headline rows of `latency`: for each model, batch size and device one row a runtime, all in one setting.
 
-    Repeats are one row: the median of their medians in the hull of their intervals, valid only if all are and come from
-    one machine. The setting (threads, mode, seed) is that with the most runtimes, then the fewest threads, then mode
-    `native`, then the lowest seed: mode `native` times the call alone, mode `numpy` also the conversion of tensors.
+    Repeats are one row (analysis/measures/repeats.py), valid only if all are and come from one machine. The setting
+    (threads, mode, seed) is that with the most runtimes, then the fewest threads, then mode `native`, then the lowest
+    seed: mode `native` times the call alone, mode `numpy` also the conversion of tensors.
     """
-    value = {"median_seconds": "median", "median_low_seconds": "min", "median_high_seconds": "max"}
-    return _alike(_as_one(latency, KEY, value | {"samples": "min"}))
+    return _alike(_as_one(latency, KEY, [MEDIAN], {"samples": "sum", "processes": "sum"}))
 
 
 def comparisons(frame: pd.DataFrame) -> pd.DataFrame:
     """The headline rows of `comparisons`, chosen as by `cases`.
 
-    Repeats have the largest of their noise floors, and a verdict only if all of them agree.
+    The verdict on repeats is that on their common interval, with the smallest of their margins.
     """
-    value: dict[str, Any] = {"ratio": "median", "low": "min", "high": "max", "noise_floor": "max", "processes": "sum"}
-    merged = _as_one(frame, [*KEY, "reference"], {**value, "verdict": _common_verdict, "reasons": _all_reasons})
-    return _alike(merged.assign(verdict=merged["verdict"].where(merged["valid"].astype(bool), WITHHELD)))
+    more: dict[str, Any] = {"margin": "min", "processes": "sum", "verdict": list, "reasons": _all_reasons}
+    merged = _as_one(frame, [*KEY, "reference"], [RATIO, UNPAIRED], more)
+    return _alike(merged.assign(verdict=[_verdict(row) for row in merged.itertuples(index=False)]))
 
 
 def at_batch_1(model: str, latency: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -52,13 +58,27 @@ def _one_image(model: str, frame: pd.DataFrame) -> pd.DataFrame:
     return frame[(frame["model"] == model) & frame["seed"].notna() & (frame["batch"] == 1)]
 
 
-def _as_one(frame: pd.DataFrame, same: list[str], columns: dict[str, Any]) -> pd.DataFrame:
-    """Rows that agree in `same` as one row, with these columns aggregated, and `valid`."""
+def _as_one(
+    frame: pd.DataFrame, same: list[str], intervals: Sequence[Sequence[str]], more: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Rows that agree in `same` as one row: these intervals, further columns aggregated, `valid`, and `sessions`."""
     if frame.empty:
         return frame
     repeats = frame.groupby(same, sort=False, dropna=False)
-    merged = repeats.agg({**columns, "valid": "all", "measured_on": "nunique"}).reset_index()
-    return merged.assign(valid=merged["valid"] & (merged["measured_on"] == 1))
+    merged = repeats.agg({**more, "valid": "all", "measured_on": "nunique", "file": "nunique"}).reset_index()
+    merged = merged.rename(columns={"file": "sessions"}).assign(valid=merged["valid"] & (merged["measured_on"] == 1))
+    for names in intervals:
+        ends = [_together(rows[[*names]].dropna()) for _, rows in repeats]
+        merged[[*names]] = pd.DataFrame(ends, columns=list(names), dtype=float)
+    return merged
+
+
+def _together(rows: pd.DataFrame) -> tuple[float, ...]:
+    """Value, low and high of the repeats in `rows`; NaN without any."""
+    if rows.empty:
+        return (math.nan,) * 3
+    one = together([_interval(*row) for row in rows.itertuples(index=False)])
+    return one.value, one.low, one.high
 
 
 def _alike(frame: pd.DataFrame) -> pd.DataFrame:
@@ -73,10 +93,16 @@ def _alike(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(chosen, ignore_index=True) if chosen else frame
 
 
-def _common_verdict(verdicts: "pd.Series[str]") -> str:
-    if WITHHELD in set(verdicts):
+def _verdict(row: Any) -> str:
+    if not row.valid or WITHHELD in row.verdict:
         return WITHHELD
-    return str(verdicts.iloc[0]) if verdicts.nunique() == 1 else "no difference shown"
+    if len(row.verdict) == 1:
+        return str(row.verdict[0])
+    return verdict(_interval(row.ratio, row.low, row.high), row.margin)
+
+
+def _interval(value: float, low: float, high: float) -> Interval:
+    return Interval(value=value, low=low, high=high)
 
 
 def _all_reasons(reasons: "pd.Series[str]") -> str:

@@ -7,9 +7,9 @@ import pandas as pd
 
 from analysis.inputs.study import Study
 from analysis.measures.significance import difference
-from analysis.tables.columns import MODEL, Column, ends, frame
+from analysis.tables.columns import MODEL, OVER_PROCESSES, Column, ends, frame
 from analysis.tables.headline import WITHHELD, at_batch_1
-from analysis.tables.numbers import MISSING, TIMES, interval, number
+from analysis.tables.numbers import MISSING, TIMES, interval, number, runtime
 
 
 def _parameters(row: Any) -> str:
@@ -21,18 +21,32 @@ def _speedup(row: Any) -> str:
     if row.speedup_batch1_verdict == WITHHELD:
         return WITHHELD
     ratio = interval(row.speedup_batch1, row.speedup_batch1_low, row.speedup_batch1_high, ".2f", unit=TIMES)
-    if row.speedup_batch1_verdict == "no difference shown":
-        ratio += ", no difference shown"
-    return ratio if row.latency_valid is True or ratio == MISSING else f"{ratio} †"
+    return (
+        f"{ratio}, {row.speedup_batch1_verdict}" if row.speedup_batch1_verdict in ("the same", "undecided") else ratio
+    )
+
+
+def _median(name: str) -> tuple[Column, ...]:
+    """Of the latency in a runtime."""
+    bounds, heading = (f"{name}_batch1_low_us", f"{name}_batch1_high_us"), f"{runtime(name)}, µs"
+    key, valid = f"{name}_batch1_us", f"{name}_batch1_valid"
+    column = Column(key, "median, microseconds", heading, ",.1f", bounds=bounds, valid=valid)
+    return column, *ends(*bounds, OVER_PROCESSES), Column(valid)
 
 
 LATENCY = (
-    Column("torch_batch1_us", "median, microseconds", "torch, µs", ",.1f", valid="latency_valid"),
-    Column("onnxruntime_batch1_us", "median, microseconds", "ONNX Runtime, µs", ",.1f", valid="latency_valid"),
+    *_median("torch"),
+    *_median("onnxruntime"),
     Column("speedup_batch1", "paired ratio of the times; empty if withheld", "speed-up", cell=_speedup),
-    *ends("speedup_batch1_low", "speedup_batch1_high"),
-    Column("speedup_batch1_verdict"),
-    Column("latency_valid", "False where a median or the comparison is invalid"),
+    *ends("speedup_batch1_low", "speedup_batch1_high", OVER_PROCESSES),
+    Column("speedup_batch1_verdict", "withheld where the comparison is invalid"),
+    Column(
+        "speedup_batch1_unpaired",
+        "ratio of the medians, measured apart; likewise",
+        "ratio of medians",
+        ".2f",
+        unit=TIMES,
+    ),
 )
 """With one image, of the headline rows (analysis/tables/headline.py)."""
 SUMMARY = (
@@ -60,7 +74,7 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
 
     `parameters_change` is a fraction, `test_error_change` a difference of error rates, `*_us` are medians in
     microseconds. `speedup_batch1` is the paired ratio of torch's time to ONNX Runtime's within its 95 % interval, and
-    missing where it was not measured or is withheld. `latency_valid` is false if any of these measurements is invalid.
+    missing where it was not measured or is withheld. Each of these is valid by its own record.
     """
     by_model = {str(model): rows for model, rows in run_rows.groupby("model", sort=False)}
     wrong = {model: np.stack([run.wrong for run in study.runs if run.model == model]) for model in study.models}
@@ -93,16 +107,20 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
 
 def latency_columns(cases: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str, object]:
     """The columns of `summary` about the latency of one model, from its headline rows at batch size 1."""
-    row: dict[str, object] = {
-        f"{runtime}_batch1_us": median * 1e6
-        for runtime, median in zip(cases["runtime"], cases["median_seconds"], strict=True)
-    }
+    row: dict[str, object] = {}
+    for case in cases.to_dict("records"):
+        name = f"{case['runtime']}_batch1"
+        medians = {f"{name}{end}us": case[f"median{end}seconds"] * 1e6 for end in ("_", "_low_", "_high_")}
+        row |= medians | {f"{name}_valid": case["valid"]}
     pair = comparisons[(comparisons["reference"] == "torch") & (comparisons["runtime"] == "onnxruntime")]
     for paired in pair.to_dict("records"):
         row["speedup_batch1_verdict"] = paired["verdict"]
         if paired["verdict"] != WITHHELD:
-            row |= {"speedup_batch1": paired["ratio"]}
+            row |= {"speedup_batch1": paired["ratio"], "speedup_batch1_unpaired": paired["unpaired_ratio"]}
             row |= {f"speedup_batch1_{end}": paired[end] for end in ("low", "high")}
-    if len(cases) or len(pair):
-        row["latency_valid"] = bool(cases["valid"].all() and pair["valid"].all())
     return row
+
+
+def doubtful(summary: pd.DataFrame) -> bool:
+    """Whether a median in a table with the columns `LATENCY` is invalid."""
+    return any(summary[column.valid].eq(False).any() for column in LATENCY if column.valid)

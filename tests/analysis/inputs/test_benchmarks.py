@@ -149,7 +149,8 @@ class TestNotes:
     def test_repeats_lie_apart_by_so_much(self, three: Artifacts) -> None:
         assert read(three, "a.json", "b.json", "c.json").notes == (
             "1 benchmark cases were measured in several files, whose medians lie up to 4.0 % apart (baseline, torch, "
-            "batch 1); pictures and summary show the median of the medians, in an interval around all of theirs",
+            "batch 1); pictures and summary show their geometric mean, with Student's interval over the files, or, of "
+            "two, an interval around both of theirs",
         )
 
     def test_comparisons_that_are_repeats_do_too_and_those_in_other_settings_are_none(

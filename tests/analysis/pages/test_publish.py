@@ -58,8 +58,10 @@ class TestPublish:
         assert cells[2] == ["baseline", "8.07 ± 0.21", "5.40× (5.30 to 5.60)", "63"]  # noqa: RUF001
         assert cells[4] == ["gap", "8.10 ± 0.00", "withheld", "–"]  # noqa: RUF001
         assert "n = 2 or 3 runs per model" in table
-        assert "with one image (cpu, 1 thread, mode native, seed 0), timed in pairs" in table
-        assert "† invalid measurement" in table
+        assert (
+            "with one image (cpu, 1 thread, mode native, seed 0), timed in pairs, with its 95 % interval over " in table
+        )
+        assert "; withheld: invalid measurement." in table
         assert "for at most 0.5 points of accuracy" in table
         assert re.search(
             r"Measured on Imagined\(R\) CPU .*, 2 cores, .* torch 2\.13\.0, .*; commit 0123456789ab\.", table

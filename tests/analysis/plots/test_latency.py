@@ -15,17 +15,21 @@ WHITE = "#FFFFFF"
 
 
 def case(model: str, runtime: str, batch: int, seconds: float, **changes: Any) -> dict[str, Any]:
-    """A row of latency.csv and throughput.csv, with an interval of 2 % on either side."""
+    """A row of latency.csv and images_per_second.csv, with an interval of 2 % on either side."""
     row = {"model": model, "seed": 0, "runtime": runtime, "batch": batch, "threads": 1, "mode": "native"}
-    row |= {"device": "cpu", "samples": 100, "valid": True, "measured_on": "m", "median_seconds": seconds}
+    row |= {"device": "cpu", "samples": 100, "processes": 5, "valid": True, "measured_on": "m"}
+    row |= {"file": "bench.json", "median_seconds": seconds}
     for name, factor in (("low", 0.98), ("high", 1.02)):
         row |= {f"median_{name}_seconds": factor * seconds, f"images_per_second_{name}": factor * batch / seconds}
-    return row | {"images_per_second": batch / seconds, **changes}
+    return row | {"images_per_second_at_median": batch / seconds, **changes}
 
 
-def pair(model: str, batch: int, ratio: float, low: float, high: float, floor: float, **changes: Any) -> dict[str, Any]:
+def pair(
+    model: str, batch: int, ratio: float, low: float, high: float, margin: float, **changes: Any
+) -> dict[str, Any]:
     """A row of comparisons.csv."""
-    row = {"ratio": ratio, "low": low, "high": high, "noise_floor": floor, "processes": 5, "verdict": "faster"}
+    row = {"ratio": ratio, "low": low, "high": high, "margin": margin, "verdict": "faster"}
+    row |= {"unpaired_ratio": ratio * 0.97, "unpaired_low": low, "unpaired_high": high}
     return case(model, "onnxruntime", batch, 1.0) | row | {"reference": "torch", "reasons": "", **changes}
 
 
@@ -58,28 +62,38 @@ def test_latency_has_a_panel_a_batch_a_row_a_model_and_a_point_a_runtime() -> No
     assert legend(figure) == ["torch", "ONNX Runtime", "fast"]
 
 
-def test_a_comparison_has_its_value_beside_it_its_noise_floor_around_1_and_is_hollow_if_withheld() -> None:
+def test_a_comparison_has_its_value_beside_it_its_margin_around_1_and_is_hollow_if_withheld() -> None:
     frame = [pair("baseline", 1, 5.0, 4.8, 5.1, 0.02), pair("gap", 1, 3.0, 2.8, 3.1, 0.004, verdict="withheld")]
     figure = plots.comparisons(pd.DataFrame(frame))
     (axis,) = figure.axes
     assert [(x, face) for x, _, face in points(axis)] == [(5, COLOURS[1]), (3, WHITE)]
-    assert beside(axis) == [f"5.00{TIMES} (4.80 to 5.10)  ±2.00 %", f"3.00{TIMES} (2.80 to 3.10)  ±0.40 %"]
+    assert beside(axis) == [f"5.00{TIMES} (4.80 to 5.10)", f"3.00{TIMES} (2.80 to 3.10)"]
     patches: Any = axis.patches
-    floors = [(bar.get_x(), bar.get_x() + bar.get_width(), bar.get_center()[1]) for bar in patches]
-    assert floors == [pytest.approx((1 / 1.02, 1.02, 0)), pytest.approx((1 / 1.004, 1.004, 1))]
+    margins = [(bar.get_x(), bar.get_x() + bar.get_width(), bar.get_center()[1]) for bar in patches]
+    assert margins == [pytest.approx((1 / 1.02, 1.02, 0)), pytest.approx((1 / 1.004, 1.004, 1))]
     assert "times as fast as torch" in axis.get_xlabel()
-    assert legend(figure) == ["ONNX Runtime", "noise floor"]
+    assert legend(figure) == ["ONNX Runtime", "margin of 0.4 or 2 %", "ratio of the medians"]
 
 
-def test_the_axis_of_comparisons_holds_the_widest_floor_even_one_above_100_percent() -> None:
+def test_the_ratio_of_the_medians_is_a_tick_within_the_axis_beside_the_paired_one() -> None:
+    frame = [pair("baseline", 1, 2.0, 1.9, 2.1, 0.02), pair("gap", 1, 3.0, 2.8, 3.1, 0.02, unpaired_ratio=4.5)]
+    (axis,) = plots.comparisons(pd.DataFrame(frame)).axes
+    ticks = [xy(line)[0].tolist() for line in axis.lines if line.get_color() == plots.UNPAIRED["color"]]
+    assert ticks == [pytest.approx([1.94, 0]), pytest.approx([4.5, 1])]
+    assert axis.get_xlim()[1] > 4.5
+    figure = plots.comparisons(pd.DataFrame([pair("gap", 1, 3.0, 2.8, 3.1, 0.02, unpaired_ratio=float("nan"))]))
+    assert legend(figure) == ["ONNX Runtime", "margin of 2 %"]
+
+
+def test_the_axis_of_comparisons_holds_the_widest_margin_even_one_above_100_percent() -> None:
     (axis,) = plots.comparisons(pd.DataFrame([pair("baseline", 1, 1.0, 0.9, 1.1, 1.5)])).axes
     left, right = axis.get_xlim()
     assert 0.35 < left < 1 / 2.5
     assert 2.5 < right < 2.8
 
 
-def test_throughput_has_a_panel_a_model_and_a_line_a_runtime() -> None:
-    axes = plots.throughput(CASES).axes
+def test_images_per_second_has_a_panel_a_model_and_a_line_a_runtime() -> None:
+    axes = plots.images_per_second(CASES).axes
     assert [axis.get_title(loc="left") for axis in axes] == NAMES
     lines = [xy(line).tolist() for line in axes[0].lines if len(xy(line)) == 2]
     assert lines == [[[1, 10_000], [32, 40_000]], [[1, 50_000], [32, 160_000]]]
@@ -91,7 +105,7 @@ def test_throughput_has_a_panel_a_model_and_a_line_a_runtime() -> None:
 def test_eight_runtimes_have_lines_of_their_own_and_the_ninth_has_a_colour_again() -> None:
     runtimes = ["torch", "onnxruntime", *(f"engine{i}" for i in range(7))]
     cases = [case("baseline", name, n, i * 1e-5) for i, name in enumerate(runtimes, 1) for n in (1, 32)]
-    figure: Any = plots.throughput(pd.DataFrame(cases))
+    figure: Any = plots.images_per_second(pd.DataFrame(cases))
     lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
     assert [line.get_ydata()[0] for line in lines] == pytest.approx([1e5 / i for i in range(1, 10)])
     assert legend(figure) == ["torch", "ONNX Runtime", *runtimes[2:]]
@@ -119,7 +133,7 @@ def test_accuracy_has_a_panel_a_runtime_and_a_point_a_model() -> None:
     assert legend(figure) == ["baseline", "gap"]
 
 
-@pytest.mark.parametrize("name", ["latency", "comparisons", "throughput", "accuracy"])
+@pytest.mark.parametrize("name", plots.PICTURES)
 def test_a_picture_without_rows_says_so_and_one_row_without_spread_is_drawn(name: str) -> None:
     draw = getattr(plots, name)
     one = pair("baseline", 1, 1, 1, 1, 0, device="cuda", **errors(0.08))

@@ -4,18 +4,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from analysis.inputs.files import find
 from analysis.inputs.study import read_study
 from analysis.pages.report import all_tables
 from analysis.tables import headline
+from analysis.tables.cold_starts import COLD_STARTS
 from analysis.tables.columns import common_settings, text
-from analysis.tables.latency import COLD_STARTS, COMPARISONS, LATENCY
+from analysis.tables.latency import COMPARISONS, LATENCY
 from analysis.tables.numbers import MISSING, TIMES
 from analysis.tables.summary import SUMMARY
 from study.artifacts import Artifacts
 from study.records.base import Interval
-from tests.support.records import case, cold_start, comparison
+from study.records.bench import AfterSwitch
+from tests.support.records import QUIET, case, case_process, cold_start, comparison, comparison_process
 from tests.support.study import only, study_of, write_bench
 
 OWN: dict[str, Any] = {"seed": None, "onnx_sha256": "f" * 64}
@@ -37,10 +40,23 @@ class TestCases:
         write_bench(artifacts, [torch(artifacts, p999_seconds=tail, parity=None, macs=None, reasons=("a", "b"))])
         row = only(tables(artifacts)["latency"])
         assert (row.p999_seconds, row.p999_low_seconds, row.p999_high_seconds) == (3e-4, 2e-4, 5e-4)
-        assert (row.other_cores, row.steal_share, row.processes, row.warmup_calls) == (0.01, 0, 1, 50)
+        assert (row.other_cores, row.steal_share, row.processes, row.warmup_calls) == (0.01, 0, 5, 50)
         assert (row.reasons, row.file, row.device) == ("a; b", "bench.json", "cpu")
         assert row.measured_on == "Imagined(R) CPU & Co <1_000>, 2 cores, 8 GiB"
-        assert pd.isna([row.p99_seconds, row.parity_images, row.parity_against, row.macs, row.between_spread]).all()
+        assert pd.isna([row.p99_seconds, row.parity_images, row.parity_against, row.macs]).all()
+
+    def test_of_the_processes_it_has_the_median_of_what_is_theirs_and_the_highest_of_what_disturbs_one(
+        self, artifacts: Artifacts
+    ) -> None:
+        processes = [
+            case_process(1, 1e-4, cores_used=0.7, drift=-0.03, machine=replace(QUIET, other_cores=0.4)),
+            case_process(2, 1e-4, cores_used=0.9, drift=0.01, machine=replace(QUIET, other_cores=None)),
+            case_process(3, 1e-4, cores_used=1.0, spread=0.2, machine=replace(QUIET, steal_share=0.3)),
+        ]
+        write_bench(artifacts, [torch(artifacts, processes=tuple(processes))])
+        row = only(tables(artifacts)["latency"])
+        assert (row.cores_used, row.other_cores, row.steal_share) == (0.9, 0.4, 0.3)
+        assert (row.drift, row.spread, row.arithmetic_seconds, row.memory_seconds) == (-0.03, 0.2, 2e-4, 3e-4)
 
     def test_settings_that_all_rows_share_have_no_column_on_a_page(self, artifacts: Artifacts) -> None:
         write_bench(artifacts, [torch(artifacts, threads=n) for n in (1, 2)])
@@ -53,7 +69,7 @@ class TestCases:
         cases = [torch(artifacts), case(artifacts, "detector", "torch", 1, 1e-3, **OWN)]
         write_bench(artifacts, cases)
         frames = tables(artifacts)
-        assert frames["throughput"]["model"].tolist() == ["baseline", "detector"]
+        assert frames["images_per_second"]["model"].tolist() == ["baseline", "detector"]
         assert {name: frames[name]["model"].tolist() for name in ("summary", "accuracy")} == {
             **{"summary": ["baseline"], "accuracy": ["baseline"]}
         }
@@ -62,7 +78,7 @@ class TestCases:
 
 
 class TestComparisons:
-    def test_a_page_has_ratio_interval_floor_and_verdict(self, artifacts: Artifacts) -> None:
+    def test_a_page_has_ratio_interval_verdict_and_the_ratio_of_the_medians(self, artifacts: Artifacts) -> None:
         pairs = [
             comparison(artifacts, "baseline", 1, 5.4, 5.3, 5.6),
             comparison(artifacts, "baseline", 32, 1.001, 0.99, 1.01),
@@ -74,10 +90,26 @@ class TestComparisons:
             f"5.40{TIMES} (5.30 to 5.60)",
             f"1.00{TIMES} (0.99 to 1.01)",
         ]
-        assert list(table["noise floor, %"]) == ["0.40"] * 3
-        assert list(table["verdict"]) == ["faster", "no difference shown", "withheld"]
+        assert table["ratio of the medians"][0] == f"5.35{TIMES} (5.24 to 5.51)"
+        assert list(table["verdict"]) == ["faster", "the same", "withheld"]
         assert list(table["runtimes"]) == ["ONNX Runtime against torch"] * 3
         assert list(zip(table["valid"], table["reasons"], strict=True))[1:] == [("yes", ""), ("NO", "hot")]
+
+    def test_a_row_has_controls_the_effect_of_a_switch_and_the_share_at_full_speed(self, artifacts: Artifacts) -> None:
+        unswitched = AfterSwitch(lead_in_calls=0, effects=())
+        processes = (comparison_process(1, 5.4), comparison_process(2, 5.4, full_speed_blocks=4))
+        pair = comparison(
+            *(artifacts, "baseline", 1, 5.4, 5.3, 5.6),
+            unpaired_ratio=None,
+            after_switch_reference=unswitched,
+            processes=processes,
+        )
+        write_bench(artifacts, [], [pair])
+        row = only(tables(artifacts)["comparisons"])
+        assert (row.control_runtime, row.control_runtime_low, row.control_runtime_high) == (1.001, 0.998, 1.004)
+        assert (row.after_switch_runtime, row.lead_in_calls_runtime, row.lead_in_calls_reference) == (0.2, 3, 0)
+        assert (row.full_speed_share, row.processes, row.rounds, row.blocks, row.calls) == (0.5, 2, 8, 80, 1600)
+        assert pd.isna([row.after_switch_reference, row.unpaired_ratio, row.unpaired_low]).all()
 
 
 class TestColdStarts:
@@ -99,18 +131,18 @@ class TestColdStarts:
         assert (table["import, ms"], table["load, ms"]) == ("80 (72 to 96)", "15.0 (13.5 to 18.0)")
         assert (table["first call, ms"], table["all, ms"]) == ("5.0 (4.5 to 6.0)", "100 (90 to 120)")
         assert (table["all, MiB"], table["calls, MiB"]) == ("64.0 (57.6 to 76.8)", "8.0 (7.2 to 9.6)")
-        assert {table["ONNX, KiB"], table["parameters"], table["MACs"]} == {MISSING}
+        assert not {"ONNX, KiB", "parameters", "MACs"} & set(table), "no row has them"
 
 
-class TestThroughputAndAccuracy:
-    def test_throughput_is_the_batch_over_the_median_and_over_its_interval(self, artifacts: Artifacts) -> None:
+class TestImagesPerSecondAndAccuracy:
+    def test_images_per_second_are_the_batch_over_the_median_and_over_its_interval(self, artifacts: Artifacts) -> None:
         median = Interval(value=5e-4, low=2.5e-4, high=8e-4)
         cases = [case(artifacts, "baseline", "torch", n, 5e-4, median_seconds=median) for n in (32, 1)]
         write_bench(artifacts, cases)
-        frame = tables(artifacts)["throughput"]
+        frame = tables(artifacts)["images_per_second"]
         assert frame["batch"].tolist() == [1, 32]
         large = only(frame, batch=32)
-        per_second = [large.images_per_second, large.images_per_second_low, large.images_per_second_high]
+        per_second = [large.images_per_second_at_median, large.images_per_second_low, large.images_per_second_high]
         assert per_second == pytest.approx([64_000, 40_000, 128_000])
 
     def test_accuracy_has_error_and_latency_of_each_model_in_each_runtime(self, artifacts: Artifacts) -> None:
@@ -159,20 +191,22 @@ class TestHeadline:
         frames = tables(artifacts)
         summary = only(frames["summary"])
         assert (summary.torch_batch1_us, summary.speedup_batch1) == (pytest.approx(100), 7)
-        assert sorted(frames["throughput"]["device"]) == ["cpu", "cuda"]
+        assert sorted(frames["images_per_second"]["device"]) == ["cpu", "cuda"]
 
-    def test_repeats_are_the_median_of_the_medians_in_the_hull_of_their_intervals(self, artifacts: Artifacts) -> None:
-        for name, median in (("a", 100e-6), ("b", 104e-6), ("c", 101e-6)):
-            one = Interval(value=median, low=median - 1e-6, high=median + 1e-6)
-            write_bench(artifacts, [torch(artifacts, median_seconds=one)], name=name)
+    def test_three_repeats_are_their_geometric_mean_in_students_interval_over_them(self, artifacts: Artifacts) -> None:
+        """Logarithms of 100, 102 and 104.04 are 2 % apart: t(2) = 4.30265, so +-4.30265 ln 1.02 / sqrt 3 around 102."""
+        for name, median in (("a", 100e-6), ("b", 104.04e-6), ("c", 102e-6)):
+            write_bench(artifacts, [torch(artifacts, median)], name=name)
         frames = tables(artifacts, "a", "b", "c")
         row = only(headline.cases(frames["latency"]))
+        assert (row.samples, row.processes, row.sessions) == (300, 15, 3)
+        half = 1.02 ** (4.302653 / 3**0.5)
         assert [row.median_seconds, row.median_low_seconds, row.median_high_seconds] == pytest.approx(
-            [101e-6, 99e-6, 105e-6]
+            [102e-6, 102e-6 / half, 102e-6 * half]
         )
-        assert frames["summary"]["torch_batch1_us"].tolist() == pytest.approx([101])
-        assert frames["throughput"]["images_per_second"].tolist() == pytest.approx([1 / 101e-6])
-        assert frames["accuracy"]["median_high_seconds"].tolist() == pytest.approx([105e-6])
+        assert frames["summary"]["torch_batch1_us"].tolist() == pytest.approx([102])
+        assert frames["images_per_second"]["images_per_second_at_median"].tolist() == pytest.approx([1 / 102e-6])
+        assert frames["accuracy"]["median_high_seconds"].tolist() == pytest.approx([102e-6 * half])
 
     @pytest.mark.parametrize(("change", "environment"), [(HOT, {}), ({}, {"cpu": "Another"})])
     def test_repeats_are_valid_only_if_all_are_and_on_one_machine(
@@ -181,34 +215,38 @@ class TestHeadline:
         pair = comparison(artifacts, "baseline", 1, 5, 4, 6)
         write_bench(artifacts, [torch(artifacts)], [pair], name="a")
         write_bench(artifacts, [torch(artifacts, **change)], [pair], name="b", **environment)
-        assert only(tables(artifacts, "a", "b")["summary"]).latency_valid is False
-        assert only(tables(artifacts, "a")["summary"]).latency_valid is True
+        both, one = (only(tables(artifacts, *names)["summary"]) for names in ("ab", "a"))
+        assert (both.torch_batch1_valid, one.torch_batch1_valid) == (False, True)
 
-    def test_repeated_comparisons_have_the_largest_floor(self, artifacts: Artifacts) -> None:
-        one = comparison(artifacts, "baseline", 1, 7.0, 6.9, 7.1, noise_floor=0.003)
-        other = comparison(artifacts, "baseline", 1, 7.4, 7.3, 7.6, noise_floor=0.008)
+    def test_two_repeats_are_in_the_hull_of_their_intervals(self, artifacts: Artifacts) -> None:
+        one = comparison(artifacts, "baseline", 1, 7.0, 6.9, 7.1, margin=0.03)
+        other = comparison(artifacts, "baseline", 1, 7.5, 7.3, 7.6, unpaired_ratio=None)
         for name, made in (("a", one), ("b", other)):
             write_bench(artifacts, [], [made], name=name)
         frames = tables(artifacts, "a", "b")
         row = only(headline.comparisons(frames["comparisons"]))
-        assert (row.ratio, row.low, row.high) == (pytest.approx(7.2), 6.9, 7.6)
-        assert (row.noise_floor, row.processes, row.verdict) == (0.008, 4, "faster")
-        assert frames["summary"]["speedup_batch1"].tolist() == pytest.approx([7.2])
+        assert (row.ratio, row.low, row.high) == (pytest.approx((7.0 * 7.5) ** 0.5), 6.9, 7.6)
+        assert (row.margin, row.processes, row.verdict) == (0.02, 10, "faster")
+        assert row.unpaired_ratio == pytest.approx(7.0 * 0.99)
+        assert frames["summary"]["speedup_batch1"].tolist() == [row.ratio]
 
     @pytest.mark.parametrize(
-        ("verdicts", "together"),
+        ("intervals", "together"),
         [
-            (("faster", "slower"), "no difference shown"),
-            (("faster", "no difference shown"), "no difference shown"),
-            (("slower", "slower"), "slower"),
-            (("faster", "withheld"), "withheld"),
+            (((1.1, 1.2), (0.8, 0.9)), "undecided"),
+            (((1.1, 1.2), (0.99, 1.01)), "undecided"),
+            (((0.99, 1.01), (0.985, 1.015)), "the same"),
+            (((0.8, 0.9), (0.7, 0.8)), "slower"),
+            (((1.1, 1.2), None), "withheld"),
         ],
     )
-    def test_a_verdict_holds_if_all_repeats_have_it(
-        self, artifacts: Artifacts, verdicts: tuple[str, ...], together: str
+    def test_the_verdict_on_repeats_is_that_on_their_common_interval(
+        self, artifacts: Artifacts, intervals: tuple[tuple[float, float] | None, ...], together: str
     ) -> None:
-        for name, verdict in zip("ab", verdicts, strict=True):
-            made = comparison(artifacts, "baseline", 1, 5, 4, 6, verdict=verdict, valid=verdict != "withheld")
+        for name, interval in zip("ab", intervals, strict=True):
+            low, high = interval or (1.1, 1.2)
+            hot = {} if interval else {"verdict": "withheld", **HOT}
+            made = comparison(artifacts, "baseline", 1, (low * high) ** 0.5, low, high, **hot)
             write_bench(artifacts, [], [made], name=name)
         row = only(tables(artifacts, "a", "b")["summary"])
         assert (row.speedup_batch1_verdict, pd.isna(row.speedup_batch1)) == (together, together == "withheld")
@@ -219,7 +257,7 @@ class TestSummary:
         write_bench(artifacts, [torch(artifacts), case(artifacts, "baseline", "onnxruntime", 1, 1e-5)])
         row = only(tables(artifacts)["summary"])
         assert pd.isna([row.speedup_batch1, row.speedup_batch1_low, row.speedup_batch1_verdict]).all()
-        assert row.latency_valid is True
+        assert "speed-up" not in text(SUMMARY, tables(artifacts)["summary"])
 
     def test_the_speed_up_is_the_paired_ratio_and_not_that_of_the_medians(self, artifacts: Artifacts) -> None:
         cases = [torch(artifacts, 110e-6), case(artifacts, "baseline", "onnxruntime", 1, 20e-6)]
@@ -228,19 +266,25 @@ class TestSummary:
         row = only(frame)
         assert (row.speedup_batch1, row.speedup_batch1_low, row.speedup_batch1_high) == (5.4, 5.3, 5.6)
         assert (row.torch_batch1_us, row.onnxruntime_batch1_us) == (pytest.approx(110), pytest.approx(20))
-        assert text(SUMMARY, frame)["speed-up"].tolist() == [f"5.40{TIMES} (5.30 to 5.60)"]
+        assert (row.torch_batch1_low_us, row.torch_batch1_high_us) == pytest.approx((107.8, 113.3))
+        shown = text(SUMMARY, frame)[["speed-up", "ratio of medians"]].values.tolist()
+        assert shown == [[f"5.40{TIMES} (5.30 to 5.60)", f"5.35{TIMES}"]]
 
     def test_a_speed_up_alone_is_reported_too(self, artifacts: Artifacts) -> None:
-        write_bench(artifacts, [], [comparison(artifacts, "baseline", 1, 1.003, 1.001, 1.004)])
+        write_bench(artifacts, [], [comparison(artifacts, "baseline", 1, 1.003, 0.996, 1.01)])
         frame = tables(artifacts)["summary"]
-        assert (only(frame).speedup_batch1, only(frame).latency_valid) == (1.003, True)
-        assert text(SUMMARY, frame)["speed-up"].tolist() == [f"1.00{TIMES} (1.00 to 1.00), no difference shown"]
+        assert (only(frame).speedup_batch1, pd.isna(only(frame).torch_batch1_us)) == (1.003, True)
+        assert text(SUMMARY, frame)["speed-up"].tolist() == [f"1.00{TIMES} (1.00 to 1.01), the same"]
 
-    def test_an_invalid_measurement_is_marked_and_its_speed_up_withheld(self, artifacts: Artifacts) -> None:
+    def test_each_figure_is_marked_by_its_own_record_and_an_invalid_speed_up_withheld(
+        self, artifacts: Artifacts
+    ) -> None:
         pair = comparison(artifacts, "baseline", 1, 5, 4, 6, verdict="withheld", **HOT)
-        write_bench(artifacts, [torch(artifacts, 30e-6)], [pair])
+        cases = [torch(artifacts, 30e-6), case(artifacts, "baseline", "onnxruntime", 1, 5e-6, **HOT)]
+        write_bench(artifacts, cases, [pair])
         study = study_of(artifacts)
         frame = all_tables(study)["summary"]
-        assert (only(frame).latency_valid, pd.isna(only(frame).speedup_batch1)) == (False, True)
-        assert text(SUMMARY, frame)[["torch, µs", "speed-up"]].values.tolist() == [["30.0 †", "withheld"]]
-        assert study.notes == ("1 of 1 comparisons are not valid: hot (see comparisons.csv)",)
+        assert text(SUMMARY, frame)[["torch, µs", "ONNX Runtime, µs", "speed-up"]].values.tolist() == [
+            ["30.0 (29.4 to 30.9)", "5.0 (4.9 to 5.2) †", "withheld"]
+        ]
+        assert study.notes[1] == "1 of 1 comparisons are not valid: hot (see comparisons.csv)"
