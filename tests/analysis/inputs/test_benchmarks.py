@@ -163,11 +163,11 @@ class TestNotes:
         assert note.startswith("1 comparisons were measured in several files, whose ratios lie up to 5.7 % apart")
 
     def test_different_machines_and_versions_are_noted(self, three: Artifacts) -> None:
-        changes: dict[str, Any] = {"cpu": "Another", "quota_cores": 1.5, "packages": {"torch": "2.12.0"}}
+        changes: dict[str, Any] = {"fingerprint": "f" * 12, "quota_cores": 1.5, "packages": {"torch": "2.12.0"}}
         write_bench(three, [case(three, "baseline", "torch", 1, 1e-4)], name="b.json", **changes)
         assert read(three, "a.json", "b.json").notes[:3] == (
-            "measured on different machines (Imagined(R) CPU & Co <1_000>, 2 cores, 8 GiB; "
-            "Another, 2 cores (quota 1.5), 8 GiB): do not compare",
+            "measured on different machines (Imagined(R) CPU & Co <1_000>, 2 cores, 8 GiB, machine "
+            "0123456789ab; Imagined(R) CPU & Co <1_000>, 2 cores (quota 1.5), 8 GiB, machine ffffffffffff): do not compare",
             "measured with different versions of torch (2.12.0, 2.13.0)",
             "measured with different versions of onnxruntime (1.31.1, none)",
         )

@@ -42,7 +42,7 @@ class TestCases:
         assert (row.p999_seconds, row.p999_low_seconds, row.p999_high_seconds) == (3e-4, 2e-4, 5e-4)
         assert (row.other_cores, row.steal_share, row.processes, row.warmup_calls) == (0.01, 0, 5, 50)
         assert (row.reasons, row.file, row.device) == ("a; b", "bench.json", "cpu")
-        assert row.measured_on == "Imagined(R) CPU & Co <1_000>, 2 cores, 8 GiB"
+        assert row.measured_on == "Imagined(R) CPU & Co <1_000>, 2 cores, 8 GiB, machine 0123456789ab"
         assert pd.isna([row.p99_seconds, row.parity_images, row.parity_against, row.macs]).all()
 
     def test_of_the_processes_it_has_the_median_of_what_is_theirs_and_the_highest_of_what_disturbs_one(
