@@ -75,8 +75,11 @@ class Engine:
         """One call, untimed."""
         return self.call(next(self.inputs))
 
-    def outputs(self, seconds: float = math.inf) -> list[list[Output]]:
+    def outputs(self, seconds: float = math.inf, most: int | None = None) -> list[list[Output]]:
         """For each element of the pool, the outputs of the model in their order; no call begins after `seconds`.
+
+        Args:
+            most: number of calls; None: one for each element.
 
         Raises:
             StudyError: the engine does not run the model, or gives what numpy does not take.
@@ -84,7 +87,7 @@ class Engine:
         outputs: list[list[Output]] = []
         types = self.case.model.facts.output_types
         until = time.perf_counter() + seconds
-        for given in self.pool:
+        for given in self.pool[:most]:
             if outputs and time.perf_counter() > until:
                 break
             try:

@@ -2,22 +2,22 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from bench import terminal
 from bench.plan import add_bench_options, find_session
-from bench.progress import Progress, label
+from bench.progress import Progress
 from bench.sampling import TooSlowError
 from bench.session import Session
+from bench.tasks import CaseTask, PairTask, Task
 from study.artifacts import as_json
 from study.bench_file import read_bench
 from study.errors import StudyError, print_error
-from study.records.bench import CaseRecord, JournalEntry
+from study.records.bench import JournalEntry
 
 SESSION = pytest.StashKey[Session]()
 TARGET = pytest.StashKey[Path]()
@@ -56,9 +56,16 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     option.benchmark_quiet = all(word.startswith("--benchmark-json") for word in words)  # its table is 300 columns wide
     option.no_header = True
     option.reportchars = option.reportchars.replace("fE", "N")  # its default repeats each error
-    if not option.collectonly:
-        config.pluginmanager.register(Progress(planned, lines=option.verbose <= 0))
+    if option.verbose <= 0:
+        config.pluginmanager.register(Quiet())
     return None
+
+
+class Quiet:
+    """A plugin of pytest that prints no dots: the progress has been shown while the processes measured."""
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str]:
+        return (report.outcome, "", "") if report.when == "call" or not report.passed else ("", "", "")
 
 
 def _writable(target: Path) -> Path:
@@ -92,7 +99,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     measured, target = config.stash[SESSION], config.stash.get(TARGET, None)
     benchmarks = config.pluginmanager.getplugin("pytest-benchmark")
     benchmarks.logger.level = benchmarks.logger.QUIET  # it would announce the temporary name
-    if session.exitstatus != pytest.ExitCode.OK:
+    if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         benchmarks.json = None  # which takes seconds to write
     yield
     if target is not None and (partial := _partial(target)).is_file():
@@ -101,8 +108,6 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
             os.fsync(file.fileno())
         partial.replace(target)
         measured.complete = True
-        for part in measured.parts:
-            part.unlink(missing_ok=True)
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:
         session.exitstatus = INTERRUPTED
     measured.write(JournalEntry(exit_status=int(session.exitstatus)))
@@ -117,8 +122,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("pair", session.pairs, ids=names)
     if "starting" in metafunc.fixturenames:
         metafunc.parametrize("starting", session.starting, ids=str)
-    if "process" in metafunc.fixturenames:
-        metafunc.parametrize("process", range(2, session.processes + 1), ids=lambda n: f"{n}of{session.processes}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Let the processes measure what was collected, before the tests hand it to pytest-benchmark."""
+    if not session.config.option.collectonly and not session.testsfailed:
+        measured, reporter = session.config.stash[SESSION], session.config.pluginmanager.getplugin("terminalreporter")
+        items: list[Any] = session.items
+        parameters = [item.callspec.params for item in items]
+        tasks: list[Task] = [CaseTask(given["case"]) for given in parameters if "case" in given]
+        tasks += [PairTask(*given["pair"]) for given in parameters if "pair" in given]
+        starting = [given["starting"] for given in parameters if "starting" in given]
+        measured.run(tasks, starting, Progress(measured, reporter._tw))
+    return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -128,15 +145,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Report a mistake that shows up during a measurement in one line, without pytest's traceback."""
+    """Report a measurement that failed in one line, without pytest's traceback."""
     try:
         return (yield)
     except TooSlowError as error:
-        item.config.stash[SESSION].left_out[label(item)] = str(error)
         pytest.skip(str(error))
     except StudyError as error:
         mistake = error
-    item.config.stash[SESSION].failed.append(label(item))
     pytest.fail(f"error: {mistake}", pytrace=False)  # outside of the handler, or pytest shows both
 
 
@@ -147,11 +162,8 @@ def _session(request: pytest.FixtureRequest) -> Session:
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
     """Add the block `study`; pytest-benchmark calls this for each file that it writes."""
-    measured = [benchmark for benchmark in output_json["benchmarks"] if benchmark["extra_info"]]
-    cases = [msgspec.convert(benchmark["extra_info"], CaseRecord) for benchmark in measured]
-    study = as_json(config.stash[SESSION].record(cases))
-    for benchmark, case in zip(measured, study.pop("cases"), strict=True):
-        benchmark["extra_info"] = case
+    study = as_json(config.stash[SESSION].record())
+    del study["cases"]  # which are the benchmarks' own
     output_json["study"] = study
 
 
@@ -159,7 +171,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Print the results, and where they are."""
     session = config.stash[SESSION]
     width = terminalreporter._tw.fullwidth
-    for line in terminal.tables(session.record(list(session.cases_so_far.values())), width):
+    for line in terminal.tables(session.record(), width):
         terminalreporter.write_line(line)
     for line in [line for note in session.notes for line in terminal.wrapped(note, width)]:
         terminalreporter.write_line(line)
@@ -174,10 +186,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         writer = config.get_terminal_writer()
         text = f"incomplete: the finished measurements are in {session.path}, which `python -m bench compare` and "
         text += "`python -m analysis --bench` read like a JSON; "
-        if session.failed:
-            more = f" and {len(session.failed) - 1} more" if len(session.failed) > 1 else ""
-            text += f"{session.failed[0]}{more} failed: mend the cause, or leave it out with --runtimes, --models or "
-            text += "--onnx; then "
         text += "run the same command again to measure everything"
         for line in terminal.wrapped(text, writer.fullwidth):
             writer.line(line)

@@ -1,32 +1,108 @@
-"""The two measurements: the latency of one case, and a paired comparison of two."""
+"""The two measurements in one process: the latency of a case, and a paired comparison of two."""
 
 import gc
-import statistics
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from typing import Any
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bench.calibration import calibrate
 from bench.cases import Case, Engine, opened
-from bench.crashes import survive
-from bench.interference import monitor, time_calibration_loop
+from bench.interference import monitor
+from bench.keys import short_name
 from bench.models import Inputs
-from bench.pairing import FEWEST_ROUNDS, Timed, Turn, calls_in_part, compare
+from bench.pairing import FEWEST_ROUNDS, Effort, Timed, Turn, compare
 from bench.parity import Expected, expected, nan_reasons, parity
-from bench.records import case_record, comparison_record
-from bench.sampling import Budget, Schedule, WarmUp, garbage_collector_held, warm_up
-from study.records.bench import CaseRecord, ComparisonRecord, PairSettings, Settings
+from bench.parts import Parts, plan_parts, round_seconds
+from bench.sampling import Budget, TooSlowError, garbage_collector_held, timed_calls, warm_up
+from bench.within import case_process, comparison_process
+from study.onnx_values import digest
+from study.records.base import Parity
+from study.records.bench import (
+    AfterSwitch,
+    Calibration,
+    CaseProcess,
+    ComparisonProcess,
+    PairSettings,
+    Settings,
+)
 
-TimeCalls = Callable[[Iterator[tuple[Callable[[Any], Any], Any]], int], list[float]]
-"""Time a number of calls, each the next pair of callable and argument; returns the seconds of each."""
+if TYPE_CHECKING:
+    from bench.pilot import Shares
+
 QUICK_ROUNDS = 3
 BALLASTS, BALLAST_BYTES = 32, 100_000
 
 
-def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_calls: TimeCalls) -> CaseRecord:
-    """The record of one case.
+@dataclass(frozen=True)
+class Process:
+    """What a measurement is told of the process that makes it."""
+
+    number: int
+    budget: Budget
+    seed: int
+    most_checked: int | None = None
+    """Number of calls whose outputs are compared before the timed calls; None: one for each input of the pool."""
+    shares: Mapping[str, "Shares"] = field(default_factory=dict)
+    """Loads and calls of each task, by name, from the pilot."""
+    level: Calibration | None = None
+    """Full speed of the machine, as far as the session has seen it."""
+
+    def seed_of(self, name: str) -> int:
+        """A seed for a measurement, another one in each process."""
+        return zlib.crc32(name.encode(), self.seed)
+
+
+@dataclass(frozen=True)
+class CaseOnce:
+    """A case in one process."""
+
+    process: CaseProcess
+    samples: Sequence[float]
+    """Seconds of each call, load after load."""
+    parity: Parity | None
+    output_reasons: tuple[str, ...]
+    """Why its outputs make it not valid."""
+    settings: Settings
+    threads_read_back: int
+    inputs_sha256: str
+    input_shapes: dict[str, tuple[int, ...]]
+    loads: Sequence[int]
+    """Number of calls of each load."""
+    load_seconds: float
+    """Mean time of a load with its warm-up."""
+    seconds: float
+    """Time of everything, checks included."""
+
+
+@dataclass(frozen=True)
+class PairOnce:
+    """A comparison in one process."""
+
+    process: ComparisonProcess
+    after_switch: tuple[AfterSwitch, AfterSwitch]
+    """Of the reference and of the runtime."""
+    settings: PairSettings
+    call_seconds: float
+    """Geometric mean of the time of a call of both engines."""
+    fastest_call_seconds: float
+    """Time of a call of the faster engine."""
+    log_ratios: Sequence[NDArray[np.float64]]
+    """Of each round, [blocks]."""
+    block_seconds: float
+    load_seconds: float
+    """Mean time in which a round loads both engines twice."""
+    seconds: float
+    """Time of everything, checks included."""
+
+
+def latency(case: Case, process: Process) -> CaseOnce:
+    """Measure one case.
 
     The model is loaded several times and the calls are divided among the loads, because the speed of an engine depends
     on its place in memory.
@@ -34,93 +110,92 @@ def latency(case: Case, budget: Budget, overhead_seconds: float | None, time_cal
     Raises:
         StudyError: the engine does not load, uses another number of threads, or its outputs are wrong.
     """
-    survive(case, budget.check_seconds)
-    until = time.perf_counter() + budget.most_seconds
+    budget = process.budget
+    started = time.perf_counter()
+    until = started + budget.process_seconds
     pool = case.model.pool(case.batch)
-    wanted = expected(case, pool, budget.check_seconds)
+    wanted = expected(case, pool, budget.check_seconds, process.most_checked)
+    generator = np.random.default_rng(process.seed_of(str(case)))
+    loads: list[list[float]] = []
+    settings: list[Settings] = []
     with garbage_collector_held():
         with opened(case, pool) as engine, engine.runtime.context():
-            found = engine.outputs(budget.check_seconds)
+            found = engine.outputs(budget.check_seconds, process.most_checked)
             compared, reasons = parity(engine, found, wanted)
             reasons += nan_reasons(case, found)
+            del found, wanted
             warm_ups = [warm_up(engine.once, most_seconds=budget.check_seconds, called=True)]
-        schedule = budget.schedule(warm_ups[0].call_seconds, until - time.perf_counter())
-        settings: list[Settings] = []
-        before = time_calibration_loop()
-        with monitor() as monitored, closing(_over_loads(case, pool, schedule, warm_ups, settings)) as given:
-            samples = time_calls(given, schedule.calls)
-        pace = statistics.mean((before, time_calibration_loop()))
-    return case_record(
-        case,
-        pool,
-        samples,
-        budget,
-        warm_ups,
-        settings,
-        compared,
-        monitored.interference,
-        pace,
-        overhead_seconds,
-        reasons,
+        shares = process.shares.get(short_name(case.key))
+        schedule = budget.schedule(warm_ups[0].call_seconds, until - time.perf_counter(), shares)
+        began, before = time.perf_counter(), calibrate()
+        with monitor() as monitored:
+            for share in np.array_split(np.arange(schedule.calls), schedule.loads):
+                with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
+                    warm_ups.append(warm_up(engine.once, most_seconds=schedule.warm_up_seconds))
+                    loads.append(timed_calls(engine.call, engine.inputs, len(share)))
+                    settings.append(engine.runtime.settings())
+        speed = before, calibrate()
+        elapsed = time.perf_counter() - began
+    sizes = [len(load) for load in loads]
+    samples = [seconds for load in loads for seconds in load]
+    return CaseOnce(
+        process=case_process(
+            process.number, samples, sizes, warm_ups, monitored.interference, speed, case.threads, budget
+        ),
+        samples=samples,
+        parity=compared,
+        output_reasons=tuple(reasons),
+        settings=settings[-1],
+        threads_read_back=next((s["threads"] for s in settings if s["threads"] != case.threads), case.threads),
+        inputs_sha256=digest(pool),
+        input_shapes={name: array.shape for name, array in pool[0].items()},
+        loads=sizes,
+        load_seconds=max(0.0, elapsed - sum(samples)) / len(loads),
+        seconds=time.perf_counter() - started,
     )
 
 
-def _over_loads(
-    case: Case,
-    pool: Sequence[Inputs],
-    schedule: Schedule,
-    warm_ups: list[WarmUp],
-    settings: list[Settings],
-) -> Generator[tuple[Callable[[Any], Any], Any], None, None]:
-    """Callable and argument of each timed call; each load is warmed up first, its settings read back last."""
-    generator = np.random.default_rng()
-    for share in np.array_split(np.arange(schedule.calls), schedule.loads):  # as case_record splits the samples
-        with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
-            warm_ups.append(warm_up(engine.once, most_seconds=schedule.warm_up_seconds))
-            try:
-                for _ in share:
-                    yield engine.call, next(engine.inputs)
-            finally:  # the generator of the last load is closed after its last call
-                settings.append(engine.runtime.settings())
-
-
-def comparison(
-    reference: Case, runtime: Case, budget: Budget, seed: int, overhead_seconds: float | None = None
-) -> ComparisonRecord:
-    """The record of one paired comparison; the outputs of the two engines are compared first.
+def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
+    """Compare two cases that take turns; their outputs are compared first.
 
     With one thread all engines of a round are loaded at once. With more, each part loads its engine alone, because the
     idle threads of one engine slow the other down. Slow engines make one call a part, in as many rounds as fit.
 
     Raises:
         StudyError: as `latency`.
+        TooSlowError: not even one round fits into the time.
     """
-    for case in (reference, runtime):
-        survive(case, budget.check_seconds)
-    until = time.perf_counter() + budget.most_seconds
+    budget, cases = process.budget, (reference, reference, runtime, runtime)
+    started = time.perf_counter()
+    until = started + budget.process_seconds
     pool = runtime.model.pool(runtime.batch)
-    cases = (reference, reference, runtime, runtime)
-    rounds = QUICK_ROUNDS if budget.quick else FEWEST_ROUNDS
     with garbage_collector_held():
         warm_ups, settings = [], {}
         wanted = None
         for role, case in (("reference", reference), ("runtime", runtime)):
             with opened(case, pool) as engine, engine.runtime.context():
-                found = engine.outputs(budget.check_seconds)
+                found = engine.outputs(budget.check_seconds, process.most_checked)
                 parity(engine, found, wanted)
                 wanted = Expected(case.runtime, found)
                 warm_ups.append(warm_up(engine.once, most_seconds=budget.check_seconds, called=True))
                 settings[role] = engine.runtime.settings()
         speeds = (warm_ups[0].call_seconds, warm_ups[1].call_seconds)
-        left = until - time.perf_counter()
-        calls = [calls_in_part(speed) for speed in speeds]
-        if rounds * round_seconds(speeds, calls) > left:
-            calls = [1, 1]
+        if (seconds := round_seconds(speeds, Parts((1, 1), (1, 1)))) > budget.process_seconds / 2:
+            remedy = budget.remedy(sum(speeds), 4)
+            raise TooSlowError(f"one round of the comparison takes {seconds:.1f} s; {remedy}")
+        shares = process.shares.get(short_name(runtime.key, reference.runtime))
+        effort = Effort(
+            budget.comparison_seconds,
+            shares.calls if shares else Effort.blocks,
+            QUICK_ROUNDS if budget.quick else FEWEST_ROUNDS,
+            until - time.perf_counter(),
+        )
+        parts = plan_parts(speeds, effort.fewest_rounds, effort.most_seconds)
 
         @contextmanager
         def load(generator: np.random.Generator) -> Iterator[list[Turn]]:
             if runtime.threads > 1:
-                yield [_comes_back(case, pool, calls[i // 2], generator) for i, case in enumerate(cases)]
+                yield [_comes_back(case, pool, parts.calls[i // 2], generator) for i, case in enumerate(cases)]
                 return
             with ExitStack() as stack:
                 turns = {}
@@ -128,22 +203,24 @@ def comparison(
                 for i in map(int, generator.permutation(len(cases))):
                     stack.enter_context(elsewhere(generator))
                     engine = stack.enter_context(opened(cases[i], pool))
-                    warm_again(engine, calls[i // 2])
+                    warm_again(engine, parts.calls[i // 2])
                     turns[i] = _stays(engine)
                 yield [turns[i] for i in range(len(cases))]
 
         with monitor() as monitored:
-            paired = compare(load, calls, budget.comparison_seconds, seed, rounds, left)
-    return comparison_record(
-        reference,
-        runtime,
-        paired,
-        budget,
-        warm_ups,
-        PairSettings(**settings),
-        monitored.interference,
-        seed,
-        overhead_seconds,
+            paired = compare(load, parts, effort, process.seed_of(str(runtime)), process.level)
+    return PairOnce(
+        process=comparison_process(
+            process.number, paired, warm_ups, monitored.interference, runtime.threads, budget, process.seed
+        ),
+        after_switch=(paired.after_switch_reference, paired.after_switch_runtime),
+        settings=PairSettings(**settings),
+        call_seconds=paired.call_seconds,
+        fastest_call_seconds=min(speeds),
+        log_ratios=paired.log_ratios_by_round,
+        block_seconds=paired.block_seconds,
+        load_seconds=paired.round_seconds - effort.blocks * paired.block_seconds,
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -157,11 +234,6 @@ def elsewhere(generator: np.random.Generator) -> Iterator[None]:
     held = [bytearray(int(size)) for size in generator.integers(1, BALLAST_BYTES, BALLASTS)]
     yield
     del held
-
-
-def round_seconds(call_seconds: Sequence[float], calls: Sequence[int] = (1, 1)) -> float:
-    """Shortest time for a round of a comparison, with `calls` a part: each engine is loaded twice, warmed up, timed."""
-    return 4 * sum(seconds * number for seconds, number in zip(call_seconds, calls, strict=True))
 
 
 def warm_again(engine: Engine, calls: int) -> None:

@@ -211,11 +211,3 @@ def _mean(rounds: Sequence[Seconds]) -> float:
 
 # Names that measure.py, records.py and processes.py import until they use the above.
 Paired = PairedOnce
-
-
-def calls_in_part(call_seconds: float) -> int:
-    return plan_parts((call_seconds, call_seconds), 1).calls[0]
-
-
-def between(values: Sequence[float]) -> float | None:
-    return max(values) / min(values) - 1 if len(values) > 1 else None

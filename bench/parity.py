@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.cases import GIVE_VALUES, Case, Engine, opened
-from bench.crashes import survive
 from bench.models import Inputs
 from study import arithmetic
 from study.errors import StudyError
@@ -21,10 +20,11 @@ class Expected:
     calls: Calls
 
 
-def expected(case: Case, pool: Sequence[Inputs], seconds: float = math.inf) -> Expected | None:
+def expected(case: Case, pool: Sequence[Inputs], seconds: float = math.inf, most: int | None = None) -> Expected | None:
     """The outputs, on one thread, of the first runtime of `case.against` that runs the model; None if none does.
 
-    No call begins after `seconds`: of a slow engine there are fewer outputs, at least of one call.
+    No call begins after `seconds`: of a slow engine there are fewer outputs, at least of one call. There are at most
+    `most` calls.
 
     Call it before the case itself is opened: two engines with several threads each would slow each other down.
 
@@ -33,9 +33,8 @@ def expected(case: Case, pool: Sequence[Inputs], seconds: float = math.inf) -> E
     """
     for runtime in case.against:
         try:
-            survive(Case(case.model, runtime, case.batch), seconds)
             with opened(Case(case.model, runtime, case.batch), pool) as other, other.runtime.context():
-                return Expected(runtime, other.outputs(seconds))
+                return Expected(runtime, other.outputs(seconds, most))
         except StudyError:
             if case.model.run:
                 raise

@@ -12,10 +12,12 @@ from typing import Any
 from bench import models
 from bench.cases import MODES, Case, find_cases, find_pairs, opened
 from bench.cpus import chosen_cpus, most_threads
+from bench.estimates import FEWEST_PROCESSES
 from bench.percentiles import FEWEST_SAMPLES
 from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.sampling import Budget
-from bench.session import Session, surroundings
+from bench.session import Session
+from bench.surroundings import surroundings
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets
 from study.entry import Entry
@@ -57,7 +59,15 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     )
     add("--percentiles", default="50,90,95,99", metavar="P,Q", help="to report, up to 99.9; more need more calls")
     add("--cold-starts", default=5, type=int, metavar="N", help="fresh processes per model and runtime; 0: none")
-    add("--processes", default=1, type=int, metavar="N", help="repeat everything in this number of processes")
+    add(
+        "--processes",
+        default=FEWEST_PROCESSES,
+        type=int,
+        metavar="N",
+        help="fresh processes that measure everything, at least 5; the unit of all intervals (default: %(default)s)",
+    )
+    add("--precision", metavar="1%", help="as many processes as the ratios need for intervals of +-1%%")
+    add("--margin", default="2%", metavar="2%", help="differences that count as none (default: 2%%)")
     add("--artifacts", default=DEFAULT_ROOT, type=Path, metavar="DIR", help="default: %(default)s")
     add("--data", default=None, type=Path, metavar="DIR", help="folder with the files of the data sets")
     add("--quick", action="store_true", help="a smoke test: few samples, marked as not valid")
@@ -76,14 +86,18 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     budget = Budget(
         option.seconds,
         _percentiles(option.percentiles),
+        processes=1 if option.quick else option.processes,
         cold_starts=option.cold_starts,
-        loads=1 if option.quick else Budget.loads,
         quick=option.quick,
     )
-    if not 0 < budget.seconds < math.inf or option.processes < 1:
-        raise StudyError("expected --seconds above 0 and --processes from 1")
+    if not 0 < budget.seconds < math.inf:
+        raise StudyError(f"--seconds: expected a number above 0, found {budget.seconds:g}")
+    if option.processes < FEWEST_PROCESSES:
+        raise StudyError(f"--processes: expected at least {FEWEST_PROCESSES}, found {option.processes}; see --quick")
     if budget.cold_starts != 0 and budget.cold_starts < (1 if budget.quick else FEWEST_COLD_STARTS):
         raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {budget.cold_starts}")
+    margin = share("--margin", option.margin)
+    precision = None if option.precision is None else share("--precision", option.precision)
     chosen, runtimes = _models(option), list(dict.fromkeys(option.runtimes.split(",")))
     batches = _numbers("batches", option.batches)
     cases = find_cases(chosen, runtimes, batches, threads, option.mode, option.device)
@@ -99,10 +113,11 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         find_pairs(cases),
         list(reversed(starting.values())),
         budget,
-        option.processes,
-        words,
         surroundings(cases, words),
-        [*_left_out(cases, chosen, runtimes), *_fixed(cases, batches), *_drawn(cases)],
+        margin,
+        precision,
+        cpus,
+        notes=[*_left_out(cases, chosen, runtimes), *_fixed(cases, batches), *_drawn(cases)],
     )
 
 
@@ -191,6 +206,22 @@ def _threads(text: str, cpus: frozenset[int] | None = None) -> list[int]:
     if max(numbers) > usable:
         raise StudyError(f"--threads: expected at most the {usable} cores this process may use, found {max(numbers)}")
     return numbers
+
+
+def share(option: str, text: str) -> float:
+    """The number of a text such as 2% or 0.02.
+
+    Raises:
+        StudyError: it is no share above 0 and below 1.
+    """
+    number, percent, rest = text.partition("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        value = math.nan
+    if rest.strip() or not 0 < value < 1:
+        raise StudyError(f"{option}: expected a share such as 2% or 0.02, found {text!r}")
+    return value
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -1,140 +1,209 @@
 """The records of a measurement, and the reasons why it is not valid. docs/formats.md describes the keys."""
 
-import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from msgspec.structs import replace
-from scipy.stats import mannwhitneyu
+from msgspec.structs import replace as changed
 
+from bench import estimates
 from bench.cases import Case
-from bench.interference import Interference, disturbances
-from bench.models import INPUT_SEED, Inputs
-from bench.pairing import FEWEST_ROUNDS, Paired
-from bench.percentiles import FEWEST_SAMPLES, percentile
-from bench.sampling import WARM_UP_CALLS, Budget, WarmUp
-from bench.significance import verdict
-from study.onnx_values import digest
-from study.records.base import Interval, Parity
+from bench.estimates import FEWEST_PROCESSES, over_processes
+from bench.models import INPUT_SEED
+from bench.percentiles import FEWEST_SAMPLES, percentile_over_processes
+from bench.regimes import slow_processes
+from bench.sampling import Budget
+from study.reasons import NUMBER
+from study.records.base import Interval
 from study.records.bench import (
+    AfterSwitch,
     CaseProcess,
     CaseRecord,
-    ComparisonProcess,
     ComparisonRecord,
-    PairSettings,
-    Settings,
-    WarmUpRecord,
+    Controls,
 )
+
+if TYPE_CHECKING:
+    from bench.measure import CaseOnce, PairOnce
 
 MOST_OVERHEAD = 0.05
 """Harness overhead, as a share of the median."""
-MOST_DRIFT = 0.05
-"""Change of the median from the first to the last third of the samples; only a significant change counts."""
-MOST_SPREAD = 0.25
-"""Interquartile range over median."""
+Once = TypeVar("Once", "CaseOnce", "PairOnce")
+
+
+def judged(results: Sequence[Once], elsewhere: float | None = None) -> list[Once]:
+    """The results of all processes, those marked that were not made at the full speed of the others.
+
+    Args:
+        elsewhere: of a comparison, the geometric mean of the fastest medians of the two cases, in seconds.
+    """
+    speeds = [one.process.calibration for one in results]
+    slow = slow_processes(speeds, [_call_seconds(one) for one in results], elsewhere)
+    return [one if reason is None else _marked(one, reason) for one, reason in zip(results, slow, strict=True)]
+
+
+def _marked(one: Once, reason: str) -> Once:
+    """The result, not valid."""
+    process = changed(one.process, valid=False, reasons=(*one.process.reasons, reason))
+    marked: Once = replace(one, process=process)
+    return marked
+
+
+def _call_seconds(one: "CaseOnce | PairOnce") -> float:
+    return one.process.median_seconds if isinstance(one.process, CaseProcess) else one.call_seconds
+
+
+def counted(results: Sequence[Once]) -> list[Once]:
+    """The processes that count: the valid ones; if there are none, all."""
+    return [one for one in results if one.process.valid] or list(results)
 
 
 def case_record(
-    case: Case,
-    pool: Sequence[Inputs],
-    samples: Sequence[float],
-    budget: Budget,
-    warm_ups: Sequence[WarmUp],
-    settings: Sequence[Settings],
-    parity: Parity | None,
-    seen: Interference,
-    calibration_seconds: float,
-    overhead_seconds: float | None,
-    output_reasons: Sequence[str] = (),
+    case: Case, results: "Sequence[CaseOnce]", budget: Budget, overhead_seconds: float | None
 ) -> CaseRecord:
-    """The `extra_info` of a case.
-
-    Args:
-        samples: seconds of each call, in order, load after load.
-        settings: those that the engine reports after each load.
-        output_reasons: why its outputs make it not valid.
-    """
-    facts = case.model.facts
-    extremes = Interval(value=statistics.median(samples), low=min(samples), high=max(samples))
-    median = percentile(samples, 50) or extremes  # not an interval of 95 %: a reason below
-    change, by_chance = drift(samples)
-    record = CaseRecord(
+    """The `extra_info` of a case, over the processes."""
+    facts, used = case.model.facts, counted(results)
+    samples = np.concatenate([np.asarray(one.samples) for one in used])
+    medians = [one.process.median_seconds for one in used]
+    median = over_processes(medians) if len(used) > 1 else extremes(samples)
+    tail = {
+        f"{name}_seconds": percentile_over_processes([one.samples for one in used], percent)
+        for name, percent in (("p90", 90.0), ("p95", 95.0), ("p99", 99.0), ("p999", 99.9))
+    }
+    first = results[0]
+    reasons = [
+        *effort_reasons(used, budget),
+        *sample_reasons(len(samples), median.value, budget),
+        *(reason for one in results for reason in one.output_reasons),
+        *model_reasons(case, median.value, overhead_seconds),
+        *thread_reasons(case, [one.threads_read_back for one in results]),
+        *process_reasons(results),
+    ]
+    reasons = list(dict.fromkeys(reasons))
+    return CaseRecord(
         key=case.key,
         onnx_bytes=facts.bytes,
         parameters=case.model.parameters,
         macs=facts.macs,
         subnormal_weights=facts.subnormal_weights,
-        inputs_sha256=digest(pool),
+        inputs_sha256=first.inputs_sha256,
         input_seed=None if case.model.run else INPUT_SEED,
-        input_shapes={name: array.shape for name, array in pool[0].items()},
+        input_shapes=first.input_shapes,
         samples=len(samples),
         median_seconds=median,
-        p90_seconds=percentile(samples, 90),
-        p95_seconds=percentile(samples, 95),
-        p99_seconds=percentile(samples, 99),
-        p999_seconds=percentile(samples, 99.9),
-        images_per_second=case.batch / median.value,
-        parity=parity,
-        threads_read_back=next((s["threads"] for s in settings if s["threads"] != case.threads), case.threads),
-        settings=settings[-1],
-        cores_used=seen.cores_used,
-        drift=change,
-        spread=spread(samples),
-        machine=seen.machine,
-        yardstick_seconds=calibration_seconds,
-        warmup=WarmUpRecord(
-            calls=sum(w.calls for w in warm_ups),
-            seconds=sum(w.seconds for w in warm_ups),
-            stable=all(w.stable for w in warm_ups),
-        ),
-        load_medians_seconds=tuple(
-            float(np.median(load)) for load in np.array_split(np.asarray(samples), len(settings))
-        ),
-        processes=(),
-        between_spread=None,
+        **tail,
+        images_per_second_at_median=case.batch / median.value,
+        parity=max((one.parity for one in results if one.parity), key=lambda parity: parity.images, default=None),
+        threads_read_back=next((n for one in results if (n := one.threads_read_back) != case.threads), case.threads),
+        settings=first.settings,
+        processes=tuple(one.process for one in results),
         quick=budget.quick,
-        valid=True,
-        reasons=(),
+        valid=not reasons,
+        reasons=tuple(reasons),
     )
-    reasons = case_reasons(record, budget, warm_ups, by_chance)
-    reasons += model_reasons(case, median.value, overhead_seconds)
-    reasons += output_reasons
-    reasons += disturbances(seen, case.threads)
-    valid = not reasons
-    processes = (CaseProcess(median_seconds=median, valid=valid),)
-    return replace(record, processes=processes, valid=valid, reasons=tuple(reasons))
 
 
-def case_reasons(record: CaseRecord, budget: Budget, warm_ups: Sequence[WarmUp], drift_by_chance: bool) -> list[str]:
-    """Reasons in the samples themselves why a case is not valid, each with a remedy."""
-    reasons = []
-    lacking = [percent for percent in {50.0, *budget.percentiles} if record.samples < FEWEST_SAMPLES[percent]]
-    if budget.quick:
-        samples = "1 sample is" if record.samples == 1 else f"{record.samples} samples are"
-        reasons.append(f"a quick run: {samples} only a smoke test; leave out --quick")
-    elif lacking:
-        remedy = budget.remedy(record.median_seconds.value, FEWEST_SAMPLES[max(lacking)])
-        reasons.append(f"too few samples: {record.samples} do not give p{max(lacking):g}; {remedy}")
-    reasons += unstable(warm_ups, budget)
-    if (threads := record.threads_read_back) != record.key.threads:
+def comparison_record(
+    reference: Case,
+    runtime: Case,
+    results: "Sequence[PairOnce]",
+    budget: Budget,
+    overhead_seconds: float | None,
+    margin: float,
+    cases: Sequence[CaseRecord] = (),
+) -> ComparisonRecord:
+    """A comparison over the processes.
+
+    Args:
+        cases: those of the session, for the ratio of the two that were measured apart.
+    """
+    used = counted(results)
+    ratio = over_processes([one.process.ratio for one in used])
+    controls = {role: [getattr(one.process.controls, role) for one in used] for role in ("reference", "runtime")}
+    apart = [case for case in cases if case.key in (reference.key, runtime.key)]
+    unpaired = unpaired_ratio(apart, reference) if len(apart) == 2 else None
+    reasons = [
+        *effort_reasons(used, budget),
+        *model_reasons(runtime, min(one.fastest_call_seconds for one in used), overhead_seconds),
+        *(
+            f"the {role} against itself is {over_processes(values).value:.3f}, not 1: measure again"
+            for role, values in controls.items()
+            if not estimates.control_holds(values)
+        ),
+        *process_reasons(results),
+    ]
+    if unpaired and not reasons and all(case.valid for case in apart) and estimates.contradicts(ratio, unpaired):
         reasons.append(
-            f"{threads} threads read back instead of {record.key.threads}: keep other code from setting them"
+            f"the engines measured apart give {unpaired.value:.3f} ({unpaired.low:.3f} to {unpaired.high:.3f}), which "
+            "contradicts the ratio measured in turns: measure again on an idle machine"
         )
-    if abs(record.drift) > MOST_DRIFT and not drift_by_chance:
-        reasons.append(f"latency drifted by {record.drift:+.1%}: let the machine rest, then measure again")
-    if record.spread > MOST_SPREAD:
-        reasons.append(f"the interquartile range is {record.spread:.0%} of the median: stop other programs")
-    return reasons
+    reasons = list(dict.fromkeys(reasons))
+    return ComparisonRecord(
+        key=runtime.key,
+        reference=reference.runtime,
+        ratio=ratio,
+        unpaired_ratio=unpaired,
+        controls=Controls(**{role: over_processes(values) for role, values in controls.items()}),
+        after_switch_reference=after_switch([one.after_switch[0] for one in used]),
+        after_switch_runtime=after_switch([one.after_switch[1] for one in used]),
+        settings=results[0].settings,
+        processes=tuple(one.process for one in results),
+        margin=margin,
+        verdict="withheld" if reasons else estimates.verdict(ratio, margin),
+        quick=budget.quick,
+        valid=not reasons,
+        reasons=tuple(reasons),
+    )
 
 
-def unstable(warm_ups: Sequence[WarmUp], budget: Budget) -> list[str]:
-    """The reason why the latency is not known to have been stable after the warm-up, if it is not."""
-    if all(warm_up.enough for warm_up in warm_ups):
-        seconds = max(warm_up.seconds for warm_up in warm_ups)
-        changing = f"latency was still changing after {seconds:.1f} s of warm-up: let the machine rest"
-        return [] if all(warm_up.stable for warm_up in warm_ups) else [changing]
-    remedy = budget.remedy(max(warm_up.call_seconds for warm_up in warm_ups), 4 * WARM_UP_CALLS[0])
-    return [] if budget.quick else [f"the warm-up was too short to show a stable latency; {remedy}"]
+def unpaired_ratio(cases: Sequence[CaseRecord], reference: Case) -> Interval | None:
+    """The ratio of two cases' medians in each process where both are valid, over these processes."""
+    first, second = sorted(cases, key=lambda case: case.key != reference.key)
+    medians = {one.process: one.median_seconds for one in first.processes if one.valid}
+    ratios = [
+        medians[one.process] / one.median_seconds for one in second.processes if one.valid and one.process in medians
+    ]
+    return over_processes(ratios) if len(ratios) > 1 else None
+
+
+def extremes(samples: "np.ndarray[Any, Any]") -> Interval:
+    """The median, between the smallest and the largest: no interval of 95 %."""
+    return Interval(value=float(np.median(samples)), low=float(samples.min()), high=float(samples.max()))
+
+
+def after_switch(effects: Sequence[AfterSwitch]) -> AfterSwitch:
+    """The medians over processes, as far as all of them go."""
+    shortest = min(len(one.effects) for one in effects)
+    table = np.array([one.effects[:shortest] for one in effects])
+    return AfterSwitch(
+        lead_in_calls=max(one.lead_in_calls for one in effects), effects=tuple(map(float, np.median(table, axis=0)))
+    )
+
+
+def effort_reasons(used: Sequence[Any], budget: Budget) -> list[str]:
+    """Too little was measured for an interval."""
+    if budget.quick:
+        return ["a quick run: one short process is only a smoke test; leave out --quick"]
+    if (n := sum(one.process.valid for one in used)) < FEWEST_PROCESSES:
+        return [f"{n} valid processes are too few, expected {FEWEST_PROCESSES}: measure again on an idle machine"]
+    return []
+
+
+def sample_reasons(samples: int, call_seconds: float, budget: Budget) -> list[str]:
+    lacking = [percent for percent in {50.0, *budget.percentiles} if samples < FEWEST_SAMPLES[percent]]
+    if budget.quick or not lacking:
+        return []
+    remedy = budget.remedy(call_seconds, FEWEST_SAMPLES[max(lacking)])
+    return [f"too few samples: {samples} do not give p{max(lacking):g}; {remedy}"]
+
+
+def thread_reasons(case: Case, read_back: Iterable[int]) -> list[str]:
+    return [
+        f"{n} threads read back instead of {case.threads}: keep other code from setting them"
+        for n in dict.fromkeys(read_back)
+        if n != case.threads
+    ]
 
 
 def model_reasons(case: Case, call_seconds: float, overhead_seconds: float | None) -> list[str]:
@@ -148,62 +217,15 @@ def model_reasons(case: Case, call_seconds: float, overhead_seconds: float | Non
     return reasons
 
 
-def drift(samples: Sequence[float]) -> tuple[float, bool]:
-    """Change of the median from the first to the last third, as a share, and whether it may be chance.
-
-    It may be chance unless the Mann-Whitney test of the two thirds rejects equality at 0.1 %.
-    """
-    third = max(1, len(samples) // 3)
-    first, last = samples[:third], samples[-third:]
-    change = statistics.median(last) / statistics.median(first) - 1
-    return change, bool(mannwhitneyu(first, last).pvalue > 0.001)
-
-
-def spread(samples: Sequence[float]) -> float:
-    """Interquartile range over median."""
-    lower, median, upper = np.quantile(samples, [0.25, 0.5, 0.75])
-    return float((upper - lower) / median)
-
-
-def comparison_record(
-    reference: Case,
-    runtime: Case,
-    paired: Paired,
-    budget: Budget,
-    warm_ups: Sequence[WarmUp],
-    settings: PairSettings,
-    seen: Interference,
-    seed: int,
-    overhead_seconds: float | None,
-) -> ComparisonRecord:
-    """The record of a paired comparison; `settings` are those that the engines report."""
-    reasons = []
-    if budget.quick:
-        reasons.append(f"a quick run: {paired.rounds} rounds are only a smoke test; leave out --quick")
-    elif paired.rounds < FEWEST_ROUNDS:
-        calls = 4 * FEWEST_ROUNDS
-        remedy = budget.remedy(sum(one.call_seconds for one in warm_ups), calls)
-        reasons.append(f"too few rounds: {paired.rounds} instead of {FEWEST_ROUNDS}; {remedy}")
-    reasons += unstable(warm_ups, budget)
-    reasons += model_reasons(runtime, min(one.call_seconds for one in warm_ups), overhead_seconds)
-    reasons += disturbances(seen, runtime.threads)
-    return ComparisonRecord(
-        key=runtime.key,
-        reference=reference.runtime,
-        ratio=paired.ratio,
-        rounds=paired.rounds,
-        blocks=paired.blocks,
-        calls=paired.calls,
-        controls=paired.controls,
-        noise_floor=paired.noise_floor,
-        random_seed=seed,
-        settings=settings,
-        processes=(ComparisonProcess(ratio=paired.ratio, noise_floor=paired.noise_floor),),
-        between_spread=None,
-        verdict="withheld" if reasons else verdict(paired.ratio, paired.noise_floor),
-        cores_used=seen.cores_used,
-        machine=seen.machine,
-        quick=budget.quick,
-        valid=not reasons,
-        reasons=tuple(reasons),
-    )
+def process_reasons(results: Sequence[Once]) -> list[str]:
+    """The reasons of the processes, if too few of them are valid: of alike ones the first, with their number."""
+    if sum(one.process.valid for one in results) >= FEWEST_PROCESSES:
+        return []
+    found = [(reason, one.process.process) for one in results for reason in one.process.reasons]
+    alike: dict[str, list[tuple[str, int]]] = {}
+    for reason, number in found:
+        alike.setdefault(NUMBER.sub("0", reason), []).append((reason, number))
+    return [
+        f"{given[0][0]} (in {len({number for _, number in given})} of {len(results)} processes)"
+        for given in alike.values()
+    ]

@@ -7,8 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bench.percentiles import FEWEST_SAMPLES
+
+if TYPE_CHECKING:
+    from bench.pilot import Shares
 
 BLOCK_SECONDS = 0.02
 BLOCK_CALLS = 5
@@ -19,6 +23,8 @@ WARM_UP_CALLS = (1 + STABLE_BLOCKS * BLOCK_CALLS, 1 + STABLE_BLOCKS, 1)
 """Fewest calls of a warm-up, of one whose blocks are single calls, and of one that shows nothing."""
 MOST_SAMPLES = 10_000
 QUICK_SAMPLES = 70
+LOADS = 2
+"""Number of loads in a process, without a pilot."""
 MOST_TIMES, QUICK_MOST_TIMES = 30, 4
 """Longest time for one measurement, as a multiple of `--seconds`; 662 calls, for p99, take it at 80 ms a call."""
 
@@ -29,18 +35,18 @@ class TooSlowError(Exception):
 
 @dataclass(frozen=True)
 class Budget:
-    """How long and how often to measure."""
+    """How long and how often to measure; times and calls are those of all processes of a session together."""
 
     seconds: float = 2.0
     """Time for the calls of one case; the percentiles may require more."""
     percentiles: tuple[float, ...] = (50, 90, 95, 99)
     """Percentiles that each case must report; p99.9 takes 6,636 calls a case."""
-    loads: int = 5
-    """Number of times that the model of a case is loaded; its calls are divided among the loads."""
+    processes: int = 5
+    """Number of fresh processes, among which time and calls are divided."""
     cold_starts: int = 5
     """Number of fresh processes for each model and runtime."""
     quick: bool = False
-    """A smoke test: few calls, and results that are not valid."""
+    """A smoke test: few calls in one process, and results that are not valid."""
 
     @property
     def most_seconds(self) -> float:
@@ -48,19 +54,25 @@ class Budget:
         return self.seconds * (QUICK_MOST_TIMES if self.quick else MOST_TIMES)
 
     @property
-    def check_seconds(self) -> float:
-        """Longest time for the outputs of an engine that are compared before the timed calls, and for its warm-up."""
-        return self.most_seconds / 5
+    def process_seconds(self) -> float:
+        """Longest time for one measurement in one process."""
+        return self.most_seconds / self.processes
 
-    def schedule(self, call_seconds: float, left: float) -> "Schedule":
-        """How a case is measured if `left` seconds are left for it: `samples` calls, or as many as fit, at least one.
+    @property
+    def check_seconds(self) -> float:
+        """Longest time in a process for the outputs that are compared before the timed calls, and for a warm-up."""
+        return self.process_seconds / 5
+
+    def schedule(self, call_seconds: float, left: float, shares: "Shares | None" = None) -> "Schedule":
+        """How a process measures a case if `left` seconds are left: `samples` calls, or as many as fit, at least one.
 
         A slow model is loaded less often, and its warm-ups are shorter.
         """
         wanted, fitting = self.samples(call_seconds), int(max(left, 0) / call_seconds)
-        if wanted + self.loads * WARM_UP_CALLS[0] <= fitting:
-            return Schedule(wanted, self.loads, self.check_seconds)
-        loads = max(1, min(self.loads, fitting // (4 * WARM_UP_CALLS[0])))
+        loads = 1 if self.quick else shares.loads if shares else LOADS
+        if wanted + loads * WARM_UP_CALLS[0] <= fitting:
+            return Schedule(wanted, min(loads, wanted), self.check_seconds)
+        loads = max(1, min(loads, fitting // (4 * WARM_UP_CALLS[0])))
         warm_up_calls = next((calls for calls in WARM_UP_CALLS if 2 * calls <= fitting), WARM_UP_CALLS[-1])
         calls = max(1, min(wanted, fitting - loads * warm_up_calls))
         return Schedule(calls, loads, 1.2 * (warm_up_calls - 1) * call_seconds)
@@ -72,21 +84,22 @@ class Budget:
         return f"give --seconds {math.ceil(max(2 * self.seconds, 4 * (calls + 4) * call_seconds / MOST_TIMES))}"
 
     def samples(self, call_seconds: float) -> int:
-        """Number of calls to time: what fits into `seconds`, but enough for the percentiles and few enough to store."""
+        """Number of calls that a process times: its part of `seconds`, of the calls that the percentiles need, and of
+        the calls that are stored."""
         if self.quick:
             return QUICK_SAMPLES
         fewest = max(FEWEST_SAMPLES[percent] for percent in self.percentiles)
-        return min(max(round(self.seconds / call_seconds), fewest), MOST_SAMPLES)
+        return math.ceil(min(max(self.seconds / call_seconds, fewest), MOST_SAMPLES) / self.processes)
 
     @property
     def comparison_seconds(self) -> float:
-        """Time for a paired comparison, whose blocks have four parts."""
-        return 0 if self.quick else 2 * self.seconds
+        """Time for a paired comparison in one process; its blocks have four parts."""
+        return 0 if self.quick else 2 * self.seconds / self.processes
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The timed calls of a case, divided among the loads, and the longest warm-up of a load."""
+    """The timed calls of a case in one process, divided among the loads, and the longest warm-up of a load."""
 
     calls: int
     loads: int
@@ -147,6 +160,20 @@ def warm_up(
         stable = len(last) == STABLE_BLOCKS and max(last) - min(last) <= STABLE * min(last)
     enough = len(medians) >= STABLE_BLOCKS
     return WarmUp(calls, clock() - started, stable, medians[-1] if medians else first, enough)
+
+
+def timed_calls(call: Callable[[Any], object], inputs: Iterator[Any], calls: int) -> list[float]:
+    """Seconds of each of so many calls; outputs are freed outside of the timing."""
+    clock = time.perf_counter
+    seconds = []
+    for _ in range(calls):
+        given = next(inputs)
+        before = clock()
+        result = call(given)
+        after = clock()
+        del result
+        seconds.append(after - before)
+    return seconds
 
 
 @contextmanager

@@ -1,40 +1,71 @@
-"""One `pytest bench`: its measurements, and the results so far."""
+"""One `pytest bench`: a pilot, the worker processes, and what they have given so far."""
 
-import os
-import subprocess
-import tempfile
+import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
 
-from msgspec import convert
-from msgspec.structs import replace
+from msgspec.structs import replace as changed
 
+from bench import cold_start, regimes
 from bench.cases import Case
+from bench.effort import planned
+from bench.forecast import more_processes, text
 from bench.journal import Journal
-from bench.processes import merged_case, merged_comparison, run_session
-from bench.sampling import Budget
-from study.artifacts import as_json, sha256
-from study.data import datasets
-from study.environment import environment
-from study.machine import machine
+from bench.keys import short_name
+from bench.measure import Process
+from bench.pilot import Shares
+from bench.processes import run as run_worker
+from bench.records import case_record, comparison_record, counted, judged
+from bench.sampling import Budget, TooSlowError
+from bench.surroundings import load_average
+from bench.tasks import CaseTask, PairTask, Task
+from bench.worker import Job
+from study.errors import StudyError
 from study.records.bench import (
     BenchEnvironment,
     BenchRecord,
+    Calibration,
     CaseRecord,
     ColdStartRecord,
     ComparisonRecord,
     JournalEntry,
+    Pilot,
 )
 
-OTHERS_TIMES, OTHERS_SECONDS = 2, 60
-"""Longest time for a further process: this multiple of the time that this one has taken so far, and so many seconds."""
+CHECKED = 8
+"""Number of calls whose outputs each process compares after the first, which compares all."""
+COLD_START_SECONDS = 2.0
+"""Time of a cold start: a guess for the forecast."""
+PILOTS, PILOT_SHARE = 2, 0.2
+"""Number of processes of the pilot, and their time as a share of that of the session."""
+MOST_REPLACEMENTS = 2
+"""Number of further processes for the tasks that the machine disturbed."""
+
+
+class Watcher:
+    """What a session reports while it measures; this one reports nothing."""
+
+    def say(self, line: str) -> None:
+        """A line for the user."""
+
+    def begin(self, title: str, number: int) -> None:
+        """A process begins, with so many measurements."""
+
+    def measuring(self, name: str) -> None:
+        """One of its measurements begins."""
+
+    def end(self) -> None:
+        """It has ended."""
 
 
 @dataclass
 class Session:
-    """The measurements of a session, and their records so far."""
+    """The tasks of a session, and their results so far."""
 
     cases: list[Case]
     pairs: list[tuple[Case, Case]]
@@ -42,30 +73,28 @@ class Session:
     starting: list[Case]
     """The cases whose cold start is measured."""
     budget: Budget
-    processes: int
-    words: Sequence[str]
-    """The command line, for further processes."""
     environment: BenchEnvironment
+    margin: float = 0.02
+    precision: float | None = None
+    cpus: frozenset[int] | None = None
     notes: Sequence[str] = ()
     """Lines for the end: what is left out, and which inputs are drawn."""
-    overhead_seconds: float | None = None
-    cases_so_far: dict[str, CaseRecord] = field(default_factory=dict)
-    """The records of the cases measured so far, by their names."""
-    comparisons: list[ComparisonRecord] = field(default_factory=list)
-    cold_starts: list[ColdStartRecord] = field(default_factory=list)
+    results: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    """What each process gave, by the name of the task."""
+    cold_starts: dict[str, ColdStartRecord] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Why measurements were left out, by the name of each."""
-    failed: list[str] = field(default_factory=list)
-    """The measurements that failed."""
-    latest: JournalEntry | None = None
-    """The measurement that was added last."""
-    others: list[BenchRecord] = field(default_factory=list)
-    """The results of further processes."""
-    parts: list[Path] = field(default_factory=list)
-    """Files of the further processes, to be deleted once everything is in the JSON."""
-    began: float = field(default_factory=time.monotonic)
+    """Why measurements were left out, by name."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why measurements failed, by name."""
+    overheads: list[float] = field(default_factory=list)
+    pilot: Pilot | None = None
+    processes: int = 0
+    """Number of processes so far."""
     complete: bool = False
     """Whether everything was measured and the JSON is in its place."""
+    _checked: bool = False
+    """Whether a process has compared the outputs of the whole pool."""
+    _calibrations: list[Calibration] = field(default_factory=list)
     _journal: Journal | None = None
 
     def begin_journal(self, target: Path) -> None:
@@ -77,84 +106,195 @@ class Session:
         """The journal's file."""
         return self._journal.path if self._journal else None
 
-    def keep(self, name: str, entry: JournalEntry) -> None:
-        """Add a measurement, to the journal too."""
-        self.write(entry)
-        self.latest = entry
-        if entry.case:
-            self.cases_so_far[name] = entry.case
-        if entry.comparison:
-            self.comparisons.append(entry.comparison)
-        if entry.cold_start:
-            self.cold_starts.append(entry.cold_start)
+    @property
+    def level(self) -> Calibration | None:
+        """Full speed of the machine, as far as it has been seen."""
+        return regimes.level(self._calibrations) if self._calibrations else None
+
+    @property
+    def overhead_seconds(self) -> float | None:
+        """Smallest overhead of the harness that a process saw."""
+        return min(self.overheads, default=None)
+
+    def run(self, tasks: Sequence[Task], starting: Sequence[Case], watcher: Watcher) -> None:
+        """Measure these: the pilot, the processes, more of them for what was disturbed or is not precise, cold starts.
+
+        A task that fails is not tried again.
+        """
+        shares: Mapping[str, Shares] = {}
+        if tasks and not self.budget.quick:
+            shares = self._pilot(tasks, watcher, len(starting) * self.budget.cold_starts * COLD_START_SECONDS)
+        self._processes(tasks, self.budget.processes, shares, watcher)
+        if not self.budget.quick:
+            for left in range(MOST_REPLACEMENTS, 0, -1):  # where enough may become valid
+                lacking = [task for task in self._open(tasks) if 0 < self.budget.processes - self._valid(task) <= left]
+                self._processes(lacking, 1, shares, watcher)
+            if self.precision:
+                self._processes(tasks, more_processes(self._ratios(tasks), self.precision), shares, watcher)
+        if starting:
+            self._start_cold(starting, watcher)
+
+    def _pilot(self, tasks: Sequence[Task], watcher: Watcher, cold_start_seconds: float) -> Mapping[str, Shares]:
+        """Measure briefly, decide on the effort, and say what it will give."""
+        began, busy = time.monotonic(), 0.0
+        short = replace(self.budget, seconds=self.budget.seconds * PILOT_SHARE, percentiles=(50,), processes=PILOTS)
+        results: dict[str, list[Any]] = defaultdict(list)
+        for n in range(PILOTS):
+            for task, result in self._once(tasks, f"pilot {n + 1} of {PILOTS}", short, {}, n, watcher, again=False):
+                results[task.name].append(result)
+                busy += result.seconds
+        seconds = time.monotonic() - began
+        plan = planned(self._open(tasks), results, max(0.0, seconds - busy) / PILOTS, self.budget, self.precision)
+        self.pilot = Pilot(
+            processes=PILOTS,
+            seconds=seconds,
+            forecast_seconds=plan.expected.seconds,
+            forecast_half_widths=plan.expected.half_widths,
+        )
+        self.budget = replace(self.budget, processes=plan.expected.processes)
+        for line in text(plan.expected, PILOTS, seconds, cold_start_seconds):
+            watcher.say(line)
+        return plan.shares
+
+    def _processes(self, tasks: Sequence[Task], number: int, shares: Mapping[str, Shares], watcher: Watcher) -> None:
+        """Let so many fresh processes measure the tasks, except those that have failed."""
+        for n in range(number):
+            if not (left := self._open(tasks)):
+                return
+            self.processes += 1
+            title = f"process {n + 1} of {number}" if len(left) > 1 else left[0].name
+            for task, result in self._once(
+                left, title, self.budget, shares, self.processes, watcher, not self.budget.quick
+            ):
+                earlier = [one for one in self.results[task.name] if one.process.process != self.processes]
+                self.results[task.name] = [*earlier, result]  # instead of one that was disturbed
+                self._calibrations.append(result.process.calibration)
+                self._keep(task)
+
+    def _once(
+        self,
+        tasks: Sequence[Task],
+        title: str,
+        budget: Budget,
+        shares: Mapping[str, Shares],
+        number: int,
+        watcher: Watcher,
+        again: bool = True,
+    ) -> Iterator[tuple[Task, Any]]:
+        """What one fresh process gives, in the order it comes; for some tasks a second result in place of the first."""
+        by_name = {task.name: task for task in self._open(tasks)}
+        checked = None if not self._checked else CHECKED
+        process = Process(number, budget, secrets.randbits(32), checked, shares, self.level)
+        watcher.begin(title, len(by_name))
+        for message in run_worker(Job(tuple(by_name.values()), process, again, self.cpus)):
+            if message.overhead_seconds is not None:
+                self.overheads.append(message.overhead_seconds)
+            elif message.began:
+                watcher.measuring(message.name)
+            elif message.failed:
+                self.failed[message.name] = message.failed
+            elif message.left_out:
+                self.left_out[message.name] = message.left_out
+            else:
+                yield by_name[message.name], message.result
+        self._checked = True
+        watcher.end()
+
+    def _open(self, tasks: Iterable[Task]) -> list[Task]:
+        """Those that have neither failed nor been left out."""
+        return [task for task in tasks if task.name not in self.failed and task.name not in self.left_out]
+
+    def _valid(self, task: Task) -> int:
+        """In how many processes a task was valid."""
+        return sum(one.process.valid for one in self._judged(task))
+
+    def _judged(self, task: Task) -> list[Any]:
+        """The results of a task, those marked that were not made at the machine's full speed."""
+        results = self.results[task.name]
+        if not results or not isinstance(task, PairTask):
+            return judged(results) if results else []
+        cases = [self.results[CaseTask(case).name] for case in (task.reference, task.runtime)]
+        fastest = [min(one.process.median_seconds for one in case) for case in cases if case]
+        return judged(results, geometric_mean(fastest) if len(fastest) == 2 else None)
+
+    def _ratios(self, tasks: Iterable[Task]) -> dict[str, list[float]]:
+        """The ratio of each comparison in each process that counts."""
+        pairs = [task for task in self._open(tasks) if isinstance(task, PairTask)]
+        return {task.name: [one.process.ratio for one in counted(self._judged(task))] for task in pairs}
+
+    def _start_cold(self, starting: Sequence[Case], watcher: Watcher) -> None:
+        watcher.begin("cold starts", len(starting))
+        for case in starting:
+            name = cold_start_name(case)
+            watcher.measuring(name)
+            try:
+                self.cold_starts[name] = cold_start.measure(case, self.budget)
+            except TooSlowError as error:
+                self.left_out[name] = str(error)
+            except StudyError as error:
+                self.failed[name] = str(error)
+            else:
+                self.write(JournalEntry(cold_start=self.cold_starts[name]))
+        watcher.end()
+
+    def require(self, name: str) -> None:
+        """Return if a measurement succeeded.
+
+        Raises:
+            StudyError: it failed.
+            TooSlowError: it was left out.
+        """
+        if name in self.failed:
+            raise StudyError(self.failed[name])
+        if name in self.left_out:
+            raise TooSlowError(self.left_out[name])
+
+    # ---- the records
+
+    def case(self, case: Case) -> CaseRecord | None:
+        """The record of a case over the processes so far; None if none has measured it."""
+        if not (results := self._judged(CaseTask(case))):
+            return None
+        return case_record(case, results, self.budget, self.overhead_seconds)
+
+    def comparison(self, reference: Case, runtime: Case) -> ComparisonRecord | None:
+        """The record of a comparison over the processes so far; None if none has measured it."""
+        if not (results := self._judged(PairTask(reference, runtime))):
+            return None
+        cases = [record for case in (reference, runtime) if (record := self.case(case))]
+        given = (self.budget, self.overhead_seconds, self.margin)
+        return comparison_record(reference, runtime, results, *given, cases)
+
+    def samples(self, case: Case) -> list[float]:
+        """Seconds of each call of the processes that count, process after process."""
+        return [seconds for one in counted(self._judged(CaseTask(case))) for seconds in one.samples]
+
+    def record(self) -> BenchRecord:
+        """Everything so far."""
+        return BenchRecord(
+            environment=changed(self.environment, load_after=load_average()),
+            harness_overhead_seconds=self.overhead_seconds,
+            processes=max(1, self.processes),
+            pilot=self.pilot,
+            comparisons=tuple(one for pair in self.pairs if (one := self.comparison(*pair))),
+            cold_starts=tuple(self.cold_starts.values()),
+            cases=tuple(record for case in self.cases if (record := self.case(case))),
+            left_out=dict(self.left_out),
+            failed=dict(self.failed),
+        )
+
+    def _keep(self, task: Task) -> None:
+        """Write what is known of a task to the journal."""
+        if isinstance(task, PairTask):
+            self.write(JournalEntry(comparison=self.comparison(task.reference, task.runtime)))
+        elif isinstance(task, CaseTask):
+            self.write(JournalEntry(case=self.case(task.case)))
 
     def write(self, entry: JournalEntry) -> None:
         """Write to the journal, if there is one."""
         if self._journal:
             self._journal.write(entry)
 
-    def record(self, cases: Sequence[CaseRecord]) -> BenchRecord:
-        """The record of all processes, with these cases."""
-        return BenchRecord(
-            environment=replace(self.environment, load_after=_load()),
-            harness_overhead_seconds=self.overhead_seconds,
-            processes=1 + len(self.others),
-            comparisons=tuple(merged_comparison(record, self.others) for record in self.comparisons),
-            cold_starts=tuple(self.cold_starts),
-            left_out=dict(self.left_out),
-            cases=tuple(merged_case(case, self.others) for case in cases),
-        )
 
-    def measure_again(self, number: int, folder: Path) -> None:
-        """Repeat everything but the cold starts in a fresh process.
-
-        Its files lie beside those of this session until this one has its JSON.
-
-        Raises:
-            StudyError: the process failed; the message has the end of its output.
-        """
-        with tempfile.TemporaryDirectory() as temporary:
-            file = Path(temporary) / "bench.json"
-            if self.path is not None:
-                file = self.path.with_name(f"{self.path.name.removesuffix('.journal')}.process{number}")
-            limit = OTHERS_TIMES * (time.monotonic() - self.began) + OTHERS_SECONDS
-            self.others.append(run_session(self.words, folder, file, limit))
-            self.parts += [file, file.with_name(f"{file.name}.journal")]
-
-
-def surroundings(cases: Sequence[Case], words: Sequence[str]) -> BenchEnvironment:
-    """The environment at the beginning of a session, with its command line and the hashes of the files it measures."""
-    files: dict[str, str] = {}
-    for model in {id(case.model): case.model for case in cases}.values():
-        files[f"{model.name}/{model.onnx.name}"] = model.onnx_sha256
-        if model.data is not None:
-            assert model.entry is not None
-            images = model.data / datasets.find(model.entry.dataset).test_file
-            files[images.name] = files.get(images.name) or sha256(images)
-    loads = {"load_before": _load(), "load_after": None}
-    gpu = gpu_name() if any(case.device == "cuda" for case in cases) else None
-    return convert(
-        {
-            **as_json(environment()),
-            **machine(),
-            **loads,
-            "files_sha256": files,
-            "gpu": gpu,
-            "command": list(map(str, words)),
-        },
-        BenchEnvironment,
-    )
-
-
-def gpu_name() -> str | None:
-    """Model and driver of the first GPU, from nvidia-smi."""
-    query = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
-    try:
-        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return None
-
-
-def _load() -> float | None:
-    """The one-minute load average."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+def cold_start_name(case: Case) -> str:
+    return f"cold start, {short_name(case.key)}"

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bench.keys import model_name, short_name
-from bench.units import decimals, number, readable, unit
+from bench.units import decimals, number, unit
 from study.reasons import merged
 from study.records.base import Interval
-from study.records.bench import BenchRecord, CaseKey, JournalEntry, Measurement
+from study.records.bench import BenchRecord, CaseKey, ComparisonRecord, Measurement
 
 MEGABYTE = 1_000_000
 USUAL = ("native", "cpu")
@@ -63,20 +63,8 @@ def tables(record: BenchRecord, width: int) -> Iterator[str]:
         yield from wrapped(f"{n:>3}  {reason} ({', '.join(names[:3])}{more})", width)
     for name, reason in record.left_out.items():
         yield from wrapped(f"left out: {name}: {reason}", width)
-
-
-def result(entry: JournalEntry) -> str:
-    """A measurement in a few words, for the line of its progress."""
-    measured: Measurement | None = entry.case or entry.comparison or entry.cold_start
-    assert measured is not None
-    if entry.case:
-        text = readable(entry.case.median_seconds.value)
-    elif entry.comparison:
-        text = f"{number(entry.comparison.ratio.value, 3)} times as fast"
-    else:
-        assert entry.cold_start is not None
-        text = readable(entry.cold_start.total_seconds.median)
-    return text if measured.valid or measured.quick else f"{text} (not valid)"
+    for name, reason in record.failed.items():
+        yield from wrapped(f"failed: {name}: {reason}", width)
 
 
 def about(seconds: float) -> str:
@@ -108,7 +96,6 @@ def _latencies(record: BenchRecord, numbers: dict[int, str]) -> tuple[str, list[
         *_keys([case.key for case in cases]),
         Column("median", cells([case.median_seconds for case in cases])),
         _interval([case.median_seconds for case in cases], size),
-        _spread([case.between_spread for case in cases]),
         Column("p90", cells([case.p90_seconds for case in cases]), spare=True),
         Column("p95", cells([case.p95_seconds for case in cases]), spare=True),
         Column("p99", cells([case.p99_seconds for case in cases])),
@@ -122,17 +109,21 @@ def _comparisons(record: BenchRecord, numbers: dict[int, str]) -> tuple[str, lis
     pairs = record.comparisons
     if not pairs:
         return None
-    verdicts = [f"{pair.verdict}: {numbers[id(pair)]}" if numbers[id(pair)] else pair.verdict for pair in pairs]
+    unpaired = [pair.unpaired_ratio for pair in pairs]
     columns = [
         *_keys([pair.key for pair in pairs]),
         Column("reference", [pair.reference for pair in pairs], left=True, same=True),
         Column("speed-up", [number(pair.ratio.value) for pair in pairs]),
         _interval([pair.ratio for pair in pairs]),
-        _spread([pair.between_spread for pair in pairs]),
-        Column("noise", [f"{pair.noise_floor:.1%}" for pair in pairs], spare=True),
-        Column("verdict", verdicts, left=True),
+        Column("apart", [number(one.value) if one else "" for one in unpaired], spare=True),
+        Column("verdict", [_verdict(pair, numbers[id(pair)]) for pair in pairs], left=True),
     ]
-    return "speed-up: time of the reference / time of the runtime, paired", columns
+    return "speed-up: time of the reference / time of the runtime, in turns; apart: the ratio of their medians", columns
+
+
+def _verdict(pair: ComparisonRecord, reasons: str) -> str:
+    word = f"the same within {pair.margin:.1%}" if pair.verdict == "the same" else pair.verdict
+    return f"{word}: {reasons}" if reasons else word
 
 
 def _cold_starts(record: BenchRecord, numbers: dict[int, str]) -> tuple[str, list[Column]] | None:
@@ -176,10 +167,6 @@ def _interval(intervals: Sequence[Interval], size: float = 1.0) -> Column:
         for n, interval in zip(digits, intervals, strict=True)
     ]
     return Column("95 % interval", ends)
-
-
-def _spread(values: Sequence[float | None]) -> Column:
-    return Column("spread", ["" if value is None else f"{value:.1%}" for value in values], spare=True)
 
 
 def _valid(records: Sequence[Measurement], numbers: dict[int, str]) -> Column:

@@ -50,8 +50,6 @@ class Runtime(ABC):
     """The members of DEVICES that it supports."""
     needs_checkpoint = False
     """Whether it runs checkpoints of the catalogue's models, and so no ONNX files of the user."""
-    may_crash = False
-    """Whether a fault may end the process: then a user's file is first computed in a process of its own."""
 
     @abstractmethod
     def __init__(self, model: Model, setting: Setting) -> None:

@@ -27,8 +27,6 @@ class NCNN(Runtime):
     ncnn has no batch dimension: a call computes image after image, so its time is proportional to the batch size.
     """
 
-    may_crash = True
-
     def __init__(self, model: Model, setting: Setting) -> None:
         self.net = ncnn.Net()
         self.net.opt.num_threads = setting.threads

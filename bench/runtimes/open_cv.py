@@ -15,8 +15,6 @@ from study.records.bench import Settings
 class OpenCV(Runtime):
     """The ONNX file in OpenCV's own CPU backend, whose number of threads is global to the process."""
 
-    may_crash = True
-
     def __init__(self, model: Model, setting: Setting) -> None:
         cv2.setNumThreads(setting.threads)
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it also raises what it logs

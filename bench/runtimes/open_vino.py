@@ -16,8 +16,6 @@ from study.records.bench import Settings
 class OpenVINO(Runtime):
     """The ONNX file in OpenVINO's CPU plugin, in float32: by default it uses bfloat16 if the processor supports it."""
 
-    may_crash = True
-
     def __init__(self, model: Model, setting: Setting) -> None:
         core = openvino.Core()
         with in_one_line(f"{model.onnx}: OpenVINO does not load it"):

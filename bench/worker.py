@@ -1,0 +1,101 @@
+"""A fresh process of a session: it measures tasks in an order of its own, and sends each result at once.
+
+A task that the machine disturbed is measured once more at the end. The rule looks at the reasons for invalidity alone,
+never at the result.
+"""
+
+import ctypes
+import os
+import signal
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.cpus import pin
+from bench.measure import Process
+from bench.sampling import TooSlowError, garbage_collector_held, timed_calls
+from bench.tasks import Task
+from study.errors import StudyError
+
+NULL_CALLS = 10_000
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """The work of one process."""
+
+    tasks: tuple[Task, ...]
+    process: Process
+    again: bool = True
+    """Whether to measure again what was disturbed."""
+    cpus: frozenset[int] | None = None
+    """Where it may run; None: wherever the session may."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a worker sends: about the task of this name, or about itself."""
+
+    name: str = ""
+    began: bool = False
+    result: Any = None
+    failed: str = ""
+    """Why the task failed."""
+    left_out: str = ""
+    """Why it was left out."""
+    overhead_seconds: float | None = None
+
+
+def work(job: Job, connection: Connection, log: Path) -> None:
+    """The life of a worker; its output and that of the engines goes to the file `log`."""
+    _end_with_parent()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    if job.cpus:
+        pin(job.cpus)
+    connection.send(Message(overhead_seconds=harness_overhead()))
+    order = np.random.default_rng(job.process.seed).permutation(len(job.tasks))
+    disturbed = _measured([job.tasks[i] for i in order], job.process, connection.send)
+    if job.again:
+        _measured(disturbed, job.process, connection.send)
+    connection.close()
+
+
+def _measured(tasks: Sequence[Task], process: Process, send: Callable[[Message], None]) -> list[Task]:
+    """Measure and send; returns the tasks that were disturbed."""
+    disturbed = []
+    for task in tasks:
+        send(Message(task.name, began=True))
+        try:
+            result = task.measure(process)
+        except TooSlowError as error:
+            send(Message(task.name, left_out=str(error)))
+        except StudyError as error:
+            send(Message(task.name, failed=str(error)))
+        else:
+            send(Message(task.name, result=result))
+            if not result.process.valid:
+                disturbed.append(task)
+    return disturbed
+
+
+def harness_overhead() -> float:
+    """Median time of a callable that does nothing, timed like the engines, in seconds."""
+    with garbage_collector_held():
+        return statistics.median(timed_calls(lambda _: None, iter([0] * NULL_CALLS), NULL_CALLS))
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to kill this process when the session's ends, however that happens."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
