@@ -29,7 +29,7 @@ PICTURES = ("latency", "comparisons", "images_per_second", "accuracy")
 LONGEST = 24
 """Characters of a model's name; a longer one loses its middle."""
 MARGIN: Look = {"facecolor": "0.8", "edgecolor": "0.45", "linewidth": 0.8}
-UNPAIRED: Look = {"color": "0.35", "marker": "|", "markersize": 9, "markeredgewidth": 1.2, "linestyle": ""}
+UNPAIRED: Look = {"color": "0.35", "marker": "|", "markersize": 14, "markeredgewidth": 1.2, "linestyle": ""}
 INVALID = "hollow: invalid"
 
 

@@ -63,6 +63,14 @@ class TestWhichFiles:
         three.bench.write_text("{}")
         assert str(three.bench) in refusal(three)
 
+    def test_one_of_an_older_version_is_refused_with_the_command_that_makes_it_again(self, three: Artifacts) -> None:
+        older = three.root / "b.json"
+        older.write_text(older.read_text().replace("bench/4", "bench/3"))
+        with pytest.raises(StudyError) as refusal:
+            read(three, "a.json", "b.json")
+        expected = f"{older}: expected schema 'bench/4', found 'bench/3'; run `pytest bench --benchmark-json={older}` "
+        assert str(refusal.value).startswith(expected)
+
     def test_files_of_the_same_name_have_their_paths(self, artifacts: Artifacts, tmp_path: Path) -> None:
         cases = [case(artifacts, "baseline", "torch", 1, 1e-4)]
         paths = [write_bench(artifacts, cases, name=tmp_path / name / "x.json") for name in "ab"]
@@ -166,8 +174,8 @@ class TestNotes:
         changes: dict[str, Any] = {"fingerprint": "f" * 12, "quota_cores": 1.5, "packages": {"torch": "2.12.0"}}
         write_bench(three, [case(three, "baseline", "torch", 1, 1e-4)], name="b.json", **changes)
         assert read(three, "a.json", "b.json").notes[:3] == (
-            "measured on different machines (Imagined(R) CPU & Co <1_000>, 2 cores, 8 GiB, machine "
-            "0123456789ab; Imagined(R) CPU & Co <1_000>, 2 cores (quota 1.5), 8 GiB, machine ffffffffffff): do not compare",
+            "measured on different machines (Imagined(R) CPU & Co <1_000>, 2 cores, 8 GiB, machine 0123456789ab; "
+            "Imagined(R) CPU & Co <1_000>, 2 cores (quota 1.5), 8 GiB, machine ffffffffffff): do not compare",
             "measured with different versions of torch (2.12.0, 2.13.0)",
             "measured with different versions of onnxruntime (1.31.1, none)",
         )
