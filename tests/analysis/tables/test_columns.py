@@ -7,7 +7,19 @@ from types import ModuleType, SimpleNamespace
 import pandas as pd
 import pytest
 
-from analysis.tables import exports, latency, layers, portability, results, search, sparsity, summary, training
+from analysis.tables import (
+    cold_starts,
+    exports,
+    latency,
+    layers,
+    pictured,
+    portability,
+    results,
+    search,
+    sparsity,
+    summary,
+    training,
+)
 from analysis.tables.columns import Column, common_settings, frame, plain, read, text, write_as_json
 from analysis.tables.numbers import MINUS, MISSING, TIMES
 from study.artifacts import read_record
@@ -44,6 +56,14 @@ def test_a_frame_has_just_its_columns_in_their_order_and_whole_numbers_stay_whol
     assert made.to_csv(index=False) == "b,a\n2,1\n,4\n"
 
 
+def test_a_page_leaves_out_a_column_that_no_row_fills() -> None:
+    columns = (Column("a", heading="A"), Column("b", heading="B", form=".1f"), Column("c", heading="C"))
+    rows = [{"a": "x", "b": None, "c": ""}, {"a": "y", "b": None, "c": ""}]
+    assert list(text(columns, frame(columns, rows))) == ["A"]
+    assert list(text(columns, frame(columns, [*rows, {"a": "z", "b": 1.0, "c": ""}]))) == ["A", "B"]
+    assert list(text(columns, frame(columns, []))) == ["A", "B", "C"]
+
+
 def test_a_page_leaves_out_what_has_no_heading_and_settings_that_rows_share() -> None:
     columns = (Column("a", heading="A"), *plain("b"), *(Column(k, heading=k, setting=True) for k in ("one", "two")))
     made = frame(columns, [{"a": 1, "b": 2, "one": 1, "two": 1}, {"a": 1, "b": 2, "one": 1, "two": None}])
@@ -52,7 +72,8 @@ def test_a_page_leaves_out_what_has_no_heading_and_settings_that_rows_share() ->
 
 
 @pytest.mark.parametrize(
-    "module", [exports, latency, layers, portability, results, search, sparsity, summary, training]
+    "module",
+    [cold_starts, exports, latency, layers, pictured, portability, results, search, sparsity, summary, training],
 )
 def test_the_keys_of_a_table_are_unique_and_those_it_refers_to_are_its_own(module: ModuleType) -> None:
     tables = list(_tables(module))
@@ -60,10 +81,8 @@ def test_the_keys_of_a_table_are_unique_and_those_it_refers_to_are_its_own(modul
     for table in tables:
         keys = [column.key for column in table]
         assert len(set(keys)) == len(keys)
-        assert {column.deviation for column in table} | {key for column in table for key in column.bounds} <= {
-            "",
-            *keys,
-        }
+        references = {key for column in table for key in (column.deviation, column.valid, *column.bounds)}
+        assert references <= {"", *keys}
 
 
 def _tables(module: ModuleType) -> Iterator[tuple[Column, ...]]:
