@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bench.estimates import student
 from study.records.base import Interval
@@ -34,7 +35,7 @@ def percentile(samples: Sequence[float], percent: float) -> Interval | None:
     return Interval(value=value, low=float(ordered[max(low, 1) - 1]), high=float(ordered[min(high, n) - 1]))
 
 
-def percentile_over_processes(processes: Sequence[Sequence[float]], percent: float) -> Interval | None:
+def percentile_over_processes(processes: Sequence[ArrayLike], percent: float) -> Interval | None:
     """The `percent`-th percentile of all calls, with its 95 % interval over the processes; None if they are too few.
 
     The value is the percentile of the calls of all processes together: one process may have too few. The interval is
@@ -56,7 +57,7 @@ def percentile_over_processes(processes: Sequence[Sequence[float]], percent: flo
     value = float(np.quantile(pooled, share))
     if n == 1:
         return Interval(value=value, low=value, high=value)
-    own = np.log([np.quantile(samples, share) for samples in processes])
+    own = np.log([np.quantile(np.asarray(samples), share) for samples in processes])
     below = [np.mean(np.asarray(samples) <= value) for samples in processes]
     chance = math.sqrt(share * (1 - share) / len(pooled))
     factor = student(n)

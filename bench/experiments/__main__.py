@@ -1,15 +1,18 @@
 """Experiments on the bench itself: are its numbers right? docs/method.md has the results.
 
-    python -m bench.experiments control        the same engine twice: does the interval contain 1?
-    python -m bench.experiments planted        an engine that does 3 % more work: is it shown to be slower?
-    python -m bench.experiments invocations    the speed-up in five separate sessions
+    python -m bench.experiments simulated      intervals, verdicts and forecasts where the truth is known, two minutes
+    python -m bench.experiments gate           the same for `bench compare`: error rates and power ; some seconds
+    python -m bench.experiments sessions       twenty sessions: do the intervals of one hold for the others?
+    python -m bench.experiments control        the same engine twice, 40 sessions: does the interval contain 1?
+    python -m bench.experiments planted        the same sessions: is an engine that does 3 % more work shown slower?
     python -m bench.experiments neighbour      another process keeps one core busy
     python -m bench.experiments bare-loop      the median of the bench against a loop around `session.run`
     python -m bench.experiments loadgen        against MLPerf LoadGen (`pip install mlcommons-loadgen`)
-    python -m bench.experiments gate           simulated: error rates and power of `bench compare`; some seconds
     python -m bench.experiments closed-session torch after a closed ONNX Runtime session, and without one
 
-Each takes some minutes on an idle machine, and needs a trained and exported model.
+Each but the first two needs an idle machine and trained and exported models. `sessions` takes half an hour, `control` and
+`planted` together 15 minutes; their sessions are kept, so that an interrupted experiment goes on where it stopped. The
+others take some minutes.
 """
 
 import argparse
@@ -19,7 +22,17 @@ from pathlib import Path
 
 from study.errors import exit_with
 
-NAMES = ("control", "planted", "invocations", "neighbour", "bare-loop", "loadgen", "closed-session", "gate")
+NAMES = (
+    "simulated",
+    "gate",
+    "sessions",
+    "control",
+    "planted",
+    "neighbour",
+    "bare-loop",
+    "loadgen",
+    "closed-session",
+)
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -32,8 +45,15 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="baseline", help="model of the catalogue (default: %(default)s)")
     parser.add_argument("--runtime", default="onnxruntime", help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=1, help="default: %(default)s")
-    parser.add_argument("--repetitions", type=int, metavar="N", help="default: 40; 5 to 20 for slow experiments")
-    parser.add_argument("--seconds", type=float, default=2.0, help="as for `pytest bench` (default: %(default)s)")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="default: 40 sessions, or 5 to 20 repetitions")
+    parser.add_argument("--seconds", type=float, help="as for `pytest bench` (default: 2; 0.5 for many sessions)")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        default=Path("artifacts/experiments"),
+        metavar="DIR",
+        help="folder for the sessions of an experiment that goes on where it stopped (default: %(default)s)",
+    )
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
     return parser.parse_args(words)
 

@@ -1,19 +1,27 @@
 """Shared by the experiments: the case, sessions of `pytest bench`, formatting of results."""
 
+import shlex
+import subprocess
+import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import models
 from bench.cases import Case
-from bench.processes import run_session
 from bench.sampling import Budget
 from study import catalogue
 from study.artifacts import Artifacts
+from study.bench_file import read_bench
 from study.environment import versions
+from study.errors import StudyError
 from study.processor import cpu_name
 from study.records.base import Interval
 from study.records.bench import BenchRecord, ComparisonRecord
+
+INVALID = 1
+"""Exit status of pytest where a measurement failed, perhaps for good reasons; its file is complete."""
 
 
 def case_of(options: Namespace, threads: int = 1) -> Case:
@@ -23,7 +31,7 @@ def case_of(options: Namespace, threads: int = 1) -> Case:
 
 
 def budget_of(options: Namespace) -> Budget:
-    return Budget(seconds=options.seconds)
+    return Budget(seconds=options.seconds or Budget.seconds)
 
 
 def session(options: Namespace, runtimes: str) -> BenchRecord:
@@ -33,9 +41,38 @@ def session(options: Namespace, runtimes: str) -> BenchRecord:
         StudyError: the session failed.
     """
     words = ["--models", options.model, "--runtimes", runtimes, "--batches", str(options.batch)]
-    words += ["--seconds", str(options.seconds), "--artifacts", str(options.artifacts)]
+    words += ["--seconds", str(options.seconds or Budget.seconds)]
     with tempfile.TemporaryDirectory() as folder:
-        return run_session(["bench", *words], Path.cwd(), Path(folder) / "bench.json")
+        return kept_session(options, words, Path(folder) / "bench.json")
+
+
+def kept_session(options: Namespace, words: Sequence[str], file: Path) -> BenchRecord:
+    """The session with these words after `pytest bench`, from its file; it is measured if there is no such file.
+
+    So an experiment that was interrupted goes on where it stopped.
+
+    Raises:
+        StudyError: the session failed, or the file is that of another command line.
+    """
+    words = ["bench", *words, "--cold-starts=0", "--artifacts", str(options.artifacts)]
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f"{file.stem}.part.json")
+        command = [sys.executable, "-m", "pytest", *words, f"--benchmark-json={part.resolve()}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode not in (0, INVALID) or not part.is_file():
+            output = (done.stdout + done.stderr)[-2000:]
+            raise StudyError(f"`{shlex.join(command)}` ended with exit code {done.returncode}:\n{output}")
+        part.replace(file)
+        part.with_name(f"{part.name}.journal").unlink(missing_ok=True)
+    record = read_bench(file, "delete it")
+    given = [word for word in record.environment.command if not word.startswith("--benchmark-json")]
+    if given != words:
+        raise StudyError(
+            f"{file}: expected a session of `pytest {shlex.join(words)}`, found `pytest {shlex.join(given)}`; "
+            "give another folder with --keep, or delete this one"
+        )
+    return record
 
 
 def made_with() -> str:
@@ -43,9 +80,15 @@ def made_with() -> str:
     return ", ".join([cpu_name(), *(f"{name} {version}" for name, version in versions().items())])
 
 
-def interval(record: ComparisonRecord) -> str:
-    ratio = record.ratio
-    return f"{ratio.value:.4f} ({ratio.low:.4f} to {ratio.high:.4f}), floor {record.noise_floor:.2%}"
+def at_least(what: str, found: int, n: int, expected: float) -> bool:
+    """Print how often something was so, and return whether that is often enough."""
+    wanted = round(expected * n)
+    print(f"{what}: {found} of {n}; expected at least {wanted}")
+    return found >= wanted
+
+
+def interval(ratio: Interval) -> str:
+    return f"{ratio.value:.4f} ({ratio.low:.4f} to {ratio.high:.4f})"
 
 
 def width(ratio: Interval) -> float:

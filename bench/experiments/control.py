@@ -1,32 +1,28 @@
-"""The same engine twice, loaded twice: the interval should contain 1, and no difference should be shown."""
+"""The same engine twice, in processes of its own: the interval should contain 1, and no difference should be shown."""
 
 from argparse import Namespace
 from statistics import median
 
-from bench import measure
-from bench.experiments.common import budget_of, case_of, interval, made_with, verdict, width
+from bench.experiments.common import at_least, interval, verdict, width
+from bench.experiments.twice import comparisons
 
-HELD, SHOWN, WIDTH = 0.95, 0.05, 0.02
+HELD, CONTROL_HELD = 37 / 40, 37 / 40
 
 
 def run(options: Namespace) -> bool:
-    case, repetitions = case_of(options), options.repetitions or 40
-    print(f"{case} against itself, {repetitions} repetitions; {made_with()}")
     records = []
-    for n in range(repetitions):
-        record = measure.comparison(case, case, budget_of(options), seed=n)
+    for n, record in enumerate(comparisons(options, "Again"), 1):
         records.append(record)
-        print(f"{n + 1:3}  {interval(record)}: {verdict(record)}", flush=True)
-    held = sum(r.ratio.low <= 1 <= r.ratio.high for r in records) / repetitions
-    controls = [c for r in records for c in (r.controls.reference, r.controls.runtime)]
-    held_controls = sum(c.low <= 1 <= c.high for c in controls) / len(controls)
-    shown = sum(r.verdict in ("faster", "slower") for r in records) / repetitions
-    widths = [width(r.ratio) for r in records]
-    print(f"the interval contains 1 in {held:.1%} for the engine loaded twice, in {held_controls:.1%} for the controls")
-    print(f"a difference is shown in {shown:.1%}; expected at most {SHOWN:.0%}")
-    print(
-        f"width of the interval: median {median(widths):.2%}, largest {max(widths):.2%}; expected at most {WIDTH:.0%}"
+        print(f"{n:3}  {interval(record.ratio)}: {verdict(record)}", flush=True)
+    n = len(records)
+    held = sum(record.ratio.low <= 1 <= record.ratio.high for record in records)
+    controls = [one for record in records for one in (record.controls.reference, record.controls.runtime)]
+    controls_held = sum(one.low <= 1 <= one.high for one in controls)
+    print(f"withheld: {sum(not record.valid for record in records)} of {n}")
+    print(f"width of the interval: median {median(width(record.ratio) for record in records):.2%}")
+    return all(
+        (
+            at_least("the interval of the engine under two names contains 1", held, n, HELD),
+            at_least("the intervals of the controls contain 1", controls_held, len(controls), CONTROL_HELD),
+        )
     )
-    withheld = sum(not r.valid for r in records)
-    print(f"{withheld} of {repetitions} withheld; expected none")
-    return held >= HELD and shown <= SHOWN and median(widths) <= WIDTH and not withheld

@@ -35,8 +35,8 @@ def run(options: Namespace) -> bool:
         records = [disturbed, *busy_session.cases]
         reported = sum(any("other processes" in reason for reason in record.reasons) for record in records)
         moved = disturbed.ratio.value / quiet.ratio.value - 1
-        print(f"{n + 1:3}  quiet {interval(quiet)}: {verdict(quiet)}")
-        print(f"     busy  {interval(disturbed)}, so it moved by {moved:+.2%}: {verdict(disturbed)}")
+        print(f"{n + 1:3}  quiet {interval(quiet.ratio)}: {verdict(quiet)}")
+        print(f"     busy  {interval(disturbed.ratio)}, so it moved by {moved:+.2%}: {verdict(disturbed)}")
         print(f"     {reported} of {len(records)} records report other processes", flush=True)
         reached &= reported == len(records) and (abs(moved) <= STAYS or disturbed.verdict == "withheld")
     return reached

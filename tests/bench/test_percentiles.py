@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import betainc
-from scipy.stats import quantile_test
+from scipy.stats import norm, quantile_test, ttest_1samp
 
-from bench.percentiles import FEWEST_SAMPLES, percentile
+from bench.experiments.simulation import Machine
+from bench.percentiles import FEWEST_SAMPLES, percentile, percentile_over_processes
 from study.records.base import Interval
 
 
@@ -56,3 +57,42 @@ def test_the_interval_contains_the_truth_in_95_of_100_trials(percent: float, siz
         assert found is not None
         held += found.low <= truth <= found.high
     assert held / trials >= 0.94  # binomial standard error of 0.95 over 2,000 trials: 0.005
+
+
+def test_of_several_processes_it_is_the_percentile_of_all_calls() -> None:
+    generator = np.random.default_rng(0)
+    processes = [generator.exponential(size=200) for _ in range(5)]
+    found = percentile_over_processes(processes, 95)
+    assert found is not None
+    assert found.value == np.quantile(np.concatenate(processes), 0.95)
+    assert percentile_over_processes([samples[:26] for samples in processes], 95) is not None  # 130 in all
+    assert percentile_over_processes([samples[:25] for samples in processes], 95) is None
+
+
+def test_processes_that_are_alike_have_the_interval_of_their_own_percentiles() -> None:
+    """All calls within a process take as long: the shares below the value are 0 or 1, the percentiles the levels."""
+    levels = np.array([1.0, 1.01, 1.02, 1.03, 1.04])
+    found = percentile_over_processes([[level] * 100 for level in levels], 50)
+    wanted = ttest_1samp(np.log(levels), 0).confidence_interval(0.95)
+    assert found is not None
+    assert found.value == 1.02
+    assert (found.low, found.high) == (1.0, 1.04)  # Woodruff's, from end to end, is the wider one
+    assert wanted.high - np.log(1.02) < np.log(1.04 / 1.02)
+
+
+def test_a_single_process_has_no_interval() -> None:
+    assert percentile_over_processes([[1.0, 2.0, 3.0] * 3], 50) == Interval(value=2.0, low=2.0, high=2.0)
+
+
+@pytest.mark.parametrize(("percent", "least"), [(50, 0.93), (90, 0.93), (95, 0.9)])
+def test_the_interval_over_processes_holds_where_calls_of_one_process_are_alike(percent: float, least: float) -> None:
+    """Order statistics, which take all calls as independent, hold the truth in half of the sessions."""
+    machine = Machine(process=0.01)
+    logs = machine.calls(np.random.default_rng(0), 50, 300, 5).reshape(300, 5, -1)
+    truth = np.exp(norm.ppf(percent / 100, scale=0.01 * np.sqrt(1 / 2 + 1 + 1)))  # process, loads, calls
+    sessions = [(percentile_over_processes(list(s), percent), percentile(s.ravel(), percent)) for s in np.exp(logs)]
+    over, naive = (
+        np.mean([one.low <= truth <= one.high for one in several if one]) for several in zip(*sessions, strict=True)
+    )
+    assert least <= over <= 0.98
+    assert naive < 0.6
