@@ -1,7 +1,7 @@
 """Experiments on the bench itself: are its numbers right? docs/method.md has the results.
 
     python -m bench.experiments simulated      intervals, verdicts and forecasts where the truth is known, two minutes
-    python -m bench.experiments gate           the same for `bench compare`: error rates and power ; some seconds
+    python -m bench.experiments gate           the same for `bench compare`: error rates and power
     python -m bench.experiments sessions       twenty sessions: do the intervals of one hold for the others?
     python -m bench.experiments control        the same engine twice, 40 sessions: does the interval contain 1?
     python -m bench.experiments planted        the same sessions: is an engine that does 3 % more work shown slower?
@@ -10,9 +10,9 @@
     python -m bench.experiments loadgen        against MLPerf LoadGen (`pip install mlcommons-loadgen`)
     python -m bench.experiments closed-session torch after a closed ONNX Runtime session, and without one
 
-Each but the first two needs an idle machine and trained and exported models. `sessions` takes half an hour, `control` and
-`planted` together 15 minutes; their sessions are kept, so that an interrupted experiment goes on where it stopped. The
-others take some minutes.
+Each but the first two needs an idle machine and trained and exported models. `sessions` takes half an hour, `control`
+and `planted` together 15 minutes; their sessions are kept, so that an interrupted experiment goes on where it stopped.
+The others take some minutes.
 """
 
 import argparse
