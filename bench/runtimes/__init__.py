@@ -7,9 +7,9 @@ times `to_native`, `run` and `to_numpy` together, from numpy arrays to numpy arr
 
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.models import Inputs, Model
@@ -41,6 +41,8 @@ class Setting:
     threads: int
     """Intra-op threads; operators run one at a time."""
     device: str = "cpu"
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Options of the engine by name, for one that takes any; `settings` reports each as it was read back."""
 
 
 class Runtime(ABC):
@@ -50,6 +52,8 @@ class Runtime(ABC):
     """The members of DEVICES that it supports."""
     needs_checkpoint = False
     """Whether it runs checkpoints of the catalogue's models, and so no ONNX files of the user."""
+    takes_options = False
+    """Whether it sets `Setting.options` and reports them by the same names in `settings`."""
 
     @abstractmethod
     def __init__(self, model: Model, setting: Setting) -> None:
@@ -108,3 +112,13 @@ def find(name: str) -> type[Runtime]:
     if missing:
         raise StudyError(f"the runtime {name} has no {', '.join(missing)}; see bench/runtimes/__init__.py")
     return runtime
+
+
+def checked_options(name: str, runtime: type[Runtime], setting: Setting) -> None:
+    """Refuse options of an engine that takes none.
+
+    Raises:
+        StudyError: there are such options.
+    """
+    if setting.options and not getattr(runtime, "takes_options", False):
+        raise StudyError(f"{name} takes no options, found {', '.join(setting.options)}")

@@ -1,6 +1,9 @@
 """ONNX Runtime: the CPU provider, or the CUDA provider of the package onnxruntime-gpu."""
 
 import ctypes
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +23,19 @@ BITS = {"tensor(bfloat16)": np.uint16} | {
 """Types that numpy lacks, and those of their bits."""
 BFLOAT16 = 16  # TensorProto.BFLOAT16
 SPINNING, DENORMAL = "session.intra_op.allow_spinning", "session.set_denormal_as_zero"
+CONFIGURED = {SPINNING: "0", DENORMAL: "0"}
+"""Entries of the session's configuration, unless the user gives others."""
+LEVELS = {"disable": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED"}
+LEVELS |= {"layout": "ORT_ENABLE_LAYOUT", "all": "ORT_ENABLE_ALL"}
+MOST_THREADS = 1024
+SWITCHES = {"0": False, "1": True}
 
 
 class ONNXRuntime(Runtime):
     """The ONNX file; waiting threads do not spin, because they would occupy the cores of the next measurement."""
 
     devices = ("cpu", "cuda")
+    takes_options = True
 
     def __init__(self, model: Model, setting: Setting) -> None:
         provider = PROVIDERS[setting.device]
@@ -34,8 +44,9 @@ class ONNXRuntime(Runtime):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = setting.threads
         options.inter_op_num_threads = 1
-        options.add_session_config_entry(SPINNING, "0")
-        options.add_session_config_entry(DENORMAL, "0")
+        self.given = setting.options
+        for name, value in {**CONFIGURED, **setting.options}.items():
+            _set(options, name, value)
         with in_one_line(f"{model.onnx}: ONNX Runtime does not load it"):
             self.session = onnxruntime.InferenceSession(
                 model.onnx, options, providers=[(provider, PROVIDER_OPTIONS[setting.device])]
@@ -81,10 +92,63 @@ class ONNXRuntime(Runtime):
             "provider": self.session.get_providers()[0],
             "spinning": options.get_session_config_entry(SPINNING) != "0",
             "subnormals_flushed": options.get_session_config_entry(DENORMAL) != "0",
+            **{name: _read_back(options, name) for name in self.given},
         }
 
     def close(self) -> None:
         del self.session
+
+
+def _set(options: Any, name: str, value: str) -> None:
+    """Set an option of a session: an attribute of SessionOptions, or an entry of its configuration.
+
+    Raises:
+        StudyError: this ONNX Runtime has no such option, which it would accept without a word, or no such value.
+    """
+    if "." in name:
+        if not _has_entry(name):
+            raise StudyError(f"onnxruntime {onnxruntime.__version__} has no session configuration entry {name!r}")
+        options.add_session_config_entry(name, value)
+        return
+    values = _values()
+    if name not in values:
+        raise StudyError(f"expected an option {', '.join(values)} or session.NAME, found {name!r}")
+    if value not in values[name]:
+        some = f"1 to {MOST_THREADS}" if len(values[name]) > 10 else " or ".join(values[name])
+        raise StudyError(f"option {name}: expected {some}, found {value!r}")
+    setattr(options, name, values[name][value])
+
+
+def _read_back(options: Any, name: str) -> str:
+    if "." in name:
+        return str(options.get_session_config_entry(name))
+    found = getattr(options, name)
+    return next((word for word, value in _values()[name].items() if value == found), str(found))
+
+
+def _values() -> dict[str, Mapping[str, Any]]:
+    """The attributes of SessionOptions that a user may set, each with the values of its words."""
+    levels = onnxruntime.GraphOptimizationLevel
+    modes = onnxruntime.ExecutionMode
+    return {
+        "graph_optimization_level": {w: getattr(levels, name) for w, name in LEVELS.items() if hasattr(levels, name)},
+        "inter_op_num_threads": {str(number): number for number in range(1, MOST_THREADS + 1)},
+        "execution_mode": {"sequential": modes.ORT_SEQUENTIAL, "parallel": modes.ORT_PARALLEL},
+        "enable_mem_pattern": SWITCHES,
+        "enable_mem_reuse": SWITCHES,
+        "enable_cpu_mem_arena": SWITCHES,
+    }
+
+
+def _has_entry(name: str) -> bool:
+    """Whether the library of ONNX Runtime contains this name, and so may look it up; True where no library is found."""
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    libraries = [file for file in folder.iterdir() if {".so", ".pyd", ".dll", ".dylib"} & set(file.suffixes)]
+    for library in libraries:
+        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(name.encode() + b"\0") >= 0:
+                return True
+    return not libraries
 
 
 def _value(array: NDArray[Any]) -> Any:
