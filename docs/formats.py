@@ -34,6 +34,7 @@ from analysis.tables import (
 )
 from analysis.tables.columns import Column
 from study.recipe import Recipe
+from study.records.ab import AbRecord
 from study.records.analysis import PruningRecord, SparsityRecord, TableRecord
 from study.records.base import Record
 from study.records.bench import BenchRecord, JournalEntry
@@ -49,6 +50,7 @@ FILES: Mapping[str, type[Record]] = {
     "portability.json": PortabilityRecord,
     "bench.json": BenchRecord,
     "bench.json.journal": JournalEntry,
+    "python -m bench ab --json FILE": AbRecord,
     "report/sparsity.json, report/weights_histogram.json": TableRecord,
     "python -m analysis sparsity --format json": SparsityRecord,
 }

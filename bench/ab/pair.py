@@ -1,0 +1,134 @@
+"""One pair of fresh processes, one a side: started in random order, it measures every batch size in random order."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench import calibration
+from bench.ab.alternate import FEWEST_BLOCKS, Alternation, Counted, Result, alternate, probe, warmed_up
+from bench.ab.process import Process, started
+from bench.ab.sides import Side
+from bench.interference import Interference, disturbances, external_disturbances, monitor
+from study.records.ab import InTurns, PairedProcess
+from study.records.bench import Machine, Settings
+
+ROUNDS = 6
+"""Loads of each model in a process, if that takes less time than the calls: each has another place in memory."""
+MOST_IDLE_CORES = 0.03
+"""Cores that a waiting side may use: reading a pipe uses none, a thread that spins a whole one."""
+
+Sides = tuple[Side, Side]
+Inputs = Mapping[int, tuple[Path, Path]]
+"""By batch size the files of inputs of A and of B."""
+
+
+@dataclass(frozen=True)
+class Once:
+    """One batch size in one pair of processes."""
+
+    record: PairedProcess
+    settings: tuple[Settings, Settings]
+
+
+@contextmanager
+def both_started(sides: Sides, chance: np.random.Generator) -> Iterator[tuple[Process, Process]]:
+    """Fresh processes of A and B."""
+    with ExitStack() as stack:
+        found = {int(i): stack.enter_context(started(sides[int(i)])) for i in chance.permutation(2)}
+        yield found[0], found[1]
+
+
+def load(pair: Sequence[Process], files: Sequence[Path], chance: np.random.Generator) -> None:
+    """Load both models, in random order, at random places in memory."""
+    for i in map(int, chance.permutation(2)):
+        seed = int(chance.integers(2**32))
+        pair[i].ask("load", **pair[i].side.request, inputs=str(files[i]), seed=seed)
+
+
+def measure(sides: Sides, inputs: Inputs, seconds: float, number: int, seed: int) -> dict[int, Once]:
+    """The batch sizes of `inputs`, each for about `seconds`.
+
+    Raises:
+        StudyError: a side does not load or run its model, or its process ends.
+    """
+    chance = np.random.default_rng(seed)
+    found: dict[int, tuple[Alternation, tuple[Settings, Settings]]] = {}
+    with monitor() as monitored, both_started(sides, chance) as pair:
+        for batch in map(int, chance.permutation(sorted(inputs))):
+            alternation = _alternation(pair, inputs[batch], seconds, chance)
+            settings = pair[0].ask("settings")["settings"], pair[1].ask("settings")["settings"]
+            found[batch] = alternation, settings
+    seen = monitored.interference
+    return {batch: Once(_record(one, sides, seen, number, seed), settings) for batch, (one, settings) in found.items()}
+
+
+def _alternation(
+    pair: tuple[Process, Process], files: Sequence[Path], seconds: float, chance: np.random.Generator
+) -> Alternation:
+    into = Alternation()
+    begin = time.perf_counter()
+    load(pair, files, chance)
+    speeds = [warmed_up(process, seconds / 4) for process in pair]
+    probe(pair, speeds, seconds / 4, chance, into)
+    block = sum(2 * (counted.lead_in + counted.calls) * one for counted, one in zip(into.sides, speeds, strict=True))
+    loading = time.perf_counter() - begin
+    rounds = ROUNDS if FEWEST_BLOCKS * block < seconds / ROUNDS and loading < seconds else 1
+    for done in range(rounds):
+        if done:
+            load(pair, files, chance)
+            for process in pair:
+                warmed_up(process, seconds / 8)
+        alternate(pair, seconds / rounds, chance, into, time.perf_counter)
+    return into
+
+
+def _record(done: Alternation, sides: Sides, seen: Interference, number: int, seed: int) -> PairedProcess:
+    result = done.result()
+    reasons = [reason for reason in [result.reason] if reason]
+    reasons += external_disturbances(seen)
+    for side, other, counted in zip(sides, "BA", done.sides, strict=True):
+        reasons += [f"{side.name}: {reason}" for reason in _disturbed(counted, side.threads)]
+        if (idle := counted.idle_cpu / counted.idle_wall) > MOST_IDLE_CORES:
+            remedy = "with ONNX Runtime give options=session.force_spinning_stop:1, or else threads=1"
+            reasons.append(f"{side.name} used {idle:.2f} cores while {other} ran: its threads spin; {remedy}")
+    both = [one for pair in done.calibrations for one in pair]
+    return PairedProcess(
+        process=number,
+        ratio=result.ratio,
+        a=_in_turns(result, done, 0),
+        b=_in_turns(result, done, 1),
+        loads=len(done.rounds),
+        blocks=result.blocks,
+        full_speed_blocks=result.full_speed_blocks,
+        random_seed=seed,
+        calibration=calibration.median(both),
+        machine=seen.machine,
+        valid=not reasons,
+        reasons=tuple(reasons),
+    )
+
+
+def _disturbed(counted: Counted, threads: int) -> list[str]:
+    """What disturbed a side in its own turns."""
+    nothing = dict.fromkeys(Machine.__struct_fields__)
+    switches = {"involuntary_switches_per_second": counted.switches / counted.wall}
+    own = Interference(counted.wall, counted.cpu / counted.wall, Machine(**{**nothing, **switches}))
+    return disturbances(own, threads)
+
+
+def _in_turns(result: Result, done: Alternation, which: int) -> InTurns:
+    counted = done.sides[which]
+    assert counted.after_switch
+    return InTurns(
+        median_seconds=result.seconds[which],
+        control=result.controls[which],
+        after_switch=counted.after_switch,
+        part_calls=counted.calls,
+        cores_used=counted.cpu / counted.wall,
+        idle_cores=counted.idle_cpu / counted.idle_wall,
+        switches_per_second=counted.switches / counted.wall,
+    )
