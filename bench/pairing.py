@@ -25,7 +25,7 @@ import numpy as np
 
 from bench import calibration, regimes
 from bench.calibration import calibrate_briefly
-from bench.parts import Parts, Seconds, after_switch, part, plan_parts, probed
+from bench.parts import Parts, Seconds, after_switch, part, plan_parts, probed, timed_seconds
 from study.records.bench import AfterSwitch, Calibration, ControlsOnce
 
 FEWEST_ROUNDS = 5
@@ -104,6 +104,7 @@ def compare(
     effort: Effort,
     seed: int,
     full_speed: Calibration | None = None,
+    fastest_call_seconds: float | None = None,
     calibrate: Callable[[], Calibration] = calibrate_briefly,
 ) -> PairedOnce:
     """Time the two in turns.
@@ -111,6 +112,7 @@ def compare(
     Args:
         seed: of the order within blocks and of the places in memory.
         full_speed: the level of the session so far, `regimes.level` of earlier results' calibrations.
+        fastest_call_seconds: likewise the smallest `call_seconds` of this comparison in earlier processes.
     """
     order, placement = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     rounds: list[list[Block]] = []
@@ -132,7 +134,7 @@ def compare(
                 if not parts.known:
                     parts = probed(parts, by_engine(rounds), short=now - started > PROBE_SHARE * effort.seconds)
         elapsed = time.perf_counter() - started
-    return evaluate(rounds, parts, elapsed / len(rounds), full_speed)
+    return evaluate(rounds, parts, elapsed / len(rounds), full_speed, fastest_call_seconds)
 
 
 def block(turns: Sequence[Turn], parts: Parts, generator: np.random.Generator) -> tuple[Seconds, ...]:
@@ -155,6 +157,7 @@ def evaluate(
     parts: Parts,
     round_seconds: float,
     full_speed: Calibration | None = None,
+    fastest_call_seconds: float | None = None,
 ) -> PairedOnce:
     """The comparison from the blocks of each round; `parts` has the lead-in calls that each block has at least.
 
@@ -164,10 +167,10 @@ def evaluate(
     processes hold it in 93 % with the median, in 95 % with the mean. Within a round the median withstands bursts.
     """
     blocks = [one for several in rounds for one in several]
-    seconds = np.array([[_timed(one.parts[i], parts.calls[i // 2]) for i in range(4)] for one in blocks])
+    seconds = np.array([[timed_seconds(one.parts[i], parts.calls[i // 2]) for i in range(4)] for one in blocks])
     around = np.log([[[c.arithmetic_seconds, c.memory_seconds] for c in one.around] for one in blocks])
     ends = np.cumsum([len(several) for several in rounds])[:-1]
-    fast = regimes.fast_blocks(seconds, around, full_speed)
+    fast = regimes.fast_blocks(seconds, around, full_speed, fastest_call_seconds)
     reason = regimes.two_speeds(np.split(fast, ends))
     counted = fast if fast.any() else np.ones_like(fast)
     logs = [one[kept] for one, kept in zip(np.split(np.log(seconds), ends), np.split(counted, ends), strict=True)]
@@ -198,10 +201,6 @@ def evaluate(
         load_seconds=max(0.0, round_seconds - sum(one.seconds for one in blocks) / len(rounds)),
         reasons=() if reason is None else (reason,),
     )
-
-
-def _timed(durations: Seconds, calls: int) -> float:
-    return float(np.median(durations[-calls:]))
 
 
 def _mean(rounds: Sequence[Seconds]) -> float:
