@@ -128,9 +128,10 @@ def _level(logs: Logs) -> float:
 
 
 def _tolerance(differences: Logs, fewest: float) -> float:
-    """The tolerance, `fewest` or more, for values whose neighbours in time differ by these; 0.954 sd is the median of such |differences|.
+    """The tolerance, `fewest` or more, for values whose neighbours in time differ by these.
 
-    The noise is that of neighbours because they seldom lie in different regimes, which last for seconds.
+    The median of |differences| is 0.954 standard deviations of the values.
+    Neighbours show the noise because they seldom lie in different regimes, which last for seconds.
     """
     noise = float(np.median(np.abs(differences))) / 0.954 if len(differences) else 0.0
     return min(max(fewest, NOISES * noise), MOST_TOLERANCE)

@@ -2,15 +2,17 @@
 
     python -m bench.experiments simulated      intervals, verdicts and forecasts where the truth is known, two minutes
     python -m bench.experiments gate           the same for `bench compare`: error rates and power
+    python -m bench.experiments two-speeds-simulated   a machine that changes its speed: right, or withheld? a minute
     python -m bench.experiments sessions       twenty sessions: do the intervals of one hold for the others?
     python -m bench.experiments control        the same engine twice, 40 sessions: does the interval contain 1?
     python -m bench.experiments planted        the same sessions: is an engine that does 3 % more work shown slower?
     python -m bench.experiments neighbour      another process keeps one core busy
+    python -m bench.experiments two-speeds     another process contends for the caches in stretches, 20 sessions
     python -m bench.experiments bare-loop      the median of the bench against a loop around `session.run`
     python -m bench.experiments loadgen        against MLPerf LoadGen (`pip install mlcommons-loadgen`)
     python -m bench.experiments closed-session torch after a closed ONNX Runtime session, and without one
 
-Each but the first two needs an idle machine and trained and exported models. `sessions` takes half an hour, `control`
+Each but the first three needs an idle machine and trained and exported models. `sessions` takes half an hour, `control`
 and `planted` together 15 minutes; their sessions are kept, so that an interrupted experiment goes on where it stopped.
 The others take some minutes.
 """
@@ -25,10 +27,12 @@ from study.errors import exit_with
 NAMES = (
     "simulated",
     "gate",
+    "two-speeds-simulated",
     "sessions",
     "control",
     "planted",
     "neighbour",
+    "two-speeds",
     "bare-loop",
     "loadgen",
     "closed-session",
