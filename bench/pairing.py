@@ -25,7 +25,7 @@ import numpy as np
 
 from bench import calibration, regimes
 from bench.calibration import calibrate_briefly
-from bench.parts import Parts, Seconds, after_switch, part, plan_parts, probed, timed_seconds
+from bench.parts import Parts, Seconds, after_switch, part, probed, timed_seconds
 from study.records.bench import AfterSwitch, Calibration, ControlsOnce
 
 FEWEST_ROUNDS = 5
