@@ -32,8 +32,10 @@ from bench.sampling import Budget, TooSlowError
 from study.artifacts import RunFiles
 from study.catalogue import Entry
 from study.errors import StudyError, exit_with
+from study.onnx_given import Given, parse_shapes
 from study.recipe import Recipe
 from study.records.bench import ColdStartRecord, Range
+from study.verified import verified_checkpoint
 
 PROJECT = Path(__file__).resolve().parent.parent
 LATER_CALLS, LATER_SECONDS = 20, 2.0
@@ -56,6 +58,8 @@ def measure(case: Case, budget: Budget) -> ColdStartRecord:
     """
     wanted = 1 if budget.quick else budget.cold_starts
     most = max(budget.most_seconds, SHORTEST_LIMIT) * wanted
+    if prepare := getattr(runtimes.find(case.runtime), "prepare", None):
+        prepare(case.model)
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "inputs.npz"
         arrays = {f"{PREFIX}{name}": array for name, array in case.model.pool(case.batch)[0].items()}
@@ -96,7 +100,9 @@ def _range(values: list[float]) -> Range:
 
 def _in_fresh_process(case: Case, given: Path, timeout: float) -> dict[str, float]:
     words = ["--runtime", case.runtime, "--threads", str(case.threads), "--device", case.device]
-    words += ["--onnx", str(case.model.onnx.absolute()), "--inputs", str(given)]
+    words += ["--onnx", str(case.model.onnx.absolute()), "--sha256", case.model.onnx_sha256, "--inputs", str(given)]
+    for name, shape in case.model.given.shapes.items():
+        words += ["--shape", f"{name}={','.join(map(str, shape))}"]
     if case.model.run:
         assert case.model.entry is not None
         words += ["--model", case.model.name, "--network", case.model.entry.network]
@@ -119,7 +125,10 @@ def main(words: list[str] | None = None) -> int:
         inputs = {name.removeprefix(PREFIX): _typed(file[name]) for name in file.files}
     entry = Entry(options.model, options.network, Recipe()) if options.model else None
     run = RunFiles(options.run, options.model, int(options.run.name[4:])) if options.model else None
-    model = Model(options.model or options.onnx.stem, options.onnx, "", entry, run)
+    shapes = Given(parse_shapes(options.shape))
+    model = Model(options.model or options.onnx.stem, options.onnx, options.sha256, entry, run, given=shapes)
+    if run:
+        verified_checkpoint(run)  # which is the harness's precaution, no part of loading
     setting = runtimes.Setting(options.threads, options.device)
     module = runtimes.RUNTIMES.get(options.runtime, options.runtime).partition(":")[0]
 
@@ -164,6 +173,8 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--runtime", required=True)
     parser.add_argument("--onnx", required=True, type=Path)
     parser.add_argument("--inputs", required=True, type=Path)
+    parser.add_argument("--sha256", default="")
+    parser.add_argument("--shape", action="append", default=[])
     parser.add_argument("--model")
     parser.add_argument("--network")  # a model of the user is not in the catalogue of this process
     parser.add_argument("--run", type=Path)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from study.cgroups import cpu_groups, throttled
 from study.cores import allowed, cache_neighbours, physical_cores, with_siblings
+from study.system_files import ROOT
 
 PROC_STAT = Path("/proc/stat")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -59,15 +60,17 @@ class Snapshot:
     """Time for which quotas have stopped the control groups of this process."""
 
 
-def own_cores(cpus: Collection[int] | None = None) -> OwnCores | None:
+def own_cores(cpus: Collection[int] | None = None, root: Path = ROOT) -> OwnCores | None:
     """The cores of this process, or of one that runs on `cpus`; None where the system does not number them."""
     numbers = allowed() if cpus is None else cpus
-    return None if numbers is None else _own_cores(frozenset(numbers))
+    return None if numbers is None else _own_cores(frozenset(numbers), root)
 
 
 @cache
-def _own_cores(numbers: frozenset[int]) -> OwnCores:
-    return OwnCores(numbers, with_siblings(numbers), physical_cores(numbers), cache_neighbours(numbers))
+def _own_cores(numbers: frozenset[int], root: Path) -> OwnCores:
+    return OwnCores(
+        numbers, with_siblings(numbers, root), physical_cores(numbers, root), cache_neighbours(numbers, root)
+    )
 
 
 def snapshot() -> Snapshot:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from study.cgroups import quota_cores
 from study.cores import allowed
-from study.processor import cpu_flags, cpu_name, fingerprint, processor
+from study.processor import cpu_flags, cpu_name, fingerprint, line, processor
 from study.records.bench import TorchBuild
 from study.system_files import CPUS, ROOT, read
 from study.torch_build import torch_build
@@ -40,6 +40,13 @@ def machine(root: Path = ROOT) -> dict[str, object]:
         "turbo": turbo(root),
         "thread_variables": thread_variables(),
     }
+
+
+def identity(root: Path = ROOT) -> tuple[str, str]:
+    """The fingerprint of this machine, and the machine in one line."""
+    chip, name = processor(root), cpu_name(root)
+    digest = fingerprint(chip, cpu_flags(root), name)
+    return digest, line(name, chip, digest)
 
 
 def thread_variables() -> dict[str, str]:

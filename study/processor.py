@@ -133,20 +133,24 @@ def fingerprint(chip: Processor, flags: Sequence[str], name: str) -> str:
 
 def in_words(environment: BenchEnvironment) -> str:
     """The machine of a bench.json in one line: what its fingerprint is made from, as far as people tell them apart."""
-    chip = environment.processor
+    return line(environment.cpu, environment.processor, environment.fingerprint)
+
+
+def line(name: str, chip: Processor, identity: str) -> str:
+    """The same of its parts: the processor's name, its facts and the fingerprint."""
     version = [
         f"{word} {value}"
         for word, value in (("family", chip.family), ("model", chip.model), ("stepping", chip.stepping))
         if value
     ]
-    cores = f"{chip.physical_cores or environment.cores} cores"
-    if (chip.threads_per_core or 1) > 1:
-        cores += f" of {chip.threads_per_core} threads"
-    last = max(chip.caches, key=lambda cache: cache.level, default=None)
-    cache = ""
-    if last is not None:
+    words = [f"{name} ({', '.join(version)})" if version else name]
+    if chip.physical_cores:
+        threads = f" of {chip.threads_per_core} threads" if (chip.threads_per_core or 1) > 1 else ""
+        words.append(f"{chip.physical_cores} cores{threads}")
+    if chip.caches:
+        last = max(chip.caches, key=lambda cache: cache.level)
         many = f"{last.count} x " if last.count > 1 else ""
-        cache = f"L{last.level} {many}{last.size_bytes / 2**20:g} MiB"
-    virtual = {None: "", "unknown": "virtual"}.get(chip.hypervisor, chip.hypervisor or "")
-    words = [f"{environment.cpu} ({', '.join(version)})" if version else environment.cpu, cores, cache, virtual]
-    return f"{', '.join(filter(None, words))}; fingerprint {environment.fingerprint}"
+        words.append(f"L{last.level} {many}{last.size_bytes / 2**20:g} MiB")
+    if chip.hypervisor:
+        words.append("virtual" if chip.hypervisor == "unknown" else chip.hypervisor)
+    return f"{', '.join(words)}; fingerprint {identity}"

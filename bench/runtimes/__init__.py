@@ -71,6 +71,10 @@ class Runtime(ABC):
     def settings(self) -> Settings:
         """Settings that the engine reports: at least `threads`; strings, numbers and booleans."""
 
+    @staticmethod  # noqa: B027  # most engines load a file as it is
+    def prepare(model: Model) -> Any:
+        """Do once a session what users do before they load a model, such as converting it; it is in no measurement."""
+
     def to_native(self, inputs: Inputs) -> Any:
         """Convert C-contiguous arrays, by the names of the model's inputs, to the argument of `run`, on the device."""
         return inputs

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,22 @@ from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
+from bench.runtimes.conversions import converted
+from bench.runtimes.conversions import folder as session_folder
 from bench.runtimes.openmp import end_threads
 from study import onnx_inputs as signatures
 from study.errors import StudyError
 from study.records.bench import Settings
 
+session_folder()  # before processes are started, so that they inherit it
+
+NAME = "model.ncnn"
+"""The converted files', without their suffixes .param and .bin."""
 HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
 
 
 class NCNN(Runtime):
-    """The ONNX file in float32; pnnx converts it when it is loaded.
+    """The ONNX file in float32, which pnnx converts beforehand.
 
     ncnn has no batch dimension: a call computes image after image, so its time is proportional to the batch size.
     """
@@ -32,10 +37,14 @@ class NCNN(Runtime):
         self.net.opt.num_threads = setting.threads
         for option in HALVES:
             setattr(self.net.opt, option, False)
-        with tempfile.TemporaryDirectory() as folder:
-            converted = _convert(model, Path(folder))
-            if self.net.load_param(f"{converted}.param") or self.net.load_model(f"{converted}.bin"):
-                raise StudyError(f"{model.onnx}: ncnn does not load the files that pnnx converted")
+        made = self.prepare(model) / NAME
+        if self.net.load_param(f"{made}.param") or self.net.load_model(f"{made}.bin"):
+            raise StudyError(f"{model.onnx}: ncnn does not load the files that pnnx converted")
+
+    @staticmethod
+    def prepare(model: Model) -> Path:
+        """Convert the model, once a session; returns the folder of the result."""
+        return converted(model, "pnnx", lambda folder: _convert(model, folder))
 
     def to_native(self, inputs: Inputs) -> Any:
         (images,) = inputs.values()
@@ -61,8 +70,8 @@ class NCNN(Runtime):
         end_threads()
 
 
-def _convert(model: Model, folder: Path) -> Path:
-    """Convert the model in `folder`; returns the path of the result without its suffixes .param and .bin."""
+def _convert(model: Model, folder: Path) -> None:
+    """Write the converted files to `folder`."""
     package = importlib.util.find_spec("pnnx")  # importing it would import torch
     if package is None or package.origin is None:
         raise StudyError("ncnn needs the converter pnnx; run `pip install pnnx`")
@@ -70,12 +79,15 @@ def _convert(model: Model, folder: Path) -> Path:
     if len(taken) != 1 or taken[0].dtype != np.float32:
         raise StudyError(f"{model.onnx}: ncnn takes one float32 input, found {', '.join(map(str, taken))}")
     (shape,) = signatures.concrete(taken, model.given.shapes, 1).values()
-    (folder / "model.onnx").write_bytes(model.onnx.read_bytes())  # pnnx writes beside the file that it reads
+    source = folder / "model.onnx"
+    source.write_bytes(model.onnx.read_bytes())  # pnnx writes beside the file that it reads
     shown = f"inputshape=[{','.join(map(str, shape))}]f32"
-    command = [str(Path(package.origin).with_name("pnnx")), "model.onnx", shown, "fp16=0"]
+    command = [str(Path(package.origin).with_name("pnnx")), source.name, shown, "fp16=0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace")
-    if done.returncode or not (folder / "model.ncnn.bin").is_file():
+    if done.returncode or not (folder / f"{NAME}.bin").is_file():
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise StudyError(f"{model.onnx}: pnnx failed with exit code {done.returncode}: {reason[:300]}")
-    return folder / "model.ncnn"
+    for other in folder.iterdir():
+        if not other.name.startswith(NAME):
+            other.unlink()

@@ -14,9 +14,10 @@ from bench import cold_start
 from bench.cases import Case
 from bench.cold_start import BYTES, QUANTITIES, SECONDS, measure
 from bench.models import Model, from_catalogue
+from bench.runtimes import conversions
 from bench.sampling import Budget, TooSlowError
-from study import catalogue
-from study.artifacts import as_json
+from study import catalogue, verified
+from study.artifacts import as_json, sha256
 from study.errors import StudyError
 from study.records.bench import ColdStartRecord, Range
 from tests.conftest import Trained
@@ -78,6 +79,27 @@ def test_the_import_of_torch_takes_memory_that_the_parent_does_not_lend(
     assert torch.import_bytes.lowest > 50 * MB
     assert torch.import_seconds.lowest > onnxruntime.import_seconds.highest
     assert torch.peak_bytes.highest < 500 * MB, "without the memory of the parent"
+
+
+def test_the_load_of_ncnn_reads_converted_files(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The converter is an engine's own start and more: it must not run in the cold start, nor find the model there."""
+    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
+    measure(Case(gap, "ncnn", 1), Budget(quick=True))
+    (made,) = tmp_path.iterdir()
+    (made / "model.ncnn.param").unlink()
+    with pytest.raises(StudyError, match="ncnn does not load the files that pnnx converted"):
+        measure(Case(gap, "ncnn", 1), Budget(quick=True))
+
+
+def test_the_checksum_of_a_checkpoint_is_not_part_of_its_load(gap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gap.run is not None
+    files = gap.run
+    hashed: list[Path] = []
+    monkeypatch.setattr(verified, "sha256", lambda path: hashed.append(path) or sha256(path))  # type: ignore[func-returns-value]
+    verified._digests.cache_clear()
+    verified.verified_checkpoint(files)
+    begin, after = hashed.copy(), verified.verified_checkpoint(files)
+    assert begin == hashed == [after]
 
 
 def test_a_process_that_fails_is_reported_in_one_line(

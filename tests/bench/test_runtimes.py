@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from threadpoolctl import ThreadpoolController
 
 from bench.cases import MODES, Case, opened
 from bench.models import Model
-from bench.runtimes import RUNTIMES, Setting, find
+from bench.runtimes import RUNTIMES, Setting, conversions, find
 from study import checkpoints
 from study.errors import StudyError
+from study.onnx_given import Given
 from tests.conftest import ROOT, Trained
 
 BATCH = 7
@@ -96,15 +98,62 @@ def test_numpy_has_its_threads_back_after_the_reference_runtime(gap: Model) -> N
     assert ThreadpoolController().info() == before
 
 
-def test_ncnn_leaves_nothing_of_its_conversion(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_ncnn_converts_a_model_once_a_session(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
     beside = sorted(gap.onnx.parent.iterdir())
     find("ncnn")(gap, Setting(1)).close()
-    assert list(tmp_path.iterdir()) == []
+    (made,) = tmp_path.iterdir()
+    assert {path.name for path in made.iterdir()} >= {"model.ncnn.param", "model.ncnn.bin"}
     assert sorted(gap.onnx.parent.iterdir()) == beside
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)  # there is no converter any more
+    find("ncnn")(gap, Setting(1)).close()
+    assert list(tmp_path.iterdir()) == [made]
 
 
-def test_ncnn_names_the_converter_that_it_needs(gap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_converted_files_differ_by_model_shapes_and_converter(
+    gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
+    shaped = replace(gap, given=Given({"image": (1, 1, 28, 28)}))
+    subjects = [(gap, "a"), (gap, "b"), (replace(gap, onnx_sha256="0" * 64), "a"), (shaped, "a"), (gap, "a")]
+    calls: list[Path] = []
+    made = [conversions.converted(model, converter, calls.append) for model, converter in subjects]
+    assert len(set(made)) == len(calls) == 4
+    assert made[0] == made[-1]
+
+
+def test_a_conversion_that_fails_is_tried_again(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
+
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise StudyError("no")
+
+    with pytest.raises(StudyError, match=r"^no$"):
+        conversions.converted(gap, "a", fail)
+    assert list(tmp_path.iterdir()) == []
+    assert list(conversions.converted(gap, "a", lambda folder: (folder / "whole").touch()).iterdir()) != []
+
+
+def test_the_folder_of_a_session_is_inherited_and_ends_with_it(tmp_path: Path) -> None:
+    child = "import os; from bench.runtimes.conversions import FOLDER, folder; print(folder())"
+    script = f"""
+import subprocess, sys
+from bench.runtimes.conversions import folder
+mine = folder()
+other = subprocess.check_output([sys.executable, "-c", {child!r}], text=True).strip()
+print(mine.is_dir(), other == str(mine), mine.is_dir(), mine)
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment.pop(conversions.FOLDER, None)
+    output = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, env=environment, text=True)
+    assert output.split()[:3] == ["True"] * 3
+    assert Path(output.split()[3]).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ncnn_names_the_converter_that_it_needs(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(StudyError, match=r"^ncnn needs the converter pnnx; run `pip install pnnx`$"):
         find("ncnn")(gap, Setting(1))

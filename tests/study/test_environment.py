@@ -1,8 +1,14 @@
-"""An environment in words."""
+"""An environment in words, and what importing an engine must not leave."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from msgspec import structs
 
 from study.environment import describe, versions
+from tests.conftest import ROOT
 from tests.support.records import BENCH_ENVIRONMENT, ENVIRONMENT
 
 
@@ -22,3 +28,14 @@ def test_an_environment_in_words() -> None:
 def test_the_versions_of_all_engines_are_recorded() -> None:
     engines = {"torch", "onnxruntime", "openvino", "opencv-python-headless", "tract", "ncnn", "pnnx"}
     assert engines <= versions().keys()
+
+
+def test_onnxruntime_writes_nothing_to_the_home_folder_and_starts_no_thread(tmp_path: Path) -> None:
+    """1.31 writes an identity and a database there, and sends events to a host, unless it is told not to."""
+    count = "len(os.listdir(t)) if os.path.exists(t) else threading.active_count()"
+    script = f"import study, onnxruntime, threading, os; t = '/proc/self/task'; print({count})"
+    environment = {**os.environ, "HOME": str(tmp_path), "OPENBLAS_NUM_THREADS": "1"}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    output = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, env=environment, text=True)
+    assert output.strip() == "1"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,38 @@
+"""Checkpoints whose bytes are those that their run.json describes; each is hashed once a process."""
+
+from functools import cache
+from pathlib import Path
+
+from study.artifacts import RunFiles, read_record, sha256
+from study.errors import StudyError
+from study.records.training import RunRecord
+
+
+def remedy_for(files: RunFiles) -> str:
+    """The command that makes the files of a run again."""
+    return f"run `python -m train {files.model} --seeds {files.seed} --fresh`"
+
+
+def verified_checkpoint(files: RunFiles) -> Path:
+    """The checkpoint of a finished run. It does not import torch.
+
+    Raises:
+        StudyError: the run is not finished, or the file is not the one its run.json describes.
+    """
+    remedy = remedy_for(files)
+    if not files.record.is_file() or not files.checkpoint.is_file():
+        read_record(files.record, RunRecord, remedy)
+        raise StudyError(f"{files.checkpoint} is missing; {remedy}")
+    stamps = [(stat.st_size, stat.st_mtime_ns) for stat in (files.record.stat(), files.checkpoint.stat())]
+    expected, actual = _digests(files, *stamps)
+    if actual != expected:
+        raise StudyError(
+            f"{files.checkpoint}: expected sha256 {expected[:16]}... as in run.json, found {actual[:16]}...; {remedy}"
+        )
+    return files.checkpoint
+
+
+@cache
+def _digests(files: RunFiles, *stamps: tuple[int, int]) -> tuple[str, str]:
+    """The checkpoint's SHA-256 in run.json, and its own; of files of these sizes and times."""
+    return read_record(files.record, RunRecord, remedy_for(files)).checkpoint_sha256, sha256(files.checkpoint)
