@@ -23,8 +23,9 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from analysis.measures import pruning
-from bench import models, session
+from bench import models
 from bench.cases import Case
+from bench.surroundings import surroundings
 from export.exporter import export
 from study import catalogue
 from study.artifacts import Artifacts, read_record, sha256
@@ -349,7 +350,7 @@ def test_from_training_to_the_inputs_of_the_bench(small: Small, tmp_path: Path) 
     measured = models.from_catalogue(artifacts, entry)
     (batch,) = measured.pool(A_BATCH)
     np.testing.assert_array_equal(batch["image"], test[0].numpy() / np.float32(255))
-    hashes = session.surroundings([Case(measured, "onnxruntime", 1)], []).files_sha256
+    hashes = surroundings([Case(measured, "onnxruntime", 1)], []).files_sha256
     assert hashes["test_batch"] == sha256(data / FOLDER / "test_batch")
 
 
