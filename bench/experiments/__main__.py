@@ -3,6 +3,7 @@
     python -m bench.experiments simulated      intervals, verdicts and forecasts where the truth is known, two minutes
     python -m bench.experiments gate           the same for `bench compare`: error rates and power
     python -m bench.experiments two-speeds-simulated   a machine that changes its speed: right, or withheld? a minute
+    python -m bench.experiments steps          the same for `bench history`: planted changes, flat series; some minutes
     python -m bench.experiments sessions       twenty sessions: do the intervals of one hold for the others?
     python -m bench.experiments control        the same engine twice, 40 sessions: does the interval contain 1?
     python -m bench.experiments planted        the same sessions: is an engine that does 3 % more work shown slower?
@@ -12,7 +13,7 @@
     python -m bench.experiments loadgen        against MLPerf LoadGen (`pip install mlcommons-loadgen`)
     python -m bench.experiments closed-session torch after a closed ONNX Runtime session, and without one
 
-Each but the first three needs an idle machine and trained and exported models. `sessions` takes half an hour, `control`
+Each but the first four needs an idle machine and trained and exported models. `sessions` takes half an hour, `control`
 and `planted` together 15 minutes; their sessions are kept, so that an interrupted experiment goes on where it stopped.
 The others take some minutes.
 """
@@ -28,6 +29,7 @@ NAMES = (
     "simulated",
     "gate",
     "two-speeds-simulated",
+    "steps",
     "sessions",
     "control",
     "planted",
