@@ -66,8 +66,9 @@ def control_holds(values: Sequence[float]) -> bool:
     """Whether an engine timed against itself, one ratio a process, is consistent with 1; true for a single process."""
     if len(values) < 2:
         return True
-    control = over_processes(values, CONTROL_CONFIDENCE)
-    return control.low <= 1 <= control.high or abs(math.log(control.value)) <= math.log1p(CONTROL_DEVIATION)
+    logs = np.log(np.asarray(values, dtype=np.float64))
+    half = half_width(float(np.std(logs, ddof=1)), len(logs), CONTROL_CONFIDENCE)
+    return abs(float(np.mean(logs))) <= max(half, math.log1p(CONTROL_DEVIATION))
 
 
 def contradicts(paired: Interval, unpaired: Interval) -> bool:

@@ -69,6 +69,7 @@ def test_a_control_holds_unless_it_differs_by_over_half_a_per_cent_beyond_doubt(
     assert control_holds([1.02, 0.98, 1.01, 1.0, 1.0])  # noisy
     assert control_holds([1.004, 1.004, 1.0041, 1.004, 1.004])  # certain, but small
     assert control_holds([1.05])  # nothing to judge by
+    assert control_holds([0.5, 2.0])  # hardly anything: the limits of the interval are e^1234 apart
     assert not control_holds([1.05, 1.051, 1.049, 1.05, 1.05])
     assert not control_holds([0.95, 0.951, 0.949, 0.95, 0.95])
 
