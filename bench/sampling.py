@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.percentiles import FEWEST_SAMPLES
@@ -76,6 +76,10 @@ class Budget:
         warm_up_calls = next((calls for calls in WARM_UP_CALLS if 2 * calls <= fitting), WARM_UP_CALLS[-1])
         calls = max(1, min(wanted, fitting - loads * warm_up_calls))
         return Schedule(calls, loads, 1.2 * (warm_up_calls - 1) * call_seconds)
+
+    def extended(self, processes: int) -> "Budget":
+        """For another number of processes, each of which takes as long as before, as it was forecast."""
+        return replace(self, processes=processes, seconds=self.seconds * processes / self.processes)
 
     def remedy(self, call_seconds: float, calls: int) -> str:
         """The option with which this number of calls fits into a measurement, beside its check and warm-ups."""

@@ -151,7 +151,7 @@ class Session:
             forecast_seconds=plan.expected.seconds,
             forecast_half_widths=plan.expected.half_widths,
         )
-        self.budget = replace(self.budget, processes=plan.expected.processes)
+        self.budget = self.budget.extended(plan.expected.processes)
         for line in text(plan.expected, PILOTS, seconds, cold_start_seconds):
             watcher.say(line)
         return plan.shares

@@ -8,6 +8,7 @@ import pytest
 from bench.estimates import over_processes
 from bench.forecast import MOST_PROCESSES, Measurement, forecast, more_processes, text
 from bench.pilot import Components, Costs, Shares
+from bench.sampling import Budget
 
 COSTS = Costs(call=0.001, load=0.1, process=0.05)
 T4 = 2.7764451  # t of 4 degrees of freedom, two-sided 95 %
@@ -38,6 +39,14 @@ def test_the_widest_comparison_decides_on_the_processes_for_a_precision() -> Non
     assert found.processes == 18
     assert max(found.half_widths.values()) <= 0.01
     assert forecast([measurement("narrow", 0.001)], precision=0.01).processes == 10
+
+
+def test_more_processes_are_no_shorter_ones() -> None:
+    """The forecast rests on the variance of one process, which would grow if they shared the same time."""
+    few, many = Budget(seconds=3), Budget(seconds=3).extended(20)
+    assert many.processes == 20
+    for name in ("process_seconds", "comparison_seconds", "check_seconds"):
+        assert getattr(many, name) == pytest.approx(getattr(few, name))
 
 
 def test_what_no_number_of_processes_makes_precise_is_named() -> None:
