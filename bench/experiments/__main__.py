@@ -3,7 +3,7 @@
     python -m bench.experiments simulated      intervals, verdicts and forecasts where the truth is known, two minutes
     python -m bench.experiments gate           the same for `bench compare`: error rates and power
     python -m bench.experiments two-speeds-simulated   a machine that changes its speed: right, or withheld? a minute
-    python -m bench.experiments steps          the same for `bench history`: planted changes, flat series; some minutes
+    python -m bench.experiments steps          `bench history`: planted changes, and flat series; some minutes
     python -m bench.experiments sessions       twenty sessions: do the intervals of one hold for the others?
     python -m bench.experiments control        the same engine twice, 40 sessions: does the interval contain 1?
     python -m bench.experiments planted        the same sessions: is an engine that does 3 % more work shown slower?

@@ -120,7 +120,7 @@ def conclusion(history: History) -> Iterator[str]:
         yield f"not decided: {len(short)} series with at most {most} valid sessions; {history.needed} are needed"
     counts = Counter("slower" if one.slower else "faster" for one in changed if one.series.reference is None)
     if counts:
-        yield f"by their last change {counts['slower']} cases are slower, {counts['faster']} faster"
+        yield f"cases by their last change: {counts['slower']} slower, {counts['faster']} faster"
 
 
 def table(found: Sequence[tuple[Series, Change]], markdown: bool) -> str:
