@@ -1,16 +1,12 @@
 """Detect interference (other processes, steal time, frequency changes, preemption) during a measurement.
 
 Measure within `with monitor() as monitored:`; `disturbances(monitored.interference, threads=1)` then gives the reasons
-why the measurement is not valid. `time_calibration_loop` measures how fast the machine itself is.
+why the measurement is not valid.
 """
 
-import statistics
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import numpy as np
 
 from bench.counters import TICKS_PER_SECOND, OwnCores, Snapshot, own_cores, snapshot
 from bench.cpus import pin as pin  # which the worker does first
@@ -40,8 +36,6 @@ FEWEST_CORES_USED, MOST_CORES_USED = 0.9, 1.1
 ran."""
 MOST_CLOCK_DISAGREEMENT = 0.001
 """Twice the 0.05 % by which Linux may slew a clock (adjtimex(2)): beyond it a clock was set, or is wrong."""
-
-_MATRIX = np.sin(np.arange(48 * 48, dtype=np.float32)).reshape(48, 48)
 
 
 @dataclass(frozen=True)
@@ -174,22 +168,3 @@ def external_disturbances(seen: Interference) -> list[str]:
     if clocks > MOST_CLOCK_DISAGREEMENT:
         reasons.append(f"the clocks disagree by {clocks:.2%}: measure again, and stop the program that adjusts them")
     return reasons
-
-
-def time_calibration_loop() -> float:
-    """How fast this machine is now: seconds of one turn of fixed work that does not depend on the engines.
-
-    Mostly numpy, on one thread (OpenBLAS uses more only for products above 64 x 64 x 64), and a fifth Python, which
-    varies more. Median of 15 turns of about 1 ms after 3 more: 99 % of 600 results on an idle machine were within 1 %.
-    """
-    return statistics.median([_turn() for _ in range(18)][3:])
-
-
-def _turn() -> float:
-    begin = time.perf_counter()
-    for _ in range(280):
-        np.matmul(_MATRIX, _MATRIX)
-    x = 1
-    for _ in range(6_000):
-        x = (x + 7) & 127  # Python caches small integers; allocating others would take a varying time
-    return time.perf_counter() - begin

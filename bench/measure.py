@@ -52,6 +52,8 @@ class Process:
     """Loads and calls of each task, by name, from the pilot."""
     level: Calibration | None = None
     """Full speed of the machine, as far as the session has seen it."""
+    fastest: Mapping[str, float] = field(default_factory=dict)
+    """Smallest mean time of a call of each comparison so far, in seconds, by name."""
 
     def seed_of(self, name: str) -> int:
         """A seed for a measurement, another one in each process."""
@@ -183,7 +185,8 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         if (seconds := round_seconds(speeds, Parts((1, 1), (1, 1)))) > budget.process_seconds / 2:
             remedy = budget.remedy(sum(speeds), 4)
             raise TooSlowError(f"one round of the comparison takes {seconds:.1f} s; {remedy}")
-        shares = process.shares.get(short_name(runtime.key, reference.runtime))
+        name = short_name(runtime.key, reference.runtime)
+        shares, seed = process.shares.get(name), process.seed_of(str(runtime))
         effort = Effort(
             budget.comparison_seconds,
             shares.calls if shares else Effort.blocks,
@@ -208,7 +211,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
                 yield [turns[i] for i in range(len(cases))]
 
         with monitor() as monitored:
-            paired = compare(load, parts, effort, process.seed_of(str(runtime)), process.level)
+            paired = compare(load, parts, effort, seed, process.level, process.fastest.get(name))
     return PairOnce(
         process=comparison_process(
             process.number, paired, warm_ups, monitored.interference, runtime.threads, budget, process.seed
@@ -219,7 +222,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         fastest_call_seconds=min(speeds),
         log_ratios=paired.log_ratios_by_round,
         block_seconds=paired.block_seconds,
-        load_seconds=paired.round_seconds - effort.blocks * paired.block_seconds,
+        load_seconds=paired.load_seconds,
         seconds=time.perf_counter() - started,
     )
 

@@ -16,7 +16,6 @@ from bench import counters
 from bench.counters import OwnCores, Snapshot, Ticks, parse_stat, snapshot
 from bench.interference import Interference, disturbances, interference, monitor
 from study.records.bench import Machine
-from tests.conftest import ROOT
 
 STAT = """\
 cpu  1000 200 300 5000 60 7 8 90 400 50
@@ -273,18 +272,3 @@ def test_child_processes_that_have_ended_are_no_neighbours() -> None:
     assert child.returncode == 0
     assert 1 <= after.children_seconds - before.children_seconds < 2
     assert after.process_seconds - before.process_seconds < 0.5
-
-
-@pytest.mark.xdist_group("timing")
-def test_the_calibration_loop_uses_one_thread_where_numpy_may_use_four() -> None:
-    script = """
-import time
-from bench.interference import time_calibration_loop
-time.sleep(0.3)  # new threads of OpenBLAS spin for a while
-process, thread = time.process_time(), time.thread_time()
-assert 1e-5 < time_calibration_loop() < 1
-print((time.process_time() - process) / (time.thread_time() - thread))
-"""
-    four = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "4")
-    output = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, env={**os.environ, **four})
-    assert float(output) == pytest.approx(1, abs=0.02)
