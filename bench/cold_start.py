@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from bench import runtimes
 from bench.cases import Case
+from bench.cpus import chosen_cpus, pin, shown
 from bench.interference import external_disturbances, monitor
 from bench.models import Model
 from bench.sampling import Budget, TooSlowError
@@ -49,8 +50,11 @@ PREFIX = "input "
 QUANTITIES = (*SECONDS, *BYTES)
 
 
-def measure(case: Case, budget: Budget) -> ColdStartRecord:
+def measure(case: Case, budget: Budget, cpus: Collection[int] | None = None) -> ColdStartRecord:
     """The record of the cold start of a case, from fresh processes: as many as the budget has, or as fit.
+
+    Args:
+        cpus: the cores that they run on; None: any.
 
     Raises:
         StudyError: a process failed; the message ends with its last line of output.
@@ -64,8 +68,8 @@ def measure(case: Case, budget: Budget) -> ColdStartRecord:
         given = Path(folder) / "inputs.npz"
         arrays = {f"{PREFIX}{name}": array for name, array in case.model.pool(case.batch)[0].items()}
         np.savez(given, allow_pickle=False, **arrays)
-        with monitor() as monitored:
-            results = _in_fresh_processes(case, given, wanted, most)
+        with monitor(cpus) as monitored:
+            results = _in_fresh_processes(case, given, wanted, most, cpus)
     if not results:
         raise TooSlowError(f"no cold start ended within {most:.0f} s; give --cold-starts 0 or a longer --seconds")
     reasons = external_disturbances(monitored.interference)
@@ -84,13 +88,15 @@ def measure(case: Case, budget: Budget) -> ColdStartRecord:
     )
 
 
-def _in_fresh_processes(case: Case, given: Path, wanted: int, most_seconds: float) -> list[dict[str, float]]:
+def _in_fresh_processes(
+    case: Case, given: Path, wanted: int, most_seconds: float, cpus: Collection[int] | None
+) -> list[dict[str, float]]:
     """The results of `wanted` processes, or of those that end within `most_seconds`."""
     results: list[dict[str, float]] = []
     until = time.monotonic() + most_seconds
     with suppress(subprocess.TimeoutExpired):  # which has ended the process
         while len(results) < wanted and (left := until - time.monotonic()) > 0:
-            results.append(_in_fresh_process(case, given, left))
+            results.append(_in_fresh_process(case, given, left, cpus))
     return results
 
 
@@ -98,9 +104,10 @@ def _range(values: list[float]) -> Range:
     return Range(median=statistics.median(values), lowest=min(values), highest=max(values), values=tuple(values))
 
 
-def _in_fresh_process(case: Case, given: Path, timeout: float) -> dict[str, float]:
+def _in_fresh_process(case: Case, given: Path, timeout: float, cpus: Collection[int] | None = None) -> dict[str, float]:
     words = ["--runtime", case.runtime, "--threads", str(case.threads), "--device", case.device]
     words += ["--onnx", str(case.model.onnx.absolute()), "--sha256", case.model.onnx_sha256, "--inputs", str(given)]
+    words += ["--cpus", shown(cpus)] if cpus else []
     for name, shape in case.model.given.shapes.items():
         words += ["--shape", f"{name}={','.join(map(str, shape))}"]
     if case.model.run:
@@ -121,6 +128,7 @@ def _in_fresh_process(case: Case, given: Path, timeout: float) -> dict[str, floa
 def main(words: list[str] | None = None) -> int:
     """Measure one cold start and print a JSON object of seconds and bytes."""
     options = _arguments(words)
+    pin(chosen_cpus(options.cpus))
     with np.load(options.inputs) as file:
         inputs = {name.removeprefix(PREFIX): _typed(file[name]) for name in file.files}
     entry = Entry(options.model, options.network, Recipe()) if options.model else None
@@ -174,6 +182,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--onnx", required=True, type=Path)
     parser.add_argument("--inputs", required=True, type=Path)
     parser.add_argument("--sha256", default="")
+    parser.add_argument("--cpus")
     parser.add_argument("--shape", action="append", default=[])
     parser.add_argument("--model")
     parser.add_argument("--network")  # a model of the user is not in the catalogue of this process

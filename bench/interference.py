@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.counters import TICKS_PER_SECOND, OwnCores, Snapshot, own_cores, snapshot
-from bench.cpus import pin as pin  # which the worker does first
 from study.records.bench import Machine
 
 SHORTEST = 0.5

@@ -113,7 +113,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         find_pairs(cases),
         list(reversed(starting.values())),
         budget,
-        surroundings(cases, words),
+        surroundings(cases, words, cpus),
         margin,
         precision,
         cpus,

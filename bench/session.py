@@ -233,7 +233,7 @@ class Session:
             name = cold_start_name(case)
             watcher.measuring(name)
             try:
-                self.cold_starts[name] = cold_start.measure(case, self.budget)
+                self.cold_starts[name] = cold_start.measure(case, self.budget, self.cpus)
             except TooSlowError as error:
                 self.left_out[name] = str(error)
             except StudyError as error:

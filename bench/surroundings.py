@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import convert
 
@@ -14,8 +14,12 @@ from study.machine import machine
 from study.records.bench import BenchEnvironment
 
 
-def surroundings(cases: Sequence[Case], words: Sequence[str]) -> BenchEnvironment:
-    """The environment at the beginning of a session, with its command line and the hashes of the files it measures."""
+def surroundings(cases: Sequence[Case], words: Sequence[str], cpus: Collection[int] | None = None) -> BenchEnvironment:
+    """The environment at the beginning of a session, with its command line and the hashes of the files it measures.
+
+    Args:
+        cpus: those of the option `--cpus`.
+    """
     files: dict[str, str] = {}
     for model in {id(case.model): case.model for case in cases}.values():
         files[f"{model.name}/{model.onnx.name}"] = model.onnx_sha256
@@ -28,7 +32,7 @@ def surroundings(cases: Sequence[Case], words: Sequence[str]) -> BenchEnvironmen
     return convert(
         {
             **as_json(environment()),
-            **machine(),
+            **machine(cpus=cpus),
             **loads,
             "files_sha256": files,
             "gpu": gpu,

@@ -1,6 +1,7 @@
 """The settings that decide how fast this process can run: they may change between two sessions on one machine."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from study.cgroups import quota_cores
@@ -20,12 +21,15 @@ THREAD_VARIABLES = (
 """Variables that change the threads, instructions or memory allocator of the engines."""
 
 
-def machine(root: Path = ROOT) -> dict[str, object]:
+def machine(root: Path = ROOT, cpus: Collection[int] | None = None) -> dict[str, object]:
     """What a bench.json has of its machine beside the `Environment`: the keys of `BenchEnvironment`, null if unknown.
 
     `torch_build` is null until torch is imported.
+
+    Args:
+        cpus: the cores of the measuring processes, where they are others than those of this process.
     """
-    numbers = allowed()
+    numbers = allowed() if cpus is None else sorted(cpus)
     flags = cpu_flags(root)
     chip = processor(root)
     build: TorchBuild | None = torch_build()

@@ -115,11 +115,25 @@ def test_a_process_that_fails_is_reported_in_one_line(
         measure(Case(gap, "failing:Fails", 1), Budget(quick=True))
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes")
+def test_a_cold_start_runs_on_the_cores_that_are_chosen(
+    gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = "import os, sys\nclass Shows:\n    def __init__(self, *_): sys.exit(str(os.sched_getaffinity(0)))\n"
+    (tmp_path / "showing.py").write_text(
+        engine + "    devices = needs_checkpoint = run = settings = to_native = to_numpy = context = close = ()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    core = max(os.sched_getaffinity(0))
+    with pytest.raises(StudyError, match=rf": \{{{core}\}}$"):
+        measure(Case(gap, "showing:Shows", 1), Budget(quick=True), {core})
+
+
 def test_cold_starts_that_take_too_long_are_fewer_or_left_out(gap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process takes 50 s of the 60 that there are for each; one may also never end."""
     now, limits = [0.0], []
 
-    def start(case: Case, given: Path, timeout: float) -> dict[str, float]:
+    def start(case: Case, given: Path, timeout: float, cpus: None) -> dict[str, float]:
         limits.append(timeout)
         now[0] += min(duration, timeout)
         if duration > timeout:
