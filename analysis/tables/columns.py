@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.tables.numbers import MISSING, number, runtime
+from analysis.tables.numbers import MISSING, number, runtime, spread
 from study.artifacts import write_record, write_text
 from study.records.analysis import TableRecord
 
@@ -54,8 +54,8 @@ class Column:
             return str(value)
         text = number(value, self.form, self.scale, self.unit)
         if self.bounds:
-            low, high = (number(getattr(row, key), self.form, self.scale) for key in self.bounds)
-            text += f" ({low} to {high})"
+            low, high = (getattr(row, key) for key in self.bounds)
+            text += spread(low, high, self.form, self.scale)
         if self.deviation and not pd.isna(deviation := getattr(row, self.deviation)):
             text += f" ± {number(deviation, self.form.lstrip('+'), self.scale)}"
         return text if not self.valid or getattr(row, self.valid) is True else f"{text} †"

@@ -28,7 +28,12 @@ def interval(value: float, low: float, high: float, form: str, scale: float = 1,
     """A value, with its unit, and its interval or range behind it: "7.34 (7.28 to 7.40)"; or a dash."""
     if missing(value):
         return MISSING
-    return f"{number(value, form, scale, unit)} ({number(low, form, scale)} to {number(high, form, scale)})"
+    return number(value, form, scale, unit) + spread(low, high, form, scale)
+
+
+def spread(low: float, high: float, form: str, scale: float = 1) -> str:
+    """An interval or range behind its value: " (7.28 to 7.40)"; nothing for one without width, of a single process."""
+    return "" if low == high else f" ({number(low, form, scale)} to {number(high, form, scale)})"
 
 
 def runtime(name: str, device: str = "cpu") -> str:

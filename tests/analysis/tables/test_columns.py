@@ -41,6 +41,7 @@ ERROR = Column("error", "a fraction", "error, %", ".2f", 100, deviation="std")
         (ERROR, {"error": 0.9, "std": float("nan")}, "90.00"),
         (ERROR, {"error": None, "std": None}, MISSING),
         (RATIO, {"ratio": 7.341, "low": 7.28, "high": 7.4, "valid": True}, f"7.34{TIMES} (7.28 to 7.40)"),
+        (RATIO, {"ratio": 7.0, "low": 7.0, "high": 7.0, "valid": False}, f"7.00{TIMES} †"),  # of one process
         (RATIO, {"ratio": 7.0, "low": 6.0, "high": 8.0, "valid": False}, f"7.00{TIMES} (6.00 to 8.00) †"),
     ],
 )
