@@ -9,10 +9,10 @@ import re
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from bench import measure
 from bench.experiments.bare_loop import onnxruntime_call
 from bench.experiments.common import budget_of, case_of, made_with
+from bench.measure import Process
 from bench.models import Model
 from bench.sampling import garbage_collector_held
 from study.errors import StudyError
@@ -74,15 +75,6 @@ def single_stream(infer: Callable[[Any], Any], pool: Sequence[Any]) -> dict[int,
     return {int(percent): int(nanoseconds) / 1e9 for percent, nanoseconds in SUMMARY.findall(summary)}
 
 
-def time_calls(given: Iterator[tuple[Callable[[Any], Any], Any]], calls: int) -> list[float]:
-    durations = []
-    for call, inputs in islice(given, calls):
-        begin = time.perf_counter()
-        call(inputs)
-        durations.append(time.perf_counter() - begin)
-    return durations
-
-
 def timed_within(infer: Callable[[Any], Any], pool: Sequence[Any]) -> dict[int, float]:
     """Seconds of p50 and p90 of the call alone, timed within LoadGen's queries."""
     durations: list[float] = []
@@ -109,9 +101,8 @@ def run(options: Namespace) -> bool:
         for _ in range(repetitions):
             call = partial(onnxruntime_call(options)[0], None)
             pool = shown.pool(options.batch)
-            record = measure.latency(own, budget_of(options), None, time_calls)
-            assert record.p90_seconds is not None
-            seconds["ours"].append({50: record.median_seconds.value, 90: record.p90_seconds.value})
+            ours = measure.latency(own, Process(1, replace(budget_of(options), processes=1), seed=0)).process
+            seconds["ours"].append({50: ours.median_seconds, 90: ours.p90_seconds})
             seconds["LoadGen"].append(single_stream(call, pool))
             seconds["null"].append(single_stream(lambda _: None, pool))
             seconds["within"].append(timed_within(call, pool))
