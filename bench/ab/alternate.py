@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.parts import PROBE_PARTS, after_switch, lead_in_calls, most_lead_in
-from bench.regimes import fast_blocks, two_speeds
+from bench.regimes import fast_blocks, level, two_speeds
 from study.records.bench import AfterSwitch, Calibration
 
 PART_SECONDS = 0.010
@@ -68,14 +68,13 @@ class Alternation:
     sides: tuple[Counted, Counted] = field(default_factory=lambda: (Counted(), Counted()))
     rounds: list[list[tuple[float, ...]]] = field(default_factory=list)
     """Of each block the seconds of the parts a1, a2, b1, b2."""
-    calibrations: list[tuple[Calibration, Calibration]] = field(default_factory=list)
-    """Before and after each block."""
+    calibrations: list[tuple[int, Calibration, Calibration]] = field(default_factory=list)
+    """Of each block the side that calibrated, and how fast the machine was before and after."""
 
     def result(self) -> "Result":
         """The ratio over the blocks at full speed; over all if none is."""
         seconds = np.array([block for blocks in self.rounds for block in blocks])
-        speeds = [[(c.arithmetic_seconds, c.memory_seconds) for c in both] for both in self.calibrations]
-        fast = fast_blocks(seconds, np.log(speeds))
+        fast = fast_blocks(seconds, self._log_speeds())
         ends = np.cumsum([len(blocks) for blocks in self.rounds])[:-1]
         logs = np.log(seconds)
         counted = fast if fast.any() else np.ones_like(fast)
@@ -95,6 +94,19 @@ class Alternation:
             full_speed_blocks=int(fast.sum()),
             reason=two_speeds(np.split(fast, ends)),
         )
+
+    def _log_speeds(self) -> NDArray[np.float64]:
+        """Logarithms of the calibrations [blocks, 2, 2]: before and after, arithmetic and memory.
+
+        Each against the full speed of its own process: 4 MB take longer in one process than in another, depending on
+        where they lie.
+        """
+        speeds = np.log([[(c.arithmetic_seconds, c.memory_seconds) for c in both] for _, *both in self.calibrations])
+        who = np.array([which for which, *_ in self.calibrations])
+        for which in np.unique(who):
+            full = level([one for side, *both in self.calibrations if side == which for one in both])
+            speeds[who == which] -= np.log([full.arithmetic_seconds, full.memory_seconds])
+        return speeds
 
 
 @dataclass(frozen=True)
@@ -192,7 +204,7 @@ def alternate(
             reply = pair[which].ask("part", lead_in=counted.lead_in, calls=counted.calls)
             parts[which].append(counted.add(reply))
         into.rounds[-1].append((*parts[0], *parts[1]))
-        into.calibrations.append((before, Calibration(**pair[turns[-1]].ask("calibrate"))))
+        into.calibrations.append((turns[0], before, Calibration(**pair[turns[0]].ask("calibrate"))))
 
 
 def order(chance: np.random.Generator) -> tuple[int, int, int, int]:

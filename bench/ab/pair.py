@@ -1,7 +1,7 @@
 """One pair of fresh processes, one a side: started in random order, it measures every batch size in random order."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import calibration
-from bench.ab.alternate import FEWEST_BLOCKS, Alternation, Counted, Result, alternate, probe, warmed_up
+from bench.ab.alternate import FEWEST_BLOCKS, Alternation, Callee, Counted, Result, alternate, probe, warmed_up
 from bench.ab.process import Process, started
 from bench.ab.sides import Side
 from bench.interference import Interference, disturbances, external_disturbances, monitor
@@ -59,30 +59,35 @@ def measure(sides: Sides, inputs: Inputs, seconds: float, number: int, seed: int
     found: dict[int, tuple[Alternation, tuple[Settings, Settings]]] = {}
     with monitor() as monitored, both_started(sides, chance) as pair:
         for batch in map(int, chance.permutation(sorted(inputs))):
-            alternation = _alternation(pair, inputs[batch], seconds, chance)
+            alternation = take_turns(pair, lambda: load(pair, inputs[batch], chance), seconds, chance)  # noqa: B023
             settings = pair[0].ask("settings")["settings"], pair[1].ask("settings")["settings"]
             found[batch] = alternation, settings
     seen = monitored.interference
     return {batch: Once(_record(one, sides, seen, number, seed), settings) for batch, (one, settings) in found.items()}
 
 
-def _alternation(
-    pair: tuple[Process, Process], files: Sequence[Path], seconds: float, chance: np.random.Generator
+def take_turns(
+    pair: tuple[Callee, Callee],
+    load_both: Callable[[], None],
+    seconds: float,
+    chance: np.random.Generator,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Alternation:
+    """All rounds of one pair at one batch size; each begins with a load, and has its share of `seconds` for turns."""
     into = Alternation()
-    begin = time.perf_counter()
-    load(pair, files, chance)
+    begin = clock()
+    load_both()
     speeds = [warmed_up(process, seconds / 4) for process in pair]
     probe(pair, speeds, seconds / 4, chance, into)
     block = sum(2 * (counted.lead_in + counted.calls) * one for counted, one in zip(into.sides, speeds, strict=True))
-    loading = time.perf_counter() - begin
+    loading = clock() - begin
     rounds = ROUNDS if FEWEST_BLOCKS * block < seconds / ROUNDS and loading < seconds else 1
     for done in range(rounds):
         if done:
-            load(pair, files, chance)
+            load_both()
             for process in pair:
                 warmed_up(process, seconds / 8)
-        alternate(pair, seconds / rounds, chance, into, time.perf_counter)
+        alternate(pair, seconds / rounds, chance, into, clock)
     return into
 
 
@@ -95,7 +100,7 @@ def _record(done: Alternation, sides: Sides, seen: Interference, number: int, se
         if (idle := counted.idle_cpu / counted.idle_wall) > MOST_IDLE_CORES:
             remedy = "with ONNX Runtime give options=session.force_spinning_stop:1, or else threads=1"
             reasons.append(f"{side.name} used {idle:.2f} cores while {other} ran: its threads spin; {remedy}")
-    both = [one for pair in done.calibrations for one in pair]
+    both = [one for _, *around in done.calibrations for one in around]
     return PairedProcess(
         process=number,
         ratio=result.ratio,

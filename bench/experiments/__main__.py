@@ -7,6 +7,7 @@
     python -m bench.experiments sessions       twenty sessions: do the intervals of one hold for the others?
     python -m bench.experiments control        the same engine twice, 40 sessions: does the interval contain 1?
     python -m bench.experiments planted        the same sessions: is an engine that does 3 % more work shown slower?
+    python -m bench.experiments ab             the same two with `bench ab`, a quarter of an hour
     python -m bench.experiments neighbour      another process keeps one core busy
     python -m bench.experiments two-speeds     another process contends for the caches in stretches, 20 sessions
     python -m bench.experiments bare-loop      the median of the bench against a loop around `session.run`
@@ -33,6 +34,7 @@ NAMES = (
     "sessions",
     "control",
     "planted",
+    "ab",
     "neighbour",
     "two-speeds",
     "bare-loop",

@@ -15,10 +15,11 @@ from scipy import stats
 
 from bench.ab.alternate import Alternation, alternate, order, probe, warmed_up
 from bench.ab.arrays import load_inputs, load_outputs, save_inputs, save_outputs
-from bench.ab.pair import Once
+from bench.ab.pair import Once, take_turns
 from bench.ab.report import code, contrast, lines, verdicts
 from bench.ab.session import Plan, Session
 from bench.ab.sides import Side, side, words_of
+from bench.estimates import over_processes
 from bench.models import from_file
 from study.artifacts import as_json
 from study.errors import StudyError
@@ -106,7 +107,7 @@ def test_inputs_and_outputs_of_all_kinds_arrive_unchanged(tmp_path: Path) -> Non
 # ---- turns
 
 
-class Machine:
+class Clock:
     """A machine with a clock of its own, on which fake sides take turns; `pace` is its slowness at a time."""
 
     def __init__(self, pace: Callable[[float], float] = lambda now: 1.0) -> None:
@@ -121,14 +122,16 @@ class Machine:
 class Fake:
     """A side whose calls take `seconds`; those after a switch more, by `effects`."""
 
-    def __init__(self, machine: Machine, seconds: float, effects: Sequence[float] = ()) -> None:
+    def __init__(self, machine: Clock, seconds: float, effects: Sequence[float] = ()) -> None:
         self.machine, self.seconds, self.effects = machine, seconds, effects
+        self.memory = 1e-4
+        """Seconds of its calibration by memory."""
 
     def ask(self, do: str, **words: Any) -> dict[str, Any]:
         machine = self.machine
         if do == "calibrate":
             pace = machine.pace(machine.now)
-            return {"arithmetic_seconds": 1e-4 * pace, "memory_seconds": 1e-4 * pace}
+            return {"arithmetic_seconds": 1e-4 * pace, "memory_seconds": self.memory * pace}
         switched, machine.running = machine.running is not self, self
         machine.log.append(self)
         durations = []
@@ -152,7 +155,7 @@ def taken_turns(a: Fake, b: Fake, seconds: float = 2.0, seed: int = 0) -> Altern
 
 @pytest.mark.parametrize("planted", [1.0, 1.1, 0.9])
 def test_the_ratio_is_that_of_the_sides_and_each_against_itself_is_1(planted: float) -> None:
-    machine = Machine()
+    machine = Clock()
     result = taken_turns(Fake(machine, 1e-3), Fake(machine, planted * 1e-3)).result()
     assert result.ratio == pytest.approx(planted)
     assert result.controls == pytest.approx((1, 1))
@@ -161,7 +164,7 @@ def test_the_ratio_is_that_of_the_sides_and_each_against_itself_is_1(planted: fl
 
 
 def test_slower_calls_after_a_switch_do_not_reach_the_ratio() -> None:
-    machine = Machine()
+    machine = Clock()
     effects = [0.5, 0.22, 0.2, 0.15, 0.1, 0.07, 0.04, 0.03, 0.02, 0.012]
     turns = taken_turns(Fake(machine, 1e-3, effects), Fake(machine, 1e-3))
     assert turns.result().ratio == pytest.approx(1, abs=1e-3)
@@ -172,7 +175,7 @@ def test_slower_calls_after_a_switch_do_not_reach_the_ratio() -> None:
 
 
 def test_a_steady_drift_of_the_machine_cancels_within_a_block() -> None:
-    machine = Machine(lambda now: 1 + 0.01 * now)
+    machine = Clock(lambda now: 1 + 0.01 * now)
     assert taken_turns(Fake(machine, 1e-3), Fake(machine, 1.1e-3)).result().ratio == pytest.approx(1.1, rel=1e-4)
 
 
@@ -184,10 +187,58 @@ def test_blocks_in_which_the_machine_was_slow_do_not_count() -> None:
             self.seconds = 1e-3 * (1.2 if self.machine.pace(self.machine.now) > 1 else 1.0)
             return super().ask(do, **words)
 
-    machine = Machine(lambda now: 1.5 if 1.0 < now < 2.0 else 1.0)
+    machine = Clock(lambda now: 1.5 if 1.0 < now < 2.0 else 1.0)
     result = taken_turns(Fake(machine, 1e-3), Sensitive(machine, 1e-3), seconds=4.0).result()
     assert result.ratio == pytest.approx(1)
     assert 0 < result.full_speed_blocks < result.blocks
+
+
+def test_a_side_whose_memory_lies_worse_is_no_slower_machine() -> None:
+    machine = Clock()
+    a, b = Fake(machine, 1e-3), Fake(machine, 1.1e-3)
+    b.memory = 1.5e-4
+    result = taken_turns(a, b).result()
+    assert result.full_speed_blocks == result.blocks
+
+
+class Varying(Fake):
+    """A side whose speed depends on the process, and on the load in it."""
+
+    def __init__(self, machine: Clock, seconds: float, chance: np.random.Generator) -> None:
+        super().__init__(machine, seconds)
+        self.own, self.chance = seconds * np.exp(chance.normal(0, PROCESS_SD / 2**0.5)), chance
+
+    def load(self) -> None:
+        self.seconds = self.own * np.exp(self.chance.normal(0, LOAD_SD))
+
+
+PROCESS_SD, LOAD_SD = 0.0066, 0.01
+"""Standard deviations of the logarithms: of a ratio from process to process, and of an engine from load to load."""
+
+
+@pytest.mark.parametrize(("planted", "shown"), [(1.0, (0.0, 0.05)), (1.10, (0.99, 1.0))])
+def test_the_interval_over_pairs_holds_the_truth_and_shows_what_was_planted(
+    planted: float, shown: tuple[float, float]
+) -> None:
+    """150 simulated comparisons of five pairs of processes each, loads and turns as in `bench ab --seconds 0.5`."""
+    chance = np.random.default_rng(15)
+    n, held, slower = 150, 0, 0
+    for _ in range(n):
+        ratios = []
+        for _ in range(5):
+            machine = Clock()
+            a, b = Varying(machine, 5e-3, chance), Varying(machine, planted * 5e-3, chance)
+
+            def load(a: Varying = a, b: Varying = b) -> None:
+                a.load()
+                b.load()
+
+            ratios.append(take_turns((a, b), load, 0.5, chance, machine.clock).result().ratio)
+        ratio = over_processes(ratios)
+        held += ratio.low <= planted <= ratio.high
+        slower += ratio.low > 1
+    assert stats.binomtest(held, n, 0.95).pvalue > 0.001
+    assert shown[0] <= slower / n <= shown[1]
 
 
 def test_a_block_is_abba_or_baab_each_as_often_by_chance() -> None:
@@ -198,7 +249,7 @@ def test_a_block_is_abba_or_baab_each_as_often_by_chance() -> None:
 
 
 def test_a_call_of_seconds_is_one_part_and_the_first_call_may_compile() -> None:
-    machine = Machine()
+    machine = Clock()
     slow = Fake(machine, 2.0, effects=[30.0])
     assert warmed_up(slow, 1.0) == 2.0
     into = Alternation()
