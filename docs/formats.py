@@ -39,6 +39,7 @@ from study.records.analysis import PruningRecord, SparsityRecord, TableRecord
 from study.records.base import Record
 from study.records.bench import BenchRecord, JournalEntry
 from study.records.export import ExportRecord, PortabilityRecord
+from study.records.gate import GateRecord
 from study.records.training import RunRecord, SearchRecord
 
 PAGE = Path(__file__).parent / "formats.md"
@@ -50,6 +51,7 @@ FILES: Mapping[str, type[Record]] = {
     "portability.json": PortabilityRecord,
     "bench.json": BenchRecord,
     "bench.json.journal": JournalEntry,
+    "python -m bench compare --format json": GateRecord,
     "python -m bench ab --json FILE": AbRecord,
     "report/sparsity.json, report/weights_histogram.json": TableRecord,
     "python -m analysis sparsity --format json": SparsityRecord,
