@@ -64,11 +64,13 @@ class Budget:
         return self.process_seconds / 5
 
     def schedule(self, call_seconds: float, left: float, shares: "Shares | None" = None) -> "Schedule":
-        """How a process measures a case if `left` seconds are left: `samples` calls, or as many as fit, at least one.
+        """How a process measures a case if `left` seconds are left: as `shares` has it, or without a pilot `samples`
+        calls; or as many as fit, at least one.
 
         A slow model is loaded less often, and its warm-ups are shorter.
         """
-        wanted, fitting = self.samples(call_seconds), int(max(left, 0) / call_seconds)
+        wanted = shares.calls * shares.loads if shares and not self.quick else self.samples(call_seconds)
+        fitting = int(max(left, 0) / call_seconds)
         loads = 1 if self.quick else shares.loads if shares else LOADS
         if wanted + loads * WARM_UP_CALLS[0] <= fitting:
             return Schedule(wanted, min(loads, wanted), self.check_seconds)
@@ -92,8 +94,13 @@ class Budget:
         the calls that are stored."""
         if self.quick:
             return QUICK_SAMPLES
-        fewest = max(FEWEST_SAMPLES[percent] for percent in self.percentiles)
-        return math.ceil(min(max(self.seconds / call_seconds, fewest), MOST_SAMPLES) / self.processes)
+        in_time = math.ceil(min(self.seconds / call_seconds, MOST_SAMPLES) / self.processes)
+        return max(in_time, self.fewest_samples)
+
+    @property
+    def fewest_samples(self) -> int:
+        """Number of calls of a process that the percentiles need."""
+        return math.ceil(max(FEWEST_SAMPLES[percent] for percent in self.percentiles) / self.processes)
 
     @property
     def comparison_seconds(self) -> float:

@@ -1,5 +1,6 @@
 """Valid records of one model, gap in ONNX Runtime at batch 1, whose numbers a test chooses."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,15 @@ import numpy as np
 from msgspec.structs import replace
 from scipy.stats import t
 
+from bench.cases import Case
 from bench.estimates import over_processes
+from bench.models import from_file
 from study.artifacts import Artifacts
+from study.onnx_given import Given
 from study.records.base import Interval
 from study.records.bench import BenchRecord, CaseRecord, ColdStartRecord, ComparisonRecord
 from tests.support import records
+from tests.support.study import write_model
 
 NOWHERE = Artifacts(Path("no artifacts"))
 SUBJECT = {"model": "gap", "runtime": "onnxruntime", "batch": 1}
@@ -70,6 +75,12 @@ def paired(ratio: float = 7.0, half: float = 0.001, **changes: Any) -> Compariso
     own = {"processes": tuple(records.comparison_process(n, one) for n, one in enumerate(ratios, 1))}
     model, batch = changes.pop("model", "gap"), changes.pop("batch", 1)
     return records.comparison(NOWHERE, model, batch, whole.value, whole.low, whole.high, **own | changes)
+
+
+def of_weights(folder: Path, weights: Sequence[Sequence[float]]) -> Case:
+    """A user's model in ONNX Runtime: y = W x for an image of four numbers."""
+    write_model(folder / "model.onnx", {"fc": np.array(weights, np.float32)})
+    return Case(from_file(folder / "model.onnx", Given({"image": (1, 4)})), "onnxruntime", 1)
 
 
 def cold_start() -> ColdStartRecord:

@@ -1,90 +1,100 @@
-"""What several processes of a session come to together."""
+"""Worker processes: what they send, and what a session survives."""
 
-from pathlib import Path
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
-from bench.processes import merged_case, merged_comparison, run_session
+from bench.measure import Process
+from bench.processes import run
+from bench.sampling import Budget, TooSlowError
+from bench.worker import Job, Message, harness_overhead
 from study.errors import StudyError
-from tests.bench.builders import bench, case, paired
-from tests.conftest import ROOT
-
-# ---- cases
+from study.records.bench import CaseKey
 
 
-def test_a_case_has_the_medians_of_all_processes_beside_its_own_numbers() -> None:
-    own = case(1e-3)
-    merged = merged_case(own, [bench(case(1.1e-3), case(9e-3, batch=32)), bench(case(1.05e-3))])
-    assert [part.median_seconds.value for part in merged.processes] == [1e-3, 1.1e-3, 1.05e-3]
-    assert merged.between_spread == pytest.approx(0.1)
-    assert replace(merged, processes=own.processes, between_spread=None) == own
+@dataclass(frozen=True)
+class Fake:
+    """A task that does in the worker process what its name says."""
+
+    name: str
+    alone: bool = False
+    """Whether this is the same without the reference."""
+
+    @property
+    def key(self) -> CaseKey:
+        raise NotImplementedError
+
+    def measure(self, process: Process) -> Any:
+        what = self.name.split()[0]
+        if what == "signal" or (what == "reference" and not self.alone):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if what == "exit":
+            print("some words of an engine\nthe last words", file=sys.stderr, flush=True)
+            os._exit(3)
+        if what == "wrong":
+            raise StudyError("its outputs differ")
+        if what == "slow":
+            raise TooSlowError("it takes an hour")
+        return SimpleNamespace(process=SimpleNamespace(valid=what != "disturbed"), pid=os.getpid(), what=self.name)
+
+    def without_reference(self) -> "Fake | None":
+        return Fake(self.name, alone=True) if self.name == "reference" and not self.alone else None
 
 
-def test_merging_a_case_twice_changes_nothing() -> None:
-    """pytest-benchmark asks for the JSON of each file that it writes."""
-    others = [bench(case(2e-3, valid=False, reasons=("noisy",)))]
-    once = merged_case(case(1e-3), others)
-    assert (once.valid, once.reasons) == (False, ("in process 2: noisy",))
-    assert merged_case(once, others) == once
+def messages(*names: str, again: bool = True) -> list[Message]:
+    tasks = tuple(map(Fake, names))
+    return [one for one in run(Job(tasks, Process(1, Budget(), 7), again)) if one.name]
 
 
-def test_other_cases_are_not_merged() -> None:
-    others: dict[str, Any] = {"variant": "uint8", "batch": 32, "runtime": "torch", "threads": 2}
-    for name, value in {**others, "mode": "numpy", "device": "cuda"}.items():
-        merged = merged_case(case(1e-3), [bench(case(1e-3, **{name: value}))])
-        assert (len(merged.processes), merged.between_spread) == (1, None), name
+def ended(given: list[Message]) -> dict[str, str]:
+    """How each task ended."""
+    return {one.name: one.failed or one.left_out or one.result.what for one in given if not one.began}
 
 
-# ---- comparisons
+def test_one_fresh_process_measures_everything_in_an_order_of_its_own() -> None:
+    names = [f"sound {n}" for n in range(12)]
+    given = messages(*names)
+    results = [one.result for one in given if not one.began]
+    assert {result.pid for result in results}.isdisjoint({os.getpid()})
+    assert len({result.pid for result in results}) == 1
+    assert [one.name for one in given[::2]] == [one.name for one in given[1::2]], "each begins, then ends"
+    assert sorted(one.name for one in given if one.began) == sorted(names)
+    assert [one.name for one in given if one.began] != names
 
 
-def test_a_comparison_is_the_median_of_the_processes() -> None:
-    parts = [paired(1.50, 0.02, 0.01), paired(1.60, 0.01, 0.03), paired(1.53, 0.01, 0.004)]
-    merged = merged_comparison(parts[0], [bench(comparisons=(part,)) for part in parts[1:]])
-    # lows 1.47, 1.584, 1.5147; highs 1.53, 1.616, 1.5453
-    assert (merged.ratio.value, merged.ratio.low, merged.ratio.high) == pytest.approx((1.53, 1.5147, 1.5453))
-    assert merged.noise_floor == 0.01
-    assert merged.between_spread == pytest.approx(1.6 / 1.5 - 1)
-    assert [part.ratio.value for part in merged.processes] == [1.50, 1.60, 1.53]
-    assert (merged.verdict, merged.valid, merged.reasons) == ("faster", True, ())
+def test_what_the_machine_disturbed_is_measured_once_more_at_the_end() -> None:
+    assert [one.name for one in messages("disturbed", "sound") if one.began][-1] == "disturbed"
+    assert len(messages("disturbed", "sound")) == 6
+    assert len(messages("disturbed", "sound", again=False)) == 4
 
 
-@pytest.mark.parametrize(
-    ("ratios", "verdict"),
-    [
-        ((1.05, 1.06, 1.055), "faster"),  # the spread is 1 %
-        ((1.05, 1.12, 1.055), "no difference shown"),  # 6.7 %, more than the 5.5 % of the median
-        ((0.95, 0.96, 0.955), "slower"),
-        ((0.95, 0.90, 0.955), "no difference shown"),
-    ],
-)
-def test_the_spread_between_processes_counts_as_noise(ratios: tuple[float, ...], verdict: str) -> None:
-    own, *others = (paired(ratio, 0.01) for ratio in ratios)
-    assert merged_comparison(own, [bench(comparisons=(other,)) for other in others]).verdict == verdict
+def test_what_fails_does_not_lose_the_rest() -> None:
+    assert ended(messages("wrong", "slow", "sound 1", "signal", "exit", "sound 2")) == {
+        "wrong": "its outputs differ",
+        "slow": "it takes an hour",
+        "signal": "signal: the engine crashes with SIGSEGV",
+        "exit": "exit: the process ended with code 3: the last words",
+        "sound 1": "sound 1",
+        "sound 2": "sound 2",
+    }
 
 
-def test_one_invalid_process_withholds_the_verdict() -> None:
-    for invalid, reason in enumerate(("noisy", "in process 2: noisy", "in process 3: noisy")):
-        parts = [paired(1.5) for _ in range(3)]
-        parts[invalid] = replace(parts[invalid], valid=False, reasons=("noisy",), verdict="withheld")
-        merged = merged_comparison(parts[0], [bench(comparisons=(part,)) for part in parts[1:]])
-        assert (merged.verdict, merged.valid, merged.reasons) == ("withheld", False, (reason,))
+def test_a_crash_of_the_engine_it_is_compared_with_does_not_fail_it() -> None:
+    assert ended(messages("reference", "sound")) == {"reference": "reference", "sound": "sound"}
 
 
-def test_a_comparison_of_one_process_stays_as_it_is() -> None:
-    own = paired(1.5)
-    assert merged_comparison(own, []) is own
-    others = (paired(3.0, reference="openvino"), paired(3.0, batch=32))
-    assert merged_comparison(own, [bench(comparisons=others)]) is own
+def test_an_interrupted_session_ends_its_worker() -> None:
+    given = run(Job((Fake("sound 1"), Fake("sound 2")), Process(1, Budget(), 7)))
+    pid = next(one.result.pid for one in given if one.result)
+    given.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
-# ---- the process itself
-
-
-def test_a_process_that_fails_or_does_not_end_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"^a further process did not end within 0 s; give --processes 1$"):
-        run_session(["bench"], ROOT, tmp_path / "bench.json", 0.1)
-    with pytest.raises(StudyError, match=r"(?s)^a further process failed with exit code 2:.*no model is called 'gpa'"):
-        run_session(["bench", "--models", "gpa"], ROOT, tmp_path / "bench.json")
+def test_the_overhead_of_the_harness_is_that_of_a_callable_that_does_nothing() -> None:
+    assert 0 < harness_overhead() < 1e-5

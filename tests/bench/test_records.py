@@ -1,33 +1,28 @@
-"""The records of a measurement: numbers worked out by hand, and every reason why it is not valid."""
+"""The records of a session: what processes come to together, and every reason why that is not valid."""
 
-import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as changed
 
-from bench import measure, models
 from bench.cases import Case
-from bench.pairing import Paired
-from bench.records import case_record, comparison_record, drift
-from bench.sampling import Budget, WarmUp
+from bench.measure import CaseOnce, PairOnce
+from bench.records import case_record, comparison_record, judged
+from bench.sampling import Budget
 from study.artifacts import as_json
-from study.onnx_given import Given
 from study.records.base import Interval, Parity
-from study.records.bench import CaseRecord, ComparisonRecord, Controls, PairSettings
-from tests.bench.test_interference import QUIET, disturbed
-from tests.support.study import write_model
+from study.records.bench import AfterSwitch, Calibration, CaseRecord, ComparisonRecord, ControlsOnce, PairSettings
+from tests.bench.builders import of_weights
+from tests.support import records
 
-STEADY = [1e-3] * 1000
-WARM = WarmUp(calls=16, seconds=0.5, stable=True, call_seconds=1e-3)
-RESTLESS = replace(WARM, stable=False, seconds=5.04)
 PARITY = Parity(images=8, max_abs_difference=1e-7, argmax_mismatches=0, against="torch")
+ALL = Parity(images=1024, max_abs_difference=1e-6, argmax_mismatches=0, against="torch")
+MEDIANS = (1.0e-3, 1.02e-3, 0.99e-3, 1.01e-3, 0.98e-3)
+RATIOS = (1.50, 1.52, 1.49, 1.51, 1.48)
 
 
 @pytest.fixture
@@ -36,295 +31,243 @@ def case(tmp_path: Path) -> Case:
     return of_weights(tmp_path, [[1, 2, 3, 4], [5, 6, 7, 8]])
 
 
-def of_weights(folder: Path, weights: Sequence[Sequence[float]]) -> Case:
-    write_model(folder / "model.onnx", {"fc": np.array(weights, np.float32)})
-    return Case(models.from_file(folder / "model.onnx", Given({"image": (1, 4)})), "onnxruntime", 1)
-
-
-def record_of(case: Case, samples: Sequence[float] = STEADY, **changes: Any) -> CaseRecord:
-    record = case_record(
-        case,
-        case.model.pool(1),
-        samples,
-        **{
-            "budget": Budget(),
-            "warm_ups": [WARM] * 6,
-            "settings": [{"threads": 1, "n": n} for n in range(5)],
-            "parity": PARITY,
-            "seen": QUIET,
-            "calibration_seconds": 2e-4,
-            "overhead_seconds": 1e-7,
-            **changes,
-        },
+def once(number: int, median: float, samples: Sequence[float] | None = None, **changes: Any) -> CaseOnce:
+    """A case in one process, in 300 calls if none are given."""
+    of_process = {name: changes.pop(name) for name in ("valid", "reasons", "calibration") if name in changes}
+    made = CaseOnce(
+        process=records.case_process(number, median, **of_process),
+        samples=samples or [median] * 300,
+        parity=PARITY,
+        output_reasons=(),
+        settings={"threads": 1, "process": number},
+        threads_read_back=1,
+        inputs_sha256="a" * 64,
+        input_shapes={"image": (1, 4)},
+        loads=[200],
+        load_seconds=0.1,
+        seconds=1.0,
     )
+    return replace(made, **changes)
+
+
+def of(medians: Sequence[float], **changes: Any) -> list[CaseOnce]:
+    return [once(n, median, **changes) for n, median in enumerate(medians, 1)]
+
+
+def record_of(
+    case: Case, results: Sequence[CaseOnce], budget: Budget | None = None, overhead: float = 1e-7
+) -> CaseRecord:
+    record = case_record(case, judged(results), budget or Budget(), overhead)
     as_json(record)  # raises unless every value is what its field allows, and of Python's own types
     return record
 
 
-# ---- drift
-
-
-@pytest.mark.parametrize(
-    ("samples", "change"),
-    [
-        ([1.0] * 30 + [5.0] * 30 + [1.06] * 30, 0.06),  # the middle third does not count
-        ([1.0] * 30 + [5.0] * 30 + [0.5] * 30, -0.5),
-        ([1.0, 2.0], 1),
-        ([3.0], 0),
-    ],
-)
-def test_drift_is_the_last_third_over_the_first(samples: list[float], change: float) -> None:
-    assert drift(samples)[0] == pytest.approx(change)
-
-
-def test_whether_a_drift_is_chance_depends_on_ranks() -> None:
-    assert not drift([1.0] * 30 + [1.06] * 60)[1]
-    # the same numbers in both thirds, except for one on either side of the middle
-    change, by_chance = drift([1.0] * 16 + [1.1] * 15 + [1.0] * 31 + [1.0] * 15 + [1.1] * 16)
-    assert change == pytest.approx(0.1)
-    assert by_chance
-    # three samples a side can be in order by chance
-    assert drift([1.0, 1.1, 1.2] * 2 + [1.3, 1.4, 1.5])[1]
-    assert drift([1.0] * 90) == (0, True)
-
-
-# ---- reasons
-
-
-def over(*values: float) -> list[float]:
-    """1,002 samples that take these values in turns."""
-    return list(itertools.islice(itertools.cycle(values), 1002))
-
-
-def half_and_half(first: float, last: float) -> list[float]:
-    return [first] * 500 + [last] * 500
-
-
-ONE_MS = [1e-3]
-MEDIAN_ALONE = {"budget": Budget(percentiles=(50,))}
-P999 = {"budget": Budget(percentiles=(99.9, 50))}
-REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    (
-        {"budget": Budget(quick=True), "samples": ONE_MS * 70},
-        {},
-        "a quick run: 70 samples are only a smoke test; leave out --quick",
-    ),
-    (
-        {"samples": ONE_MS * 661},
-        {"samples": ONE_MS * 662},
-        "too few samples: 661 do not give p99; give --seconds 4",
-    ),
-    (
-        {"samples": ONE_MS * 6635, **P999},
-        {"samples": ONE_MS * 6636, **P999},
-        "too few samples: 6635 do not give p99.9; give --seconds 4",
-    ),
-    (
-        {
-            "samples": [2.0] * 10,
-            **MEDIAN_ALONE,
-            "warm_ups": [replace(WARM, enough=False, stable=False, call_seconds=2.0)],
-        },
-        {"samples": [2.0] * 10, **MEDIAN_ALONE},
-        "the warm-up was too short to show a stable latency; give --seconds 19",  # for 64 calls of 2 s
-    ),
-    (
-        {"samples": [2.0] * 5, **MEDIAN_ALONE},
-        {"samples": [2.0] * 6, **MEDIAN_ALONE},
-        "too few samples: 5 do not give p50; give --seconds 4",
-    ),
-    (
-        {"warm_ups": [WARM, RESTLESS, WARM]},
-        {"warm_ups": [WARM, replace(RESTLESS, stable=True), WARM]},
-        "latency was still changing after 5.0 s of warm-up: let the machine rest",
-    ),
-    (
-        {"settings": [{"threads": 1}, {"threads": 3}, {"threads": 1}]},
-        {},
-        "3 threads read back instead of 1: keep other code from setting them",
-    ),
-    (
-        {"samples": half_and_half(1e-3, 1.06e-3)},
-        {"samples": half_and_half(1e-3, 1.04e-3)},
-        "latency drifted by +6.0%: let the machine rest, then measure again",
-    ),
-    (
-        {"samples": half_and_half(1e-3, 0.94e-3)},
-        {"samples": half_and_half(1e-3, 0.96e-3)},
-        "latency drifted by -6.0%: let the machine rest, then measure again",
-    ),
-    (
-        {"samples": over(0.85e-3, 0.85e-3, 1e-3, 1e-3, 1.15e-3, 1.15e-3)},
-        {"samples": over(0.9e-3, 0.9e-3, 1e-3, 1e-3, 1.1e-3, 1.1e-3)},
-        "the interquartile range is 30% of the median: stop other programs",
-    ),
-    (
-        {"overhead_seconds": 60e-6},
-        {"overhead_seconds": 49e-6},
-        "the harness overhead is 6.0% of the median: measure a larger batch",
-    ),
-    (
-        {"seen": disturbed(other_share=0.49)},
-        {"seen": disturbed(other_cores=None, steal_share=None, load_before=None, clock_disagreement=None)},
-        "other processes used 0.98 cores: stop them, or measure on an idle machine",
-    ),
-]
-
-
-def test_each_reason_appears_exactly_beyond_its_limit(case: Case) -> None:
-    for changes, enough, reason in REASONS:
-        invalid = record_of(case, **changes)
-        assert (invalid.valid, invalid.processes[0].valid, invalid.reasons) == (False, False, (reason,))
-        assert invalid.quick == ("a quick run" in reason)
-        valid = record_of(case, **enough)
-        assert (valid.valid, valid.processes[0].valid, valid.reasons) == (True, True, ())
-
-
-def test_a_drift_that_may_be_chance_is_no_reason(case: Case) -> None:
-    low, high = [1e-3] * 166 + [1.1e-3] * 168, [1e-3] * 168 + [1.1e-3] * 166
-    record = record_of(case, high + low + low)
-    assert record.drift == pytest.approx(0.1)
-    assert record.reasons == ()
-
-
-def test_subnormal_weights_are_a_reason(tmp_path: Path) -> None:
-    record = record_of(of_weights(tmp_path, [[1e-40, 0, 3, -1e-39], [1, 2, 3, 1e-37]]))
-    assert record.subnormal_weights == 2
-    assert record.reasons == ("2 weights are subnormal, which slows some processors down 100-fold: set them to 0",)
-
-
-def test_all_reasons_are_given(case: Case) -> None:
-    record = record_of(
-        case,
-        half_and_half(1e-3, 2e-3),
-        budget=Budget(quick=True),
-        warm_ups=[RESTLESS],
-        settings=[{"threads": 2}],
-        overhead_seconds=1,
+def pair(number: int, ratio: float, **changes: Any) -> PairOnce:
+    """A comparison in one process."""
+    of_process = {
+        name: changes.pop(name) for name in ("valid", "reasons", "calibration", "controls") if name in changes
+    }
+    made = PairOnce(
+        process=records.comparison_process(number, ratio, **of_process),
+        after_switch=(
+            AfterSwitch(lead_in_calls=number, effects=(0.1 * number, 0.01)),
+            AfterSwitch(lead_in_calls=2, effects=(0.2,)),
+        ),
+        settings=PairSettings(reference={"threads": 1}, runtime={"threads": 1}),
+        call_seconds=1e-3,
+        fastest_call_seconds=1e-3,
+        log_ratios=[np.zeros(2)],
+        block_seconds=0.01,
+        load_seconds=0.1,
+        seconds=1.0,
     )
-    assert [reason.split()[0] for reason in record.reasons] == ["a", "latency", "2", "latency", "the", "the"]
+    return replace(made, **changes)
 
 
-# ---- the record of a case
+def of_pairs(ratios: Sequence[float] = RATIOS, **changes: Any) -> list[PairOnce]:
+    return [pair(n, ratio, **changes) for n, ratio in enumerate(ratios, 1)]
 
 
-def test_of_fewer_than_six_samples_the_interval_is_that_between_the_extremes(case: Case) -> None:
-    record = record_of(case, [3.0, 1.0, 2.0], settings=[{"threads": 1}])
-    assert record.median_seconds == Interval(value=2, low=1, high=3)
-    assert (record.p90_seconds, record.valid) == (None, False)
-
-
-def test_the_numbers_of_a_case_by_hand(case: Case) -> None:
-    # five loads of 200 calls; the first a tenth slower than the others, and the calls of a load alike
-    record = record_of(replace(case, batch=32), [1.1e-3] * 200 + [1e-3] * 800)
-    assert record.load_medians_seconds == (1.1e-3, 1e-3, 1e-3, 1e-3, 1e-3)
-    one_ms = Interval(value=1e-3, low=1e-3, high=1e-3)
-    assert (record.samples, record.median_seconds) == (1000, one_ms)
-    assert record.p90_seconds is not None
-    assert record.p90_seconds.value == 1.1e-3
-    assert record.p99_seconds == Interval(value=1.1e-3, low=1.1e-3, high=1.1e-3)
-    assert record.p999_seconds is None
-    assert record.images_per_second == pytest.approx(32_000)
-    assert record.drift == pytest.approx(1 / 1.1 - 1)
-    assert record.spread == 0
-    assert (record.warmup.calls, record.warmup.seconds, record.warmup.stable) == (6 * 16, 3, True)
-    assert [process.median_seconds for process in record.processes] == [one_ms]
-    assert record.between_spread is None
-    assert (record.parameters, record.subnormal_weights) == (8, 0)
-    assert record.settings == {"threads": 1, "n": 4}
-    assert (record.parity, record.yardstick_seconds, record.input_shapes) == (PARITY, 2e-4, {"image": (1, 4)})
-
-
-@pytest.mark.parametrize("calls", [12, 662])
-def test_each_load_has_the_median_of_its_own_calls(calls: int, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The calls of a load take as many seconds as there were loads before; 12 is no multiple of five."""
-    opened = itertools.count()
-
-    @contextmanager
-    def load(case: Case, pool: Any) -> Iterator[Any]:
-        n = next(opened)  # load 0 is only compared and warmed up
-        runtime = SimpleNamespace(context=nullcontext, settings=lambda: {"threads": 1, "load": n})
-        inputs = itertools.repeat(None)
-        yield SimpleNamespace(runtime=runtime, outputs=lambda _: [], once=None, call=lambda _: float(n), inputs=inputs)
-
-    monkeypatch.setattr(measure, "opened", load)
-    monkeypatch.setattr(measure, "parity", lambda engine, found, wanted: (None, []))
-    monkeypatch.setattr(measure, "warm_up", lambda once, **_: replace(WARM, call_seconds=2 / calls))
-    budget = Budget(percentiles=(50,))
-    record = measure.latency(case, budget, None, lambda given, n: [call(x) for call, x in islice(given, n)])
-    assert record.samples == calls
-    assert record.load_medians_seconds == (1, 2, 3, 4, 5)
-    assert record.settings["load"] == 5
-    assert record.warmup.calls == 6 * WARM.calls
-
-
-# ---- the record of a comparison
-
-FOUND = Paired(
-    Interval(value=1.5, low=1.45, high=1.55),
-    Controls(
-        reference=Interval(value=1.0, low=0.99, high=1.01),
-        runtime=Interval(value=1.001, low=0.995, high=1.02),
-    ),
-    rounds=20,
-    blocks=200,
-    calls=4000,
-)
-
-
-def compared(case: Case, **changes: Any) -> ComparisonRecord:
-    record = comparison_record(
-        replace(case, runtime="torch"),
-        case,
-        **{
-            "paired": FOUND,
-            "budget": Budget(),
-            "warm_ups": [WARM, WARM],
-            "settings": PairSettings(reference={"threads": 1}, runtime={"threads": 1}),
-            "seen": QUIET,
-            "seed": 7,
-            "overhead_seconds": None,
-            **changes,
-        },
-    )
+def compared(case: Case, results: Sequence[PairOnce], *cases: CaseRecord, **changes: Any) -> ComparisonRecord:
+    given = {"budget": Budget(), "overhead_seconds": 1e-7, "margin": 0.02, **changes}
+    record = comparison_record(replace(case, runtime="torch"), case, judged(results), **given, cases=cases)
     as_json(record)
     return record
 
 
-def test_the_record_of_a_comparison(case: Case) -> None:
-    record = compared(case)
-    assert (record.reference, record.key.runtime, record.random_seed) == ("torch", "onnxruntime", 7)
-    assert (record.rounds, record.blocks, record.calls, record.controls) == (20, 200, 4000, FOUND.controls)
-    assert record.noise_floor == pytest.approx(0.02)
-    (process,) = record.processes
-    assert (
-        (process.ratio, process.noise_floor) == (record.ratio, record.noise_floor) == (FOUND.ratio, FOUND.noise_floor)
+# ---- a case
+
+
+def test_the_numbers_of_a_case_by_hand(case: Case) -> None:
+    record = record_of(replace(case, batch=32), of(MEDIANS))
+    # logarithms of 1, 1.02, 0.99, 1.01, 0.98: mean -1.0008e-4, sd 0.015815; t(0.975, 4) = 2.7764
+    assert record.median_seconds.value == pytest.approx(0.99990e-3, rel=1e-5)
+    assert record.median_seconds.low == pytest.approx(0.98047e-3, rel=1e-4)
+    assert record.median_seconds.high == pytest.approx(1.01972e-3, rel=1e-4)
+    assert record.samples == 1500
+    assert record.p99_seconds is not None
+    assert record.p99_seconds.value == pytest.approx(1.02e-3)
+    assert record.p999_seconds is None
+    assert record.images_per_second_at_median == pytest.approx(32 / record.median_seconds.value)
+    assert (record.parameters, record.subnormal_weights, record.input_shapes) == (8, 0, {"image": (1, 4)})
+    assert [one.process for one in record.processes] == [1, 2, 3, 4, 5]
+    assert (record.valid, record.reasons) == (True, ())
+
+
+def test_the_parity_is_that_of_the_process_that_compared_most(case: Case) -> None:
+    results = of(MEDIANS)
+    assert record_of(case, [replace(results[0], parity=ALL), *results[1:]]).parity == ALL
+    assert record_of(case, [replace(one, parity=None) for one in results]).parity is None
+
+
+def test_a_process_that_was_disturbed_does_not_count_where_five_others_are_valid(case: Case) -> None:
+    disturbed = once(6, 5e-3, valid=False, reasons=("noisy",))
+    record = record_of(case, [*of(MEDIANS), disturbed])
+    assert (record.valid, record.reasons, record.samples) == (True, (), 1500)
+    assert record.median_seconds == record_of(case, of(MEDIANS)).median_seconds
+    assert [one.valid for one in record.processes] == [True] * 5 + [False]
+
+
+def test_a_process_at_half_the_speed_of_the_others_does_not_count(case: Case) -> None:
+    """By its calls, and by its calibration."""
+    slow = Calibration(arithmetic_seconds=1.0, memory_seconds=1.0)
+    for sixth in (once(6, 1.8e-3), once(6, 1e-3, calibration=slow)):
+        record = record_of(case, [*of(MEDIANS), sixth])
+        assert [one.valid for one in record.processes] == [True] * 5 + [False]
+        assert "the machine ran at two speeds" in record.processes[-1].reasons[0]
+        assert record.median_seconds == record_of(case, of(MEDIANS)).median_seconds
+
+
+def test_of_a_single_process_the_interval_is_that_between_the_extremes(case: Case) -> None:
+    record = record_of(case, [once(1, 2.0, [3.0, 1.0, 2.0])], Budget(quick=True))
+    assert record.median_seconds == Interval(value=2, low=1, high=3)
+    assert (record.p90_seconds, record.valid, record.quick) == (None, False, True)
+    assert record.reasons == ("a quick run: one short process is only a smoke test; leave out --quick",)
+
+
+NOISY = {"valid": False, "reasons": ("the host gave 3.0% of the CPU time",)}
+REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    (
+        {"results": of([1e-3] * 5, samples=[1e-3] * 132)},
+        {"results": of([1e-3] * 5, samples=[1e-3] * 133)},
+        "too few samples: 660 do not give p99; give --seconds 4",
+    ),
+    (
+        {"results": of([1e-3] * 5, samples=[1e-3] * 1327), "budget": Budget(percentiles=(99.9, 50))},
+        {"results": of([1e-3] * 5, samples=[1e-3] * 1328), "budget": Budget(percentiles=(99.9, 50))},
+        "too few samples: 6635 do not give p99.9; give --seconds 4",
+    ),
+    (
+        {"results": of([1e-3] * 4)},
+        {},
+        "4 valid processes are too few, expected 5: measure again on an idle machine",
+    ),
+    (
+        {"results": [*of([1e-3] * 4), once(5, 1e-3, threads_read_back=3)]},
+        {},
+        "3 threads read back instead of 1: keep other code from setting them",
+    ),
+    (
+        {"results": of([1e-3] * 5, output_reasons=("output 'y' has NaN",))},
+        {},
+        "output 'y' has NaN",
+    ),
+    ({"overhead": 60e-6}, {"overhead": 49e-6}, "the harness overhead is 6.0% of the median: measure a larger batch"),
+]
+
+
+def test_each_reason_appears_exactly_beyond_its_limit(case: Case) -> None:
+    steady = {"results": of([1e-3] * 5)}
+    for changes, enough, reason in REASONS:
+        assert record_of(case, **(steady | changes)).reasons == (reason,)
+        assert (record_of(case, **(steady | enough)).valid, record_of(case, **(steady | enough)).reasons) == (True, ())
+
+
+def test_the_reasons_of_processes_are_given_once_with_their_number(case: Case) -> None:
+    other = {"valid": False, "reasons": ("the host gave 7.5% of the CPU time", "noisy")}
+    record = record_of(case, [*of([1e-3] * 3), once(4, 1e-3, **NOISY), once(5, 1e-3, **other)])
+    assert record.reasons == (
+        "3 valid processes are too few, expected 5: measure again on an idle machine",
+        "the host gave 3.0% of the CPU time (in 2 of 5 processes)",
+        "noisy (in 1 of 5 processes)",
     )
-    assert (record.verdict, record.valid, record.reasons) == ("faster", True, ())
-    slower = compared(case, paired=replace(FOUND, ratio=Interval(value=0.9, low=0.88, high=0.92)))
-    assert slower.verdict == "slower"
-    within_the_floor = compared(case, paired=replace(FOUND, ratio=Interval(value=1.01, low=1.005, high=1.015)))
-    assert within_the_floor.verdict == "no difference shown"
+
+
+def test_subnormal_weights_are_a_reason(tmp_path: Path) -> None:
+    record = record_of(of_weights(tmp_path, [[1e-40, 0, 3, -1e-39], [1, 2, 3, 1e-37]]), of(MEDIANS))
+    assert record.subnormal_weights == 2
+    assert record.reasons == ("2 weights are subnormal, which slows some processors down 100-fold: set them to 0",)
+
+
+# ---- a comparison
+
+
+def test_the_numbers_of_a_comparison_by_hand(case: Case) -> None:
+    record = compared(case, of_pairs())
+    # logarithms of 1.5, 1.52, 1.49, 1.51, 1.48: mean 0.405421, sd 0.010541
+    assert record.ratio.value == pytest.approx(1.499933, rel=1e-6)
+    assert record.ratio.low == pytest.approx(1.480429, rel=1e-5)
+    assert record.ratio.high == pytest.approx(1.519694, rel=1e-5)
+    assert (record.reference, record.key.runtime, record.margin, record.verdict) == (
+        "torch",
+        "onnxruntime",
+        0.02,
+        "faster",
+    )
+    assert record.controls.reference.value == pytest.approx(1.001)
+    assert record.after_switch_reference == AfterSwitch(lead_in_calls=5, effects=(pytest.approx(0.3), 0.01))
+    assert record.after_switch_runtime == AfterSwitch(lead_in_calls=2, effects=(0.2,))
+    assert [one.random_seed for one in record.processes] == [1, 2, 3, 4, 5]
+    assert record.unpaired_ratio is None
+
+
+def test_the_unpaired_ratio_is_that_of_the_two_cases_in_each_process(case: Case) -> None:
+    torch = changed(
+        record_of(case, of([3e-3, 3.06e-3, 2.97e-3, 3.03e-3, 2.94e-3])), key=replace(case, runtime="torch").key
+    )
+    record = compared(case, of_pairs([3.0, 3.01, 2.99, 3.0, 3.0]), record_of(case, of(MEDIANS)), torch)
+    assert record.unpaired_ratio is not None
+    assert record.unpaired_ratio.value == pytest.approx(3)
+    assert record.unpaired_ratio.high == pytest.approx(3), "each process has a ratio of 3"
+    assert record.valid
+
+
+def test_a_contradiction_of_the_two_ratios_is_a_reason(case: Case) -> None:
+    torch = changed(record_of(case, of([m * 3.3 for m in MEDIANS])), key=replace(case, runtime="torch").key)
+    record = compared(case, of_pairs([3.0, 3.01, 2.99, 3.0, 3.0]), record_of(case, of(MEDIANS)), torch)
+    assert record.verdict == "withheld"
+    assert record.reasons[0].startswith("the engines measured apart give 3.300 (3.300 to 3.300), which contradicts")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "margin", "verdict"),
+    [
+        ((1.01, 1.011, 1.009, 1.01, 1.01), 0.02, "faster"),
+        ((0.99, 0.991, 0.989, 0.99, 0.99), 0.02, "slower"),
+        ((1.0, 1.011, 0.992, 1.003, 0.995), 0.02, "the same"),
+        ((1.0, 1.011, 0.992, 1.003, 0.995), 0.005, "undecided"),
+    ],
+)
+def test_the_verdict_is_of_the_interval_and_the_margin(
+    ratios: tuple[float, ...], margin: float, verdict: str, case: Case
+) -> None:
+    assert compared(case, of_pairs(ratios), margin=margin).verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        (
-            {"budget": Budget(quick=True), "paired": replace(FOUND, rounds=3)},
-            "a quick run: 3 rounds are only a smoke test; leave out --quick",
-        ),
-        ({"warm_ups": [WARM, RESTLESS]}, "latency was still changing after 5.0 s of warm-up: let the machine rest"),
-        (
-            {"warm_ups": [replace(WARM, call_seconds=2.0)] * 2, "paired": replace(FOUND, rounds=19)},
-            "too few rounds: 19 instead of 20; give --seconds 45",  # for 80 calls of 4 s together
-        ),
-        ({"seen": disturbed(steal_share=0.125)}, "the host gave 12.5% of the CPU time to other virtual machines"),
+        ({"budget": Budget(quick=True)}, "a quick run: one short process is only a smoke test; leave out --quick"),
+        ({"results": of_pairs(RATIOS[:4])}, "4 valid processes are too few, expected 5"),
         ({"overhead_seconds": 60e-6}, "the harness overhead is 6.0% of the median"),
+        (
+            {"results": of_pairs(controls=ControlsOnce(reference=1.0, runtime=1.03))},
+            "the runtime against itself is 1.030, not 1: measure again",
+        ),
     ],
 )
 def test_an_invalid_comparison_withholds_its_verdict(changes: dict[str, Any], reason: str, case: Case) -> None:
-    record = compared(case, **changes)
+    record = compared(case, **{"results": of_pairs(), **changes})
     assert (record.verdict, record.valid) == ("withheld", False)
     assert record.quick == ("a quick run" in reason)
     (only,) = record.reasons

@@ -3,13 +3,23 @@
 import contextlib
 import gc
 import itertools
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from bench.percentiles import FEWEST_SAMPLES
-from bench.sampling import MOST_SAMPLES, QUICK_SAMPLES, Budget, garbage_collector_held, warm_up
+from bench.pilot import Shares
+from bench.sampling import (
+    MOST_SAMPLES,
+    QUICK_SAMPLES,
+    Budget,
+    Schedule,
+    garbage_collector_held,
+    timed_calls,
+    warm_up,
+)
 
 
 class Clock:
@@ -106,49 +116,58 @@ def test_a_single_outlier_in_a_block_does_not_count() -> None:
 # ---- budget
 
 
-def test_number_of_samples() -> None:
+def test_number_of_samples_in_a_process() -> None:
     for budget, call_seconds, samples in (
-        (Budget(seconds=4), 1e-3, 4000),  # as many as fit into the time
-        (Budget(), 1e-5, MOST_SAMPLES),  # no more than are stored
-        (Budget(), 1.0, 662),  # enough for p99
-        (Budget(percentiles=(99.9, 50)), 1e-3, 6636),  # enough for the highest percentile
-        (Budget(percentiles=(50,)), 10.0, 6),  # enough for the median alone
-        (Budget(quick=True), 1e-5, QUICK_SAMPLES),  # few, however long a call takes
-        (Budget(quick=True), 1.0, QUICK_SAMPLES),
+        (Budget(seconds=4), 1e-3, 800),  # as many as fit into the time, a fifth of them
+        (Budget(seconds=4, processes=8), 1e-3, 500),
+        (Budget(), 1e-5, MOST_SAMPLES / 5),  # no more than are stored
+        (Budget(), 1.0, 133),  # enough for p99: 665 in all
+        (Budget(percentiles=(99.9, 50)), 1e-3, 1328),  # enough for the highest percentile
+        (Budget(percentiles=(50,)), 10.0, 2),  # enough for the median alone
+        (Budget(quick=True, processes=1), 1e-5, QUICK_SAMPLES),  # few, however long a call takes
+        (Budget(quick=True, processes=1), 1.0, QUICK_SAMPLES),
     ):
         assert budget.samples(call_seconds) == samples
 
 
 def test_a_measurement_takes_at_most_30_times_its_seconds_and_4_times_in_a_quick_run() -> None:
     assert [Budget(seconds=s).most_seconds for s in (2, 0.3)] == [60, pytest.approx(9)]
-    assert Budget(quick=True).most_seconds == 8
+    assert [Budget(processes=n).process_seconds for n in (5, 10)] == [12, 6]
+    assert Budget(quick=True, processes=1).process_seconds == 8
+
+
+ONE = Budget(processes=1)
 
 
 @pytest.mark.parametrize(
     ("budget", "call_seconds", "left", "calls", "loads", "warm_up_calls"),
     [
-        (Budget(), 1e-4, 55, MOST_SAMPLES, 5, 16),  # fast models: as many as ever
-        (Budget(), 0.07, 55, 662, 5, 16),  # 742 calls are 52 s
-        (Budget(), 0.08, 55, 607, 5, 16),  # 687 fit: 80 of them warm up
-        (Budget(), 0.2, 55, 211, 4, 16),  # 275 fit: 64 in a load at least
-        (Budget(), 1, 55, 39, 1, 16),
-        (Budget(), 3, 55, 14, 1, 4),
-        (Budget(), 10, 55, 4, 1, 1),
-        (Budget(), 100, 0, 1, 1, 1),  # one call is made in any case
-        (Budget(percentiles=(50,)), 1, 55, 6, 1, 16),  # no more than are wanted
-        (Budget(quick=True, loads=1), 0.05, 6, 70, 1, 16),
-        (Budget(quick=True, loads=1), 0.5, 6, 8, 1, 4),
+        (ONE, 1e-4, 55, 5000, 5, 16),  # as many as are wanted
+        (ONE, 0.008, 55, 5000, 5, 16),
+        (ONE, 0.08, 55, 607, 5, 16),  # 687 fit: 80 of them warm up
+        (ONE, 0.2, 55, 211, 4, 16),  # 275 fit: 64 in a load at least
+        (ONE, 1, 55, 39, 1, 16),
+        (ONE, 3, 55, 14, 1, 4),
+        (ONE, 10, 55, 4, 1, 1),
+        (ONE, 100, 0, 1, 1, 1),  # one call is made in any case
+        (replace(ONE, quick=True), 0.05, 6, 70, 1, 16),
+        (replace(ONE, quick=True), 0.5, 6, 8, 1, 4),
     ],
 )
 def test_a_slow_model_has_the_calls_that_fit(
     budget: Budget, call_seconds: float, left: float, calls: int, loads: int, warm_up_calls: int
 ) -> None:
-    schedule = budget.schedule(call_seconds, left)
+    schedule = budget.schedule(call_seconds, left, Shares(1000, 5))
     assert (schedule.calls, schedule.loads) == (calls, loads)
     clock = Clock(itertools.repeat(call_seconds))
     if call_seconds >= 0.02:  # blocks of shorter calls have more of them
         assert warm_up(clock.call, most_seconds=schedule.warm_up_seconds, clock=clock).calls == warm_up_calls
     assert clock.now * loads + calls * call_seconds <= max(left, 2 * call_seconds) + 1e-9
+
+
+def test_without_a_pilot_a_process_loads_a_model_twice() -> None:
+    assert Budget().schedule(1e-4, 10) == Schedule(2000, 2, pytest.approx(2.4))
+    assert Budget(quick=True, processes=1).schedule(1e-4, 10).loads == 1
 
 
 def test_the_remedy_names_the_seconds_in_which_the_calls_fit() -> None:
@@ -157,8 +176,8 @@ def test_the_remedy_names_the_seconds_in_which_the_calls_fit() -> None:
         needed = FEWEST_SAMPLES[percent]
         seconds = float(budget.remedy(call_seconds, needed).removeprefix("give --seconds "))
         longer = replace(budget, seconds=seconds)
-        left = longer.most_seconds - 3 * longer.check_seconds  # two engines' outputs and a warm-up
-        assert longer.schedule(call_seconds, left).calls >= needed
+        left = longer.process_seconds - 3 * longer.check_seconds  # two engines' outputs and a warm-up
+        assert longer.processes * longer.schedule(call_seconds, left).calls >= needed
     assert Budget(quick=True).remedy(1, 1) == "leave out --quick"
 
 
@@ -167,8 +186,21 @@ def test_a_quick_run_reports_p90_and_no_more() -> None:
 
 
 def test_a_comparison_takes_twice_as_long_as_a_case() -> None:
-    assert Budget(seconds=2).comparison_seconds == 4
+    assert Budget(seconds=2).comparison_seconds == pytest.approx(4 / 5)
     assert Budget(seconds=2, quick=True).comparison_seconds == 0
+
+
+def test_each_call_is_timed_alone() -> None:
+    freed = []
+
+    class Output:
+        def __del__(self) -> None:
+            freed.append(time.perf_counter())
+
+    seconds = timed_calls(lambda given: Output() if given else None, iter([0, 1, 1]), 3)
+    assert len(seconds) == 3
+    assert len(freed) == 2
+    assert min(seconds) > 0
 
 
 # ---- garbage collector

@@ -1,11 +1,8 @@
 """What `pytest bench` prints; the tables, whole, are in tests/golden/bench.txt."""
 
-import pytest
-
-from bench.terminal import about, result, shortened, tables
+from bench.terminal import about, shortened, tables
 from bench.units import number, readable, unit
-from study.records.bench import JournalEntry
-from tests.bench.builders import bench, case, cold_start, paired
+from tests.bench.builders import bench, case
 from tests.support.golden import GOLDEN, bench_tables
 
 
@@ -28,24 +25,6 @@ def test_each_reason_has_a_number_and_the_measurements_it_concerns() -> None:
 
 def test_of_a_session_without_results_nothing_is_printed() -> None:
     assert list(tables(bench(), 80)) == []
-
-
-@pytest.mark.parametrize(
-    ("entry", "text"),
-    [
-        (JournalEntry(case=case(27.31e-6)), "27.3 µs"),
-        (
-            JournalEntry(case=case(2.5e-3)),
-            "2.50 ms",
-        ),
-        (JournalEntry(case=case(1.5, valid=False, reasons=("noisy",))), "1.50 s (not valid)"),
-        (JournalEntry(case=case(1.5, quick=True, valid=False, reasons=("quick",))), "1.50 s"),
-        (JournalEntry(comparison=paired(8.333)), "8.33 times as fast"),
-        (JournalEntry(cold_start=cold_start()), "500 ms"),
-    ],
-)
-def test_a_result_in_a_few_words(entry: JournalEntry, text: str) -> None:
-    assert result(entry) == text
 
 
 def test_units_suit_all_durations_of_a_column() -> None:
