@@ -40,6 +40,7 @@ from study.records.base import Record
 from study.records.bench import BenchRecord, JournalEntry
 from study.records.export import ExportRecord, PortabilityRecord
 from study.records.gate import GateRecord
+from study.records.history import HistoryRecord
 from study.records.training import RunRecord, SearchRecord
 
 PAGE = Path(__file__).parent / "formats.md"
@@ -53,6 +54,7 @@ FILES: Mapping[str, type[Record]] = {
     "bench.json.journal": JournalEntry,
     "python -m bench compare --format json": GateRecord,
     "python -m bench ab --json FILE": AbRecord,
+    "bench-history/history.json": HistoryRecord,
     "report/sparsity.json, report/weights_histogram.json": TableRecord,
     "python -m analysis sparsity --format json": SparsityRecord,
 }
