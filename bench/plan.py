@@ -46,7 +46,12 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     known = ", ".join(RUNTIMES)
     add("--runtimes", default=",".join(DEFAULT), metavar="A,B", help=f"{known}, or your own package.module:Class")
     add("--batches", default="1,32,256", metavar="N,M", help="images per call (default: %(default)s)")
-    add("--threads", default="1", metavar="N,M", help="intra-op threads, verified after they are set; all: all cores")
+    add(
+        "--threads",
+        default="1",
+        metavar="N,M",
+        help="intra-op threads, verified after they are set; all: one a physical core",
+    )
     add("--cpus", default=None, metavar="N,M-K", help="cores that the measuring processes run on (default: any)")
     add("--mode", default="native", choices=MODES, help="native: the engine's own types; numpy: with conversion")
     add("--device", default="cpu", choices=DEVICES, help="default: %(default)s")
