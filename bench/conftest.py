@@ -120,6 +120,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pair" in metafunc.fixturenames:
         names = [f"{pair[0].runtime}-against-{pair[1]}" for pair in session.pairs]
         metafunc.parametrize("pair", session.pairs, ids=names)
+    for scenario in ("offline", "server"):
+        if scenario in metafunc.fixturenames:
+            loads = [task for task in session.scenarios if task.scenario == scenario]
+            metafunc.parametrize(scenario, loads, ids=str)
     if "starting" in metafunc.fixturenames:
         metafunc.parametrize("starting", session.starting, ids=str)
 
@@ -133,6 +137,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         parameters = [item.callspec.params for item in items]
         tasks: list[Task] = [CaseTask(given["case"]) for given in parameters if "case" in given]
         tasks += [PairTask(*given["pair"]) for given in parameters if "pair" in given]
+        tasks += [given[name] for given in parameters for name in ("offline", "server") if name in given]
         starting = [given["starting"] for given in parameters if "starting" in given]
         measured.run(tasks, starting, Progress(measured, reporter._tw))
     return (yield)

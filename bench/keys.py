@@ -26,6 +26,11 @@ def short_name(key: CaseKey, reference: str | None = None) -> str:
     return " ".join(words)
 
 
+def load_name(key: CaseKey, streams: int) -> str:
+    """The name of a case under load, in so many streams."""
+    return f"{short_name(key)} streams {streams}"
+
+
 def matched(key: CaseKey) -> CaseKey:
     """The key by which cases of two files match: latency depends neither on the seed nor on the values of weights."""
     return replace(key, seed=None, onnx_sha256="")

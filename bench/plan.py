@@ -16,6 +16,7 @@ from bench.estimates import FEWEST_PROCESSES
 from bench.percentiles import FEWEST_SAMPLES
 from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.sampling import Budget
+from bench.scenarios.options import add_scenario_options, scenario_notes, scenario_tasks
 from bench.session import Session
 from bench.surroundings import surroundings
 from study.artifacts import DEFAULT_ROOT, Artifacts
@@ -73,6 +74,7 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     )
     add("--precision", metavar="1%", help="as many processes as the ratios need for intervals of +-1%%")
     add("--margin", default="2%", metavar="2%", help="differences that count as none (default: 2%%)")
+    add_scenario_options(add)
     add("--artifacts", default=DEFAULT_ROOT, type=Path, metavar="DIR", help="default: %(default)s")
     add("--data", default=None, type=Path, metavar="DIR", help="folder with the files of the data sets")
     add("--quick", action="store_true", help="a smoke test: few samples, marked as not valid")
@@ -112,6 +114,10 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     for case in {case.runtime: case for case in cases if case.device != "cpu"}.values():
         with opened(case, []):  # fails before anything is measured if there is no GPU
             pass
+    loads = scenario_tasks(option, cases, _numbers("streams", option.streams))
+    notes = [*_left_out(cases, chosen, runtimes), *_fixed(cases, batches), *_drawn(cases), *scenario_notes(loads, cpus)]
+    if loads:
+        return Session([], [], [], budget, surroundings(cases, words), cpus=cpus, scenarios=loads, notes=notes)
     starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if budget.cold_starts else {}
     return Session(
         cases,
@@ -122,7 +128,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         margin,
         precision,
         cpus,
-        notes=[*_left_out(cases, chosen, runtimes), *_fixed(cases, batches), *_drawn(cases)],
+        notes=notes,
     )
 
 

@@ -26,10 +26,11 @@ from study.records.bench import (
 
 if TYPE_CHECKING:
     from bench.measure import CaseOnce, PairOnce
+    from bench.scenarios.common import LoadOnce
 
 MOST_OVERHEAD = 0.05
 """Harness overhead, as a share of the median."""
-Once = TypeVar("Once", "CaseOnce", "PairOnce")
+Once = TypeVar("Once", "CaseOnce", "PairOnce", "LoadOnce")
 
 
 def judged(results: Sequence[Once], elsewhere: float | None = None) -> list[Once]:
@@ -50,8 +51,8 @@ def _marked(one: Once, reason: str) -> Once:
     return marked
 
 
-def _call_seconds(one: "CaseOnce | PairOnce") -> float:
-    return one.process.median_seconds if isinstance(one.process, CaseProcess) else one.call_seconds
+def _call_seconds(one: Any) -> float:
+    return float(one.process.median_seconds if isinstance(one.process, CaseProcess) else one.call_seconds)
 
 
 def counted(results: Sequence[Once]) -> list[Once]:

@@ -22,6 +22,8 @@ from bench.pilot import Shares
 from bench.processes import run as run_worker
 from bench.records import case_record, comparison_record, counted, judged
 from bench.sampling import Budget, TooSlowError
+from bench.scenarios import offline, server
+from bench.scenarios.tasks import LoadTask
 from bench.surroundings import load_average
 from bench.tasks import CaseTask, PairTask, Task
 from bench.worker import Job
@@ -36,6 +38,7 @@ from study.records.bench import (
     JournalEntry,
     Pilot,
 )
+from study.records.scenarios import OfflineRecord, ServerRecord
 
 CHECKED = 8
 """Number of calls whose outputs each process compares after the first, which compares all."""
@@ -77,6 +80,8 @@ class Session:
     margin: float = 0.02
     precision: float | None = None
     cpus: frozenset[int] | None = None
+    scenarios: Sequence[LoadTask] = ()
+    """Cases under load, instead of the others."""
     notes: Sequence[str] = ()
     """Lines for the end: what is left out, and which inputs are drawn."""
     results: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
@@ -122,7 +127,7 @@ class Session:
         A task that fails is not tried again.
         """
         shares: Mapping[str, Shares] = {}
-        if tasks and not self.budget.quick:
+        if tasks and not self.budget.quick and not self.scenarios:
             shares = self._pilot(tasks, watcher, len(starting) * self.budget.cold_starts * COLD_START_SECONDS)
         self._processes(tasks, self.budget.processes, shares, watcher)
         if not self.budget.quick:
@@ -270,6 +275,14 @@ class Session:
         given = (self.budget, self.overhead_seconds, self.margin)
         return comparison_record(reference, runtime, results, *given, cases)
 
+    def loaded(self, task: LoadTask) -> OfflineRecord | ServerRecord | None:
+        """The record of a case under load over the processes so far; None if none has measured it."""
+        if not (results := self._judged(task)):
+            return None
+        if task.goal is None:
+            return offline.record(task.case, results, self.budget, task.streams)
+        return server.record(task.case, results, self.budget, task.goal, task.streams)
+
     def samples(self, case: Case) -> list[float]:
         """Seconds of each call of the processes that count, process after process."""
         return [seconds for one in counted(self._judged(CaseTask(case))) for seconds in one.samples]
@@ -284,6 +297,8 @@ class Session:
             comparisons=tuple(one for pair in self.pairs if (one := self.comparison(*pair))),
             cold_starts=tuple(self.cold_starts.values()),
             cases=tuple(record for case in self.cases if (record := self.case(case))),
+            offline=tuple(load for task in self.scenarios if isinstance(load := self.loaded(task), OfflineRecord)),
+            server=tuple(load for task in self.scenarios if isinstance(load := self.loaded(task), ServerRecord)),
             left_out=dict(self.left_out),
             failed=dict(self.failed),
         )
@@ -294,6 +309,11 @@ class Session:
             self.write(JournalEntry(comparison=self.comparison(task.reference, task.runtime)))
         elif isinstance(task, CaseTask):
             self.write(JournalEntry(case=self.case(task.case)))
+        elif isinstance(task, LoadTask):
+            record = self.loaded(task)
+            self.write(
+                JournalEntry(offline=record) if isinstance(record, OfflineRecord) else JournalEntry(server=record)
+            )
 
     def write(self, entry: JournalEntry) -> None:
         """Write to the journal, if there is one."""

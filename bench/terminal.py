@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bench.keys import model_name, short_name
+from bench.keys import load_name, model_name, short_name
 from bench.units import decimals, number, unit
 from study.reasons import merged
 from study.records.base import Interval
@@ -47,13 +47,17 @@ def tables(record: BenchRecord, width: int) -> Iterator[str]:
         *((short_name(case.key), case) for case in record.cases),
         *((short_name(pair.key, pair.reference), pair) for pair in record.comparisons),
         *((f"cold start, {short_name(start.key)}", start) for start in record.cold_starts),
+        *((load_name(load.key, load.streams), load) for load in (*record.offline, *record.server)),
     ]
     reasons = list(merged([(name, reason) for name, each in measured for reason in each.reasons]))
     numbers = {
         id(each): ",".join(str(n) for n, (_, names) in enumerate(reasons, 1) if name in names)
         for name, each in measured
     }
-    for shown in (_latencies(record, numbers), _comparisons(record, numbers), _cold_starts(record, numbers)):
+    from bench.scenarios.table import offline, server  # which imports the columns from here
+
+    makers = (_latencies, _comparisons, _cold_starts, offline, server)
+    for shown in [make(record, numbers) for make in makers]:
         if shown is not None:
             yield from [*_table(*shown, width), ""]
     if reasons:
@@ -93,14 +97,14 @@ def _latencies(record: BenchRecord, numbers: dict[int, str]) -> tuple[str, list[
         ]
 
     columns = [
-        *_keys([case.key for case in cases]),
+        *key_columns([case.key for case in cases]),
         Column("median", cells([case.median_seconds for case in cases])),
-        _interval([case.median_seconds for case in cases], size),
+        interval_column([case.median_seconds for case in cases], size),
         Column("p90", cells([case.p90_seconds for case in cases]), spare=True),
         Column("p95", cells([case.p95_seconds for case in cases]), spare=True),
         Column("p99", cells([case.p99_seconds for case in cases])),
         Column("p99.9", cells([case.p999_seconds for case in cases])),
-        _valid(cases, numbers),
+        valid_column(cases, numbers),
     ]
     return f"latency of one call in {name}, with the 95 % interval of the median", columns
 
@@ -111,10 +115,10 @@ def _comparisons(record: BenchRecord, numbers: dict[int, str]) -> tuple[str, lis
         return None
     unpaired = [pair.unpaired_ratio for pair in pairs]
     columns = [
-        *_keys([pair.key for pair in pairs]),
+        *key_columns([pair.key for pair in pairs]),
         Column("reference", [pair.reference for pair in pairs], left=True, same=True),
         Column("speed-up", [number(pair.ratio.value) for pair in pairs]),
-        _interval([pair.ratio for pair in pairs]),
+        interval_column([pair.ratio for pair in pairs]),
         Column("apart", [number(one.value) if one else "" for one in unpaired], spare=True),
         Column("verdict", [_verdict(pair, numbers[id(pair)]) for pair in pairs], left=True),
     ]
@@ -133,14 +137,14 @@ def _cold_starts(record: BenchRecord, numbers: dict[int, str]) -> tuple[str, lis
     name, size = unit([start.total_seconds.median for start in starts])
     ranges = [(start.import_seconds, start.load_seconds, start.first_call_seconds) for start in starts]
     columns = [
-        *_keys([start.key for start in starts]),
+        *key_columns([start.key for start in starts]),
         *(
             Column(heading, [f"{parts[i].median / size:,.1f}" for parts in ranges], spare=True)
             for i, heading in enumerate(("import", "load", "first call"))
         ),
         Column("total", [f"{start.total_seconds.median / size:,.1f}" for start in starts]),
         Column("memory, MB", [f"{start.peak_bytes.median / MEGABYTE:,.0f}" for start in starts]),
-        _valid(starts, numbers),
+        valid_column(starts, numbers),
     ]
     processes = max(start.processes for start in starts)
     return (
@@ -149,7 +153,7 @@ def _cold_starts(record: BenchRecord, numbers: dict[int, str]) -> tuple[str, lis
     )
 
 
-def _keys(keys: Sequence[CaseKey]) -> list[Column]:
+def key_columns(keys: Sequence[CaseKey]) -> list[Column]:
     return [
         Column("model", [model_name(key) for key in keys], left=True),
         Column("runtime", [key.runtime for key in keys], left=True),
@@ -160,7 +164,7 @@ def _keys(keys: Sequence[CaseKey]) -> list[Column]:
     ]
 
 
-def _interval(intervals: Sequence[Interval], size: float = 1.0) -> Column:
+def interval_column(intervals: Sequence[Interval], size: float = 1.0) -> Column:
     digits = [decimals(interval.value / size) for interval in intervals]
     ends = [
         f"{interval.low / size:,.{n}f} to {interval.high / size:,.{n}f}"
@@ -169,7 +173,7 @@ def _interval(intervals: Sequence[Interval], size: float = 1.0) -> Column:
     return Column("95 % interval", ends)
 
 
-def _valid(records: Sequence[Measurement], numbers: dict[int, str]) -> Column:
+def valid_column(records: Sequence[Measurement], numbers: dict[int, str]) -> Column:
     return Column("valid", ["yes" if each.valid else f"no: {numbers[id(each)]}" for each in records], left=True)
 
 

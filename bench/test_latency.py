@@ -5,15 +5,17 @@ call. Fresh processes measure, before these tests run: each times every case, an
 an order of its own (bench/session.py). The tests hand the samples to pytest-benchmark.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from bench.cases import Case
+from bench.scenarios.tasks import LoadTask
 from bench.session import Session, cold_start_name
 from bench.tasks import CaseTask, PairTask
 from study.artifacts import as_json
+from study.records.scenarios import OfflineRecord, ServerRecord
 
 _clock: Iterator[float] = iter(())
 
@@ -23,13 +25,17 @@ def time_in_processes() -> float:
     return next(_clock)
 
 
+def give(benchmark: Any, samples: Sequence[float]) -> None:
+    """Hand seconds that were measured already to pytest-benchmark, one a round."""
+    global _clock
+    _clock = (seconds for sample in samples for seconds in (0.0, sample))
+    benchmark.pedantic(lambda: None, rounds=len(samples), iterations=1)
+
+
 @pytest.mark.benchmark(timer=time_in_processes)
 def test_latency(benchmark: Any, case: Case, session: Session) -> None:
     session.require(CaseTask(case).name)
-    global _clock
-    samples = session.samples(case)
-    _clock = (seconds for sample in samples for seconds in (0.0, sample))
-    benchmark.pedantic(lambda: None, rounds=len(samples), iterations=1)
+    give(benchmark, session.samples(case))
     record = session.case(case)
     assert record is not None
     benchmark.extra_info.update(as_json(record))
@@ -41,3 +47,21 @@ def test_comparison(pair: tuple[Case, Case], session: Session) -> None:
 
 def test_cold_start(starting: Case, session: Session) -> None:
     session.require(cold_start_name(starting))
+
+
+@pytest.mark.benchmark(timer=time_in_processes)
+def test_offline(benchmark: Any, offline: LoadTask, session: Session) -> None:
+    """pytest-benchmark gets the seconds an item in each process, so that its operations a second are the throughput."""
+    session.require(offline.name)
+    record = session.loaded(offline)
+    assert isinstance(record, OfflineRecord)
+    give(benchmark, [1 / one.items_per_second for one in record.processes])
+
+
+@pytest.mark.benchmark(timer=time_in_processes)
+def test_server(benchmark: Any, server: LoadTask, session: Session) -> None:
+    """pytest-benchmark gets the mean seconds between two queries in each process."""
+    session.require(server.name)
+    record = session.loaded(server)
+    assert isinstance(record, ServerRecord)
+    give(benchmark, [1 / one.rate for one in record.processes])

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from study.artifacts import parse, parse_text, read_plain, to_record
 from study.errors import StudyError
-from study.records.bench import BenchRecord, JournalEntry, Measurement
+from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord, JournalEntry, Measurement
+from study.records.scenarios import OfflineRecord, ServerRecord
 
 M = TypeVar("M", bound=Measurement)
 
@@ -32,7 +33,7 @@ def read_bench(path: Path, remedy: str) -> BenchRecord:
 def _read_journal(path: Path, remedy: str) -> BenchRecord:
     """A journal as the JSON would have it, without a last line that was cut off.
 
-    A case and a comparison are written again after each process; the last entry counts.
+    All but cold starts are written again after each process; the last entry counts.
     """
     try:
         lines = read_plain(path).split(b"\n")[:-1]
@@ -52,18 +53,31 @@ def _read_journal(path: Path, remedy: str) -> BenchRecord:
         raise StudyError(f"{path}: expected a journal that begins with its session; {remedy}")
     cases = _last(entry.case for entry in entries)
     comparisons = _last(entry.comparison for entry in entries)
+    offline = _last(entry.offline for entry in entries)
+    server = _last(entry.server for entry in entries)
+    measured: list[CaseRecord | ComparisonRecord | OfflineRecord | ServerRecord]
+    measured = [*cases, *comparisons, *offline, *server]
     return BenchRecord(
         environment=environments[0],
         harness_overhead_seconds=None,
-        processes=max([1, *(len(case.processes) for case in cases), *(len(pair.processes) for pair in comparisons)]),
+        processes=max((len(each.processes) for each in measured), default=1),
         pilot=None,
         cases=cases,
         comparisons=comparisons,
         cold_starts=_last(entry.cold_start for entry in entries),
+        offline=offline,
+        server=server,
     )
 
 
 def _last(records: Iterable[M | None]) -> tuple[M, ...]:
-    """The last record of each case, in the order of the first ones; of a comparison, for each reference."""
-    last = {(record.key, getattr(record, "reference", "")): record for record in records if record}
+    """The last record of each case, in the order of the first ones; of a comparison, for each reference.
+
+    The scenarios measure a case with several numbers of streams.
+    """
+    last = {
+        (record.key, getattr(record, "reference", ""), getattr(record, "streams", 1)): record
+        for record in records
+        if record
+    }
     return tuple(last.values())

@@ -12,6 +12,7 @@
     python -m bench.experiments two-speeds     another process contends for the caches in stretches, 20 sessions
     python -m bench.experiments bare-loop      the median of the bench against a loop around `session.run`
     python -m bench.experiments loadgen        against MLPerf LoadGen (`pip install mlcommons-loadgen`)
+    python -m bench.experiments queue          a server of constant calls under random arrivals against theory
     python -m bench.experiments closed-session torch after a closed ONNX Runtime session, and without one
 
 Each but the first four needs an idle machine and trained and exported models. `sessions` takes half an hour, `control`
@@ -39,6 +40,7 @@ NAMES = (
     "two-speeds",
     "bare-loop",
     "loadgen",
+    "queue",
     "closed-session",
 )
 

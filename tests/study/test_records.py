@@ -171,7 +171,7 @@ TRIAL: dict[str, Any] = {
         (TrialRecord, {**TRIAL, "reason": "behind"}),
         (TrialRecord, {**TRIAL, "state": "pruned", "reason": "behind"}),
         (TrialRecord, {**TRIAL, "state": "failed", "validation_error": None}),
-        (JournalEntry, {"schema": "journal/2"}),
+        (JournalEntry, {"schema": "journal/3"}),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(kind: type[msgspec.Struct], content: dict[str, Any]) -> None:
@@ -186,7 +186,7 @@ def test_keys_that_contradict_each_other_are_refused(kind: type[msgspec.Struct],
         (SearchRange, {"choices": ["sgd", "adamw", None]}),
         (TrialRecord, TRIAL),
         (TrialRecord, {**TRIAL, "state": "pruned", "validation_error": None, "reason": "behind"}),
-        (JournalEntry, {"schema": "journal/2", "exit_status": 0}),
+        (JournalEntry, {"schema": "journal/3", "exit_status": 0}),
     ],
 )
 def test_a_record_is_written_as_it_was_read(kind: type[msgspec.Struct], content: dict[str, Any]) -> None:
