@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count, groupby, pairwise
 from statistics import median
+from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,8 +32,8 @@ HEIGHT = 1.75
 """Inches, of a panel."""
 MARKS = 20
 """Marks that the key explains."""
-LINE = 118
-"""Characters in a line of the key."""
+LINE, TITLE = 118, 96
+"""Characters in a line of the key, and of titles side by side."""
 NARROWEST = 0.02
 """Half of the range of a panel, as a share of the values, so that noise of some per mille stays small."""
 VALUE, CHANGE, LEVEL, MARK = COLOURS[0], COLOURS[3], "black", "0.45"
@@ -108,9 +109,10 @@ def figure(page: Sequence[Examined], machines: Machines) -> Figure:
     for i, (axis, one) in enumerate(zip(axes, page, strict=True)):
         machine = one.series.machine
         _panel(axis, one, machines)
-        axis.set_title(one.series.name, loc="left", fontsize=8.5, parse_math=False)
+        title = "\n".join(wrap(one.series.name, TITLE // columns))
+        axis.set_title(title, loc="left", fontsize=8.5, parse_math=False)
         if len(shown) > 1:
-            axis.set_title(machine, loc="right", fontsize=7, color=MARK)
+            _label(axis, -0.6, 0.99, machine, fontsize=7, color=MARK, va="top", ha="left")
         elif i + columns < len(page):
             axis.tick_params(labelbottom=False)
     legend_above(made, list(_handles(page, machines)))
