@@ -1,13 +1,15 @@
-"""Repeats: several sessions that measured the same, each with a 95 % interval over its processes, as one value.
+"""Repeats: several processes, or several sessions, that measured the same, as one value with its interval.
 
-The session is then the unit: with three or more the interval is Student's over the logarithms of their values, so it
-also covers what differs from session to session. Two are too few (t would be 12.7): theirs is the hull of both.
+Of sessions, each with an interval over its processes, the session is the unit: with three or more the interval is
+Student's over the logarithms of their values, so it also covers what differs from session to session. Two are too few
+(t would be 12.7): theirs is the hull of both.
 """
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec.structs import replace
 from scipy.special import stdtrit
 
 from study.records.base import Interval
@@ -18,14 +20,19 @@ FEWEST_SESSIONS = 3
 
 def together(intervals: Sequence[Interval]) -> Interval:
     """The geometric mean of the sessions' values, one interval each, and its interval; of one session its own."""
-    lows, highs = [one.low for one in intervals], [one.high for one in intervals]
     if len(intervals) == 1:
         return intervals[0]
-    logs = np.log([one.value for one in intervals])
+    found = over([one.value for one in intervals])
+    if len(intervals) >= FEWEST_SESSIONS:
+        return found
+    return replace(found, low=min(one.low for one in intervals), high=max(one.high for one in intervals))
+
+
+def over(values: Sequence[float]) -> Interval:
+    """The geometric mean, with Student's 95 % interval for the mean of the logarithms; of one value without width."""
+    logs = np.log(values)
     n, mean = len(logs), float(np.mean(logs))
-    if n < FEWEST_SESSIONS:
-        return Interval(value=math.exp(mean), low=min(lows), high=max(highs))
-    half = float(stdtrit(n - 1, 0.975)) * float(np.std(logs, ddof=1)) / math.sqrt(n)
+    half = float(stdtrit(n - 1, 0.975)) * float(np.std(logs, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
     return Interval(value=math.exp(mean), low=math.exp(mean - half), high=math.exp(mean + half))
 
 
@@ -36,14 +43,3 @@ def verdict(ratio: Interval, margin: float) -> Verdict:
     if ratio.high < 1:
         return "slower"
     return "the same" if 1 / (1 + margin) <= ratio.low and ratio.high <= 1 + margin else "undecided"
-
-
-def ratio_of(value: Interval, reference: Interval) -> Interval:
-    """`value` / `reference`, with MOVER's interval on logarithms (Zou & Donner, Statistics in Medicine 27, 2008).
-
-    The interval assumes that the two are independent; if they rise and fall together, it is too wide.
-    """
-    log = math.log(value.value / reference.value)
-    below = math.hypot(math.log(value.value / value.low), math.log(reference.high / reference.value))
-    above = math.hypot(math.log(value.high / value.value), math.log(reference.value / reference.low))
-    return Interval(value=math.exp(log), low=math.exp(log - below), high=math.exp(log + above))

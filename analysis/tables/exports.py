@@ -5,9 +5,9 @@ differs between the two can differ in being right: at most the d that the parity
 test images the standard error of the difference of the test errors is then at most sqrt(d) / N (McNemar, Psychometrika
 12, 1947), and a difference is significant where it exceeds twice that, as elsewhere in this project.
 
-Latency is compared within a file of measurements and in one setting, by the ratio of the medians, with an interval
-from those of both over the processes (`ratio_of`). A variant is slower or faster only if all of it is on one side of 1.
-The two were measured apart: a difference as small as the drift of the machine needs a paired comparison.
+Latency is compared within a file of measurements and in one setting: the ratio of the medians in each process that
+measured both, with Student's interval over the processes. A variant is slower or faster only if all of it is on one
+side of 1. The two were measured apart: a difference as small as the drift of the machine needs a paired comparison.
 """
 
 import math
@@ -20,10 +20,11 @@ from analysis.inputs.benchmarks import Measured
 from analysis.inputs.portability import FAILED, NOT_RUN
 from analysis.inputs.runs import Run
 from analysis.inputs.study import Study
-from analysis.measures.repeats import ratio_of, together
+from analysis.measures.repeats import over, together
 from analysis.tables.columns import MODEL, OVER_PROCESSES, Column, ends, frame, text
 from analysis.tables.headline import WITHHELD
 from analysis.tables.numbers import MISSING, TIMES, interval, number
+from study.records.base import Interval
 from study.records.bench import CaseRecord
 from study.records.export import ExportRecord
 from study.variants import STANDARD_NAME
@@ -140,11 +141,18 @@ def _latency(own: Sequence[Case], standard: Mapping[Setting, Case]) -> dict[str,
     if not all(_setting(case) in standard for case in repeats):
         return row
     pairs = [(case.record, standard[_setting(case)].record) for case in repeats]
-    ratio = together([ratio_of(case.median_seconds, other.median_seconds) for case, other in pairs])
+    ratio = together([_ratio(case, other) for case, other in pairs])
     row |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
     verdict = "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "undecided"
     valid = valid and all(other.valid for _, other in pairs)
     return {**row, "latency_verdict": verdict if valid else WITHHELD}
+
+
+def _ratio(case: CaseRecord, standard: CaseRecord) -> Interval:
+    """The ratio of the medians over the processes that measured both; of the whole medians if there is none."""
+    medians = {process.process: process.median_seconds for process in standard.processes}
+    ratios = [one.median_seconds / medians[one.process] for one in case.processes if one.process in medians]
+    return over(ratios or [case.median_seconds.value / standard.median_seconds.value])
 
 
 def _setting(case: Case) -> Setting:

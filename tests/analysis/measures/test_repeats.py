@@ -1,12 +1,10 @@
-"""Repeats in several sessions as one value, and ratios of two measurements, by hand and by scipy.stats."""
-
-import math
+"""Repeats in several sessions as one value, by hand and by scipy.stats."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.measures.repeats import ratio_of, together, verdict
+from analysis.measures.repeats import over, together, verdict
 from study.records.base import Interval
 
 
@@ -30,6 +28,10 @@ def test_of_three_or_more_the_session_is_the_unit_however_narrow_their_own_inter
     assert (found.value, found.low, found.high) == pytest.approx((stats.gmean(values), np.exp(low), np.exp(high)))
 
 
+def test_a_single_value_has_an_interval_without_width() -> None:
+    assert over([2.0]) == Interval(value=2.0, low=2.0, high=2.0)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
@@ -43,23 +45,3 @@ def test_of_three_or_more_the_session_is_the_unit_however_narrow_their_own_inter
 )
 def test_a_verdict_is_on_the_interval_and_the_margin(low: float, high: float, expected: str) -> None:
     assert verdict(Interval(value=(low * high) ** 0.5, low=low, high=high), margin=0.02) == expected
-
-
-def test_the_ends_of_a_ratio_are_the_roots_of_the_sums_of_squares() -> None:
-    """ln of the ends of both: -0.3 and +0.5; -1.2 and +0.4. Below 0.3 and 0.4 count, above 0.5 and 1.2."""
-    value = Interval(value=6.0, low=6 * math.exp(-0.3), high=6 * math.exp(0.5))
-    reference = Interval(value=2.0, low=2 * math.exp(-1.2), high=2 * math.exp(0.4))
-    found = ratio_of(value, reference)
-    assert (found.value, found.low, found.high) == pytest.approx((3, 3 * math.exp(-0.5), 3 * math.exp(1.3)))
-
-
-def test_a_ratio_of_two_times_over_five_processes_holds_the_true_one_in_95_of_100_sessions_or_more() -> None:
-    """Times with a standard deviation of 1 % between processes, of the other 0.3 %; 20,000 sessions, true ratio 1."""
-    random = np.random.default_rng(5)
-    logs = random.normal(0, [[[0.01]], [[0.003]]], (2, 20_000, 5))
-    mean, half = logs.mean(2), stats.t.ppf(0.975, 4) * logs.std(2, ddof=1) / 5**0.5
-    held = 0
-    for a, b, one, other in zip(*mean, *half, strict=True):
-        made = ratio_of(around(math.exp(a), math.exp(one)), around(math.exp(b), math.exp(other)))
-        held += made.low <= 1 <= made.high
-    assert 0.945 <= held / 20_000 <= 0.975

@@ -1,11 +1,12 @@
 """The variants of an export beside each other, from made-up exports and measurements of known numbers."""
 
 from dataclasses import replace
-from math import exp, hypot, log
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.inputs.entries import read_results
 from analysis.inputs.files import VARIANTS, find
@@ -18,7 +19,7 @@ from study.artifacts import Artifacts, sha256
 from study.records.base import Parity
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
 from tests.support.portability import cell, write_portability
-from tests.support.records import case
+from tests.support.records import AROUND, case, case_process
 from tests.support.study import edit_json, layers, study_of, write_bench, write_run
 
 
@@ -109,11 +110,22 @@ class TestLatency:
         first, static = table(study_of(artifacts))
         assert (first["median_seconds"], first["ratio"], first["latency_verdict"]) == (20e-6, None, None)
         assert static["ratio"] == pytest.approx(seconds / 20e-6)
-        # 0.98 to 1.03 both: the root of the sum of squares of ln 0.98 and ln 1.03, the same to both sides
-        half = exp(hypot(log(0.98), log(1.03)))
-        assert static["ratio_low"] == pytest.approx(seconds / 20e-6 / half)
-        assert static["ratio_high"] == pytest.approx(seconds / 20e-6 * half)
         assert static["latency_verdict"] == verdict
+
+    def test_its_interval_is_students_over_the_processes_that_measured_both(
+        self, artifacts: Artifacts, digest: str
+    ) -> None:
+        """Ratios of 1.50, 1.53 and 1.56; a fourth process measured one of them alone."""
+        medians = {1: 20e-6, 2: 40e-6, 3: 10e-6}
+        own = {1: 30e-6, 2: 61.2e-6, 3: 15.6e-6, 4: 1.0}
+        first = standard(artifacts, processes=tuple(case_process(n, one) for n, one in medians.items()))
+        processes = tuple(case_process(n, one) for n, one in own.items())
+        write_bench(artifacts, [first, of_variant(artifacts, digest, 30e-6, processes=processes)])
+        (_, static) = table(study_of(artifacts))
+        logs = np.log([1.50, 1.53, 1.56])
+        low, high = np.exp(stats.t.interval(0.95, 2, np.mean(logs), stats.sem(logs)))
+        found = [static[name] for name in ("ratio", "ratio_low", "ratio_high")]
+        assert found == pytest.approx([stats.gmean([1.50, 1.53, 1.56]), low, high])
 
     def test_repeats_on_several_machines_are_withheld(self, artifacts: Artifacts, digest: str) -> None:
         cases = [standard(artifacts), of_variant(artifacts, digest, 30e-6)]
@@ -147,10 +159,10 @@ class TestLatency:
             for seconds in (30e-6, 40e-6)
         ]
         (_, static) = table(read_study(find(artifacts, ("baseline",), benches)))
-        half = exp(hypot(log(0.98), log(1.03)))
-        assert static["ratio"] == pytest.approx(3**0.5)
-        assert static["ratio_low"] == pytest.approx(1.5 / half)
-        assert static["ratio_high"] == pytest.approx(2.0 * half)
+        found = [static[name] for name in ("ratio", "ratio_low", "ratio_high")]
+        logs = 2 * np.log(AROUND)  # one is as much faster as the other is slower
+        half = np.exp(stats.t.ppf(0.975, 4) * stats.sem(logs))
+        assert found == pytest.approx([3**0.5, 1.5 / half, 2.0 * half], rel=1e-4)
 
     def test_the_other_tables_are_as_without_them(self, artifacts: Artifacts, digest: str) -> None:
         cases = [standard(artifacts), case(artifacts, "baseline", "torch", 1, 90e-6)]
