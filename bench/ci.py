@@ -79,7 +79,8 @@ def _against_stored(job: Job) -> Outcome:
     old, new = Path(job.baseline).resolve(), job.folder / "bench.json"
     if not old.is_file():
         raise StudyError(f"the baseline {old} is missing; store what `pytest bench --benchmark-json=FILE` writes there")
-    words = ["--onnx", *map(str, job.onnx), "--processes", job.processes, f"--benchmark-json={new}", *job.words]
+    words = ["--onnx", *map(str, job.onnx), "--runtimes", "onnxruntime"]  # the action installs no other
+    words += ["--processes", job.processes, f"--benchmark-json={new}", *job.words]
     measured = _project("pytest", [str(PROJECT / "bench"), *words], to_log=True)
     if measured.returncode and not new.is_file():
         raise StudyError(f"`pytest bench` ended with code {measured.returncode}; see its output above")

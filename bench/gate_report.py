@@ -9,6 +9,7 @@ from study.records.gate import Change, GateRecord, SpeedUpChange
 
 HEADINGS = ("old", "new", "ratio", "95 % interval")
 BYTES = (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20))
+MOST_REASONS = 4
 WORDS = {0: "PASSED", 1: "FAILED", 3: "UNDECIDED"}
 
 
@@ -73,8 +74,16 @@ def _notes(found: GateRecord) -> Iterator[str]:
 
 
 def _withheld(changes: Sequence[Change | SpeedUpChange]) -> list[str]:
-    """The verdicts that are withheld, each with its reasons; once for all metrics of a case with the same reasons."""
-    return list(dict.fromkeys(f"withheld: {it.name}: {'; '.join(it.reasons)}" for it in changes if it.reasons))
+    """What is withheld, each with its first reasons (JSON has all), the metrics of a case together."""
+    metrics: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for it in changes:
+        if it.reasons:
+            metrics.setdefault((it.name, it.reasons), []).append(it.metric if isinstance(it, Change) else "speed-up")
+    return [
+        f"withheld: {name} ({', '.join(of_case)}): {'; '.join(reasons[:MOST_REASONS])}"
+        + (f"; and {len(reasons) - MOST_REASONS} more" if len(reasons) > MOST_REASONS else "")
+        for (name, reasons), of_case in metrics.items()
+    ]
 
 
 def _row(change: Change) -> list[str]:

@@ -105,8 +105,8 @@ def machine_change(
 
 def _of_case(metric: Metric, pair: Pair[CaseRecord]) -> Quantity:
     def values(record: CaseRecord) -> tuple[float, ...]:
-        valid = [it for it in record.processes if it.valid]
-        return tuple(it.median_seconds if metric == "median" else it.p99_seconds for it in valid)
+        counted = [it for it in record.processes if it.valid] or record.processes
+        return tuple(it.median_seconds if metric == "median" else it.p99_seconds for it in counted)
 
     old, new = pair
     reasons = doubts(pair)
@@ -138,7 +138,7 @@ def _checked(
 ) -> Quantity:
     for which, of_file in (("old", values[0]), ("new", values[1])):
         if len(of_file) < 2:
-            reasons.append(f"{which}: {len(of_file)} valid processes; measure with at least 2")
+            reasons.append(f"{which}: fewer than 2 valid processes")
         elif min(of_file) <= 0:
             reasons.append(f"{which}: a value of 0, which has no ratio")
     for loop, change in zip(("arithmetic", "memory"), machine, strict=False):
@@ -153,9 +153,10 @@ def _checked(
 def doubts(pair: tuple[Measurement, Measurement]) -> list[str]:
     """Why two measurements cannot be compared: either is quick or not valid."""
     return [
-        f"{which}: {'; '.join(record.reasons) or 'a quick run'}"
+        f"{which}: {reason}"
         for which, record in zip(("old", "new"), pair, strict=True)
         if record.quick or not record.valid
+        for reason in record.reasons or ("a quick run",)
     ]
 
 

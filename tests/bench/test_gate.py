@@ -189,16 +189,22 @@ def test_if_a_case_is_withheld_the_gate_does_not_pass(
     old, new = (replace(old, **changes), new) if which == "old" else (old, replace(new, **changes))
     code, lines = gate(bench(old), bench(new))
     assert code == 3
-    assert f"withheld: {NAME}: {which}: {reason}" in lines
+    assert f"withheld: {NAME} (median): {which}: {reason}" in lines
     assert row(lines)[4:6] == ["-"] * 2
     assert lines[-1].endswith("(1 withheld, 1 within the limit); measure again what is missing or withheld")
+
+
+def test_of_many_reasons_the_first_are_printed(gate: Gate) -> None:
+    reasons = tuple("abcdef")
+    lines = gate(bench(case()), bench(case(p99_seconds=case().median_seconds, valid=False, reasons=reasons)))[1]
+    assert f"withheld: {NAME} (median): new: a; new: b; new: c; new: d; and 2 more" in lines
 
 
 def test_a_case_with_different_inputs_is_withheld(gate: Gate) -> None:
     """With another shape or other images it is another measurement, whatever its ratio."""
     code, lines = gate(bench(case(100e-6)), bench(case(200e-6, inputs_sha256="e" * 64)))
     assert code == 3
-    assert f"withheld: {NAME}: the inputs differ from those of the old file" in lines
+    assert f"withheld: {NAME} (median): the inputs differ from those of the old file" in lines
 
 
 def test_a_withheld_case_does_not_hide_one_that_is_shown_slower(gate: Gate) -> None:
