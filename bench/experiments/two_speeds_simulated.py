@@ -1,8 +1,8 @@
 """A machine with two speeds, simulated: is the ratio that of the undisturbed machine, or withheld?
 
 Something contends for the machine in stretches of 5 to 60 s, on and off. It slows one engine by 1.5, the other by 1.8
-and each calibration by between 1 and 1.8, or not at all. Sessions of five processes or more, each with both cases and
-the pair, one second each, at random moments; in the tables "at most 5" is a session that adds no process.
+and each calibration by between 1 and 1.8, or not at all. Each of five processes measures both cases and the pair, one
+second each, at random moments; further processes replace those that were not at full speed.
 """
 
 import math
@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.estimates import FEWEST_PROCESSES, over_processes
+from bench.estimates import over_processes
 from bench.pairing import Block, PairedOnce, evaluate
 from bench.parts import Parts
 from bench.regimes import level, slow_processes
+from bench.session import MOST_REPLACEMENTS
 from study.records.base import Interval
 from study.records.bench import Calibration
 
 WITHIN = 0.02
 PROCESSES, PROCESS_SECONDS = 5, 25.0
+REPLACEMENT_SECONDS, PAIR_SECONDS = 4.0, 2.0
+"""Of a process that measures the pair alone, and of a pair with its preparation."""
 ROUNDS, BLOCKS, BLOCK_SECONDS, LOAD_SECONDS = 10, 3, 0.025, 0.03
 CASE_SECONDS = 0.5
 RATIO = 3.0
@@ -134,33 +137,42 @@ class Outcome:
     """Share of the blocks that count, of all processes."""
 
 
-def simulate(machine: Machine, processes: int = PROCESSES, most_processes: int = PROCESSES) -> Outcome:
+def simulate(machine: Machine, replacements: int = MOST_REPLACEMENTS) -> Outcome:
     """A session: each process measures both cases and the pair at random moments, the pair once more if disturbed.
 
-    Processes are added until five are at full speed, at most so many in all.
+    Then so many further processes measure the pair alone, as long as they can make up for those not at full speed.
     """
     session = Simulated(machine)
     pairs: list[PairedOnce] = []
-    cases = [math.inf, math.inf]
+    fastest_cases = [math.inf, math.inf]
     full: list[int] = []
-    while len(pairs) < processes or (len(full) < FEWEST_PROCESSES and len(pairs) < most_processes):
-        begin = len(pairs) * (PROCESS_SECONDS + 5)
+    begin = 0.0
+    for left in range(PROCESSES + replacements, 0, -1):
+        alone = left <= replacements
+        if alone and not 0 < PROCESSES - len(full) <= left:
+            continue
+        seconds = REPLACEMENT_SECONDS if alone else PROCESS_SECONDS
         effect = session.generator.normal(0, PROCESS_DEVIATION / math.sqrt(2), 2)
         fastest = min((one.call_seconds for one in pairs), default=None)
-        for moment, task in sorted(zip(session.generator.uniform(0, PROCESS_SECONDS, 3), range(3), strict=True)):
-            if task < 2:
-                cases[task] = min(cases[task], session.case(begin + moment, task, effect[task]))
-            else:
+        tasks = [2] if alone else range(3)
+        moments = session.generator.uniform(0, seconds, len(tasks))
+        for moment, task in sorted(zip(moments, tasks, strict=True)):
+            if task == 2:
                 pair = session.pair(begin + moment, effect, fastest)
+            else:
+                seen = session.case(begin + moment, task, effect[task])
+                fastest_cases[task] = min(fastest_cases[task], seen)
+        begin += seconds + PAIR_SECONDS
         if pair.reasons:
-            pair = session.pair(begin + PROCESS_SECONDS + 2, effect, fastest)
+            pair = session.pair(begin, effect, fastest)
+            begin += PAIR_SECONDS
         session.seen.append(pair.calibration)
         pairs.append(pair)
         speeds = [one.calibration for one in pairs], [one.call_seconds for one in pairs]
-        slow = slow_processes(*speeds, math.sqrt(math.prod(cases)))
+        slow = slow_processes(*speeds, math.sqrt(math.prod(fastest_cases)))
         full = [i for i, (one, reason) in enumerate(zip(pairs, slow, strict=True)) if not (one.reasons or reason)]
     return Outcome(
-        over_processes([pairs[i].ratio for i in full]) if len(full) >= FEWEST_PROCESSES else None,
+        over_processes([pairs[i].ratio for i in full]) if len(full) >= PROCESSES else None,
         len(full),
         sum(one.full_speed_blocks for one in pairs) / sum(one.blocks for one in pairs),
     )
@@ -180,13 +192,13 @@ def run(options: Namespace) -> bool:
     repetitions = options.repetitions or 200
     reached = True
     for name, machine in MACHINES.items():
-        for most in (PROCESSES, 8, 10):
-            outcomes = [simulate(replace(machine, seed=seed), most_processes=most) for seed in range(repetitions)]
+        for replacements in (0, MOST_REPLACEMENTS, 5):
+            outcomes = [simulate(replace(machine, seed=seed), replacements) for seed in range(repetitions)]
             shown = [one for one in outcomes if one.ratio]
             errors = [abs(one.ratio.value / RATIO - 1) for one in shown if one.ratio]
             held = sum(one.ratio.low <= RATIO <= one.ratio.high for one in shown if one.ratio)
             print(
-                f"{name}; at most {most} processes: {len(outcomes) - len(shown)} of {repetitions} withheld, "
+                f"{name}; {replacements} replacements at most: {len(outcomes) - len(shown)} of {repetitions} withheld, "
                 f"ratio off by {max(errors, default=0):.2%} at most (expected {WITHIN:.0%}), intervals hold it in "
                 f"{held} of {len(shown)}; {np.mean([one.counted for one in outcomes]):.1%} of the blocks count",
                 flush=True,

@@ -148,10 +148,10 @@ def test_a_comparison_that_was_slow_in_every_process_is_seen_by_the_cases() -> N
     ids=["calibrations slowed by 1 to 1.8", "calibrations not slowed", "the other engine by 1.8"],
 )
 def test_at_two_speeds_the_ratio_is_the_undisturbed_one_or_withheld(machine: Machine) -> None:
-    outcomes = [simulate(replace(machine, seed=seed), most_processes=10) for seed in range(20)]
+    outcomes = [simulate(replace(machine, seed=seed), replacements=5) for seed in range(20)]
     shown = [one.ratio for one in outcomes if one.ratio]
     assert all(abs(ratio.value / RATIO - 1) <= WITHIN for ratio in shown)
-    assert len(shown) >= 15, "and not always withheld"
+    assert len(shown) >= 12, "and not always withheld"
 
 
 def test_without_the_rule_it_would_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
