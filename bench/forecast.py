@@ -1,7 +1,6 @@
 """What a session will take and how precise it will be, from the pilot; and how many processes a precision needs."""
 
 import math
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -17,7 +16,6 @@ interval uses too, which makes the interval a little too narrow: after a second 
 first stage of five processes, .932 with eight, .937 with ten."""
 MOST_PROCESSES = 40
 """Of a session with `--precision`."""
-WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def _fewest(deviation: float, precision: float) -> int:
 
 
 def text(expected: Forecast, pilot_processes: int, pilot_seconds: float, cold_start_seconds: float = 0.0) -> list[str]:
-    """The forecast in lines of at most 100 columns."""
+    """The forecast, two or three lines, which the terminal wraps."""
     lines = [f"pilot: {pilot_processes} processes, {duration(pilot_seconds)}"]
     end = duration(expected.seconds + cold_start_seconds)
     cold = ", then cold starts" if cold_start_seconds else ""
@@ -122,10 +120,10 @@ def text(expected: Forecast, pilot_processes: int, pilot_seconds: float, cold_st
         widest = max(expected.half_widths, key=expected.half_widths.__getitem__)
         line += f"; 95 % intervals of {', '.join(halves)} (median)"
         line += f", widest ±{expected.half_widths[widest]:.1%}: {widest}"
-    lines += _wrapped(line)
+    lines.append(line)
     if expected.too_wide:
         reason = f"the precision is not expected within {MOST_PROCESSES} processes for {_some(expected.too_wide)}"
-        lines += _wrapped(f"{reason}: give --seconds more, or a quieter machine")
+        lines.append(f"{reason}: give more --seconds, or a quieter machine")
     return lines
 
 
@@ -137,7 +135,3 @@ def duration(seconds: float) -> str:
 def _some(names: Collection[str]) -> str:
     first = ", ".join(list(names)[:3])
     return f"{first} and {len(names) - 3} more" if len(names) > 3 else first
-
-
-def _wrapped(line: str) -> list[str]:
-    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
