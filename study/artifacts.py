@@ -138,6 +138,11 @@ class Artifacts:
         return self.root / "bench.json"
 
     @property
+    def ab(self) -> tuple[Path, ...]:
+        """What `python -m bench ab --json DIR/ab/NAME.json` wrote."""
+        return tuple(sorted((self.root / "ab").glob("*.json")))
+
+    @property
     def report(self) -> Path:
         """The report on the default study."""
         return self.root / "report"

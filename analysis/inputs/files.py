@@ -94,6 +94,7 @@ class Inputs:
             yield from (run.record, run.history, run.predictions, run.export, run.onnx, run.pruning)
         yield from self.searches
         yield from self.benches
+        yield from self.artifacts.ab
         yield from self.variants
         yield self.portability
         if self.portability.is_file():

@@ -14,6 +14,7 @@ from study import catalogue
 from study.artifacts import read_record
 from study.errors import StudyError
 from study.recipe import Recipe
+from study.records.ab import AbRecord
 from study.records.training import SearchRecord
 
 
@@ -30,6 +31,8 @@ class Study:
     searches: tuple[SearchRecord, ...]
     """Of those models that were searched."""
     portability: Portability | None
+    paired: tuple[AbRecord, ...]
+    """Comparisons of `bench ab`, two exports among them."""
     notes: tuple[str, ...]
     """What a reader must know first, a sentence each."""
 
@@ -58,7 +61,8 @@ def read_study(inputs: Inputs) -> Study:
         )
     notes += [*_differences(models, runs, searches), *(note for run in runs for note in run.notes), *measured.notes]
     portability = read_portability(inputs.artifacts) if inputs.portability.is_file() else None
-    return Study(inputs.study, inputs.models[0], models, runs, measured, searches, portability, tuple(notes))
+    paired = tuple(read_record(path, AbRecord, "delete it, or measure again") for path in inputs.artifacts.ab)
+    return Study(inputs.study, inputs.models[0], models, runs, measured, searches, portability, paired, tuple(notes))
 
 
 def read_search(path: Path) -> SearchRecord:

@@ -5,9 +5,10 @@ differs between the two can differ in being right: at most the d that the parity
 test images the standard error of the difference of the test errors is then at most sqrt(d) / N (McNemar, Psychometrika
 12, 1947), and a difference is significant where it exceeds twice that, as elsewhere in this project.
 
-Latency is compared within a file of measurements and in one setting: the ratio of the medians in each process that
-measured both, with Student's interval over the processes. A variant is slower or faster only if all of it is on one
-side of 1. The two were measured apart: a difference as small as the drift of the machine needs a paired comparison.
+Latency is compared by the ratio of calls in turns, where `python -m bench ab` has compared the two files. Otherwise it
+is compared within a file of measurements and in one setting: the ratio of the medians in each process that measured
+both, with Student's interval over the processes. The two were then measured apart, and a difference as small as the
+drift of the machine is not to be trusted. A variant is slower or faster only if all of it is on one side of 1.
 """
 
 import math
@@ -15,15 +16,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from msgspec import structs
 
 from analysis.inputs.benchmarks import Measured
 from analysis.inputs.portability import FAILED, NOT_RUN
 from analysis.inputs.runs import Run
 from analysis.inputs.study import Study
-from analysis.measures.repeats import over, together
+from analysis.measures.repeats import over, together, verdict
 from analysis.tables.columns import MODEL, OVER_PROCESSES, Column, ends, frame, text
 from analysis.tables.headline import WITHHELD
 from analysis.tables.numbers import MISSING, TIMES, interval, number
+from study.records.ab import AbRecord
 from study.records.base import Interval
 from study.records.bench import CaseRecord
 from study.records.export import ExportRecord
@@ -61,9 +64,10 @@ VARIANTS = (
     Column("median_seconds", "one image in ONNX Runtime", "ONNX Runtime, µs", ",.1f", 1e6, valid="median_valid"),
     *ends("median_low_seconds", "median_high_seconds", OVER_PROCESSES),
     Column("median_valid", "False where repeats are of several machines"),
-    Column("ratio", "of the medians, over the standard variant's", f"time {TIMES} standard", cell=_times),
+    Column("ratio", "time of the variant / time of the standard one", f"time {TIMES} standard", cell=_times),
     *ends("ratio_low", "ratio_high"),
-    Column("latency_verdict", "slower, faster, undecided; withheld where either is invalid", "speed"),
+    Column("in_turns", "True where the ratio is from `bench ab`, False where it is that of the medians"),
+    Column("latency_verdict", "slower, faster, undecided (in turns also the same); withheld where invalid", "speed"),
     Column("fails_in", "runtimes of portability.json; `none of 12` of 12 tried; empty where none was", "fails in"),
     Column("onnx_sha256"),
 )
@@ -94,6 +98,7 @@ def variants(study: Study) -> pd.DataFrame:
                     "variant": export.variant.name,
                     **_accuracy(export, standard, run.wrong.size),
                     **_latency(own, {} if export is standard else reference),
+                    **_in_turns(study.paired, standard, export),
                     "fails_in": _fails_in(export, study),
                 }
             )
@@ -143,9 +148,33 @@ def _latency(own: Sequence[Case], standard: Mapping[Setting, Case]) -> dict[str,
     pairs = [(case.record, standard[_setting(case)].record) for case in repeats]
     ratio = together([_ratio(case, other) for case, other in pairs])
     row |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
-    verdict = "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "undecided"
+    word = "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "undecided"
     valid = valid and all(other.valid for _, other in pairs)
-    return {**row, "latency_verdict": verdict if valid else WITHHELD}
+    return {**row, "in_turns": False, "latency_verdict": word if valid else WITHHELD}
+
+
+def _in_turns(records: Iterable[AbRecord], standard: ExportRecord, export: ExportRecord) -> dict[str, object]:
+    """The ratio and the verdict of `bench ab STANDARD VARIANT` with one image and one thread; empty without any."""
+    alike = [
+        one
+        for record in records
+        for one in record.comparisons
+        if (one.a.onnx_sha256, one.b.onnx_sha256) == (standard.onnx_sha256, export.onnx_sha256)
+        and structs.replace(one.a, variant="", onnx_sha256="") == structs.replace(one.b, variant="", onnx_sha256="")
+        and (one.a.runtime, one.a.batch, one.a.threads, one.a.mode) == ("onnxruntime", 1, 1, "native")
+        and (record.a.options, record.a.packages) == (record.b.options, record.b.packages)
+    ]
+    if not alike or export is standard:
+        return {}
+    valid = [one for one in alike if one.valid]
+    ratio = together([one.ratio for one in valid or alike])
+    margin = max(one.margin for one in alike)
+    words = verdict(Interval(value=1 / ratio.value, low=1 / ratio.high, high=1 / ratio.low), margin)
+    return {
+        **{"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high},
+        "in_turns": True,
+        "latency_verdict": words if valid else WITHHELD,
+    }
 
 
 def _ratio(case: CaseRecord, standard: CaseRecord) -> Interval:

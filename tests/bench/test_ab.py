@@ -24,11 +24,11 @@ from bench.models import from_file
 from study.artifacts import as_json
 from study.errors import StudyError
 from study.onnx_given import Given
-from study.records.ab import AbRecord, InTurns, Outputs, PairedProcess
+from study.records.ab import AbRecord, Outputs, PairedProcess
 from study.records.base import Parity
-from study.records.bench import AfterSwitch
 from tests.bench.test_onnx_files import LINEAR, save
 from tests.support import records
+from tests.support.ab import process
 
 # ---- what a side means
 
@@ -262,33 +262,6 @@ def test_a_call_of_seconds_is_one_part_and_the_first_call_may_compile() -> None:
 
 
 # ---- verdict and gate
-
-
-def process(number: int, ratio: float, **changes: Any) -> PairedProcess:
-    turns = InTurns(
-        median_seconds=1e-3,
-        control=1.0 + 1e-4 * (-1) ** number,
-        after_switch=AfterSwitch(lead_in_calls=1, effects=(0.1,)),
-        part_calls=10,
-        cores_used=1.0,
-        idle_cores=0.0,
-        switches_per_second=0.0,
-    )
-    fields: dict[str, Any] = {
-        "process": number,
-        "ratio": ratio,
-        "a": turns,
-        "b": turns,
-        "loads": 6,
-        "blocks": 60,
-        "full_speed_blocks": 60,
-        "random_seed": 0,
-        "calibration": records.CALIBRATION,
-        "machine": records.QUIET,
-        "valid": True,
-        "reasons": (),
-    }
-    return PairedProcess(**{**fields, **changes})
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as replaced
 from scipy import stats
 
 from analysis.inputs.entries import read_results
@@ -15,8 +16,9 @@ from analysis.pages import exports, report
 from analysis.pages.markup import render
 from analysis.tables.exports import shown, variants
 from analysis.tables.numbers import MISSING, TIMES
-from study.artifacts import Artifacts, sha256
+from study.artifacts import Artifacts, sha256, write_record
 from study.records.base import Parity
+from tests.support.ab import compared
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
 from tests.support.portability import cell, write_portability
 from tests.support.records import AROUND, case, case_process
@@ -126,6 +128,38 @@ class TestLatency:
         low, high = np.exp(stats.t.interval(0.95, 2, np.mean(logs), stats.sem(logs)))
         found = [static[name] for name in ("ratio", "ratio_low", "ratio_high")]
         assert found == pytest.approx([stats.gmean([1.50, 1.53, 1.56]), low, high])
+
+    @pytest.mark.parametrize(
+        ("ratio", "verdict", "words"),
+        [(1.05, "slower", "Slower than"), (1.0, "the same", "As fast as"), (0.9, "faster", "Faster than")],
+    )
+    def test_a_ratio_of_calls_in_turns_is_preferred(
+        self, artifacts: Artifacts, digest: str, ratio: float, verdict: str, words: str
+    ) -> None:
+        a, b = standard(artifacts), of_variant(artifacts, digest, 30e-6)
+        write_bench(artifacts, [a, b])
+        write_record(artifacts.root / "ab" / "static.json", compared(a.key, b.key, ratio))
+        (_, static) = table(study_of(artifacts))
+        assert (static["in_turns"], static["latency_verdict"]) == (True, verdict)
+        assert (static["ratio"], static["median_seconds"]) == (pytest.approx(ratio, rel=1e-4), 30e-6)
+        page = exports.page(variants(study_of(artifacts)))
+        assert f"\n- {words} the standard variant" in page
+        assert "measured apart" not in page
+
+    def test_calls_in_turns_of_other_settings_or_files_or_that_are_not_valid_show_nothing(
+        self, artifacts: Artifacts, digest: str
+    ) -> None:
+        a, b = standard(artifacts), of_variant(artifacts, digest, 30e-6)
+        write_bench(artifacts, [a, b])
+        for name, other in {
+            "threads": replaced(b.key, threads=2),
+            "file": replaced(b.key, onnx_sha256="d" * 64),
+        }.items():
+            write_record(artifacts.root / "ab" / f"{name}.json", compared(a.key, other, 0.9))
+        assert table(study_of(artifacts))[1]["in_turns"] is False
+        hot = compared(a.key, b.key, 0.9, valid=False, reasons=("hot",))
+        write_record(artifacts.root / "ab" / "hot.json", hot)
+        assert table(study_of(artifacts))[1]["latency_verdict"] == "withheld"
 
     def test_repeats_on_several_machines_are_withheld(self, artifacts: Artifacts, digest: str) -> None:
         cases = [standard(artifacts), of_variant(artifacts, digest, 30e-6)]
