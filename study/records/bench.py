@@ -166,7 +166,7 @@ class CaseRecord(Measurement):
     """Geometric mean of the processes' medians, with Student's interval over the processes; of fewer than two
     processes, which make the case invalid, the interval is that between the extremes."""
     p90_seconds: Interval | None
-    """90th percentile of the calls of all processes, with the interval of the processes' own percentiles; null where
+    """90th percentile of the calls of all processes, with its 95 % interval over the processes; null where
     the samples are too few, as are the next three."""
     p95_seconds: Interval | None
     """95th percentile."""
