@@ -83,6 +83,13 @@ def begun_in_time(attempt: Callable[[], tuple[list[Done], Interference]]) -> tup
     raise StudyError("the streams did not begin together: stop other programs on this machine")
 
 
+def overhead(streams: Streams, scenario: str, once: Callable[[], float]) -> float:
+    """Seconds that the harness takes for a call: the lowest of a few results of `once`, measured once in a process."""
+    if scenario not in streams.overheads:
+        streams.overheads[scenario] = min(once() for _ in range(ATTEMPTS))
+    return streams.overheads[scenario]
+
+
 def process_seconds(budget: Budget) -> float:
     """Time for the calls of a case in one process."""
     return 0.1 if budget.quick else max(SHORTEST_SECONDS, budget.seconds / budget.processes)

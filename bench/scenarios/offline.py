@@ -22,7 +22,7 @@ from study.records.scenarios import OfflineProcess, OfflineRecord
 
 FEWEST_CALLS = 10
 """In the window."""
-NULL_SECONDS = 0.05
+NULL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,11 @@ def measure(case: Case, streams: Streams, process: Process) -> LoadOnce:
         begin = time.perf_counter() + (common.MARGIN_SECONDS if null else lead)
         return BackToBack(begin, begin + seconds, null)
 
-    nothing, _ = common.begun_in_time(lambda: streams.do(job(NULL_SECONDS, null=True)))
+    def nothing() -> float:
+        done, _ = common.begun_in_time(lambda: streams.do(job(NULL_SECONDS, null=True)))
+        return max(NULL_SECONDS / max(one.result.calls, 1.0) for one in done)
+
+    overhead = common.overhead(streams, "offline", nothing)
     before = calibrate()
     done, seen = common.begun_in_time(lambda: streams.do(job(window, null=False)))
     pace = mean(before, calibrate())
@@ -106,7 +110,7 @@ def measure(case: Case, streams: Streams, process: Process) -> LoadOnce:
         window_seconds=window,
         calls_per_stream=calls,
         items_per_second=sum(calls) * case.batch / window,
-        overhead_seconds=max(NULL_SECONDS / max(one.result.calls, 1.0) for one in nothing),
+        overhead_seconds=overhead,
     )
     call_seconds = window * streams.number / sum(calls)
     seconds = time.perf_counter() - started

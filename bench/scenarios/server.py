@@ -108,8 +108,12 @@ def measure(case: Case, streams: Streams, goal: Goal, process: Process) -> LoadO
     """
     began = time.perf_counter()
     loaded = common.load(case, streams, process)
-    nothing, _ = run(streams, np.inf, NULL_QUERIES, 0, null=True)
-    overhead = float(nothing.finished.max()) * streams.number / NULL_QUERIES
+
+    def nothing() -> float:
+        served, _ = run(streams, np.inf, NULL_QUERIES, 0, null=True)
+        return float(served.finished.max()) * streams.number / NULL_QUERIES
+
+    overhead = common.overhead(streams, "server", nothing)
     seed = process.seed_of(str(case))
     seen: list[Interference] = []
 

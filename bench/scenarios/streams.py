@@ -60,6 +60,8 @@ class Streams:
     def __init__(self, number: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.number = number
+        self.overheads: dict[str, float] = {}
+        """Seconds that the harness takes for a call of each scenario, as far as they have been measured."""
         self._taken: Any = context.Value("q", 0)
         self._connections: list[Connection] = []
         self._processes = []

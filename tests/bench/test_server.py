@@ -18,7 +18,13 @@ from bench.scenarios.common import LoadOnce
 from bench.scenarios.search import TOLERANCE, BoundTooLowError, highest_rate
 from bench.scenarios.server import Goal
 from study.records.scenarios import ServerProcess
+from tests.bench.builders import of_weights
 from tests.support import records
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return of_weights(tmp_path_factory.mktemp("model"), [[1, 2, 3, 4], [5, 6, 7, 8]]).model
 
 
 class Clock:
@@ -140,8 +146,8 @@ def once(number: int, rate: float = 100.0, **changes: Any) -> LoadOnce:
     return LoadOnce(process, SETTINGS, (), False, 1e-3, 1.0)
 
 
-def test_a_record_has_the_rate_over_the_processes(gap: Model) -> None:
-    case, goal = Case(gap, "onnxruntime", 1), Goal(bound_seconds=0.01)
+def test_a_record_has_the_rate_over_the_processes(model: Model) -> None:
+    case, goal = Case(model, "onnxruntime", 1), Goal(bound_seconds=0.01)
     results = [once(n, rate) for n, rate in enumerate((100.0, 110.0, 121.0, 110.0, 110.0), 1)]
     record = server.record(case, results, Budget(), goal, 1)
     assert record.rate.value == pytest.approx(110)  # the geometric mean
@@ -151,8 +157,8 @@ def test_a_record_has_the_rate_over_the_processes(gap: Model) -> None:
     assert (record.valid, record.bound_seconds, len(record.processes)) == (True, 0.01, 5)
 
 
-def test_a_record_is_not_valid_if_its_processes_are_few_disturbed_or_their_queue_grows(gap: Model) -> None:
-    case, goal = Case(gap, "onnxruntime", 1), Goal(rate=100.0)
+def test_a_record_is_not_valid_if_its_processes_are_few_disturbed_or_their_queue_grows(model: Model) -> None:
+    case, goal = Case(model, "onnxruntime", 1), Goal(rate=100.0)
     reasons = {
         "few": [once(n) for n in range(1, 5)],
         "disturbed": [once(n, valid=n > 1, reasons=("disturbed",) * (n == 1)) for n in range(1, 6)],
@@ -164,8 +170,8 @@ def test_a_record_is_not_valid_if_its_processes_are_few_disturbed_or_their_queue
     assert found["grows"] == ("the load is 1.20: the queue grows for as long as queries arrive; give a lower --rate",)
 
 
-def test_percentiles_for_which_the_queries_are_too_few_are_null(gap: Model) -> None:
+def test_percentiles_for_which_the_queries_are_too_few_are_null(model: Model) -> None:
     """p90 needs 64 samples, p99 662."""
-    case = Case(gap, "onnxruntime", 1)
+    case = Case(model, "onnxruntime", 1)
     record = server.record(case, [once(n, queries=100) for n in range(1, 6)], Budget(), Goal(rate=100.0), 1)
     assert (record.p99_seconds, record.p90_seconds is None) == (None, False)
