@@ -206,7 +206,3 @@ def evaluate(
 def _mean(rounds: Sequence[Seconds]) -> float:
     """The mean over the rounds of the median of their blocks, from logarithms."""
     return math.exp(float(np.mean([np.median(logs) for logs in rounds])))
-
-
-# Names that measure.py, records.py and processes.py import until they use the above.
-Paired = PairedOnce
