@@ -16,8 +16,8 @@ from tests.support.machines import allow, lay_out, pairs_of_threads
 def test_the_cores_of_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
     allow(monkeypatch, 0, 1, 2, 3, 8)
     assert chosen_cpus(None) is None
-    assert chosen_cpus("2") == {2}
-    assert chosen_cpus("8,1-3") == {1, 2, 3, 8}
+    assert chosen_cpus("2") == frozenset({2})
+    assert chosen_cpus("8,1-3") == frozenset({1, 2, 3, 8})
     for text, message in (
         ("4,9", "--cpus: expected some of the cores that this process may run on, 0-3,8; found 4,9"),
         ("two", "--cpus: expected numbers and ranges such as 0-3,8; found 'two'"),
