@@ -8,7 +8,8 @@ import numpy as np
 
 from bench.forecast import Forecast, Measurement, forecast
 from bench.measure import CaseOnce
-from bench.pilot import Costs, Nested, Shares, components, shares
+from bench.pairing import FEWEST_ROUNDS
+from bench.pilot import FEWEST_LOADS, Costs, Nested, Shares, components, shares
 from bench.sampling import Budget
 from bench.tasks import PairTask, Task
 
@@ -43,8 +44,8 @@ def planned(
         for task, part in zip(alike, parts, strict=True):
             costs = costs_of(results[task.name], start_seconds / len(tasks))
             seconds = budget.comparison_seconds if is_pair else budget.seconds / budget.processes
-            fewest = 1 if is_pair else budget.fewest_samples
-            wanted = shares(part, costs, seconds, fewest, budget.process_seconds)
+            fewest = (1, FEWEST_ROUNDS) if is_pair else (budget.fewest_samples, FEWEST_LOADS)
+            wanted = shares(part, costs, seconds, *fewest, most_seconds=budget.process_seconds)
             measurements.append(Measurement(task.name, batch, is_pair, part, costs, wanted))
     expected = forecast(measurements, budget.processes, precision)
     return Plan({one.name: one.shares for one in measurements}, expected)
@@ -62,10 +63,21 @@ def _by_load(one: CaseOnce) -> Sequence[Any]:
 
 
 def costs_of(results: Sequence[Any], start_seconds: float) -> Costs:
-    """Means over the processes of the pilot."""
+    """Means over the processes of the pilot.
+
+    Every process checks outputs and warms up before it measures. The first of a session compares more outputs than the
+    others, so the shorter time counts.
+    """
     calls = [one.process.median_seconds if isinstance(one, CaseOnce) else one.block_seconds for one in results]
+    checks = min(one.seconds - _measured_seconds(one) for one in results)
     return Costs(
         call=float(np.mean(calls)),
         load=float(np.mean([one.load_seconds for one in results])),
-        process=start_seconds,
+        process=start_seconds + max(0.0, checks),
     )
+
+
+def _measured_seconds(one: Any) -> float:
+    if isinstance(one, CaseOnce):
+        return len(one.loads) * one.load_seconds + sum(one.samples)
+    return float(one.process.rounds * one.load_seconds + one.process.blocks * one.block_seconds)

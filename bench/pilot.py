@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 FEWEST_LOADS, MOST_LOADS = 3, 40
 """Of a process; a slow model is loaded once where three loads do not fit."""
-MOST_CALLS = 10_000
-"""Timed calls of all loads of a process; every one is stored."""
+MOST_CALLS = 2_000
+"""Timed calls of all loads of a process. Every one is stored, with 50 bytes: 0.5 MB for a case in five processes."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ def shares(
     costs: Costs,
     seconds: float,
     fewest_calls: int = 1,
+    fewest_loads: int = FEWEST_LOADS,
     most_seconds: float = math.inf,
     processes_are_fixed: bool = True,
 ) -> Shares:
@@ -131,15 +132,15 @@ def shares(
     it is fixed, the loads fill the time.
 
     Args:
-        seconds: for this measurement in one process; three loads may take longer.
+        seconds: for this measurement in one process; the fewest loads may take longer.
         fewest_calls: of all loads of a process, for the percentiles.
         most_seconds: longest time in one process, kept in any case but for a single call of a single load.
     """
-    longest = max(1, int((seconds / FEWEST_LOADS - costs.load) / costs.call))
+    longest = max(1, int((seconds / fewest_loads - costs.load) / costs.call))
     calls = _between(1, _root(costs.load * parts.calls, costs.call * parts.loads), longest)
     fitting = int(seconds / (costs.load + calls * costs.call))
     best = math.inf if processes_are_fixed else _root(costs.process * parts.loads, costs.load * parts.processes)
-    loads = max(FEWEST_LOADS, _between(1, best, min(fitting, MOST_LOADS)))
+    loads = max(fewest_loads, _between(1, best, min(fitting, MOST_LOADS)))
     calls = min(max(calls, math.ceil(fewest_calls / loads)), max(1, MOST_CALLS // loads))
     if Shares(calls, loads).seconds(costs) > most_seconds:
         wanted = calls * loads

@@ -30,8 +30,6 @@ LONG_CALL_SECONDS = 0.03
 """A call as long as this is a part by itself."""
 STABLE, STABLE_PARTS = 0.03, 3
 """The warm-up ends after so many parts whose medians are within this share of each other."""
-FEWEST_BLOCKS = 3
-"""In one load of the models."""
 
 
 class Callee(Protocol):
@@ -186,16 +184,15 @@ def alternate(
     chance: np.random.Generator,
     into: Alternation,
     clock: Callable[[], float],
-    fewest: int = FEWEST_BLOCKS,
 ) -> None:
-    """Let A and B take turns for `seconds`, at least for `fewest` blocks: a round, which is added to `into`.
+    """Let A and B take turns for `seconds`, at least for one block: a round, which is added to `into`.
 
     Args:
         clock: of the parent.
     """
     until = clock() + seconds
     into.rounds.append([])
-    while len(into.rounds[-1]) < fewest or clock() < until:
+    while not into.rounds[-1] or clock() < until:
         turns = order(chance)
         before = Calibration(**pair[turns[0]].ask("calibrate"))
         parts: tuple[list[float], list[float]] = ([], [])

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from bench import calibration
-from bench.ab.alternate import FEWEST_BLOCKS, Alternation, Callee, Counted, Result, alternate, probe, warmed_up
+from bench.ab.alternate import Alternation, Callee, Counted, Result, alternate, probe, warmed_up
 from bench.ab.process import Process, started
 from bench.ab.sides import Side
 from bench.interference import Interference, disturbances, external_disturbances, monitor
 from study.records.ab import InTurns, PairedProcess
 from study.records.bench import Machine, Settings
 
-ROUNDS = 6
-"""Loads of each model in a process, if that takes less time than the calls: each has another place in memory."""
+ROUNDS = 14
+"""Loads of each model in a process, if blocks and loads fit in the time: each has another place in memory."""
 MOST_IDLE_CORES = 0.03
 """Cores that a waiting side may use: reading a pipe uses none, a thread that spins a whole one."""
 
@@ -77,16 +77,16 @@ def take_turns(
     into = Alternation()
     begin = clock()
     load_both()
+    loading = clock() - begin
     speeds = [warmed_up(process, seconds / 4) for process in pair]
     probe(pair, speeds, seconds / 4, chance, into)
     block = sum(2 * (counted.lead_in + counted.calls) * one for counted, one in zip(into.sides, speeds, strict=True))
-    loading = clock() - begin
-    rounds = ROUNDS if FEWEST_BLOCKS * block < seconds / ROUNDS and loading < seconds else 1
+    rounds = max(1, min(ROUNDS, int(seconds / block), int(seconds / loading) if loading else ROUNDS))
     for done in range(rounds):
         if done:
             load_both()
-            for process in pair:
-                warmed_up(process, seconds / 8)
+            for process, counted in zip(pair, into.sides, strict=True):
+                process.ask("part", lead_in=0, calls=counted.lead_in + counted.calls)
         alternate(pair, seconds / rounds, chance, into, clock)
     return into
 

@@ -83,11 +83,12 @@ LIMITS = [
     ("no variance of calls: one call a load", Components(0, 0.01, 0), {"seconds": 260}, Shares(1, 10)),
     ("enough calls for the percentiles", PARTS, {"seconds": 160, "fewest_calls": 133}, Shares(34, 4)),
     ("three loads, if they take longer", PARTS, {"seconds": 20}, Shares(1, 3)),
+    ("as many loads as are wanted", PARTS, {"seconds": 20, "fewest_loads": 5}, Shares(1, 5)),
     ("but not than the longest time", PARTS, {"seconds": 20, "most_seconds": 60}, Shares(3, 1)),
     ("calls are left out before", PARTS, {"seconds": 20, "fewest_calls": 600, "most_seconds": 150}, Shares(25, 3)),
     ("a call that alone takes longer", PARTS, {"seconds": 2, "most_seconds": 10}, Shares(1, 1)),
     ("no more loads than 40", Components(0, 0.01, 0), {"seconds": 1e6}, Shares(1, 40)),
-    ("no more calls than are stored", Components(1, 0, 0), {"seconds": 1e6}, Shares(3333, 3)),
+    ("no more calls than are stored", Components(1, 0, 0), {"seconds": 1e6}, Shares(666, 3)),
 ]
 
 
