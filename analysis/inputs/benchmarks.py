@@ -115,6 +115,12 @@ def read_measurements(
         for one in measured(lambda bench: bench.cases)
         if one.key.variant != STANDARD_NAME and one.key.onnx_sha256 in exported
     )
+    notes += [
+        f"{name} {what} ({file}): {reason}"
+        for file, _, bench in files
+        for what, reasons in (("failed", bench.failed), ("was left out", bench.left_out))
+        for name, reason in reasons.items()
+    ]
     notes += _doubts(cases, "benchmark cases", "latency.csv")
     notes += _doubts(comparisons, "comparisons", "comparisons.csv")
     notes += _doubts(cold_starts, "cold starts", "cold_starts.csv")

@@ -7,15 +7,22 @@ Student's over the logarithms of their values, so it also covers what differs fr
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from msgspec.structs import replace
 from scipy.special import stdtrit
 
 from study.records.base import Interval
-from study.records.bench import Verdict
+from study.records.bench import Verdict, WorkerProcess
 
 FEWEST_SESSIONS = 3
+P = TypeVar("P", bound=WorkerProcess)
+
+
+def counted(processes: Sequence[P]) -> list[P]:
+    """The processes whose values are in a record's intervals: the valid ones; if there are none, all."""
+    return [process for process in processes if process.valid] or list(processes)
 
 
 def together(intervals: Sequence[Interval]) -> Interval:

@@ -8,6 +8,7 @@ import pandas as pd
 from msgspec.structs import asdict, astuple
 
 from analysis.inputs.benchmarks import Measured, Measurements
+from analysis.measures.repeats import counted
 from analysis.tables import headline as headlines
 from analysis.tables.columns import (
     BATCH,
@@ -52,6 +53,10 @@ def _runtimes(row: Any) -> str:
     return f"{runtime(row.runtime)} against {runtime(row.reference)}"
 
 
+_PROCESSES = (
+    Column("processes", "fresh ones that count: the valid ones, or, without any, all", "processes"),
+    Column("processes_left_out", "because they are invalid"),
+)
 _CONDITIONS = (
     Column("cores_used", "processor time of a process / wall time: the median of the processes", "cores used", ".2f"),
     Column("other_cores", "processor time of everything else / wall time: the highest of the processes"),
@@ -75,8 +80,8 @@ LATENCY = (
     THREADS,
     MODE,
     DEVICE,
-    Column("samples", "timed calls of all processes", "samples", ",d"),
-    Column("processes", "fresh ones", "processes"),
+    Column("samples", "timed calls of these processes", "samples", ",d"),
+    *_PROCESSES,
     *_percentile("median", "median (95 % interval), µs"),
     *_percentile("p90", "p90, µs"),
     *_percentile("p95"),
@@ -128,9 +133,9 @@ COMPARISONS = (
     *_after_switch("reference", "reference right after other work, %"),
     *_after_switch("runtime", "runtime right after other work, %"),
     Column("full_speed_share", "blocks in which the machine ran at full speed, / all", "at full speed, %", ".0f", 100),
-    Column("processes", "fresh ones", "processes"),
-    Column("rounds", "of all processes"),
-    Column("blocks", "of calls, in random order, of all processes", "blocks", ",d"),
+    *_PROCESSES,
+    Column("rounds", "of these processes"),
+    Column("blocks", "of calls, in random order, of these processes", "blocks", ",d"),
     Column("calls", "likewise"),
     *_CONDITIONS,
     Column("quick", "measured with --quick"),
@@ -144,12 +149,12 @@ def latency(measured: Measurements) -> pd.DataFrame:
     """One row a benchmark case. Times are seconds for one call with `batch` images."""
     rows = []
     for case in measured.cases:
-        record = case.record
+        record, processes = case.record, counted(case.record.processes)
         parity = asdict(record.parity) if record.parity else {}
         of_processes = {
-            "drift": max((process.drift for process in record.processes), key=abs),
-            "spread": max(process.spread for process in record.processes),
-            "warmup_calls": max(process.warmup.calls for process in record.processes),
+            "drift": max((process.drift for process in processes), key=abs),
+            "spread": max(process.spread for process in processes),
+            "warmup_calls": max(process.warmup.calls for process in processes),
         }
         parity = {f"parity_{key}": value for key, value in parity.items()}
         rows.append({**cells(case), **_conditions(record.processes), **parity, **of_processes})
@@ -170,7 +175,7 @@ def comparisons(measured: Measurements) -> pd.DataFrame:
             row |= {f"after_switch_{engine}": switch.effects[0] if switch.effects else None}
             row |= {f"lead_in_calls_{engine}": switch.lead_in_calls}
         done = ("rounds", "blocks", "full_speed_blocks", "calls")
-        sums = {name: sum(getattr(one, name) for one in record.processes) for name in done}
+        sums = {name: sum(getattr(one, name) for one in counted(record.processes)) for name in done}
         row |= sums | {"full_speed_share": sums["full_speed_blocks"] / sums["blocks"]}
         rows.append(row)
     return frame(COMPARISONS, rows)
@@ -191,16 +196,18 @@ def cells(measured: Measured[Any]) -> dict[str, object]:
 
 
 def _conditions(processes: Sequence[WorkerProcess]) -> dict[str, object]:
-    """The cells of all processes together: the median of what is theirs, the highest of what may disturb one."""
+    """The cells of the processes that count: the median of what is theirs, the highest of what may disturb one."""
+    used = counted(processes)
 
     def highest(name: str) -> float | None:
-        there = [value for process in processes if (value := getattr(process.machine, name)) is not None]
+        there = [value for process in used if (value := getattr(process.machine, name)) is not None]
         return max(there, default=None)
 
     return {
-        "processes": len(processes),
-        "cores_used": median(process.cores_used for process in processes),
+        "processes": len(used),
+        "processes_left_out": len(processes) - len(used),
+        "cores_used": median(process.cores_used for process in used),
         **{name: highest(name) for name in ("other_cores", "other_share", "steal_share", "throttled_share")},
-        "arithmetic_seconds": median(process.calibration.arithmetic_seconds for process in processes),
-        "memory_seconds": median(process.calibration.memory_seconds for process in processes),
+        "arithmetic_seconds": median(process.calibration.arithmetic_seconds for process in used),
+        "memory_seconds": median(process.calibration.memory_seconds for process in used),
     }

@@ -1,5 +1,6 @@
 """Files of measurements: which are read, which measurements count, and what is noted of them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,16 @@ class TestNotes:
             "1 of 1 cold starts were measured with --quick: a trial, not a result",
         )
         assert [case.key.runtime for case in study.measured.cases] == ["torch"]
+
+    def test_measurements_that_failed_or_were_left_out_are_named(self, artifacts: Artifacts) -> None:
+        write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4)])
+        content = json.loads(artifacts.bench.read_text())
+        content["study"] |= {"failed": {"baseline onnxruntime batch 1": "it died"}, "left_out": {"gap": "too slow"}}
+        artifacts.bench.write_text(json.dumps(content))
+        assert study_of(artifacts).notes == (
+            "baseline onnxruntime batch 1 failed (bench.json): it died",
+            "gap was left out (bench.json): too slow",
+        )
 
     def test_reasons_that_differ_in_numbers_alone_are_one_note_with_their_range(self, artifacts: Artifacts) -> None:
         reasons = {

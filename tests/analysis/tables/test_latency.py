@@ -58,6 +58,15 @@ class TestCases:
         assert (row.cores_used, row.other_cores, row.steal_share) == (0.9, 0.4, 0.3)
         assert (row.drift, row.spread, row.arithmetic_seconds, row.memory_seconds) == (-0.03, 0.2, 2e-4, 3e-4)
 
+    def test_of_processes_only_the_valid_ones_count(self, artifacts: Artifacts) -> None:
+        hot = [case_process(n, 1e-4, valid=False, reasons=("hot",), cores_used=0.5, drift=0.9) for n in (1, 2)]
+        write_bench(artifacts, [torch(artifacts, processes=(*hot, case_process(3, 1e-4)))])
+        row = only(tables(artifacts)["latency"])
+        assert (row.processes, row.processes_left_out, row.cores_used, row.drift) == (1, 2, 1.0, 0.002)
+        write_bench(artifacts, [torch(artifacts, processes=tuple(hot))])
+        row = only(tables(artifacts)["latency"])
+        assert (row.processes, row.processes_left_out, row.cores_used) == (2, 0, 0.5)
+
     def test_settings_that_all_rows_share_have_no_column_on_a_page(self, artifacts: Artifacts) -> None:
         write_bench(artifacts, [torch(artifacts, threads=n) for n in (1, 2)])
         frame = tables(artifacts)["latency"]
