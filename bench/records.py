@@ -26,7 +26,7 @@ from study.records.bench import (
 
 if TYPE_CHECKING:
     from bench.measure import CaseOnce, PairOnce
-    from bench.scenarios.common import LoadOnce
+    from bench.scenarios.once import LoadOnce
 
 MOST_OVERHEAD = 0.05
 """Harness overhead, as a share of the median."""

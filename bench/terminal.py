@@ -5,36 +5,21 @@ Pure functions of the records; the tables fit into the given number of columns.
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from bench.keys import load_name, model_name, short_name
+from bench.columns import Column, interval_column, key_columns, valid_column
+from bench.keys import load_name, short_name
+from bench.scenarios.table import offline, server
 from bench.units import decimals, number, unit
 from study.reasons import merged
 from study.records.base import Interval
-from study.records.bench import BenchRecord, CaseKey, ComparisonRecord, Measurement
+from study.records.bench import BenchRecord, ComparisonRecord, Measurement
 
 MEGABYTE = 1_000_000
 USUAL = ("native", "cpu")
 """Mode and device that are not named where all have them."""
 NAMES = ((0, 12), (1, 11), (0, 8))
 """The columns of names, which are shortened in this order where a table is too wide, to so many characters."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table. It is left out where all its cells are empty, and named above where all are the same."""
-
-    heading: str
-    cells: Sequence[str]
-    left: bool = False
-    same: bool = False
-    """Whether it is named above the table if all its cells are the same."""
-    spare: bool = False
-    """Whether it is left out if the table is too wide."""
-
-    @property
-    def width(self) -> int:
-        return max(map(len, (self.heading, *self.cells)))
 
 
 def tables(record: BenchRecord, width: int) -> Iterator[str]:
@@ -54,8 +39,6 @@ def tables(record: BenchRecord, width: int) -> Iterator[str]:
         id(each): ",".join(str(n) for n, (_, names) in enumerate(reasons, 1) if name in names)
         for name, each in measured
     }
-    from bench.scenarios.table import offline, server  # which imports the columns from here
-
     makers = (_latencies, _comparisons, _cold_starts, offline, server)
     for shown in [make(record, numbers) for make in makers]:
         if shown is not None:
@@ -151,30 +134,6 @@ def _cold_starts(record: BenchRecord, numbers: dict[int, str]) -> tuple[str, lis
         f"cold start in {name}, and growth of memory: medians of {processes} process{'es'[: 2 * (processes > 1)]}",
         columns,
     )
-
-
-def key_columns(keys: Sequence[CaseKey]) -> list[Column]:
-    return [
-        Column("model", [model_name(key) for key in keys], left=True),
-        Column("runtime", [key.runtime for key in keys], left=True),
-        Column("batch", [str(key.batch) for key in keys], same=True),
-        Column("threads", [str(key.threads) for key in keys], same=True),
-        Column("mode", [key.mode for key in keys], left=True, same=True),
-        Column("device", [key.device for key in keys], left=True, same=True),
-    ]
-
-
-def interval_column(intervals: Sequence[Interval], size: float = 1.0) -> Column:
-    digits = [decimals(interval.value / size) for interval in intervals]
-    ends = [
-        f"{interval.low / size:,.{n}f} to {interval.high / size:,.{n}f}"
-        for n, interval in zip(digits, intervals, strict=True)
-    ]
-    return Column("95 % interval", ends)
-
-
-def valid_column(records: Sequence[Measurement], numbers: dict[int, str]) -> Column:
-    return Column("valid", ["yes" if each.valid else f"no: {numbers[id(each)]}" for each in records], left=True)
 
 
 def _table(title: str, columns: Sequence[Column], width: int) -> Iterator[str]:

@@ -12,6 +12,7 @@ from bench.measure import Process
 from bench.parity import expected, nan_reasons, parity
 from bench.records import counted, effort_reasons, model_reasons, process_reasons, thread_reasons
 from bench.sampling import MOST_TIMES, Budget, garbage_collector_held
+from bench.scenarios.once import LoadOnce
 from bench.scenarios.streams import Done, Ready, Streams
 from study.errors import StudyError
 from study.records.measurement import Settings
@@ -35,21 +36,6 @@ class Loaded:
     """Whether the latency settled in the warm-up."""
     output_reasons: tuple[str, ...]
     """Why its outputs make it not valid."""
-
-
-@dataclass(frozen=True)
-class LoadOnce:
-    """A scenario in one process."""
-
-    process: Any
-    """An OfflineProcess or a ServerProcess."""
-    settings: Settings
-    output_reasons: tuple[str, ...]
-    oversubscribed: bool
-    call_seconds: float
-    """Mean duration of a call."""
-    seconds: float
-    """Time of everything, checks included."""
 
 
 def load(case: Case, streams: Streams, process: Process) -> Loaded:

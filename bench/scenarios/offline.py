@@ -16,7 +16,7 @@ from bench.measure import Process
 from bench.records import counted
 from bench.sampling import Budget, TooSlowError
 from bench.scenarios import common
-from bench.scenarios.common import LoadOnce
+from bench.scenarios.once import LoadOnce
 from bench.scenarios.streams import Streams, Take
 from study.records.scenarios import OfflineProcess, OfflineRecord
 
@@ -91,7 +91,7 @@ def measure(case: Case, streams: Streams, process: Process) -> LoadOnce:
 
     def nothing() -> float:
         done, _ = common.begun_in_time(lambda: streams.do(job(NULL_SECONDS, null=True)))
-        return max(NULL_SECONDS / max(one.result.calls, 1.0) for one in done)
+        return float(max(NULL_SECONDS / max(one.result.calls, 1.0) for one in done))
 
     overhead = common.overhead(streams, "offline", nothing)
     before = calibrate()

@@ -21,7 +21,7 @@ from bench.records import counted
 from bench.sampling import QUICK_SAMPLES, Budget, TooSlowError
 from bench.scenarios import common
 from bench.scenarios.arrivals import Seconds, Served, joined, poisson, serve
-from bench.scenarios.common import LoadOnce
+from bench.scenarios.once import LoadOnce
 from bench.scenarios.search import LONG_TIMES, USUAL_SHORT, BoundTooLowError, Search, Trial, highest_rate
 from bench.scenarios.streams import Done, Streams, Take
 from bench.units import readable

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.terminal import Column, interval_column, key_columns, valid_column
+from bench.columns import Column, interval_column, key_columns, valid_column
 from bench.units import decimals, number, unit
 from study.records.base import Interval
 from study.records.bench import BenchRecord

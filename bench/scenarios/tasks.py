@@ -6,7 +6,7 @@ from bench.cases import Case
 from bench.keys import load_name
 from bench.measure import Process
 from bench.scenarios import offline, server
-from bench.scenarios.common import LoadOnce
+from bench.scenarios.once import LoadOnce
 from bench.scenarios.server import Goal
 from bench.scenarios.streams import Streams
 from study.errors import StudyError

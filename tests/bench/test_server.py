@@ -14,7 +14,7 @@ from bench.models import Model
 from bench.sampling import Budget
 from bench.scenarios import server
 from bench.scenarios.arrivals import Served, joined, mean_wait_md1, poisson, serve, waits_of_one_server
-from bench.scenarios.common import LoadOnce
+from bench.scenarios.once import LoadOnce
 from bench.scenarios.search import TOLERANCE, BoundTooLowError, highest_rate
 from bench.scenarios.server import Goal
 from study.records.scenarios import ServerProcess
