@@ -83,7 +83,7 @@ def test_each_stream_is_counted_and_together_they_are_the_throughput(model: Mode
     assert process.items_per_second == pytest.approx(sum(process.calls_per_stream) / process.window_seconds)
     most = process.window_seconds / CALL_SECONDS
     assert all(0 < calls <= most for calls in process.calls_per_stream)
-    assert 0 < process.overhead_seconds < CALL_SECONDS
+    assert process.overhead_seconds > 0
     assert process.process == 3
 
 
