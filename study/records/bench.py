@@ -312,7 +312,7 @@ class BenchRecord(Record, tag_field="schema", tag="bench/4", omit_defaults=True)
     processes: AtLeastOne
     """Fresh processes that measured every case and comparison."""
     pilot: "Pilot | None"
-    """What the session expected of itself; null with `--quick`."""
+    """What the session expected of itself; null with `--quick` and for the load scenarios."""
     comparisons: tuple[ComparisonRecord, ...]
     cold_starts: tuple[ColdStartRecord, ...]
     cases: tuple[CaseRecord, ...]
