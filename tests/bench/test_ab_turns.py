@@ -162,6 +162,6 @@ def test_a_call_of_seconds_is_one_part_and_the_first_call_may_compile() -> None:
     probe((slow, Fake(machine, 2.0)), (2.0, 2.0), 0.5, np.random.default_rng(0), into)
     assert [(each.lead_in, each.calls) for each in into.sides] == [(1, 1), (1, 1)]
     before = machine.now
-    alternate((slow, Fake(machine, 2.0)), 0.5, np.random.default_rng(0), into, machine.clock, fewest=1)
+    alternate((slow, Fake(machine, 2.0)), 0.5, np.random.default_rng(0), into, machine.clock)
     assert len(into.rounds[-1]) == 1
     assert machine.now - before < 4 * (2 * 2.0 + 60)
