@@ -2,7 +2,7 @@
 
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,7 +15,7 @@ LAST_OUTPUT = 2000
 """Bytes of a worker's output in which its last words are looked for."""
 
 
-def run(job: Job) -> Iterator[Message]:
+def run(job: Job) -> Generator[Message, None, None]:
     """The messages of a fresh process that does `job`.
 
     Some engines end the process at a fault. Then the task that was being measured fails, and another process measures

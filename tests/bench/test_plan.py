@@ -59,12 +59,12 @@ def test_the_words_of_a_command_line_become_cases_pairs_and_a_budget(planned: Ca
         ("torch", "onnxruntime", 32),
     ]
     assert [(case.runtime, case.batch) for case in session.starting] == [("torch", 1), ("onnxruntime", 1)]
-    assert (session.budget.seconds, session.budget.percentiles, session.budget.loads) == (3, (50, 99.9), 5)
-    assert (session.processes, session.environment.load_after) == (1, None)
+    assert (session.budget.seconds, session.budget.percentiles, session.budget.processes) == (3, (50, 99.9), 5)
+    assert (session.margin, session.precision, session.environment.load_after) == (0.02, None, None)
     assert session.environment.command[:2] == ("--models", "gap")
     assert session.environment.files_sha256["gap/model.onnx"] == session.cases[0].model.onnx_sha256
     quick = planned("--models", "gap", "--quick", "--cold-starts", "0")
-    assert (quick.budget.quick, quick.budget.loads, quick.starting) == (True, 1, [])
+    assert (quick.budget.quick, quick.budget.processes, quick.starting) == (True, 1, [])
 
 
 def test_values_of_inputs_and_what_was_chosen_for_others(planned: Callable[..., Session], tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_of_a_single_process_the_interval_is_that_between_the_extremes(case: Cas
     assert record.reasons == ("a quick run: one short process is only a smoke test; leave out --quick",)
 
 
-NOISY = {"valid": False, "reasons": ("the host gave 3.0% of the CPU time",)}
+NOISY: dict[str, Any] = {"valid": False, "reasons": ("the host gave 3.0% of the CPU time",)}
 REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"results": of([1e-3] * 5, samples=[1e-3] * 132)},
@@ -184,7 +184,7 @@ def test_each_reason_appears_exactly_beyond_its_limit(case: Case) -> None:
 
 
 def test_the_reasons_of_processes_are_given_once_with_their_number(case: Case) -> None:
-    other = {"valid": False, "reasons": ("the host gave 7.5% of the CPU time", "noisy")}
+    other: dict[str, Any] = {"valid": False, "reasons": ("the host gave 7.5% of the CPU time", "noisy")}
     record = record_of(case, [*of([1e-3] * 3), once(4, 1e-3, **NOISY), once(5, 1e-3, **other)])
     assert record.reasons == (
         "3 valid processes are too few, expected 5: measure again on an idle machine",
@@ -215,7 +215,8 @@ def test_the_numbers_of_a_comparison_by_hand(case: Case) -> None:
         "faster",
     )
     assert record.controls.reference.value == pytest.approx(1.001)
-    assert record.after_switch_reference == AfterSwitch(lead_in_calls=5, effects=(pytest.approx(0.3), 0.01))
+    assert record.after_switch_reference.lead_in_calls == 5
+    assert record.after_switch_reference.effects == pytest.approx((0.3, 0.01))
     assert record.after_switch_runtime == AfterSwitch(lead_in_calls=2, effects=(0.2,))
     assert [one.random_seed for one in record.processes] == [1, 2, 3, 4, 5]
     assert record.unpaired_ratio is None
