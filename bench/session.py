@@ -46,8 +46,9 @@ COLD_START_SECONDS = 2.0
 """Time of a cold start: a guess for the forecast."""
 PILOTS, PILOT_SHARE = 2, 0.2
 """Number of processes of the pilot, and their time as a share of that of the session."""
-MOST_REPLACEMENTS = 2
-"""Number of further processes for the tasks that the machine disturbed."""
+MOST_REPLACEMENTS = 5
+"""Number of further processes for the tasks that the machine disturbed in some, not in all. Where a neighbour runs half
+of the time two leave half of the ratios withheld, five 15 % (bench.experiments two-speeds-simulated)."""
 
 
 class Watcher:
@@ -132,8 +133,7 @@ class Session:
         self._processes(tasks, self.budget.processes, shares, watcher)
         if not self.budget.quick:
             for left in range(MOST_REPLACEMENTS, 0, -1):  # where enough may become valid
-                lacking = [task for task in self._open(tasks) if 0 < self.budget.processes - self._valid(task) <= left]
-                self._processes(lacking, 1, shares, watcher)
+                self._processes([task for task in self._open(tasks) if self._lacks(task, left)], 1, shares, watcher)
             if self.precision:
                 self._processes(tasks, more_processes(self._ratios(tasks), self.precision), shares, watcher)
         if starting:
@@ -217,6 +217,11 @@ class Session:
     def _valid(self, task: Task) -> int:
         """In how many processes a task was valid."""
         return sum(one.process.valid for one in self._judged(task))
+
+    def _lacks(self, task: Task, left: int) -> bool:
+        """Whether a task lacks valid processes, has some, and may have enough after `left` further ones."""
+        valid = self._valid(task)
+        return 0 < valid < self.budget.processes <= valid + left
 
     def _judged(self, task: Task) -> list[Any]:
         """The results of a task, those marked that were not made at the machine's full speed."""
