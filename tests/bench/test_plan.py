@@ -91,7 +91,7 @@ MISTAKES: list[tuple[str, str]] = [
     ("--models gap --threads 100000", "--threads: expected at most the "),
     ("--models gap --percentiles 12", "expected some of 50,90,95,99,99.9, found '12'"),
     ("--models gap --processes 0", "--processes: expected at least 5, found 0"),
-    ("--models gap --seconds nan", "expected --seconds above 0"),
+    ("--models gap --seconds nan", "--seconds: expected a number above 0, found nan"),
     ("--models gap --cold-starts 3", "--cold-starts: expected 0 or at least 5, found 3"),
     ("--models gap --shape x=1", "--shape applies to inputs of a file given with --onnx"),
     ("--onnx {two} --shape ids", "--shape: expected name=1,3,224,224 (name= for a scalar), found 'ids'"),
