@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from bench import runtimes
 from bench.cases import Case
-from bench.cpus import chosen_cpus, pin, shown
-from bench.interference import external_disturbances, monitor
+from bench.machine.cpus import chosen_cpus, pin, shown
+from bench.machine.interference import external_disturbances, monitor
 from bench.models import Model
 from bench.sampling import Budget, TooSlowError
 from study.artifacts import RunFiles

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench import terminal
+from bench.output import terminal
+from bench.output.progress import Progress
 from bench.plan import add_bench_options, find_session
-from bench.progress import Progress
 from bench.sampling import TooSlowError
 from bench.session import Session
 from bench.tasks import CaseTask, PairTask, Task

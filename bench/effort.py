@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.forecast import Forecast, Measurement, forecast
 from bench.measure import CaseOnce
 from bench.pairing import FEWEST_ROUNDS
-from bench.pilot import FEWEST_LOADS, Costs, Nested, Shares, components, shares
 from bench.sampling import Budget
+from bench.statistics.forecast import Forecast, Measurement, forecast
+from bench.statistics.pilot import FEWEST_LOADS, Costs, Nested, Shares, components, shares
 from bench.tasks import PairTask, Task
 
 

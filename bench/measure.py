@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bench.calibration import calibrate
 from bench.cases import Case, Engine, opened
-from bench.interference import monitor
 from bench.keys import short_name
+from bench.machine.interference import monitor
 from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Effort, Timed, Turn, compare
 from bench.parity import Expected, expected, nan_reasons, parity
@@ -33,7 +33,7 @@ from study.records.bench import (
 )
 
 if TYPE_CHECKING:
-    from bench.pilot import Shares
+    from bench.statistics.pilot import Shares
 
 QUICK_ROUNDS = 3
 BALLASTS, BALLAST_BYTES = 32, 100_000

@@ -10,8 +10,8 @@ in random order. A part is lead-in calls, then a few timed ones, its value their
 
 A calibration before and after each block shows the speed of the machine; only blocks at full speed count
 (bench/regimes.py). The result of the process is the mean over the rounds of the median of their blocks, in logarithms.
-Intervals are over processes (bench/estimates.py): blocks and rounds of one process say nothing of what the process
-itself does to an engine.
+Intervals are over processes (bench/statistics/estimates.py): blocks and rounds of one process say nothing of what the
+process itself does to an engine.
 """
 
 import math

@@ -11,13 +11,13 @@ from typing import Any
 
 from bench import models
 from bench.cases import MODES, Case, find_cases, find_pairs, opened
-from bench.cpus import chosen_cpus, most_threads
-from bench.estimates import FEWEST_PROCESSES
-from bench.percentiles import FEWEST_SAMPLES
+from bench.machine.cpus import chosen_cpus, most_threads
 from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.sampling import Budget
 from bench.scenarios.options import add_scenario_options, scenario_notes, scenario_tasks
 from bench.session import Session
+from bench.statistics.estimates import FEWEST_PROCESSES
+from bench.statistics.percentiles import FEWEST_SAMPLES
 from bench.surroundings import surroundings
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets

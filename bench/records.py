@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from msgspec.structs import replace as changed
 
-from bench import estimates
 from bench.cases import Case
-from bench.estimates import FEWEST_PROCESSES, over_processes
 from bench.models import INPUT_SEED
-from bench.percentiles import FEWEST_SAMPLES, percentile_over_processes
 from bench.regimes import slow_processes
 from bench.sampling import Budget
+from bench.statistics import estimates
+from bench.statistics.estimates import FEWEST_PROCESSES, over_processes
+from bench.statistics.percentiles import FEWEST_SAMPLES, percentile_over_processes
 from study.reasons import NUMBER
 from study.records.base import Interval
 from study.records.bench import (

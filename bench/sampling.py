@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.percentiles import FEWEST_SAMPLES
+from bench.statistics.percentiles import FEWEST_SAMPLES
 
 if TYPE_CHECKING:
-    from bench.pilot import Shares
+    from bench.statistics.pilot import Shares
 
 BLOCK_SECONDS = 0.02
 BLOCK_CALLS = 5

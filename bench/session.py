@@ -14,16 +14,16 @@ from msgspec.structs import replace as changed
 from bench import cold_start, regimes
 from bench.cases import Case
 from bench.effort import planned
-from bench.forecast import more_processes, text
 from bench.journal import Journal
 from bench.keys import short_name
 from bench.measure import Process
-from bench.pilot import Shares
 from bench.processes import run as run_worker
 from bench.records import case_record, comparison_record, counted, judged
 from bench.sampling import Budget, TooSlowError
 from bench.scenarios import offline, server
 from bench.scenarios.tasks import LoadTask
+from bench.statistics.forecast import more_processes, text
+from bench.statistics.pilot import Shares
 from bench.surroundings import load_average
 from bench.tasks import CaseTask, PairTask, Task
 from bench.worker import Job

@@ -7,10 +7,10 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from bench.calibration import mean
-from bench.interference import Interference, disturbances
+from bench.machine.interference import Interference, disturbances
 from bench.pairing import PairedOnce
-from bench.percentiles import NAMES
 from bench.sampling import WARM_UP_CALLS, Budget, WarmUp
+from bench.statistics.percentiles import NAMES
 from study.records.bench import Calibration, CaseProcess, ComparisonProcess, WarmUpRecord
 
 MOST_DRIFT = 0.05

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.cpus import pin
+from bench.machine.cpus import pin
 from bench.measure import Process
 from bench.sampling import TooSlowError, garbage_collector_held, timed_calls
 from bench.tasks import Task

@@ -12,7 +12,7 @@ from bench import calibration
 from bench.ab.alternate import Alternation, Callee, Counted, Result, alternate, probe, warmed_up
 from bench.ab.process import Process, started
 from bench.ab.sides import Side
-from bench.interference import Interference, disturbances, external_disturbances, monitor
+from bench.machine.interference import Interference, disturbances, external_disturbances, monitor
 from study.records.ab import InTurns, PairedProcess
 from study.records.bench import Machine, Settings
 

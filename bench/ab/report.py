@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from bench.ab.sides import Side
-from bench.gate import decide, exit_code
-from bench.units import number, unit
-from bench.welch import Contrast, stacked
+from bench.gate.decision import decide, exit_code
+from bench.gate.welch import Contrast, stacked
+from bench.output.units import number, unit
 from study.records.ab import AbComparison, AbRecord, SideRecord
 from study.records.bench import CaseKey, Verdict
 

@@ -14,7 +14,7 @@ from bench import regimes
 from bench.ab import check
 from bench.ab.pair import Inputs, Once, Sides, both_started, load, measure
 from bench.ab.sides import Side
-from bench.estimates import FEWEST_PROCESSES, control_holds, over_processes, verdict
+from bench.statistics.estimates import FEWEST_PROCESSES, control_holds, over_processes, verdict
 from study.environment import environment
 from study.records.ab import AbComparison, AbRecord, Outputs, PairedProcess, SideRecord
 from study.records.base import Interval

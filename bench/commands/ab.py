@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.limits import fraction
+from bench.gate.limits import fraction
 from study.artifacts import DEFAULT_ROOT
 from study.selection import add_options
 
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure and report; returns the exit code of the gate."""
     from bench.ab.report import code, lines
     from bench.ab.session import Session
-    from bench.cpus import chosen_cpus, pin
+    from bench.machine.cpus import chosen_cpus, pin
 
     plan = _plan(options)
     pin(chosen_cpus(options.cpus))  # which the processes inherit

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the gate; returns the exit code of the job."""
-    from bench.ci import VERDICTS, Job, expand, run_job
+    from bench.gate.ci import VERDICTS, Job, expand, run_job
     from study.errors import StudyError
 
     undecided = os.environ.get("GATE_UNDECIDED") or "fail"

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from bench.conditions import ALLOWABLE
-from bench.limits import METRICS, add_limits
+from bench.gate.conditions import ALLOWABLE
+from bench.gate.limits import METRICS, add_limits
 from study.records.bench import BenchEnvironment
 from study.records.gate import Metric
 
@@ -64,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the comparison; returns the exit code of the gate."""
     from msgspec.structs import replace
 
-    from bench.compare import compare
-    from bench.gate_report import paragraphs
+    from bench.gate.compare import compare
+    from bench.gate.report import paragraphs
     from study.artifacts import as_json
     from study.bench_file import read_bench
 

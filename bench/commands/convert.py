@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the converted file; returns 3 if nothing in it would be valid."""
-    from bench.exports import bencher, github_action_benchmark, invalid
+    from bench.gate.services import bencher, github_action_benchmark, invalid
     from study.bench_file import read_bench
 
     record = read_bench(options.file, REMEDY)

@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings; returns 1 if one of them is bad."""
-    from bench.cpus import chosen_cpus, pin
     from bench.doctor import load, speed, system
     from bench.doctor.findings import fit, report
+    from bench.machine.cpus import chosen_cpus, pin
     from study.machine import identity
 
     cpus = chosen_cpus(options.cpus)

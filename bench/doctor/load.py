@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.counters import TICKS_PER_SECOND, Ticks, own_cores, parse_stat
-from bench.cpus import shown
 from bench.doctor.findings import Finding
-from bench.interference import MOST_CACHE_SHARE, MOST_OTHER_SHARE
+from bench.machine.counters import TICKS_PER_SECOND, Ticks, own_cores, parse_stat
+from bench.machine.cpus import shown
+from bench.machine.interference import MOST_CACHE_SHARE, MOST_OTHER_SHARE
 from study.cores import allowed, siblings
 from study.system_files import ROOT, read
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.calibration import calibrate
 from bench.doctor.findings import Finding, Grade
-from bench.interference import Interference, disturbances, monitor
+from bench.machine.interference import Interference, disturbances, monitor
 from bench.regimes import at_full_speed, level
 from study.records.bench import Calibration
 from study.system_files import CPUS, ROOT, number, read

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from bench.cpus import shown
 from bench.doctor.findings import Finding
+from bench.machine.cpus import shown
 from study.cgroups import quota_cores
 from study.cores import allowed, physical_cores, with_siblings
 from study.machine import governor, thread_variables, turbo

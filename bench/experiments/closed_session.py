@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from bench.cases import opened
-from bench.estimates import over_processes
 from bench.experiments.common import case_of, made_with
 from bench.parts import part
 from bench.sampling import garbage_collector_held, warm_up
+from bench.statistics.estimates import over_processes
 
 WITHIN = 0.05
 THREADS = 2

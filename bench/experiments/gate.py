@@ -5,8 +5,8 @@ from argparse import Namespace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.gate import decide
-from bench.welch import contrast
+from bench.gate.decision import decide
+from bench.gate.welch import contrast
 
 CASES = 36
 """As many as the default study has: six models, two runtimes, three batches."""

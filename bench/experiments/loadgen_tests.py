@@ -73,7 +73,7 @@ def schedule(rate: float, queries: int, seed: int) -> Seconds:
     """The arrivals [queries] of LoadGen's Server with this `schedule_rng_seed`, in seconds.
 
     The first is at 0. Gaps are those of libstdc++'s exponential distribution on mt19937, two draws of 32 bits each,
-    rounded down to nanoseconds (GenerateQueries in loadgen.cc). tests/bench/test_server.py has some from a trace.
+    rounded down to nanoseconds (GenerateQueries in loadgen.cc). tests/bench/scenarios/test_server.py has some of them.
     """
     bits = np.random.RandomState(seed).randint(0, 2**32, size=2 * (queries - 1), dtype=np.uint32).astype(np.float64)
     uniform = (bits[0::2] + bits[1::2] * 2.0**32) / 2.0**64

@@ -2,7 +2,7 @@
 
 The engine spins for a millisecond, so that everything else is the harness: its loop, its waiting, its clock. In so few
 queries the mean wait of the schedule itself differs from theory by some percent; the seed is therefore one whose
-schedule, by Lindley's recursion, is within 0.5 %. tests/bench/test_server.py holds the recursion against theory.
+schedule, by Lindley's recursion, is within 0.5 %. tests/bench/scenarios/test_server.py checks the recursion by theory.
 """
 
 import time

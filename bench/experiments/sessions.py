@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import median
 
-from bench.compare import compare
-from bench.estimates import combined, homogeneity
 from bench.experiments.common import at_least, kept_session, made_with, width
+from bench.gate.compare import compare
+from bench.gate.limits import LIMITS
 from bench.keys import case_name
-from bench.limits import LIMITS
+from bench.statistics.estimates import combined, homogeneity
 from study.records.bench import BenchRecord, ComparisonRecord
 
 SESSIONS = 20

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.estimates import control_holds, half_width, homogeneity, over_processes, student, verdict
 from bench.experiments.simulation import LOADS, Logs, Machine, machines
-from bench.forecast import FEWEST_FOR_PRECISION, MOST_PROCESSES, Measurement, forecast, more_processes
 from bench.pairing import Block, evaluate
 from bench.parts import Parts
-from bench.percentiles import percentile_over_processes
-from bench.pilot import Components, Costs, Nested, Shares, components
+from bench.statistics.estimates import control_holds, half_width, homogeneity, over_processes, student, verdict
+from bench.statistics.forecast import FEWEST_FOR_PRECISION, MOST_PROCESSES, Measurement, forecast, more_processes
+from bench.statistics.percentiles import percentile_over_processes
+from bench.statistics.pilot import Components, Costs, Nested, Shares, components
 from study.records.bench import Calibration
 
 NEAR_95 = (0.93, 0.97)

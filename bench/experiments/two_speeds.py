@@ -10,8 +10,8 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.estimates import over_processes
 from bench.experiments.common import made_with, session, verdict
+from bench.statistics.estimates import over_processes
 from study.records.bench import ComparisonRecord
 
 WITHIN = 0.02

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.estimates import over_processes
 from bench.pairing import Block, PairedOnce, evaluate
 from bench.parts import Parts
 from bench.regimes import level, slow_processes
 from bench.session import MOST_REPLACEMENTS
+from bench.statistics.estimates import over_processes
 from study.records.base import Interval
 from study.records.bench import Calibration
 

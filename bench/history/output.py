@@ -6,7 +6,7 @@ from itertools import groupby
 
 from bench.history.series import Change, Examined, History, Series, machine_of
 from bench.history.sessions import Session, Sessions
-from bench.units import number, readable
+from bench.output.units import number, readable
 from study.records.history import ChangeRecord, HistoryRecord, SeriesRecord
 
 HEADINGS = ("series", "change", "95 % interval", "before", "after", "first session", "commit", "p", "changed as well")

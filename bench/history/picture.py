@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from bench.history.output import percent
 from bench.history.series import Examined, History, Point, circumstances, differences
 from bench.history.sessions import Session
-from bench.units import unit
+from bench.output.units import unit
 from study.pictures import COLOURS, Look, drawn, legend_above, panels
 
 ONE_PAGE = 12

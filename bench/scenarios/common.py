@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.cases import Case, opened
-from bench.counters import own_cores
-from bench.interference import FEWEST_CORES_USED, Interference, disturbances, external_disturbances
+from bench.machine.counters import own_cores
+from bench.machine.interference import FEWEST_CORES_USED, Interference, disturbances, external_disturbances
 from bench.measure import Process
 from bench.parity import expected, nan_reasons, parity
 from bench.records import counted, effort_reasons, model_reasons, process_reasons, thread_reasons

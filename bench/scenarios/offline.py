@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from bench.calibration import calibrate, mean
 from bench.cases import Case
-from bench.estimates import over_processes
 from bench.measure import Process
 from bench.records import counted
 from bench.sampling import Budget, TooSlowError
 from bench.scenarios import common
 from bench.scenarios.once import LoadOnce
 from bench.scenarios.streams import Streams, Take
+from bench.statistics.estimates import over_processes
 from study.records.scenarios import OfflineProcess, OfflineRecord
 
 FEWEST_CALLS = 10

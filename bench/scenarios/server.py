@@ -13,10 +13,9 @@ import numpy as np
 
 from bench.calibration import calibrate, mean
 from bench.cases import Case
-from bench.estimates import over_processes
-from bench.interference import Interference
+from bench.machine.interference import Interference
 from bench.measure import Process
-from bench.percentiles import FEWEST_SAMPLES
+from bench.output.units import readable
 from bench.records import counted
 from bench.sampling import QUICK_SAMPLES, Budget, TooSlowError
 from bench.scenarios import common
@@ -24,7 +23,8 @@ from bench.scenarios.arrivals import Seconds, Served, joined, poisson, serve
 from bench.scenarios.once import LoadOnce
 from bench.scenarios.search import LONG_TIMES, USUAL_SHORT, BoundTooLowError, Search, Trial, highest_rate
 from bench.scenarios.streams import Done, Streams, Take
-from bench.units import readable
+from bench.statistics.estimates import over_processes
+from bench.statistics.percentiles import FEWEST_SAMPLES
 from study.records.base import Interval
 from study.records.scenarios import ServerProcess, ServerRecord
 

@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from bench.cases import Case, opened
-from bench.counters import snapshot
-from bench.interference import Interference, interference
+from bench.machine.counters import snapshot
+from bench.machine.interference import Interference, interference
 from bench.sampling import WarmUp, garbage_collector_held, warm_up
 from study.errors import StudyError
 from study.records.bench import Settings

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from bench.columns import Column, interval_column, key_columns, valid_column
-from bench.units import decimals, number, unit
+from bench.output.columns import Column, interval_column, key_columns, valid_column
+from bench.output.units import decimals, number, unit
 from study.records.base import Interval
 from study.records.bench import BenchRecord
 from study.records.scenarios import OfflineRecord, ServerRecord

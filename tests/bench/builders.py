@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from scipy.stats import t
 
 from bench.cases import Case
-from bench.estimates import over_processes
 from bench.models import from_file
+from bench.statistics.estimates import over_processes
 from study.artifacts import Artifacts
 from study.onnx_given import Given
 from study.records.base import Interval
@@ -39,7 +39,7 @@ def around(value: float, half: float) -> Interval:
 
 
 def apart(value: float, half: float, processes: int = 5) -> tuple[float, ...]:
-    """Values of so many processes, from which `bench.estimates.over_processes` makes `around(value, half)`.
+    """Values of so many processes, from which `bench.statistics.estimates.over_processes` makes `around(value, half)`.
 
     Their logarithms are equally spaced.
     """

@@ -186,7 +186,7 @@ def test_a_quick_file_compared_with_itself_is_withheld(quick: Quick) -> None:
 def test_a_session_is_a_pilot_and_five_processes(tmp_path: Path) -> None:
     """Of a model that needs no torch."""
     file, model = tmp_path / "bench.json", write(tmp_path / "free.onnx", "N")
-    words: list[str | Path] = ["--onnx", model, "--shape", "ids=5", "--batches", "1", "--cold-starts", "0", "--seconds", "0.3"]
+    words: list[str | Path] = ["--onnx", model, "--shape=ids=5", "--batches=1", "--cold-starts=0", "--seconds=0.3"]
     shown = run("pytest", "bench", *words, "--runtimes", "onnxruntime,openvino", f"--benchmark-json={file}")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     record = read_bench(file, "")

@@ -9,8 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench.percentiles import FEWEST_SAMPLES
-from bench.pilot import Shares
 from bench.sampling import (
     MOST_SAMPLES,
     QUICK_SAMPLES,
@@ -19,6 +17,8 @@ from bench.sampling import (
     timed_calls,
     warm_up,
 )
+from bench.statistics.percentiles import FEWEST_SAMPLES
+from bench.statistics.pilot import Shares
 
 
 class Clock:

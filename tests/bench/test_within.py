@@ -14,13 +14,13 @@ import pytest
 from bench import measure
 from bench.cases import Case
 from bench.measure import Process
-from bench.pilot import Shares
 from bench.sampling import Budget, WarmUp
+from bench.statistics.pilot import Shares
 from bench.within import case_process, comparison_process, drift
 from study.artifacts import as_json
 from study.records.bench import Calibration, CaseProcess, ControlsOnce
 from tests.bench.builders import of_weights
-from tests.bench.test_interference import QUIET, disturbed
+from tests.bench.machine.test_interference import QUIET, disturbed
 
 STEADY = [1e-3] * 1000
 WARM = WarmUp(calls=16, seconds=0.5, stable=True, call_seconds=1e-3)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.estimates import over_processes
+from bench.statistics.estimates import over_processes
 from study.records.ab import AbComparison, AbRecord, InTurns, Outputs, PairedProcess, SideRecord
 from study.records.bench import AfterSwitch, CaseKey
 from tests.support import records

@@ -26,7 +26,7 @@ from analysis.pages.markup import render
 from analysis.tables import columns
 from analysis.tables import results as results_tables
 from analysis.tables.summary import SUMMARY
-from bench import terminal
+from bench.output import terminal
 from export.card import write_card
 from study.artifacts import Artifacts, write_record
 from study.recipe import Recipe

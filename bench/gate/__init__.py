@@ -1,0 +1,1 @@
+"""What decides whether a later session is slower than an earlier one."""

@@ -1,0 +1,1 @@
+"""What the machine does while something is measured on it."""

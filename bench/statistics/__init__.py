@@ -1,0 +1,1 @@
+"""Numbers over processes, and how many processes they need."""
