@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.calibration import calibrate
+from bench.calibration import median
 from bench.cases import Case, Engine, opened
+from bench.full_speed import Patience, timed
 from bench.keys import short_name
 from bench.machine.interference import monitor
 from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Effort, Timed, Turn, compare
 from bench.parity import Expected, expected, nan_reasons, parity
 from bench.parts import Parts, plan_parts, round_seconds
-from bench.sampling import Budget, TooSlowError, garbage_collector_held, timed_calls, warm_up
+from bench.sampling import WARM_UP_AGAIN_SECONDS, Budget, TooSlowError, garbage_collector_held, warm_up
 from bench.within import case_process, comparison_process
 from study.onnx_values import digest
 from study.records.base import Parity
@@ -118,7 +119,9 @@ def latency(case: Case, process: Process) -> CaseOnce:
     pool = case.model.pool(case.batch)
     wanted = expected(case, pool, budget.check_seconds, process.most_checked)
     generator = np.random.default_rng(process.seed_of(str(case)))
+    patience = Patience(process.level, budget.patience_seconds)
     loads: list[list[float]] = []
+    speeds: list[Calibration] = []
     settings: list[Settings] = []
     with garbage_collector_held():
         with opened(case, pool) as engine, engine.runtime.context():
@@ -126,23 +129,26 @@ def latency(case: Case, process: Process) -> CaseOnce:
             compared, reasons = parity(engine, found, wanted)
             reasons += nan_reasons(case, found)
             del found, wanted
+            patience.calibration()
             warm_ups = [warm_up(engine.once, most_seconds=budget.check_seconds, called=True)]
         shares = process.shares.get(short_name(case.key))
-        schedule = budget.schedule(warm_ups[0].call_seconds, until - time.perf_counter(), shares)
-        began, before = time.perf_counter(), calibrate()
+        call_seconds = warm_ups[0].call_seconds
+        schedule = budget.schedule(call_seconds, until - time.perf_counter(), shares)
+        began = time.perf_counter()
         with monitor() as monitored:
             for share in np.array_split(np.arange(schedule.calls), schedule.loads):
                 with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
-                    warm_ups.append(warm_up(engine.once, most_seconds=schedule.warm_up_seconds))
-                    loads.append(timed_calls(engine.call, engine.inputs, len(share)))
+                    warm_ups.append(warm_up(engine.once, WARM_UP_AGAIN_SECONDS, schedule.warm_up_seconds))
+                    part, around = timed(engine.call, engine.inputs, len(share), call_seconds, patience)
                     settings.append(engine.runtime.settings())
-        speed = before, calibrate()
-        elapsed = time.perf_counter() - began
+                loads.append(part)
+                speeds += around
+        elapsed = time.perf_counter() - began - patience.waited
     sizes = [len(load) for load in loads]
     samples = [seconds for load in loads for seconds in load]
     return CaseOnce(
         process=case_process(
-            process.number, samples, sizes, warm_ups, monitored.interference, speed, case.threads, budget
+            process.number, samples, sizes, warm_ups, monitored.interference, median(speeds), case.threads, budget
         ),
         samples=samples,
         parity=compared,
@@ -171,6 +177,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
     started = time.perf_counter()
     until = started + budget.process_seconds
     pool = runtime.model.pool(runtime.batch)
+    patience = Patience(process.level, 2 * budget.patience_seconds)
     with garbage_collector_held():
         warm_ups, settings = [], {}
         wanted = None
@@ -179,6 +186,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
                 found = engine.outputs(budget.check_seconds, process.most_checked)
                 parity(engine, found, wanted)
                 wanted = Expected(case.runtime, found)
+                patience.calibration()
                 warm_ups.append(warm_up(engine.once, most_seconds=budget.check_seconds, called=True))
                 settings[role] = engine.runtime.settings()
         speeds = (warm_ups[0].call_seconds, warm_ups[1].call_seconds)
@@ -211,7 +219,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
                 yield [turns[i] for i in range(len(cases))]
 
         with monitor() as monitored:
-            paired = compare(load, parts, effort, seed, process.level, process.fastest.get(name))
+            paired = compare(load, parts, effort, seed, patience, process.fastest.get(name))
     return PairOnce(
         process=comparison_process(
             process.number, paired, warm_ups, monitored.interference, runtime.threads, budget, process.seed

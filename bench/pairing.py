@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from bench import calibration, regimes
-from bench.calibration import calibrate_briefly
+from bench.full_speed import Patience
 from bench.parts import Parts, Seconds, after_switch, part, probed, timed_seconds
 from study.records.bench import AfterSwitch, Calibration, ControlsOnce
 
@@ -103,38 +103,38 @@ def compare(
     parts: Parts,
     effort: Effort,
     seed: int,
-    full_speed: Calibration | None = None,
+    patience: Patience,
     fastest_call_seconds: float | None = None,
-    calibrate: Callable[[], Calibration] = calibrate_briefly,
 ) -> PairedOnce:
-    """Time the two in turns.
+    """Time the two in turns; each block waits for full speed.
 
     Args:
         seed: of the order within blocks and of the places in memory.
-        full_speed: the level of the session so far, `regimes.level` of earlier results' calibrations.
-        fastest_call_seconds: likewise the smallest `call_seconds` of this comparison in earlier processes.
+        fastest_call_seconds: the smallest `call_seconds` of this comparison in earlier processes.
     """
     order, placement = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     rounds: list[list[Block]] = []
-    started = time.perf_counter()
+    started = time.perf_counter() - patience.waited
     elapsed = 0.0
+
+    def elapsed_seconds() -> float:
+        return time.perf_counter() - started - patience.waited
+
     while not rounds or (
         elapsed < effort.most_seconds and (len(rounds) < effort.fewest_rounds or elapsed < effort.seconds)
     ):
         with load(placement) as turns:
             rounds.append([])
-            last = calibrate()
-            until = time.perf_counter() + effort.seconds / effort.fewest_rounds
-            while len(rounds[-1]) < effort.blocks and (not rounds[-1] or time.perf_counter() < until):
-                began = time.perf_counter()
+            until = elapsed_seconds() + effort.seconds / effort.fewest_rounds
+            while len(rounds[-1]) < effort.blocks and (not rounds[-1] or elapsed_seconds() < until):
+                before, began = patience.calibration(), elapsed_seconds()
                 timed = block(turns, parts, order)
-                before, last = last, calibrate()
-                now = time.perf_counter()
-                rounds[-1].append(Block(timed, (before, last), now - began))
+                around, now = (before, patience.calibrate()), elapsed_seconds()
+                rounds[-1].append(Block(timed, around, now - began))
                 if not parts.known:
-                    parts = probed(parts, by_engine(rounds), short=now - started > PROBE_SHARE * effort.seconds)
-        elapsed = time.perf_counter() - started
-    return evaluate(rounds, parts, elapsed / len(rounds), full_speed, fastest_call_seconds)
+                    parts = probed(parts, by_engine(rounds), short=now > PROBE_SHARE * effort.seconds)
+        elapsed = elapsed_seconds()
+    return evaluate(rounds, parts, elapsed / len(rounds), patience.full, fastest_call_seconds)
 
 
 def block(turns: Sequence[Turn], parts: Parts, generator: np.random.Generator) -> tuple[Seconds, ...]:

@@ -63,7 +63,12 @@ def add_bench_options(add: Callable[..., Any]) -> None:
         metavar="S",
         help="time for the calls of a case, twice that for a comparison; none takes over 30 times this",
     )
-    add("--percentiles", default="50,90,95,99", metavar="P,Q", help="to report, up to 99.9; more need more calls")
+    add(
+        "--percentiles",
+        default="50,90,95",
+        metavar="P,Q",
+        help="that each case must have, up to 99.9; the others where the calls suffice",
+    )
     add("--cold-starts", default=5, type=int, metavar="N", help="fresh processes per model and runtime; 0: none")
     add(
         "--processes",

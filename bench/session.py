@@ -44,7 +44,7 @@ CHECKED = 8
 """Number of calls whose outputs each process compares after the first, which compares all."""
 COLD_START_SECONDS = 2.0
 """Time of a cold start: a guess for the forecast."""
-PILOTS, PILOT_SHARE = 2, 0.2
+PILOTS, PILOT_SHARE = 2, 0.1
 """Number of processes of the pilot, and their time as a share of that of the session."""
 MOST_REPLACEMENTS = 5
 """Number of further processes for the tasks that the machine disturbed in some, not in all. Where a neighbour runs half

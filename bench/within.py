@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from bench.calibration import mean
 from bench.machine.interference import Interference, disturbances
 from bench.pairing import PairedOnce
 from bench.sampling import WARM_UP_CALLS, Budget, WarmUp
@@ -25,7 +24,7 @@ def case_process(
     loads: Sequence[int],
     warm_ups: Sequence[WarmUp],
     seen: Interference,
-    speed: tuple[Calibration, Calibration],
+    speed: Calibration,
     threads: int,
     budget: Budget,
 ) -> CaseProcess:
@@ -34,11 +33,11 @@ def case_process(
     Args:
         samples: seconds of each call, in order, load after load.
         loads: number of calls of each load.
-        speed: the calibrations before and after.
+        speed: the calibration during the calls.
     """
     change, by_chance = drift(samples)
     wide = spread(samples)
-    reasons = [*unstable(warm_ups, budget), *disturbances(seen, threads)]
+    reasons = [*unstable(warm_ups[:1], budget), *disturbances(seen, threads)]
     if abs(change) > MOST_DRIFT and not by_chance:
         reasons.append(f"latency drifted by {change:+.1%}: let the machine rest, then measure again")
     if wide > MOST_SPREAD:
@@ -58,7 +57,7 @@ def case_process(
             seconds=sum(w.seconds for w in warm_ups),
             stable=all(w.stable for w in warm_ups),
         ),
-        calibration=mean(*speed),
+        calibration=speed,
         machine=seen.machine,
         cores_used=seen.cores_used,
         valid=not reasons,

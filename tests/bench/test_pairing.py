@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bench import pairing, parts
+from bench.full_speed import Patience
 from bench.pairing import Block, Effort, PairedOnce, Timed, Turn, compare, evaluate
 from bench.parts import Parts, part, plan_parts
 from study.records.bench import Calibration
@@ -65,7 +66,7 @@ class Machine:
         most_seconds: float = math.inf,
     ) -> PairedOnce:
         effort = Effort(seconds, 3, fewest_rounds, most_seconds)
-        return compare(self.load, numbers, effort, seed, calibrate=lambda: SAME)
+        return compare(self.load, numbers, effort, seed, Patience(None, 0, calibrate=lambda: SAME))
 
     def order(self) -> list[tuple[int, ...]]:
         """The order of the four engines in each block."""

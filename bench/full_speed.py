@@ -1,0 +1,79 @@
+"""Measure while the machine runs at full speed: wait for it before, and see afterwards whether it lasted.
+
+A neighbour or a lower clock rate slows many machines for seconds at a time, by a factor that differs from engine to
+engine. The rule looks at the calibration alone, never at the calls: what was timed between two calibrations at full
+speed counts, and the rest is timed again, as long as patience lasts.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.calibration import calibrate_briefly
+from bench.regimes import at_full_speed
+from bench.sampling import timed_calls
+from study.records.bench import Calibration
+
+STRETCH_SECONDS = 0.1
+"""Time of the calls between two calibrations."""
+LEAD_IN_SECONDS, MOST_LEAD_IN = 0.003, 64
+"""Calls after a calibration that are not counted: it takes the caches as another engine does. One is made at least."""
+
+
+@dataclass
+class Patience:
+    """Waits for full speed, for so many seconds in all."""
+
+    full: Calibration | None
+    """Full speed as the session has seen it; None: not known yet, so nothing is waited for."""
+    seconds: float
+    """What is left."""
+    calibrate: Callable[[], Calibration] = calibrate_briefly
+    clock: Callable[[], float] = time.perf_counter
+    waited: float = field(default=0.0, init=False)
+
+    def calibration(self) -> Calibration:
+        """The speed at the first moment at which it is full, or when patience ends."""
+        began = self.clock()
+        while True:
+            now = self.calibrate()
+            if self.accepts(now):
+                return now
+            waited = self.clock() - began
+            self.spend(waited)
+            began += waited
+
+    def accepts(self, *calibrations: Calibration) -> bool:
+        """Whether these are at full speed, or there is no patience for better ones."""
+        return self.full is None or self.seconds <= 0 or all(at_full_speed(one, self.full) for one in calibrations)
+
+    def spend(self, seconds: float) -> None:
+        """Take from the patience."""
+        self.seconds -= seconds
+        self.waited += seconds
+
+
+def timed(
+    call: Callable[[Any], object], inputs: Iterator[Any], calls: int, call_seconds: float, patience: Patience
+) -> tuple[list[float], list[Calibration]]:
+    """The seconds of `calls` calls, in stretches of about 0.1 s at full speed, and the calibrations around each.
+
+    Args:
+        call_seconds: about the time of one call.
+    """
+    samples: list[float] = []
+    around: list[Calibration] = []
+    longest = max(1, int(STRETCH_SECONDS / call_seconds))
+    lead_in = max(1, min(MOST_LEAD_IN, int(LEAD_IN_SECONDS / call_seconds))) if call_seconds < STRETCH_SECONDS else 0
+    while len(samples) < calls:
+        before, began = patience.calibration(), patience.clock()
+        timed_calls(call, inputs, lead_in)
+        stretch = timed_calls(call, inputs, min(longest, calls - len(samples)))
+        after = patience.calibrate()
+        if patience.accepts(after):
+            samples += stretch
+            around += [before, after]
+        else:
+            patience.spend(patience.clock() - began)
+    return samples, around
