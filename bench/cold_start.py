@@ -21,10 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench import runtimes
+from bench.arrays import load_inputs, save_inputs
 from bench.cases import Case
 from bench.machine.cpus import chosen_cpus, pin, shown
 from bench.machine.interference import external_disturbances, monitor
@@ -45,8 +43,6 @@ SHORTEST_LIMIT = 60.0
 """Seconds for each process, even if the time for a measurement is shorter: torch.compile takes 40."""
 SECONDS = ("import_seconds", "load_seconds", "first_call_seconds", "total_seconds")
 BYTES = ("import_bytes", "load_bytes", "run_bytes", "peak_bytes")
-PREFIX = "input "
-"""Prefix of the names in the file of inputs: np.savez has arguments of its own, such as "file"."""
 QUANTITIES = (*SECONDS, *BYTES)
 
 
@@ -66,8 +62,7 @@ def measure(case: Case, budget: Budget, cpus: Collection[int] | None = None) -> 
         prepare(case.model)
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "inputs.npz"
-        arrays = {f"{PREFIX}{name}": array for name, array in case.model.pool(case.batch)[0].items()}
-        np.savez(given, allow_pickle=False, **arrays)
+        save_inputs(given, case.model.pool(case.batch)[:1])
         with monitor(cpus) as monitored:
             results = _in_fresh_processes(case, given, wanted, most, cpus)
     if not results:
@@ -129,8 +124,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure one cold start and print a JSON object of seconds and bytes."""
     options = _arguments(words)
     pin(chosen_cpus(options.cpus))
-    with np.load(options.inputs) as file:
-        inputs = {name.removeprefix(PREFIX): _typed(file[name]) for name in file.files}
+    (inputs,) = load_inputs(options.inputs)
     entry = Entry(options.model, options.network, Recipe()) if options.model else None
     run = RunFiles(options.run, options.model, int(options.run.name[4:])) if options.model else None
     shapes = Given(parse_shapes(options.shape))
@@ -165,15 +159,6 @@ def main(words: list[str] | None = None) -> int:
     grown = [after - before for before, after in pairwise(peaks)]
     print(json.dumps(dict(zip(QUANTITIES, [*seconds, sum(seconds), *grown, sum(grown)], strict=True))))
     return 0
-
-
-def _typed(array: NDArray[Any]) -> NDArray[Any]:
-    """numpy's file format knows bfloat16, the only such type of an input, as two bytes."""
-    if array.dtype != np.dtype("V2"):
-        return array
-    import ml_dtypes
-
-    return array.view(ml_dtypes.bfloat16)
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:

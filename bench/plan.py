@@ -4,7 +4,7 @@ import math
 import os
 import subprocess
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
 from bench.sampling import Budget
 from bench.scenarios.options import add_scenario_options, scenario_notes, scenario_tasks
 from bench.session import Session
+from bench.shares import share
 from bench.statistics.estimates import FEWEST_PROCESSES
 from bench.statistics.percentiles import FEWEST_SAMPLES
 from bench.surroundings import surroundings
@@ -108,8 +109,8 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         raise StudyError(f"--processes: expected at least {FEWEST_PROCESSES}, found {option.processes}; see --quick")
     if budget.cold_starts != 0 and budget.cold_starts < (1 if budget.quick else FEWEST_COLD_STARTS):
         raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {budget.cold_starts}")
-    margin = share("--margin", option.margin)
-    precision = None if option.precision is None else share("--precision", option.precision)
+    margin = _share("--margin", option.margin)
+    precision = None if option.precision is None else _share("--precision", option.precision)
     chosen, runtimes = _models(option), list(dict.fromkeys(option.runtimes.split(",")))
     batches = _numbers("batches", option.batches)
     cases = find_cases(chosen, runtimes, batches, threads, option.mode, option.device)
@@ -224,19 +225,13 @@ def _threads(text: str, cpus: frozenset[int] | None = None) -> list[int]:
     return numbers
 
 
-def share(option: str, text: str) -> float:
-    """The number of a text such as 2% or 0.02.
-
-    Raises:
-        StudyError: it is no share above 0 and below 1.
-    """
-    number, percent, rest = text.partition("%")
+def _share(option: str, text: str) -> float:
     try:
-        value = float(number) / (100 if percent else 1)
-    except ValueError:
-        value = math.nan
-    if rest.strip() or not 0 < value < 1:
-        raise StudyError(f"{option}: expected a share such as 2% or 0.02, found {text!r}")
+        value = share(text)
+    except ArgumentTypeError as error:
+        raise StudyError(f"{option}: {error}") from None
+    if not 0 < value < 1:
+        raise StudyError(f"{option}: expected more than 0 and less than 100%, found {text!r}")
     return value
 
 

@@ -12,7 +12,7 @@ from bench.models import INPUT_SEED
 from bench.regimes import slow_processes
 from bench.sampling import Budget
 from bench.statistics import estimates
-from bench.statistics.estimates import FEWEST_PROCESSES, over_processes
+from bench.statistics.estimates import FEWEST_PROCESSES
 from bench.statistics.percentiles import FEWEST_SAMPLES, percentile_over_processes
 from study.reasons import NUMBER
 from study.records.base import Interval
@@ -23,6 +23,7 @@ from study.records.bench import (
     ComparisonRecord,
     Controls,
 )
+from study.student import mean_interval, verdict
 
 if TYPE_CHECKING:
     from bench.measure import CaseOnce, PairOnce
@@ -67,7 +68,7 @@ def case_record(
     facts, used = case.model.facts, counted(results)
     samples = np.concatenate([np.asarray(one.samples) for one in used])
     medians = [one.process.median_seconds for one in used]
-    median = over_processes(medians) if len(used) > 1 else extremes(samples)
+    median = mean_interval(medians) if len(used) > 1 else extremes(samples)
     tail = {
         f"{name}_seconds": percentile_over_processes([one.samples for one in used], percent)
         for name, percent in (("p90", 90.0), ("p95", 95.0), ("p99", 99.0), ("p999", 99.9))
@@ -120,7 +121,7 @@ def comparison_record(
         cases: those of the session, for the ratio of the two that were measured apart.
     """
     used = counted(results)
-    ratio = over_processes([one.process.ratio for one in used])
+    ratio = mean_interval([one.process.ratio for one in used])
     controls = {role: [getattr(one.process.controls, role) for one in used] for role in ("reference", "runtime")}
     apart = [case for case in cases if case.key in (reference.key, runtime.key)]
     unpaired = unpaired_ratio(apart, reference) if len(apart) == 2 else None
@@ -128,7 +129,7 @@ def comparison_record(
         *effort_reasons(used, budget),
         *model_reasons(runtime, min(one.fastest_call_seconds for one in used), overhead_seconds),
         *(
-            f"the {role} against itself is {over_processes(values).value:.3f}, not 1: measure again"
+            f"the {role} against itself is {mean_interval(values).value:.3f}, not 1: measure again"
             for role, values in controls.items()
             if not estimates.control_holds(values)
         ),
@@ -145,13 +146,13 @@ def comparison_record(
         reference=reference.runtime,
         ratio=ratio,
         unpaired_ratio=unpaired,
-        controls=Controls(**{role: over_processes(values) for role, values in controls.items()}),
+        controls=Controls(**{role: mean_interval(values) for role, values in controls.items()}),
         after_switch_reference=after_switch([one.after_switch[0] for one in used]),
         after_switch_runtime=after_switch([one.after_switch[1] for one in used]),
         settings=results[0].settings,
         processes=tuple(one.process for one in results),
         margin=margin,
-        verdict="withheld" if reasons else estimates.verdict(ratio, margin),
+        verdict="withheld" if reasons else verdict(ratio, margin),
         quick=budget.quick,
         valid=not reasons,
         reasons=tuple(reasons),
@@ -165,7 +166,7 @@ def unpaired_ratio(cases: Sequence[CaseRecord], reference: Case) -> Interval | N
     ratios = [
         medians[one.process] / one.median_seconds for one in second.processes if one.valid and one.process in medians
     ]
-    return over_processes(ratios) if len(ratios) > 1 else None
+    return mean_interval(ratios) if len(ratios) > 1 else None
 
 
 def extremes(samples: "np.ndarray[Any, Any]") -> Interval:

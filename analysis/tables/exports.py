@@ -22,7 +22,7 @@ from analysis.inputs.benchmarks import Measured
 from analysis.inputs.portability import FAILED, NOT_RUN
 from analysis.inputs.runs import Run
 from analysis.inputs.study import Study
-from analysis.measures.repeats import counted, over, together, verdict
+from analysis.measures.repeats import counted, together
 from analysis.tables.columns import MODEL, OVER_PROCESSES, Column, ends, frame, text
 from analysis.tables.headline import WITHHELD
 from analysis.tables.numbers import MISSING, TIMES, interval, number
@@ -30,6 +30,7 @@ from study.records.ab import AbRecord
 from study.records.base import Interval
 from study.records.bench import CaseRecord
 from study.records.export import ExportRecord
+from study.student import mean_interval, verdict
 from study.variants import STANDARD_NAME
 
 NONE_OF = "none of "
@@ -181,7 +182,7 @@ def _ratio(case: CaseRecord, standard: CaseRecord) -> Interval:
     """The ratio of the medians over the processes that count for both; of the whole medians if there is none."""
     medians = {process.process: process.median_seconds for process in counted(standard.processes)}
     ratios = [one.median_seconds / medians[one.process] for one in counted(case.processes) if one.process in medians]
-    return over(ratios or [case.median_seconds.value / standard.median_seconds.value])
+    return mean_interval(ratios or [case.median_seconds.value / standard.median_seconds.value])
 
 
 def _setting(case: Case) -> Setting:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.measures.repeats import together, verdict
+from analysis.measures.repeats import together
 from study.records.base import Interval
 from study.records.bench import CaseKey
+from study.student import verdict
 
 KEY = [name for name in CaseKey.__struct_fields__ if name not in ("variant", "onnx_sha256")]
 """Columns of a case's key, in which its repeats agree; a table has the standard variant alone, of one file a run."""

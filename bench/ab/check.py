@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.ab.arrays import load_outputs, save_inputs
 from bench.ab.process import Process
 from bench.ab.sides import Side
+from bench.arrays import load_outputs, save_inputs
 from bench.parity import limit
 from study.errors import StudyError
 from study.onnx_inputs import concrete

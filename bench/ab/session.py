@@ -14,10 +14,11 @@ from bench import regimes
 from bench.ab import check
 from bench.ab.pair import Inputs, Once, Sides, both_started, load, measure
 from bench.ab.sides import Side
-from bench.statistics.estimates import FEWEST_PROCESSES, control_holds, over_processes, verdict
+from bench.statistics.estimates import FEWEST_PROCESSES, control_holds
 from study.environment import environment
 from study.records.ab import AbComparison, AbRecord, Outputs, PairedProcess, SideRecord
 from study.records.base import Interval
+from study.student import mean_interval, verdict
 
 CHECK_SECONDS = 5.0
 """Longest time for the outputs of a side that are compared before the timing."""
@@ -121,17 +122,17 @@ class Session:
         controls = [[getattr(process, side).control for process in counted] for side in "ab"]
         for name, values in zip("AB", controls, strict=True):
             if not control_holds(values):
-                reasons.append(f"{name} against itself is {over_processes(values).value:.3f}, not 1: measure again")
-        ratio = over_processes([process.ratio for process in counted])
-        medians = [over_processes([getattr(each, side).median_seconds for each in counted]) for side in "ab"]
+                reasons.append(f"{name} against itself is {mean_interval(values).value:.3f}, not 1: measure again")
+        ratio = mean_interval([process.ratio for process in counted])
+        medians = [mean_interval([getattr(each, side).median_seconds for each in counted]) for side in "ab"]
         return AbComparison(
             a=cases[0],
             b=cases[1],
             ratio=ratio,
             median_seconds_a=medians[0],
             median_seconds_b=medians[1],
-            control_a=over_processes(controls[0]),
-            control_b=over_processes(controls[1]),
+            control_a=mean_interval(controls[0]),
+            control_b=mean_interval(controls[1]),
             settings_a=last[0],
             settings_b=last[1],
             outputs=self.outputs[batch],

@@ -31,7 +31,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TextIO
 
-from bench.ab.arrays import load_inputs, save_outputs
+from bench.arrays import load_inputs, save_outputs
 from bench.calibration import calibrate_briefly
 from bench.models import Model
 from bench.runtimes import Setting, checked_options, find

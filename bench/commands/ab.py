@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.gate.limits import fraction
+from bench.shares import share
 from study.artifacts import DEFAULT_ROOT
 from study.selection import add_options
 
@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="in each, for a batch size (default: %(default)s)",
     )
-    add("--margin", default=0.02, type=fraction, metavar="2%", help="difference that counts as none (default: 2%%)")
-    add("--fail-above", type=fraction, metavar="3%", help="a gate: B may take up to this much longer than A")
+    add("--margin", default=0.02, type=share, metavar="2%", help="difference that counts as none (default: 2%%)")
+    add("--fail-above", type=share, metavar="3%", help="a gate: B may take up to this much longer than A")
     add("--format", default="table", choices=["table", "markdown", "json"], help="default: %(default)s")
     add("--json", type=Path, metavar="FILE", help="also write the record (docs/formats.md) to this file")
     add("--artifacts", default=DEFAULT_ROOT, type=Path, metavar="DIR", help="default: %(default)s")

@@ -15,7 +15,7 @@ from bench.cases import opened
 from bench.experiments.common import case_of, made_with
 from bench.parts import part
 from bench.sampling import garbage_collector_held, warm_up
-from bench.statistics.estimates import over_processes
+from study.student import mean_interval
 
 WITHIN = 0.05
 THREADS = 2
@@ -45,6 +45,6 @@ def run(options: Namespace) -> bool:
             medians = {b: processes.submit(torch_median, options, b).result() for b in (n % 2 == 0, n % 2 == 1)}
             ratios.append(medians[True] / medians[False])
             print(f"{n + 1:3}  with {medians[True] * 1e6:.1f} µs, without {medians[False] * 1e6:.1f} µs", flush=True)
-    both = over_processes(ratios)
+    both = mean_interval(ratios)
     print(f"with over without: {both.value:.4f} ({both.low:.4f} to {both.high:.4f}); expected within {WITHIN:.0%}")
     return abs(both.value - 1) <= WITHIN

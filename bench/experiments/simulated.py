@@ -13,11 +13,12 @@ import numpy as np
 from bench.experiments.simulation import LOADS, Logs, Machine, machines
 from bench.pairing import Block, evaluate
 from bench.parts import Parts
-from bench.statistics.estimates import control_holds, half_width, homogeneity, over_processes, student, verdict
+from bench.statistics.estimates import control_holds, homogeneity
 from bench.statistics.forecast import FEWEST_FOR_PRECISION, MOST_PROCESSES, Measurement, forecast, more_processes
 from bench.statistics.percentiles import percentile_over_processes
 from bench.statistics.pilot import Components, Costs, Nested, Shares, components
 from study.records.bench import Calibration
+from study.student import half_width, mean_interval, student, verdict
 
 NEAR_95 = (0.93, 0.97)
 PROCESS = 0.0066
@@ -47,7 +48,7 @@ class Row:
 
 
 def held(logs: Logs, truth: float) -> float:
-    """Share of the sessions, [sessions, processes], whose 95 % interval contains the truth: `over_processes`, fast."""
+    """Share of the sessions, [sessions, processes], whose 95 % interval contains the truth: `mean_interval`, fast."""
     n = logs.shape[1]
     half = student(n) * logs.std(axis=1, ddof=1) / math.sqrt(n)
     return float(np.mean(np.abs(logs.mean(axis=1) - truth) <= half))
@@ -80,7 +81,7 @@ def power(generator: np.random.Generator, sessions: int) -> Iterator[Row]:
     before = 0.0
     for n, least in ((3, 0.0), (5, 0.9), (10, 0.9), (20, 0.9)):
         logs = Machine(process=PROCESS, log_ratio=math.log(1.015)).ratios(generator, sessions, n)
-        verdicts = [verdict(over_processes(np.exp(values)), MARGIN) for values in logs]
+        verdicts = [verdict(mean_interval(np.exp(values)), MARGIN) for values in logs]
         shown = verdicts.count("faster") / sessions
         yield Row(f"1.5 % shown, process 0.66 %, {n} processes", sessions, shown, (max(least, before), 1.0))
         before = min(shown, 0.999)
@@ -90,14 +91,14 @@ def errors(generator: np.random.Generator, sessions: int) -> Iterator[Row]:
     """Wrong verdicts, and controls that fail by chance."""
     for process in (0.003, PROCESS, 0.01):
         logs = Machine(process=process).ratios(generator, sessions, 5)
-        verdicts = [verdict(over_processes(np.exp(values)), MARGIN) for values in logs]
+        verdicts = [verdict(mean_interval(np.exp(values)), MARGIN) for values in logs]
         wrong = (verdicts.count("faster") + verdicts.count("slower")) / sessions
         # 5 %, and three standard errors of so many trials
         limit = 0.05 + 3 * math.sqrt(0.05 * 0.95 / sessions)
         yield Row(f"false difference, process {process:.2%}", sessions, wrong, (0, limit))
     for process in (0.003, PROCESS):
         logs = Machine(process=process, log_ratio=math.log1p(MARGIN)).ratios(generator, sessions, 5)
-        same = [verdict(over_processes(np.exp(values)), MARGIN) for values in logs].count("the same") / sessions
+        same = [verdict(mean_interval(np.exp(values)), MARGIN) for values in logs].count("the same") / sessions
         yield Row(f'false "the same", true difference 2 %, process {process:.2%}', sessions, same, (0, 0.025))
     logs = Machine(bursts=True, tails=True).ratios(generator, sessions, 5)
     failed = np.mean([not control_holds(np.exp(values)) for values in logs])
@@ -155,7 +156,7 @@ def second_stage(generator: np.random.Generator, sessions: int) -> Iterator[Row]
         for first, how in ((FEWEST_FOR_PRECISION, "pilot too low"), (planned, "pilot right")):
             hold, narrow = [], []
             for values in np.exp(generator.normal(0, deviation, (sessions, MOST_PROCESSES))):
-                found = over_processes(values[: first + more_processes({"a": values[:first]}, 0.01)])
+                found = mean_interval(values[: first + more_processes({"a": values[:first]}, 0.01)])
                 hold.append(found.low <= 1 <= found.high)
                 narrow.append(found.high / found.value <= 1.012)
             yield Row(f"second stage, sd {deviation:.1%}, {how}", sessions, float(np.mean(hold)), NEAR_95)
@@ -168,7 +169,7 @@ def sessions_alike(generator: np.random.Generator, trials: int) -> Iterator[Row]
     machine = Machine(process=PROCESS, tails=True)
     p = [
         homogeneity(
-            [over_processes(np.exp(values)) for values in machine.ratios(generator, 20, 5)], [5] * 20, draws=4000
+            [mean_interval(np.exp(values)) for values in machine.ratios(generator, 20, 5)], [5] * 20, draws=4000
         )
         for _ in range(trials)
     ]

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.experiments.common import made_with, session, verdict
-from bench.statistics.estimates import over_processes
 from study.records.bench import ComparisonRecord
+from study.student import mean_interval
 
 WITHIN = 0.02
 QUIET = 3
@@ -62,7 +62,7 @@ def run(options: Namespace) -> bool:
     with contender():
         contended = measured(options, "contended", repetitions)
     quiet += measured(options, "quiet", QUIET)
-    undisturbed = over_processes([one.ratio.value for one in quiet]).value
+    undisturbed = mean_interval([one.ratio.value for one in quiet]).value
     shown = [one.ratio for one in contended if one.verdict != "withheld"]
     far = sum(abs(ratio.value / undisturbed - 1) > WITHIN for ratio in shown)
     withheld = sum(one.verdict == "withheld" for one in quiet)

@@ -16,9 +16,9 @@ from bench.pairing import Block, PairedOnce, evaluate
 from bench.parts import Parts
 from bench.regimes import level, slow_processes
 from bench.session import MOST_REPLACEMENTS
-from bench.statistics.estimates import over_processes
 from study.records.base import Interval
 from study.records.bench import Calibration
+from study.student import mean_interval
 
 WITHIN = 0.02
 PROCESSES, PROCESS_SECONDS = 5, 25.0
@@ -172,7 +172,7 @@ def simulate(machine: Machine, replacements: int = MOST_REPLACEMENTS) -> Outcome
         slow = slow_processes(*speeds, math.sqrt(math.prod(fastest_cases)))
         full = [i for i, (one, reason) in enumerate(zip(pairs, slow, strict=True)) if not (one.reasons or reason)]
     return Outcome(
-        over_processes([pairs[i].ratio for i in full]) if len(full) >= PROCESSES else None,
+        mean_interval([pairs[i].ratio for i in full]) if len(full) >= PROCESSES else None,
         len(full),
         sum(one.full_speed_blocks for one in pairs) / sum(one.blocks for one in pairs),
     )

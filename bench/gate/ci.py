@@ -11,13 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from study.errors import StudyError, printable
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 VERDICTS: Mapping[int, str] = {0: "passed", 1: "failed", 3: "undecided"}
-Undecided = Literal["fail", "warn"]
 
 
 @dataclass(frozen=True)

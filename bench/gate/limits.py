@@ -1,9 +1,9 @@
 """The limits of the gate: by how much each metric may grow."""
 
 import argparse
-import math
 from typing import get_args
 
+from bench.shares import share
 from study.records.gate import Metric
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -31,22 +31,10 @@ def limits(text: str) -> dict[Metric, float]:
         name, equals, number = word.rpartition("=")
         metric = next((it for it in METRICS if it == name.strip()), None)
         if metric:
-            found[metric] = fraction(number)
+            found[metric] = share(number)
         elif equals or n:
             raise argparse.ArgumentTypeError(f"expected a limit such as 5% or p99=30% of {METRICS}, found {word!r}")
         else:
-            all_of_them = fraction(number)
+            all_of_them = share(number)
             found = {it: max(all_of_them, LIMITS[it]) for it in METRICS} | {"median": all_of_them, "size": all_of_them}
     return found
-
-
-def fraction(text: str) -> float:
-    """A share of 0 or more, of a text such as "3%" or "0.03"."""
-    number, percent, rest = text.partition("%")
-    try:
-        share = float(number) / (100 if percent else 1)
-    except ValueError:
-        share = math.nan
-    if rest.strip() or not 0 <= share < math.inf or (share >= 1 and not percent):  # 3 may mean 3 %
-        raise argparse.ArgumentTypeError(f"expected a share such as 3% or 0.03, found {text!r}")
-    return share

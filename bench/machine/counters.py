@@ -30,9 +30,8 @@ class Ticks:
 class OwnCores:
     """The cores that matter to a process, by their numbers."""
 
-    may_run_on: frozenset[int]
     with_siblings: frozenset[int]
-    """The same, and their SMT siblings, which share the units that compute."""
+    """Those that it may run on, and their SMT siblings, which share the units that compute."""
     physical: int
     """How many physical cores these are."""
     cache_neighbours: frozenset[int]
@@ -68,9 +67,7 @@ def own_cores(cpus: Collection[int] | None = None, root: Path = ROOT) -> OwnCore
 
 @cache
 def _own_cores(numbers: frozenset[int], root: Path) -> OwnCores:
-    return OwnCores(
-        numbers, with_siblings(numbers, root), physical_cores(numbers, root), cache_neighbours(numbers, root)
-    )
+    return OwnCores(with_siblings(numbers, root), physical_cores(numbers, root), cache_neighbours(numbers, root))
 
 
 def snapshot() -> Snapshot:

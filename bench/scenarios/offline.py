@@ -17,8 +17,8 @@ from bench.sampling import Budget, TooSlowError
 from bench.scenarios import common
 from bench.scenarios.once import LoadOnce
 from bench.scenarios.streams import Streams, Take
-from bench.statistics.estimates import over_processes
 from study.records.scenarios import OfflineProcess, OfflineRecord
+from study.student import mean_interval
 
 FEWEST_CALLS = 10
 """In the window."""
@@ -128,5 +128,5 @@ def record(case: Case, results: Sequence[LoadOnce], budget: Budget, streams: int
     """The record over the processes so far."""
     throughputs = [one.process.items_per_second for one in counted(results)]
     return OfflineRecord(
-        **common.fields(case, results, budget, streams, ()), items_per_second=over_processes(throughputs)
+        **common.fields(case, results, budget, streams, ()), items_per_second=mean_interval(throughputs)
     )

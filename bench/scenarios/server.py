@@ -23,10 +23,10 @@ from bench.scenarios.arrivals import Seconds, Served, joined, poisson, serve
 from bench.scenarios.once import LoadOnce
 from bench.scenarios.search import LONG_TIMES, USUAL_SHORT, BoundTooLowError, Search, Trial, highest_rate
 from bench.scenarios.streams import Done, Streams, Take
-from bench.statistics.estimates import over_processes
 from bench.statistics.percentiles import FEWEST_SAMPLES
 from study.records.base import Interval
 from study.records.scenarios import ServerProcess, ServerRecord
+from study.student import mean_interval
 
 NULL_QUERIES = 2000
 FEWEST = FEWEST_SAMPLES[99]
@@ -185,14 +185,14 @@ def record(case: Case, results: Sequence[LoadOnce], budget: Budget, goal: Goal, 
     fewest = min(process.queries for process in used)
 
     def percentile(values: Sequence[float], percent: float) -> Interval | None:
-        return over_processes(values) if fewest >= FEWEST_SAMPLES[percent] else None
+        return mean_interval(values) if fewest >= FEWEST_SAMPLES[percent] else None
 
-    load = over_processes([process.load for process in used])
+    load = mean_interval([process.load for process in used])
     grows = f"the load is {load.value:.2f}: the queue grows for as long as queries arrive; give a lower --rate"
     return ServerRecord(
         **common.fields(case, results, budget, streams, [grows] if load.value >= 1 else []),
         bound_seconds=goal.bound_seconds,
-        rate=over_processes([process.rate for process in used]),
+        rate=mean_interval([process.rate for process in used]),
         p50_seconds=percentile([process.p50_seconds for process in used], 50),
         p90_seconds=percentile([process.p90_seconds for process in used], 90),
         p99_seconds=percentile([process.p99_seconds for process in used], 99),

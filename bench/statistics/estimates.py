@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from study.records.base import Interval
-from study.records.bench import Verdict
+from study.student import half_width, mean_interval, student
 
-CONFIDENCE = 0.95
 FEWEST_PROCESSES = 5
 """Of a valid measurement. Student's interval of fewer is wide, and rests on the shape of the distribution."""
 CONTROL_CONFIDENCE, CONTROL_DEVIATION = 0.9995, 0.005
@@ -22,44 +21,6 @@ half a per cent, are no reason to withhold a ratio."""
 CONTRADICTION = 0.01
 """Smallest difference of the paired and the unpaired ratio, as a share, that makes a comparison invalid."""
 DRAWS = 20_000
-
-
-def over_processes(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """The geometric mean of `values`, one a process, with Student's interval for the mean of their logarithms.
-
-    exp(m -+ t(N - 1) s / sqrt(N)), m and s the mean and standard deviation of the N logarithms. Of a single value the
-    interval is that value: the caller has to say that it is not valid.
-    """
-    logs = np.log(np.asarray(values, dtype=np.float64))
-    n, mean = len(logs), float(np.mean(logs))
-    half = half_width(float(np.std(logs, ddof=1)), n, confidence) if n > 1 else 0.0
-    return Interval(value=math.exp(mean), low=math.exp(mean - half), high=math.exp(mean + half))
-
-
-def half_width(deviation: float, processes: int, confidence: float = CONFIDENCE) -> float:
-    """Half the width of Student's interval for the mean of so many values with this standard deviation."""
-    return student(processes, confidence) * deviation / math.sqrt(processes)
-
-
-def student(processes: int, confidence: float = CONFIDENCE) -> float:
-    """The quantile t(N - 1) of Student's distribution for a two-sided interval from N processes."""
-    from scipy.special import stdtrit  # imported here to keep --help fast; scipy.stats takes a second more
-
-    return float(stdtrit(processes - 1, (1 + confidence) / 2))
-
-
-def verdict(ratio: Interval, margin: float) -> Verdict:
-    """The verdict on a runtime, from the ratio of the reference's time to its own, with its 95 % interval.
-
-    "the same" is an equivalence shown: the interval includes 1 and lies within 1 / (1 + margin) and 1 + margin. (Two
-    one-sided tests at 5 % would do with the 90 % interval; the wider one is on the safe side: Schuirmann, Journal of
-    Pharmacokinetics and Biopharmaceutics 15(6), 1987.)
-    """
-    if ratio.low > 1:
-        return "faster"
-    if ratio.high < 1:
-        return "slower"
-    return "the same" if 1 / (1 + margin) <= ratio.low and ratio.high <= 1 + margin else "undecided"
 
 
 def control_holds(values: Sequence[float]) -> bool:
@@ -86,7 +47,7 @@ def combined(ratios: Sequence[Interval]) -> Interval:
     Each counts the same. Weights from variances on four degrees of freedom would favour sessions whose processes agree
     by chance.
     """
-    return over_processes([ratio.value for ratio in ratios])
+    return mean_interval([ratio.value for ratio in ratios])
 
 
 def homogeneity(
@@ -101,7 +62,7 @@ def homogeneity(
     2007.
 
     Args:
-        ratios: with Student's 95 % intervals, as from `over_processes`; their widths must not be 0.
+        ratios: with Student's 95 % intervals, as from `mean_interval`; their widths must not be 0.
         processes: number of processes behind each ratio, at least 2.
         seed: of the bootstrap, as `draws`.
     """

@@ -7,8 +7,9 @@ from statistics import median
 
 import numpy as np
 
-from bench.statistics.estimates import FEWEST_PROCESSES, half_width
+from bench.statistics.estimates import FEWEST_PROCESSES
 from bench.statistics.pilot import Components, Costs, Shares
+from study.student import half_width
 
 FEWEST_FOR_PRECISION = 10
 """Processes of a session with `--precision`, before it decides on more. The decision looks at the variance that the

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.statistics.estimates import student
 from study.records.base import Interval
+from study.student import student
 
 FEWEST_SAMPLES: dict[float, int] = {50: 6, 90: 64, 95: 130, 99: 662, 99.9: 6636}
 """Minimum sample count for each reported percentile. For the tail: MLPerf's early-stopping rule. For the median: the

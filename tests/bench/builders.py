@@ -10,11 +10,11 @@ from scipy.stats import t
 
 from bench.cases import Case
 from bench.models import from_file
-from bench.statistics.estimates import over_processes
 from study.artifacts import Artifacts
 from study.onnx_given import Given
 from study.records.base import Interval
 from study.records.bench import BenchRecord, CaseRecord, ColdStartRecord, ComparisonRecord
+from study.student import mean_interval
 from tests.support import records
 from tests.support.study import write_model
 
@@ -39,7 +39,7 @@ def around(value: float, half: float) -> Interval:
 
 
 def apart(value: float, half: float, processes: int = 5) -> tuple[float, ...]:
-    """Values of so many processes, from which `bench.statistics.estimates.over_processes` makes `around(value, half)`.
+    """Values of so many processes, from which `study.student.mean_interval` makes `around(value, half)`.
 
     Their logarithms are equally spaced.
     """
@@ -57,7 +57,7 @@ def case(median: float = 100e-6, half: float = 0.001, **changes: Any) -> CaseRec
     """
     given = changes.pop("medians", None)
     medians = given or apart(median, half)
-    whole = over_processes(medians) if given else around(median, half)
+    whole = mean_interval(medians) if given else around(median, half)
     own = {
         "median_seconds": whole,
         "processes": tuple(records.case_process(n, seconds) for n, seconds in enumerate(medians, 1)),
@@ -71,7 +71,7 @@ def paired(ratio: float = 7.0, half: float = 0.001, **changes: Any) -> Compariso
     """ONNX Runtime `ratio` times as fast as torch, +-`half`, over five processes; or what `ratios`, one each, make."""
     given = changes.pop("ratios", None)
     ratios = given or apart(ratio, half)
-    whole = over_processes(ratios) if given else around(ratio, half)
+    whole = mean_interval(ratios) if given else around(ratio, half)
     own = {"processes": tuple(records.comparison_process(n, one) for n, one in enumerate(ratios, 1))}
     model, batch = changes.pop("model", "gap"), changes.pop("batch", 1)
     return records.comparison(NOWHERE, model, batch, whole.value, whole.low, whole.high, **own | changes)

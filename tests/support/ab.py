@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from bench.statistics.estimates import over_processes
 from study.records.ab import AbComparison, AbRecord, InTurns, Outputs, PairedProcess, SideRecord
 from study.records.bench import AfterSwitch, CaseKey
+from study.student import mean_interval
 from tests.support import records
 
 
@@ -38,12 +38,12 @@ def process(number: int, ratio: float, **changes: Any) -> PairedProcess:
 def compared(a: CaseKey, b: CaseKey, ratio: float, **changes: Any) -> AbRecord:
     """A comparison whose ratios are 0.2 % apart."""
     ratios = [ratio * (1 + 0.002 * (n - 2)) for n in range(5)]
-    one, seconds = over_processes([1.0, 1.001]), over_processes([1e-5, 1.01e-5])
+    one, seconds = mean_interval([1.0, 1.001]), mean_interval([1e-5, 1.01e-5])
     fields: dict[str, Any] = {"margin": 0.02, "verdict": "undecided", "valid": True, "reasons": (), **changes}
     comparison = AbComparison(
         a=a,
         b=b,
-        ratio=over_processes(ratios),
+        ratio=mean_interval(ratios),
         median_seconds_a=seconds,
         median_seconds_b=seconds,
         control_a=one,

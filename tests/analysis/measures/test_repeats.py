@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.measures.repeats import over, together, verdict
+from analysis.measures.repeats import together
 from study.records.base import Interval
 
 
@@ -26,22 +26,3 @@ def test_of_three_or_more_the_session_is_the_unit_however_narrow_their_own_inter
     logs = np.log(values)
     low, high = stats.t.interval(0.95, 3, np.mean(logs), stats.sem(logs))
     assert (found.value, found.low, found.high) == pytest.approx((stats.gmean(values), np.exp(low), np.exp(high)))
-
-
-def test_a_single_value_has_an_interval_without_width() -> None:
-    assert over([2.0]) == Interval(value=2.0, low=2.0, high=2.0)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (1.001, 1.1, "faster"),
-        (0.9, 0.999, "slower"),
-        (0.985, 1.02, "the same"),
-        (0.98, 1.02, "undecided"),  # 1 / 1.02 = 0.9804
-        (0.99, 1.021, "undecided"),
-        (1.0, 1.01, "the same"),
-    ],
-)
-def test_a_verdict_is_on_the_interval_and_the_margin(low: float, high: float, expected: str) -> None:
-    assert verdict(Interval(value=(low * high) ** 0.5, low=low, high=high), margin=0.02) == expected

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.ab.arrays import load_outputs, save_inputs
 from bench.ab.process import PROTOCOL, Process, started
 from bench.ab.sides import PROJECT, Side
+from bench.arrays import load_outputs, save_inputs
 from bench.models import from_file
 from study.artifacts import read_record
 from study.errors import StudyError

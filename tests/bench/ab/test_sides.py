@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.ab.arrays import load_inputs, load_outputs, save_inputs, save_outputs
 from bench.ab.check import batch_sizes, write_inputs
 from bench.ab.sides import side, words_of
+from bench.arrays import load_inputs, load_outputs, save_inputs, save_outputs
 from study.errors import StudyError
 from study.onnx_given import Given
 from tests.bench.test_onnx_files import LINEAR, model, node, ones, save, value

@@ -10,7 +10,7 @@ from scipy import stats
 
 from bench.ab.alternate import Alternation, alternate, order, probe, warmed_up
 from bench.ab.pair import take_turns
-from bench.statistics.estimates import over_processes
+from study.student import mean_interval
 
 
 class Clock:
@@ -140,7 +140,7 @@ def test_the_interval_over_pairs_holds_the_truth_and_shows_what_was_planted(
                 b.load()
 
             ratios.append(take_turns((a, b), load, 0.5, chance, machine.clock).result().ratio)
-        ratio = over_processes(ratios)
+        ratio = mean_interval(ratios)
         held += ratio.low <= planted <= ratio.high
         slower += ratio.low > 1
     assert stats.binomtest(held, n, 0.95).pvalue > 0.001

@@ -7,7 +7,7 @@ import pytest
 
 from bench.experiments.simulated import errors, evaluated, forecasts, held, power
 from bench.experiments.simulation import BLOCKS, ROUNDS, Machine, machines
-from bench.statistics.estimates import over_processes
+from study.student import mean_interval
 
 EVERYTHING = [name for name in machines() if "all of these" in name]
 
@@ -46,5 +46,5 @@ def test_the_fast_estimate_is_that_of_the_bench_and_of_its_intervals() -> None:
     a1, a2, b1, b2 = np.moveaxis(blocks, -1, 0)
     assert np.log(ratios) == pytest.approx(np.mean(np.median((a1 + a2 - b1 - b2) / 2, axis=-1), axis=-1))
     logs = machine.ratios(generator, 300, 5)
-    intervals = [over_processes(values) for values in np.exp(logs)]
+    intervals = [mean_interval(values) for values in np.exp(logs)]
     assert held(logs, 0.0) == np.mean([one.low <= 1 <= one.high for one in intervals])

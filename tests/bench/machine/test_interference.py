@@ -63,7 +63,7 @@ def own(
 ) -> OwnCores:
     """The cores of a process, alone on physical cores unless siblings are given."""
     both = frozenset(cores | (siblings or set()))
-    return OwnCores(frozenset(cores), both, physical or len(cores), frozenset(near or ()))
+    return OwnCores(both, physical or len(cores), frozenset(near or ()))
 
 
 def after(seconds: float, computed: float, busy: Mapping[int, float], **more: Any) -> Interference:

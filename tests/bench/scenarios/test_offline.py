@@ -131,7 +131,7 @@ def test_a_record_has_the_throughput_over_the_processes(model: Model) -> None:
 
 
 def test_more_threads_than_physical_cores_are_oversubscribed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    two_hyper_threads = OwnCores(frozenset({0, 1}), frozenset({0, 1}), 1, frozenset())
+    two_hyper_threads = OwnCores(frozenset({0, 1}), 1, frozenset())
     monkeypatch.setattr(common, "own_cores", lambda cpus: two_hyper_threads)
     case = Case(model, "onnxruntime", 1)
     assert [common.oversubscribed(case, streams) for streams in (1, 2)] == [False, True]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bench.sampling import Budget
-from bench.statistics.estimates import over_processes
 from bench.statistics.forecast import MOST_PROCESSES, Measurement, forecast, more_processes, text
 from bench.statistics.pilot import Components, Costs, Shares
+from study.student import mean_interval
 
 COSTS = Costs(call=0.001, load=0.1, process=0.05)
 T4 = 2.7764451  # t of 4 degrees of freedom, two-sided 95 %
@@ -70,7 +70,7 @@ def test_the_interval_holds_after_a_second_stage(deviation: float) -> None:
     generator = np.random.default_rng(0)
     held = []
     for values in np.exp(generator.normal(0, deviation, (5000, MOST_PROCESSES))):
-        found = over_processes(values[: 10 + more_processes({"ratio": values[:10]}, precision=0.01)])
+        found = mean_interval(values[: 10 + more_processes({"ratio": values[:10]}, precision=0.01)])
         held.append(found.low <= 1 <= found.high)
     assert 0.93 <= np.mean(held) <= 0.97
 
