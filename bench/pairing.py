@@ -106,7 +106,7 @@ def compare(
     patience: Patience,
     fastest_call_seconds: float | None = None,
 ) -> PairedOnce:
-    """Time the two in turns; each block waits for full speed.
+    """Time the two in turns; each block waits for full speed, and is timed again if that does not last.
 
     Args:
         seed: of the order within blocks and of the places in memory.
@@ -129,8 +129,11 @@ def compare(
             while len(rounds[-1]) < effort.blocks and (not rounds[-1] or elapsed_seconds() < until):
                 before, began = patience.calibration(), elapsed_seconds()
                 timed = block(turns, parts, order)
-                around, now = (before, patience.calibrate()), elapsed_seconds()
-                rounds[-1].append(Block(timed, around, now - began))
+                after, now = patience.calibrate(), elapsed_seconds()
+                if not patience.accepts(after):
+                    patience.spend(now - began)
+                    continue
+                rounds[-1].append(Block(timed, (before, after), now - began))
                 if not parts.known:
                     parts = probed(parts, by_engine(rounds), short=now > PROBE_SHARE * effort.seconds)
         elapsed = elapsed_seconds()

@@ -30,7 +30,7 @@ NOISES = 5
 """Standard deviations of the noise that are tolerated."""
 FASTEST = 20
 """One in this number of values may be faster than the level: a slip of the clock or a lucky moment."""
-FEWEST_BLOCKS, FEWEST_SHARE, FEWEST_ROUNDS = 8, 0.25, 3
+FEWEST_BLOCKS, FEWEST_SHARE, FEWEST_ROUNDS = 4, 0.25, 3
 """Fewest blocks at full speed, and rounds with such blocks, of a valid comparison; of a comparison with fewer all."""
 REMEDY = "measure again without neighbours, or with more --processes"
 

@@ -147,6 +147,7 @@ class Session:
         for n in range(PILOTS):
             for task, result in self._once(tasks, f"pilot {n + 1} of {PILOTS}", short, {}, n, watcher, again=False):
                 results[task.name].append(result)
+                self._calibrations.append(result.process.calibration)
                 busy += result.seconds
         seconds = time.monotonic() - began
         plan = planned(self._open(tasks), results, max(0.0, seconds - busy) / PILOTS, self.budget, self.precision)

@@ -90,8 +90,9 @@ def test_noisy_values_have_more_tolerance_up_to_a_limit() -> None:
         ([10] * 10, [10, 10, 4] + [0] * 7, False),  # less than a quarter
         ([10] * 10, [10, 10, 5] + [0] * 7, True),
         ([20] * 3, [20, 20, 0], False),  # two loads alone
-        ([1] * 5, [1] * 5, True),  # a slow model has few blocks, all of which must count
-        ([1] * 5, [1, 1, 1, 1, 0], False),
+        ([1] * 5, [1, 1, 1, 1, 0], True),  # a slow model has few blocks, four of which must count
+        ([1] * 5, [1, 1, 1, 0, 0], False),
+        ([1] * 3, [1] * 3, True),  # or all
     ],
 )
 def test_a_comparison_needs_enough_blocks_at_full_speed(rounds: list[int], fast: list[int], valid: bool) -> None:

@@ -87,7 +87,7 @@ def test_a_pilot_then_five_processes_measure_everything(cases: list[Case], monke
     assert [job.process.most_checked for job in workers.jobs] == [None] + [8] * 6, "the first compares all outputs"
     assert [job.again for job in workers.jobs] == [False] * 2 + [True] * 5
     assert [bool(job.process.shares) for job in workers.jobs] == [False] * 2 + [True] * 5
-    assert [job.process.level is None for job in workers.jobs] == [True] * 3 + [False] * 4
+    assert [job.process.level is None for job in workers.jobs] == [True] + [False] * 6
     fastest = min(result.call_seconds for result in one.results[PairTask(*cases).name])
     assert [list(job.process.fastest.values()) for job in workers.jobs] == [[]] * 3 + [[fastest]] * 4
     assert len({job.process.seed for job in workers.jobs}) == 7
