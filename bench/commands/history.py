@@ -13,11 +13,12 @@ where the series are many. Exit code 0: done; 1 and 3: see --fail-on-change; 2: 
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bench.shares import share
 
 if TYPE_CHECKING:  # with numpy, which --help does not need
     from bench.history.series import History
@@ -49,12 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _probability(text: str) -> float:
-    number, percent, rest = text.partition("%")
     try:
-        probability = float(number) / (100 if percent else 1)
-    except ValueError:
-        probability = math.nan
-    if rest.strip() or not 1e-4 <= probability <= 0.5:
+        probability = share(text)
+    except argparse.ArgumentTypeError:
+        probability = 0.0
+    if not 1e-4 <= probability <= 0.5:
         raise argparse.ArgumentTypeError(f"expected a probability from 0.01% to 50%, found {text!r}")
     return probability
 
