@@ -132,8 +132,8 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         budget,
         surroundings(cases, words, cpus),
         margin,
-        precision,
-        cpus,
+        precision=precision,
+        cpus=cpus,
         notes=notes,
     )
 

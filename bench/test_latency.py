@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from bench.cases import Case
+from bench.results import cold_start_name
 from bench.scenarios.tasks import LoadTask
-from bench.session import Session, cold_start_name
+from bench.session import Session
 from bench.tasks import CaseTask, PairTask
 from study.artifacts import as_json
 from study.records.scenarios import OfflineRecord, ServerRecord
