@@ -7,6 +7,7 @@ import numpy as np
 from bench.ab.sides import Side
 from bench.gate.decision import decide, exit_code
 from bench.gate.welch import Contrast, stacked
+from bench.output.paragraphs import lines, table
 from bench.output.units import number, unit
 from study.records.ab import AbComparison, AbRecord, SideRecord
 from study.records.bench import CaseKey, Verdict
@@ -21,7 +22,7 @@ WORDS: dict[Verdict, str] = {
 }
 
 
-def lines(record: AbRecord, sides: Sequence[Side], limit: float | None, markdown: bool) -> Iterator[str]:
+def paragraphs(record: AbRecord, sides: Sequence[Side], limit: float | None, markdown: bool) -> Iterator[str]:
     """The paragraphs of the report, in Markdown or plain text.
 
     Args:
@@ -32,10 +33,10 @@ def lines(record: AbRecord, sides: Sequence[Side], limit: float | None, markdown
         _described(name, side, key, whole.checkout != sides[0].checkout or whole.python != sides[0].python)
         for name, side, key, whole in zip("AB", (record.a, record.b), (first.a, first.b), sides, strict=True)
     ]
-    yield "\n".join(f"- {line}" if markdown else line for line in described)
+    yield lines(described, markdown)
     yield _table(record.comparisons, markdown)
     notes = [*_notes(record.comparisons), *([_gate(record, limit)] if limit is not None else [])]
-    yield "\n".join(f"- {line}" if markdown else line for line in notes)
+    yield lines(notes, markdown)
 
 
 def _described(name: str, side: SideRecord, key: CaseKey, elsewhere: bool) -> str:
@@ -49,8 +50,6 @@ def _described(name: str, side: SideRecord, key: CaseKey, elsewhere: bool) -> st
 
 
 def _table(comparisons: Sequence[AbComparison], markdown: bool) -> str:
-    from tabulate import tabulate
-
     rows = []
     for one in comparisons:
         times = [one.median_seconds_a.value, one.median_seconds_b.value]
@@ -58,9 +57,7 @@ def _table(comparisons: Sequence[AbComparison], markdown: bool) -> str:
         ratio = [f"{one.ratio.value:.4f}", f"{one.ratio.low:.4f} to {one.ratio.high:.4f}"] if one.valid else ["-", "-"]
         verdict = WORDS[one.verdict].format(margin=one.margin * 100)
         rows.append([f"batch {one.a.batch}", *(f"{number(each / size)} {name}" for each in times), *ratio, verdict])
-    align = ("left", "right", "right", "right", "right", "left")
-    style = "pipe" if markdown else "simple"
-    return tabulate(rows, HEADINGS, tablefmt=style, disable_numparse=True, colalign=align)
+    return table(HEADINGS, rows, "lrrrrl", markdown)
 
 
 def _notes(comparisons: Sequence[AbComparison]) -> Iterator[str]:

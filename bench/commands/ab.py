@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and report; returns the exit code of the gate."""
-    from bench.ab.report import code, lines
+    from bench.ab.report import code, paragraphs
     from bench.ab.session import Session
     from bench.machine.cpus import chosen_cpus, pin
 
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
         print(json.dumps(as_json(record), indent=2))
     else:
-        print("\n\n".join(lines(record, plan.sides, options.fail_above, options.format == "markdown")), flush=True)
+        print("\n\n".join(paragraphs(record, plan.sides, options.fail_above, options.format == "markdown")), flush=True)
     return code(record, options.fail_above)
 
 

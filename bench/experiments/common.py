@@ -5,7 +5,8 @@ import subprocess
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench import models
@@ -73,6 +74,17 @@ def kept_session(options: Namespace, words: Sequence[str], file: Path) -> BenchR
             "give another folder with --keep, or delete this one"
         )
     return record
+
+
+@contextmanager
+def beside(script: str) -> Iterator[None]:
+    """Run Python code in another process until the block ends."""
+    process = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def made_with() -> str:

@@ -1,25 +1,10 @@
 """Another process keeps one core busy: every record should report it, and the ratio should stay or be withheld."""
 
-import subprocess
-import sys
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from bench.experiments.common import interval, made_with, session, verdict
+from bench.experiments.common import beside, interval, made_with, session, verdict
 
 STAYS = 0.05
-
-
-@contextmanager
-def busy() -> Iterator[None]:
-    """Another process that computes without end."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def run(options: Namespace) -> bool:
@@ -29,7 +14,7 @@ def run(options: Namespace) -> bool:
     reached = True
     for n in range(repetitions):
         (quiet,) = session(options, f"torch,{options.runtime}").comparisons
-        with busy():
+        with beside("while True: pass"):
             busy_session = session(options, f"torch,{options.runtime}")
         (disturbed,) = busy_session.comparisons
         records = [disturbed, *busy_session.cases]

@@ -4,13 +4,9 @@ The ratio of each should be that of the sessions without it, before and after, o
 the contender is seen too, as another process that computes; the blocks at full speed show what is not seen so.
 """
 
-import subprocess
-import sys
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from bench.experiments.common import made_with, session, verdict
+from bench.experiments.common import beside, made_with, session, verdict
 from study.records.bench import ComparisonRecord
 from study.student import mean_interval
 
@@ -28,17 +24,7 @@ while True:
         large.max()
     time.sleep(random.uniform(5, 60))
 """
-
-
-@contextmanager
-def contender() -> Iterator[None]:
-    """A process on one thread that computes and reads 32 MB, on and off."""
-    process = subprocess.Popen([sys.executable, "-c", CONTENDER])  # its threads: limit_threads sets OMP_NUM_THREADS
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
+"""On one thread, because `limit_threads` sets OMP_NUM_THREADS."""
 
 
 def measured(options: Namespace, name: str, repetitions: int) -> list[ComparisonRecord]:
@@ -59,7 +45,7 @@ def run(options: Namespace) -> bool:
     place = f"{options.model}, torch over {options.runtime}, batch {options.batch}"
     print(f"{place}, {repetitions} sessions beside a contender; {made_with()}")
     quiet = measured(options, "quiet", QUIET)
-    with contender():
+    with beside(CONTENDER):
         contended = measured(options, "contended", repetitions)
     quiet += measured(options, "quiet", QUIET)
     undisturbed = mean_interval([one.ratio.value for one in quiet]).value

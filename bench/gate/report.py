@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from bench.output.paragraphs import lines, table
 from bench.output.units import decimals, unit
 from study.records.base import Interval
 from study.records.gate import Change, GateRecord, SpeedUpChange
@@ -15,10 +16,6 @@ WORDS = {0: "PASSED", 1: "FAILED", 3: "UNDECIDED"}
 
 def paragraphs(heads: Sequence[str], found: GateRecord, markdown: bool) -> Iterator[str]:
     """The paragraphs of the output, in Markdown or plain text; `heads` describe the files."""
-
-    def lines(texts: Sequence[str]) -> str:
-        return "\n".join(f"- {text}" if markdown else text for text in texts)
-
     strong = "**" if markdown else ""
     loud = [
         f"{strong}DIFFERENT CONDITIONS{strong}, {word} (old against new): {', '.join(texts)}"
@@ -26,19 +23,19 @@ def paragraphs(heads: Sequence[str], found: GateRecord, markdown: bool) -> Itera
         if word != "also"
     ]
     quiet = [f"also different: {', '.join(texts)}" for texts in [found.differences.get("also")] if texts]
-    yield lines([*heads, *loud, *quiet])
-    yield _table(
+    yield lines([*heads, *loud, *quiet], markdown)
+    yield table(
         ("case", "metric", *HEADINGS, "limit", "verdict", "remark"),
         [_row(change) for change in found.changes],
         "llrrrrrll",
         markdown,
     )
     if notes := list(_notes(found)):
-        yield lines(notes)
+        yield lines(notes, markdown)
     if found.speed_ups:
-        yield _table(("speed-up", *HEADINGS, "verdict"), [_speed_up(it) for it in found.speed_ups], "lrrrrl", markdown)
-        yield lines([*_withheld(found.speed_ups), "Speed-ups do not decide the exit code."])
-    yield lines([*_mean(found), f"{strong}{WORDS[found.exit_code]}{strong}: {conclusion(found)}"])
+        yield table(("speed-up", *HEADINGS, "verdict"), [_speed_up(it) for it in found.speed_ups], "lrrrrl", markdown)
+        yield lines([*_withheld(found.speed_ups), "Speed-ups do not decide the exit code."], markdown)
+    yield lines([*_mean(found), f"{strong}{WORDS[found.exit_code]}{strong}: {conclusion(found)}"], markdown)
 
 
 def conclusion(found: GateRecord) -> str:
@@ -127,13 +124,3 @@ def _speed_up(change: SpeedUpChange) -> list[str]:
     values = [f"{change.old:.2f}x", f"{change.new:.2f}x"]
     ratio = [_ratio(change.ratio), _limits(change.ratio)] if change.ratio else ["-", "-"]
     return [change.name, *values, *ratio, change.verdict]
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str, markdown: bool) -> str:
-    from tabulate import tabulate
-
-    if markdown:
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    sides = ["left" if side == "l" else "right" for side in align]
-    style = "pipe" if markdown else "simple"
-    return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=sides if rows else None)

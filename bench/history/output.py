@@ -6,6 +6,7 @@ from itertools import groupby
 
 from bench.history.series import Change, Examined, History, Series, machine_of
 from bench.history.sessions import Session, Sessions
+from bench.output.paragraphs import lines, table
 from bench.output.units import number, readable
 from study.records.history import ChangeRecord, HistoryRecord, SeriesRecord
 
@@ -85,14 +86,10 @@ def rows(history: History) -> Iterator[dict[str, object]]:
 
 def paragraphs(history: History, read: Sessions, markdown: bool) -> Iterator[str]:
     """The paragraphs of the output, in Markdown or plain text."""
-
-    def lines(texts: Sequence[str]) -> str:
-        return "\n".join(f"- {text}" if markdown else text for text in texts)
-
-    yield lines([*heads(history, read.sessions), *read.remarks])
+    yield lines([*heads(history, read.sessions), *read.remarks], markdown)
     if found := list(history.changes):
-        yield table(found, markdown)
-    yield lines(list(conclusion(history)))
+        yield _changes(found, markdown)
+    yield lines(list(conclusion(history)), markdown)
 
 
 def heads(history: History, sessions: Sequence[Session]) -> Iterator[str]:
@@ -123,17 +120,10 @@ def conclusion(history: History) -> Iterator[str]:
         yield f"cases by their last change: {counts['slower']} slower, {counts['faster']} faster"
 
 
-def table(found: Sequence[tuple[Series, Change]], markdown: bool) -> str:
+def _changes(found: Sequence[tuple[Series, Change]], markdown: bool) -> str:
     """One row a change."""
-    from tabulate import tabulate  # imported here to keep --help fast
-
     several = len({series.machine for series, _ in found}) > 1
-    cells = [_row(series, change, several) for series, change in found]
-    if markdown:
-        cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
-    align = ["left", *["right"] * 4, *["left"] * 4]
-    style = "pipe" if markdown else "simple"
-    return tabulate(cells, HEADINGS, tablefmt=style, disable_numparse=True, colalign=align)
+    return table(HEADINGS, [_row(series, change, several) for series, change in found], "lrrrrllll", markdown)
 
 
 def _row(series: Series, change: Change, several: bool) -> list[str]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from scipy import stats
 
 from bench.ab.pair import Once
-from bench.ab.report import code, contrast, lines, verdicts
+from bench.ab.report import code, contrast, paragraphs, verdicts
 from bench.ab.session import Plan, Session
 from bench.ab.sides import Side
 from bench.models import from_file
@@ -126,7 +126,7 @@ def test_a_side_that_differs_from_itself_withholds_the_verdict(compared: Callabl
 def test_the_report_names_both_sides_and_what_the_interval_does_not_cover(compared: Callable[..., AbRecord]) -> None:
     record = compared(SLOWER)
     same = Side("A", "m.onnx", None, 1)  # type: ignore[arg-type]  # only where it runs is asked
-    shown = re.sub(" +", " ", "\n".join(lines(record, (same, same), 0.03, markdown=True)))
+    shown = re.sub(" +", " ", "\n".join(paragraphs(record, (same, same), 0.03, markdown=True)))
     assert "- A: m.onnx: onnxruntime 1, 1 thread" in shown
     assert "| batch 1 | 1.000 ms | 1.000 ms | 1.1000 | 1.0980 to 1.1020 | B is slower |" in shown
     assert "batch 1: the outputs agree (largest difference 0.0e+00, 0 of 8 items have another largest value)" in shown
