@@ -51,6 +51,15 @@ def test_a_floor_of_analysis_imports_only_lower_floors(floor: str) -> None:
         assert all(any(f"{name}.".startswith(room) for room in rooms) for name in ours), f"{file}: imports a command"
 
 
+@pytest.mark.parametrize("folder", ["machine", "statistics"])
+def test_a_folder_of_bench_that_knows_no_engine_imports_no_other(folder: str) -> None:
+    files = list((ROOT / "bench" / folder).rglob("*.py"))
+    assert len(files) > 1
+    for file in files:
+        ours = [name for name in imports(file) if name.startswith("bench.")]
+        assert all(f"{name}.".startswith(f"bench.{folder}.") for name in ours), file
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     files = [file for package in ("study", *sorted(STAGES)) for file in (ROOT / package).rglob("*.py")]
     names = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from bench.ab.session import Plan, Session
 
 NEEDS = ("onnx", "scipy", "tabulate")
-FEWEST_PROCESSES = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +89,7 @@ def _plan(options: argparse.Namespace) -> "Plan":
     from bench.ab.check import batch_sizes
     from bench.ab.session import Plan
     from bench.ab.sides import side
+    from bench.statistics.estimates import FEWEST_PROCESSES
     from study.data import datasets
     from study.errors import StudyError
     from study.onnx_given import parse_given
