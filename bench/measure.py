@@ -20,7 +20,7 @@ from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Effort, Timed, Turn, compare
 from bench.parity import Expected, expected, nan_reasons, parity
 from bench.parts import Parts, plan_parts, round_seconds
-from bench.sampling import WARM_UP_AGAIN_SECONDS, Budget, TooSlowError, garbage_collector_held, warm_up
+from bench.sampling import WARM_UP_AGAIN_SECONDS, Budget, TooSlowError, WarmUp, garbage_collector_held, warm_up
 from bench.within import case_process, comparison_process
 from study.onnx_values import digest
 from study.records.base import Parity
@@ -36,7 +36,6 @@ from study.records.bench import (
 if TYPE_CHECKING:
     from bench.statistics.pilot import Shares
 
-QUICK_ROUNDS = 3
 BALLASTS, BALLAST_BYTES = 32, 100_000
 
 
@@ -55,6 +54,10 @@ class Process:
     """Full speed of the machine, as far as the session has seen it."""
     fastest: Mapping[str, float] = field(default_factory=dict)
     """Smallest mean time of a call of each comparison so far, in seconds, by name."""
+    lead_in: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Lead-in calls of the reference and of the runtime in each comparison, from the pilot, by name."""
+    fewest_rounds: int = FEWEST_ROUNDS
+    """Of a comparison."""
 
     def seed_of(self, name: str) -> int:
         """A seed for a measurement, another one in each process."""
@@ -119,30 +122,34 @@ def latency(case: Case, process: Process) -> CaseOnce:
     pool = case.model.pool(case.batch)
     wanted = expected(case, pool, budget.check_seconds, process.most_checked)
     generator = np.random.default_rng(process.seed_of(str(case)))
+    shares = process.shares.get(short_name(case.key))
     patience = Patience(process.level, budget.patience_seconds)
     loads: list[list[float]] = []
     speeds: list[Calibration] = []
     settings: list[Settings] = []
-    with garbage_collector_held():
-        with opened(case, pool) as engine, engine.runtime.context():
-            found = engine.outputs(budget.check_seconds, process.most_checked)
-            compared, reasons = parity(engine, found, wanted)
-            reasons += nan_reasons(case, found)
-            del found, wanted
-            patience.calibration()
-            warm_ups = [warm_up(engine.once, most_seconds=budget.check_seconds, called=True)]
-        shares = process.shares.get(short_name(case.key))
-        call_seconds = warm_ups[0].call_seconds
-        schedule = budget.schedule(call_seconds, until - time.perf_counter(), shares)
-        began = time.perf_counter()
-        with monitor() as monitored:
-            for share in np.array_split(np.arange(schedule.calls), schedule.loads):
-                with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
+    warm_ups: list[WarmUp] = []
+    counts = [0]  # of the calls of each load, known after the first warm-up
+    with garbage_collector_held(), ExitStack() as measuring:
+        while len(loads) < len(counts):
+            with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
+                if not loads:
+                    found = engine.outputs(budget.check_seconds, process.most_checked)
+                    compared, reasons = parity(engine, found, wanted)
+                    reasons += nan_reasons(case, found)
+                    del found, wanted
+                    patience.calibration()
+                    warm_ups.append(warm_up(engine.once, most_seconds=budget.check_seconds, called=True))
+                    call_seconds = warm_ups[0].call_seconds
+                    schedule = budget.schedule(call_seconds, until - time.perf_counter(), shares)
+                    counts = [len(part) for part in np.array_split(np.arange(schedule.calls), schedule.loads)]
+                    began = time.perf_counter() - patience.waited
+                    monitored = measuring.enter_context(monitor())
+                else:
                     warm_ups.append(warm_up(engine.once, WARM_UP_AGAIN_SECONDS, schedule.warm_up_seconds))
-                    part, around = timed(engine.call, engine.inputs, len(share), call_seconds, patience)
-                    settings.append(engine.runtime.settings())
-                loads.append(part)
-                speeds += around
+                part, around = timed(engine.call, engine.inputs, counts[len(loads)], call_seconds, patience)
+                settings.append(engine.runtime.settings())
+            loads.append(part)
+            speeds += around
         elapsed = time.perf_counter() - began - patience.waited
     sizes = [len(load) for load in loads]
     samples = [seconds for load in loads for seconds in load]
@@ -179,17 +186,17 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
     pool = runtime.model.pool(runtime.batch)
     patience = Patience(process.level, 2 * budget.patience_seconds)
     with garbage_collector_held():
-        warm_ups, settings = [], {}
+        settings: dict[str, Settings] = {}
+        speeds: list[float] = []
         wanted = None
         for role, case in (("reference", reference), ("runtime", runtime)):
             with opened(case, pool) as engine, engine.runtime.context():
                 found = engine.outputs(budget.check_seconds, process.most_checked)
                 parity(engine, found, wanted)
                 wanted = Expected(case.runtime, found)
-                patience.calibration()
-                warm_ups.append(warm_up(engine.once, most_seconds=budget.check_seconds, called=True))
+                limit = min(budget.check_seconds, WARM_UP_AGAIN_SECONDS)  # each round warms up again
+                speeds.append(warm_up(engine.once, limit, budget.check_seconds, called=True).call_seconds)
                 settings[role] = engine.runtime.settings()
-        speeds = (warm_ups[0].call_seconds, warm_ups[1].call_seconds)
         if (seconds := round_seconds(speeds, Parts((1, 1), (1, 1)))) > budget.process_seconds / 2:
             remedy = budget.remedy(sum(speeds), 4)
             raise TooSlowError(f"one round of the comparison takes {seconds:.1f} s; {remedy}")
@@ -198,10 +205,10 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         effort = Effort(
             budget.comparison_seconds,
             shares.calls if shares else Effort.blocks,
-            QUICK_ROUNDS if budget.quick else FEWEST_ROUNDS,
+            process.fewest_rounds,
             until - time.perf_counter(),
         )
-        parts = plan_parts(speeds, effort.fewest_rounds, effort.most_seconds)
+        parts = plan_parts(speeds, effort.fewest_rounds, effort.most_seconds, process.lead_in.get(name))
 
         @contextmanager
         def load(generator: np.random.Generator) -> Iterator[list[Turn]]:
@@ -221,9 +228,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         with monitor() as monitored:
             paired = compare(load, parts, effort, seed, patience, process.fastest.get(name))
     return PairOnce(
-        process=comparison_process(
-            process.number, paired, warm_ups, monitored.interference, runtime.threads, budget, process.seed
-        ),
+        process=comparison_process(process.number, paired, monitored.interference, runtime.threads, process.seed),
         after_switch=(paired.after_switch_reference, paired.after_switch_runtime),
         settings=PairSettings(**settings),
         call_seconds=paired.call_seconds,

@@ -59,10 +59,10 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     add("--device", default="cpu", choices=DEVICES, help="default: %(default)s")
     add(
         "--seconds",
-        default=2.0,
+        default=Budget.seconds,
         type=float,
         metavar="S",
-        help="time for the calls of a case, twice that for a comparison; none takes over 30 times this",
+        help="time for the calls of a case, twice that for a comparison; none takes over 60 times this",
     )
     add(
         "--percentiles",

@@ -4,13 +4,14 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import cold_start
 from bench.cases import Case
 from bench.effort import planned
-from bench.measure import Process
+from bench.measure import PairOnce, Process
+from bench.pairing import FEWEST_ROUNDS
 from bench.processes import run as run_worker
 from bench.results import Results, cold_start_name
 from bench.sampling import Budget, TooSlowError
@@ -30,6 +31,8 @@ COLD_START_SECONDS = 2.0
 """Time of a cold start: a guess for the forecast."""
 PILOTS, PILOT_SHARE = 2, 0.1
 """Number of processes of the pilot, and their time as a share of that of the session."""
+SHORT_ROUNDS = 3
+"""Of a comparison in the pilot and with `--quick`."""
 MOST_REPLACEMENTS = 5
 """Number of further processes for the tasks that the machine disturbed in some, not in all. Where a neighbour runs half
 of the time two leave half of the ratios withheld, five 15 % (bench.experiments two-speeds-simulated)."""
@@ -61,6 +64,8 @@ class Session(Results):
     """The cores that its processes run on; None: any."""
     _checked: bool = False
     """Whether a process has compared the outputs of the whole pool."""
+    _lead_in: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Lead-in calls that the pilot found necessary, for each comparison."""
 
     def run(self, tasks: Sequence[Task], starting: Sequence[Case], watcher: Watcher) -> None:
         """Measure these: the pilot, the processes, more of them for what was disturbed or is not precise, cold starts.
@@ -88,6 +93,8 @@ class Session(Results):
             for task, result in self._once(tasks, f"pilot {n + 1} of {PILOTS}", short, {}, n, watcher, again=False):
                 results[task.name].append(result)
                 self.calibrations.append(result.process.calibration)
+                if isinstance(result, PairOnce):
+                    self._learn(task.name, result)
                 busy += result.seconds
         seconds = time.monotonic() - began
         plan = planned(self.open(tasks), results, max(0.0, seconds - busy) / PILOTS, self.budget, self.precision)
@@ -113,6 +120,12 @@ class Session(Results):
             for task, result in self._once(left, title, self.budget, shares, self.processes, watcher, again):
                 self.add(task, result)
 
+    def _learn(self, name: str, result: PairOnce) -> None:
+        """Keep the lead-in calls that a comparison needs: the most of the pilot's processes."""
+        reference, runtime = (effect.lead_in_calls for effect in result.after_switch)
+        earlier = self._lead_in.get(name, (0, 0))
+        self._lead_in[name] = max(reference, earlier[0]), max(runtime, earlier[1])
+
     def _once(
         self,
         tasks: Sequence[Task],
@@ -126,7 +139,9 @@ class Session(Results):
         """What one fresh process gives, in the order it comes; for some tasks a second result in place of the first."""
         by_name = {task.name: task for task in self.open(tasks)}
         checked = None if not self._checked else CHECKED
-        process = Process(number, budget, secrets.randbits(32), checked, shares, self.level, self.fastest())
+        seed, known = secrets.randbits(32), (shares, self.level, self.fastest(), self._lead_in)
+        rounds = FEWEST_ROUNDS if shares else SHORT_ROUNDS
+        process = Process(number, budget, seed, checked, *known, rounds)
         watcher.begin(title, len(by_name))
         for message in run_worker(Job(tuple(by_name.values()), process, again, self.cpus)):
             if message.overhead_seconds is not None:

@@ -68,14 +68,12 @@ def case_process(
 def comparison_process(
     number: int,
     paired: PairedOnce,
-    warm_ups: Sequence[WarmUp],
     seen: Interference,
     threads: int,
-    budget: Budget,
     seed: int,
 ) -> ComparisonProcess:
     """The record of a comparison in one process."""
-    reasons = [*paired.reasons, *unstable(warm_ups, budget), *disturbances(seen, threads)]
+    reasons = [*paired.reasons, *disturbances(seen, threads)]
     return ComparisonProcess(
         process=number,
         ratio=paired.ratio,

@@ -64,9 +64,10 @@ def work(job: Job, connection: Connection, log: Path) -> None:
         pin(job.cpus)
     connection.send(Message(overhead_seconds=harness_overhead()))
     order = np.random.default_rng(job.process.seed).permutation(len(job.tasks))
-    disturbed = _measured([job.tasks[i] for i in order], job.process, connection.send)
-    if job.again:
-        _measured(disturbed, job.process, connection.send)
+    with garbage_collector_held():
+        disturbed = _measured([job.tasks[i] for i in order], job.process, connection.send)
+        if job.again:
+            _measured(disturbed, job.process, connection.send)
     connection.close()
 
 

@@ -148,14 +148,14 @@ def test_of_a_single_process_the_interval_is_that_between_the_extremes(case: Cas
 NOISY: dict[str, Any] = {"valid": False, "reasons": ("the host gave 3.0% of the CPU time",)}
 REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
-        {"results": of([1e-3] * 5, samples=[1e-3] * 132)},
-        {"results": of([1e-3] * 5, samples=[1e-3] * 133)},
-        "too few samples: 660 do not give p99; give --seconds 4",
+        {"results": of([1e-3] * 5, samples=[1e-3] * 25)},
+        {"results": of([1e-3] * 5, samples=[1e-3] * 26)},
+        "too few samples: 125 do not give p95; give --seconds 2",
     ),
     (
         {"results": of([1e-3] * 5, samples=[1e-3] * 1327), "budget": Budget(percentiles=(99.9, 50))},
         {"results": of([1e-3] * 5, samples=[1e-3] * 1328), "budget": Budget(percentiles=(99.9, 50))},
-        "too few samples: 6635 do not give p99.9; give --seconds 4",
+        "too few samples: 6635 do not give p99.9; give --seconds 2",
     ),
     (
         {"results": of([1e-3] * 4)},

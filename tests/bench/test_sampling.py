@@ -130,8 +130,8 @@ def test_number_of_samples_in_a_process() -> None:
         assert budget.samples(call_seconds) == samples
 
 
-def test_a_measurement_takes_at_most_30_times_its_seconds_and_4_times_in_a_quick_run() -> None:
-    assert [Budget(seconds=s).most_seconds for s in (2, 0.3)] == [60, pytest.approx(9)]
+def test_a_measurement_takes_at_most_60_times_its_seconds_and_8_times_in_a_quick_run() -> None:
+    assert [Budget(seconds=s).most_seconds for s in (2, 0.3)] == [120, pytest.approx(18)]
     assert [Budget(processes=n).process_seconds for n in (5, 10)] == [12, 6]
     assert Budget(quick=True, processes=1).process_seconds == 8
 
