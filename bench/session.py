@@ -75,12 +75,14 @@ class Session(Results):
         shares: Mapping[str, Shares] = {}
         if tasks and not self.budget.quick and not self.scenarios:
             shares = self._pilot(tasks, watcher, len(starting) * self.budget.cold_starts * COLD_START_SECONDS)
-        self._processes(tasks, self.budget.processes, shares, watcher)
+        self._processes(tasks, self.budget.processes, shares, watcher, "")
         if not self.budget.quick:
             for left in range(MOST_REPLACEMENTS, 0, -1):  # where enough may become valid
-                self._processes([task for task in self.open(tasks) if self.lacks(task, left)], 1, shares, watcher)
+                lacking = [task for task in self.open(tasks) if self.lacks(task, left)]
+                self._processes(lacking, 1, shares, watcher, ", in place of disturbed ones")
             if self.precision:
-                self._processes(tasks, more_processes(self.ratios(tasks), self.precision), shares, watcher)
+                more = more_processes(self.ratios(tasks), self.precision)
+                self._processes(tasks, more, shares, watcher, ", for the precision")
         if starting:
             self._start_cold(starting, watcher)
 
@@ -109,13 +111,16 @@ class Session(Results):
             watcher.say(line)
         return plan.shares
 
-    def _processes(self, tasks: Sequence[Task], number: int, shares: Mapping[str, Shares], watcher: Watcher) -> None:
+    def _processes(
+        self, tasks: Sequence[Task], number: int, shares: Mapping[str, Shares], watcher: Watcher, why: str
+    ) -> None:
         """Let so many fresh processes measure the tasks, except those that have failed."""
-        for n in range(number):
+        last = self.processes + number
+        for _ in range(number):
             if not (left := self.open(tasks)):
                 return
             self.processes += 1
-            title = f"process {n + 1} of {number}" if len(left) > 1 else left[0].name
+            title = f"process {self.processes} of {last}{why}"
             again = not self.budget.quick
             for task, result in self._once(left, title, self.budget, shares, self.processes, watcher, again):
                 self.add(task, result)

@@ -37,7 +37,9 @@ class Progress(Watcher):
 
     def end(self) -> None:
         again = f", {self.count - self.number} of them again" if self.count > self.number else ""
-        text = f"{self.count} measurements{again} in {about(time.monotonic() - self.began)}"
+        text = (
+            f"{self.count} measurement{'s' if self.count > 1 else ''}{again} in {about(time.monotonic() - self.began)}"
+        )
         if self.live:
             self.writer.write(f"\r{' ' * (self.writer.fullwidth - 1)}\r{self.title}: ")
         self.writer.line(text)
