@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
-from study.errors import StudyError, exit_with
+from study.errors import StudyError, exit_with, interrupt_on_sigterm
 
 COMMANDS = ("ab", "ci", "compare", "convert", "doctor", "history")
 """Modules of bench.commands. Each has its summary in the first line of its docstring, and `add_arguments` and `run`.
@@ -34,4 +34,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    exit_with(main)
+    interrupt_on_sigterm()
+    exit_with(main, interrupted="run the command again")

@@ -16,7 +16,7 @@ from bench.session import Session
 from bench.tasks import CaseTask, PairTask, Task
 from study.artifacts import as_json
 from study.bench_file import read_bench
-from study.errors import StudyError, print_error
+from study.errors import StudyError, interrupt_on_sigterm, print_error
 from study.records.bench import JournalEntry
 
 SESSION = pytest.StashKey[Session]()
@@ -39,6 +39,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     option = config.option
     if option.help or option.version or option.markers:
         return None
+    interrupt_on_sigterm()
     try:
         if option.benchmark_json is not None:
             config.stash[TARGET] = _writable(option.benchmark_json)

@@ -145,9 +145,8 @@ def from_file(path: Path, given: Given, others: Sequence[Path] = ()) -> Model:
         StudyError: the file is missing or is not an ONNX model with tensors as inputs, or does not take what is given.
     """
     if not path.is_file():
-        raise StudyError(
-            f"--onnx {path}: expected an ONNX file, found {'a folder' if path.is_dir() else 'nothing there'}"
-        )
+        found = "a folder" if path.is_dir() else "no plain file" if path.exists() else "nothing there"
+        raise StudyError(f"{path}: expected an ONNX file, found {found}")
     from study.onnx_values import check
 
     parts, *rest = (each.absolute().with_suffix("").parts for each in (path, *others))

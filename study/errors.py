@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ PLACES = re.compile(
 
 ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 """Those of a terminal's colours."""
+
+
+GO_ON = "what was finished is kept; run it again (without --fresh) to go on"
 
 
 class StudyError(Exception):
@@ -63,8 +67,13 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def exit_with(main: Callable[[], int]) -> None:
-    """Run a command's `main` and exit with the project's codes.
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM, with which a CI service cancels a job, end a command like Ctrl-C: children and files are removed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
+    """Run a command's `main` and exit with the project's codes; `interrupted` is what an interrupt has left.
 
     0 done, 1 a gate or check failed, 2 the user's mistake or a bad file, 130 interrupted.
     """
@@ -75,7 +84,7 @@ def exit_with(main: Callable[[], int]) -> None:
         print_error(error)
         code = 2
     except KeyboardInterrupt:
-        print("interrupted: what was finished is kept; run it again (without --fresh) to go on", file=sys.stderr)
+        print(f"interrupted: {interrupted}", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of a pipe (`... | head`) has closed it
         discard_output()

@@ -106,6 +106,7 @@ MISTAKES: list[tuple[str, str]] = [
         "give it with --input word=TEXT or --feed FILE.npz",
     ),
     ("--onnx {none}", "{none}: expected an ONNX file, found nothing there"),
+    ("--onnx /dev/null", "/dev/null: expected an ONNX file, found no plain file"),
     ("--onnx {bad}", "{bad}: expected an ONNX model, found a malformed file"),
     ("--onnx {two} {two} --shape ids=5", "would be measured twice"),
     ("--onnx {two} --runtimes torch", "{two}: none of torch runs an ONNX file"),

@@ -178,7 +178,10 @@ with started(Side("A", "m.onnx", from_file(Path({str(file)!r}), Given()), 1)) as
     assert ends(child)
 
 
-def test_an_interrupted_comparison_ends_its_processes_and_keeps_what_it_has(file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_comparison_ends_its_processes_and_keeps_what_it_has(
+    number: signal.Signals, file: Path, tmp_path: Path
+) -> None:
     words = [f"{file},runtime={RUNTIMES}{name}" for name in ("Steady", "Slower")]
     target = tmp_path / "ab.json"
     command = [
@@ -194,15 +197,22 @@ def test_an_interrupted_comparison_ends_its_processes_and_keeps_what_it_has(file
         "--json",
         str(target),
     ]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    (kept := tmp_path / "temporary").mkdir()
+    places = {**os.environ, "TMPDIR": str(kept)}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=places, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         assert process.stderr
         while not process.stderr.readline().startswith("pair 2"):
             assert process.poll() is None
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+        os.killpg(process.pid, number)  # as Ctrl-C and a cancelled job do
         shown = process.stderr.read()
     assert process.returncode == 130
-    assert "Traceback" not in shown
+    assert shown.endswith(
+        f"wrote {target}, with the pairs of processes that had ended\ninterrupted: run the command again\n"
+    )
+    assert not list(kept.iterdir()), "no temporary file is left"
     assert all(ends(int(child)) for child in children)
     (one,) = read_record(target, AbRecord, "").comparisons
     assert (len(one.processes) >= 2, one.verdict) == (True, "withheld")
