@@ -120,6 +120,10 @@ def expand(patterns: str) -> tuple[Path, ...]:
 @contextmanager
 def _older_files(job: Job) -> Iterator[list[Path | None]]:
     """The baseline of each file; None of one that is new."""
+    if not job.baseline.strip():  # Path("") would be the working directory: each file its own baseline
+        raise StudyError(
+            "baseline: expected a commit, branch, folder or file; this event names none, so give `baseline`"
+        )
     given = Path(job.baseline)
     if given.is_dir():
         candidates = [[given / it.relative_to(Path.cwd().resolve())] if _inside(it) else [] for it in job.onnx]

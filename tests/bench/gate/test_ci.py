@@ -129,6 +129,7 @@ def test_an_input_does_not_reach_a_shell(runner: Runner) -> None:
     ("given", "message"),
     [
         ({"onnx": "models/*.bin"}, "onnx: expected files, found none at 'models/*.bin'"),
+        ({"baseline": ""}, "baseline: expected a commit, branch, folder or file; this event names none"),
         ({"baseline": "no-such-branch"}, "give `baseline` as a file, a folder or a known commit"),
         ({"baseline": "--upload-pack=x"}, "expected a .json file, a folder, an ONNX file or a commit"),
         ({"baseline": "missing.json"}, "missing.json is missing; store what `pytest bench --benchmark-json=FILE`"),
