@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import mannwhitneyu
 
 from bench.machine.interference import Interference, disturbances
 from bench.pairing import PairedOnce
@@ -106,6 +105,8 @@ def drift(samples: Sequence[float]) -> tuple[float, bool]:
 
     It may be chance unless the Mann-Whitney test of the two thirds rejects equality at 0.1 %.
     """
+    from scipy.stats import mannwhitneyu  # imported here to keep --help fast
+
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
     change = statistics.median(last) / statistics.median(first) - 1

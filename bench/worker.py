@@ -5,6 +5,7 @@ never at the result.
 """
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import statistics
@@ -100,3 +101,5 @@ def _end_with_parent() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not (parent := multiprocessing.parent_process()) or not parent.is_alive():
+        sys.exit("the session has ended")
