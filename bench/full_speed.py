@@ -21,9 +21,17 @@ LEAD_IN_SECONDS, MOST_LEAD_IN = 0.003, 64
 """Calls after a calibration that are not counted: it takes the caches as another engine does. One is made at least."""
 
 
+class SlowMachineError(Exception):
+    """The machine did not come to full speed while there was patience: measure this later."""
+
+
 @dataclass
 class Patience:
-    """Waits for full speed, for so many seconds in all."""
+    """Waits for full speed, for so many seconds in all.
+
+    Raises:
+        SlowMachineError: in its methods, when patience ends, if the measurement may be postponed.
+    """
 
     full: Calibration | None
     """Full speed as the session has seen it; None: not known yet, so nothing is waited for."""
@@ -31,6 +39,8 @@ class Patience:
     """What is left."""
     calibrate: Callable[[], Calibration] = calibrate_briefly
     clock: Callable[[], float] = time.perf_counter
+    postpone: bool = False
+    """Whether the measurement may be made later."""
     waited: float = field(default=0.0, init=False)
 
     def calibration(self) -> Calibration:
@@ -52,6 +62,8 @@ class Patience:
         """Take from the patience."""
         self.seconds -= seconds
         self.waited += seconds
+        if self.postpone and self.seconds <= 0:
+            raise SlowMachineError
 
 
 def timed(

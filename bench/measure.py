@@ -58,6 +58,8 @@ class Process:
     """Lead-in calls of the reference and of the runtime in each comparison, from the pilot, by name."""
     fewest_rounds: int = FEWEST_ROUNDS
     """Of a comparison."""
+    postpone: bool = False
+    """Whether a measurement may be postponed while the machine is slow."""
 
     def seed_of(self, name: str) -> int:
         """A seed for a measurement, another one in each process."""
@@ -115,6 +117,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
 
     Raises:
         StudyError: the engine does not load, uses another number of threads, or its outputs are wrong.
+        SlowMachineError: the machine is slow, and the process postpones measurements.
     """
     budget = process.budget
     started = time.perf_counter()
@@ -123,7 +126,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
     wanted = expected(case, pool, budget.check_seconds, process.most_checked)
     generator = np.random.default_rng(process.seed_of(str(case)))
     shares = process.shares.get(short_name(case.key))
-    patience = Patience(process.level, budget.patience_seconds)
+    patience = Patience(process.level, budget.patience_seconds, postpone=process.postpone)
     loads: list[list[float]] = []
     speeds: list[Calibration] = []
     settings: list[Settings] = []
@@ -184,7 +187,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
     started = time.perf_counter()
     until = started + budget.process_seconds
     pool = runtime.model.pool(runtime.batch)
-    patience = Patience(process.level, 2 * budget.patience_seconds)
+    patience = Patience(process.level, 2 * budget.patience_seconds, postpone=process.postpone)
     with garbage_collector_held():
         settings: dict[str, Settings] = {}
         speeds: list[float] = []

@@ -1,7 +1,7 @@
 """A fresh process of a session: it measures tasks in an order of its own, and sends each result at once.
 
-A task that the machine disturbed is measured once more at the end. The rule looks at the reasons for invalidity alone,
-never at the result.
+A task that the machine disturbed, or that waited in vain for its full speed, is measured once more at the end. The rule
+looks at the reasons for invalidity alone, never at the result.
 """
 
 import ctypes
@@ -12,13 +12,14 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.full_speed import SlowMachineError
 from bench.machine.cpus import pin
 from bench.measure import Process
 from bench.sampling import TooSlowError, garbage_collector_held, timed_calls
@@ -66,19 +67,22 @@ def work(job: Job, connection: Connection, log: Path) -> None:
     connection.send(Message(overhead_seconds=harness_overhead()))
     order = np.random.default_rng(job.process.seed).permutation(len(job.tasks))
     with garbage_collector_held():
-        disturbed = _measured([job.tasks[i] for i in order], job.process, connection.send)
+        first = replace(job.process, postpone=job.again)
+        disturbed = _measured([job.tasks[i] for i in order], first, connection.send)
         if job.again:
             _measured(disturbed, job.process, connection.send)
     connection.close()
 
 
 def _measured(tasks: Sequence[Task], process: Process, send: Callable[[Message], None]) -> list[Task]:
-    """Measure and send; returns the tasks that were disturbed."""
+    """Measure and send; returns the tasks that were disturbed or postponed."""
     disturbed = []
     for task in tasks:
         send(Message(task.name, began=True))
         try:
             result = task.measure(process)
+        except SlowMachineError:
+            disturbed.append(task)
         except TooSlowError as error:
             send(Message(task.name, left_out=str(error)))
         except StudyError as error:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.full_speed import Patience, timed
+from bench.full_speed import Patience, SlowMachineError, timed
 from study.records.bench import Calibration
 
 FULL = Calibration(arithmetic_seconds=1.0, memory_seconds=1.0)
@@ -37,6 +37,12 @@ def test_patience_ends() -> None:
     assert machine.now == 6
     assert patience.calibration() == SLOW
     assert machine.now == 7, "none is left"
+
+
+def test_a_measurement_that_may_be_postponed_ends_with_its_patience() -> None:
+    patience = Patience(FULL, 5, Machine(*range(1, 1000)).calibrate, iter(range(100)).__next__, postpone=True)
+    with pytest.raises(SlowMachineError):
+        patience.calibration()
 
 
 def test_without_a_known_level_nothing_is_waited_for() -> None:

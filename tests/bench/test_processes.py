@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.full_speed import SlowMachineError
 from bench.measure import Process
 from bench.processes import run
 from bench.sampling import Budget, TooSlowError
@@ -38,6 +39,8 @@ class Fake:
             os._exit(3)
         if what == "wrong":
             raise StudyError("its outputs differ")
+        if what == "waiting" and process.postpone:
+            raise SlowMachineError
         if what == "slow":
             raise TooSlowError("it takes an hour")
         return SimpleNamespace(process=SimpleNamespace(valid=what != "disturbed"), pid=os.getpid(), what=self.name)
@@ -71,6 +74,12 @@ def test_what_the_machine_disturbed_is_measured_once_more_at_the_end() -> None:
     assert [one.name for one in messages("disturbed", "sound") if one.began][-1] == "disturbed"
     assert len(messages("disturbed", "sound")) == 6
     assert len(messages("disturbed", "sound", again=False)) == 4
+
+
+def test_what_waited_for_full_speed_in_vain_is_measured_at_the_end() -> None:
+    given = messages("waiting", "sound 1", "sound 2")
+    assert [one.name for one in given if one.began][-1] == "waiting"
+    assert ended(given) == {name: name for name in ("waiting", "sound 1", "sound 2")}
 
 
 def test_what_fails_does_not_lose_the_rest() -> None:
