@@ -25,8 +25,8 @@ from study.records.bench import Calibration
 
 TOLERANCE, MOST_TOLERANCE = math.log(1.1), math.log(1.2)
 KINDS = (TOLERANCE, math.log(1.5))
-"""Of arithmetic and memory. On a virtual machine whose neighbours share the last cache the second took up to 2.5 times as
-long while the first stayed as it was; what slows an engine too shows in its own times."""
+"""Of arithmetic and memory. On a virtual machine whose neighbours share the last cache the second took up to 2.5 times
+as long while the first stayed as it was; what slows an engine too shows in its own times."""
 NOISES = 5
 """Standard deviations of the noise that are tolerated."""
 FASTEST = 20
