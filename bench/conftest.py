@@ -190,8 +190,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     session = config.stash.get(SESSION, None)
     if session and session.path and not session.complete:
         writer = config.get_terminal_writer()
-        text = f"incomplete: the finished measurements are in {session.path}, which `python -m bench compare` and "
-        text += "`python -m analysis --bench` read like a JSON; "
+        text = "incomplete: nothing was measured to its end; "
+        if any(session.results.values()) or session.cold_starts:
+            text = f"incomplete: the finished measurements are in {session.path}, which `python -m bench compare` and "
+            text += "`python -m analysis --bench` read like a JSON; "
         text += "run the same command again to measure everything"
         for line in terminal.wrapped(text, writer.fullwidth):
             writer.line(line)

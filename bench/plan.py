@@ -73,10 +73,9 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     add("--cold-starts", default=5, type=int, metavar="N", help="fresh processes per model and runtime; 0: none")
     add(
         "--processes",
-        default=FEWEST_PROCESSES,
         type=int,
         metavar="N",
-        help="fresh processes that measure everything, at least 5; the unit of all intervals (default: %(default)s)",
+        help=f"fresh processes that measure everything, the unit of intervals; {FEWEST_PROCESSES} or more",
     )
     add("--precision", metavar="1%", help="as many processes as the ratios need for intervals of +-1%%")
     add("--margin", default="2%", metavar="2%", help="differences that count as none (default: 2%%)")
@@ -96,17 +95,20 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     cpus = chosen_cpus(option.cpus)
     threads = _threads(option.threads, cpus)
     limit_threads(max(threads))
+    processes = FEWEST_PROCESSES if option.processes is None else option.processes
     budget = Budget(
         option.seconds,
         _percentiles(option.percentiles),
-        processes=1 if option.quick else option.processes,
+        processes=1 if option.quick else processes,
         cold_starts=option.cold_starts,
         quick=option.quick,
     )
     if not 0 < budget.seconds < math.inf:
         raise StudyError(f"--seconds: expected a number above 0, found {budget.seconds:g}")
-    if option.processes < FEWEST_PROCESSES:
-        raise StudyError(f"--processes: expected at least {FEWEST_PROCESSES}, found {option.processes}; see --quick")
+    if processes < FEWEST_PROCESSES:
+        raise StudyError(f"--processes: expected at least {FEWEST_PROCESSES}, found {processes}; see --quick")
+    if option.precision is not None and option.processes is not None:
+        raise StudyError("--precision decides on the number of processes; leave out --processes")
     if budget.cold_starts != 0 and budget.cold_starts < (1 if budget.quick else FEWEST_COLD_STARTS):
         raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {budget.cold_starts}")
     margin = _share("--margin", option.margin)

@@ -10,6 +10,7 @@ import os
 import signal
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,14 +20,17 @@ from typing import Any
 
 import numpy as np
 
+from bench.calibration import calibrate_briefly
 from bench.full_speed import SlowMachineError
 from bench.machine.cpus import pin
 from bench.measure import Process
+from bench.regimes import level
 from bench.sampling import TooSlowError, garbage_collector_held, timed_calls
 from bench.tasks import Task
 from study.errors import StudyError
 
 NULL_CALLS = 10_000
+LEVEL_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -66,12 +70,23 @@ def work(job: Job, connection: Connection, log: Path) -> None:
         pin(job.cpus)
     connection.send(Message(overhead_seconds=harness_overhead()))
     order = np.random.default_rng(job.process.seed).permutation(len(job.tasks))
+    process = job.process if job.process.budget.quick else with_level(job.process)
     with garbage_collector_held():
-        first = replace(job.process, postpone=job.again)
-        disturbed = _measured([job.tasks[i] for i in order], first, connection.send)
+        tasks = [job.tasks[i] for i in order]
+        disturbed = _measured(tasks, replace(process, postpone=job.again), connection.send)
         if job.again:
-            _measured(disturbed, job.process, connection.send)
+            _measured(disturbed, process, connection.send)
     connection.close()
+
+
+def with_level(process: Process) -> Process:
+    """The process, with the full speed that the machine shows in a second if the session does not know it yet."""
+    if process.level:
+        return process
+    until, seen = time.monotonic() + LEVEL_SECONDS, [calibrate_briefly()]
+    while time.monotonic() < until:
+        seen.append(calibrate_briefly())
+    return replace(process, level=level(seen))
 
 
 def _measured(tasks: Sequence[Task], process: Process, send: Callable[[Message], None]) -> list[Task]:

@@ -166,6 +166,7 @@ def _checkout(commit: str, folder: Path) -> Iterator[Path]:
 def _git(*words: str) -> str:
     done = subprocess.run(("git", *words), capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        reason = next((line for line in lines if line.startswith("fatal:")), lines[-1])
         raise StudyError(f"git {words[0]} failed: {reason}; give `baseline` as a file, a folder or a known commit")
     return done.stdout.strip()

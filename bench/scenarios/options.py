@@ -22,7 +22,7 @@ def add_scenario_options(add: Callable[..., Any]) -> None:
     add(
         "--scenario",
         default="latency",
-        choices=SCENARIOS,
+        metavar="|".join(SCENARIOS),
         help="latency: one call at a time; offline: throughput; server: latency of queries that arrive at random",
     )
     add("--streams", default="1", metavar="N,M", help="processes that call at the same time, each with --threads")
@@ -37,6 +37,8 @@ def scenario_tasks(option: Namespace, cases: Sequence[Case], streams: Sequence[i
         StudyError: options are wrong, or contradict each other.
     """
     scenario = option.scenario
+    if scenario not in SCENARIOS:
+        raise StudyError(f"--scenario: expected {', '.join(SCENARIOS)}, found {scenario!r}")
     given = [name for name in ("bound", "rate") if getattr(option, name) is not None]
     if scenario == "latency":
         if given or list(streams) != [1]:

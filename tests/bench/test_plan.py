@@ -90,6 +90,8 @@ MISTAKES: list[tuple[str, str]] = [
     ("--models gap --batches 1,x", "--batches: expected numbers from 1"),
     ("--models gap --threads 100000", "--threads: expected at most the "),
     ("--models gap --percentiles 12", "expected some of 50,90,95,99,99.9, found '12'"),
+    ("--models gap --processes 5 --precision 1%", "--precision decides on the number of processes; leave out"),
+    ("--models gap --scenario online", "--scenario: expected latency, offline, server, found 'online'"),
     ("--models gap --processes 0", "--processes: expected at least 5, found 0"),
     ("--models gap --seconds nan", "--seconds: expected a number above 0, found nan"),
     ("--models gap --cold-starts 3", "--cold-starts: expected 0 or at least 5, found 3"),
