@@ -179,6 +179,12 @@ class Results:
             failed=dict(self.failed),
         )
 
+    def keep(self, tasks: Iterable[Task]) -> None:
+        """Write the records of these tasks to the journal once more: what was measured later may change a judgement."""
+        for task in tasks:
+            if self.results[task.name]:
+                self._keep(task)
+
     def _keep(self, task: Task) -> None:
         """Write what is known of a task to the journal."""
         if isinstance(task, PairTask):

@@ -83,6 +83,7 @@ class Session(Results):
             if self.precision:
                 more = more_processes(self.ratios(tasks), self.precision)
                 self._processes(tasks, more, shares, watcher, ", for the precision")
+        self.keep(tasks)
         if starting:
             self._start_cold(starting, watcher)
 
