@@ -44,7 +44,7 @@ def planned(
         for task, part in zip(alike, parts, strict=True):
             costs = costs_of(results[task.name], start_seconds / len(tasks))
             seconds = budget.comparison_seconds if is_pair else budget.seconds / budget.processes
-            fewest = (1, FEWEST_ROUNDS) if is_pair else (budget.fewest_samples, FEWEST_LOADS)
+            fewest = (1, FEWEST_ROUNDS) if is_pair else (budget.samples(costs.call), FEWEST_LOADS)
             wanted = shares(part, costs, seconds, *fewest, most_seconds=budget.process_seconds)
             measurements.append(Measurement(task.name, batch, is_pair, part, costs, wanted))
     expected = forecast(measurements, budget.processes, precision)

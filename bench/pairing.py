@@ -28,7 +28,7 @@ from bench.full_speed import Patience
 from bench.parts import Parts, Seconds, after_switch, part, probed, timed_seconds
 from study.records.bench import AfterSwitch, Calibration, ControlsOnce
 
-FEWEST_ROUNDS = 5
+FEWEST_ROUNDS = 8
 PROBE_SHARE = 0.2
 """Of the time, for blocks with as many lead-in calls as may be needed."""
 

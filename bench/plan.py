@@ -62,7 +62,7 @@ def add_bench_options(add: Callable[..., Any]) -> None:
         default=Budget.seconds,
         type=float,
         metavar="S",
-        help="time for the calls of a case, twice that for a comparison; none takes over 60 times this",
+        help="time for the calls of a case, three times that for a comparison; none takes over 60 times this",
     )
     add(
         "--percentiles",

@@ -113,7 +113,7 @@ class Budget:
     @property
     def comparison_seconds(self) -> float:
         """Time for a paired comparison in one process; its blocks have four parts."""
-        return 0 if self.quick else 2 * self.seconds / self.processes
+        return 0 if self.quick else 3 * self.seconds / self.processes
 
 
 @dataclass(frozen=True)
