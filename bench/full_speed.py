@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.calibration import calibrate_briefly
 from bench.regimes import at_full_speed
-from bench.sampling import timed_calls
+from bench.timing import timed_calls
 from study.records.bench import Calibration
 
 STRETCH_SECONDS = 0.1

@@ -7,7 +7,6 @@ process, from the first blocks, which have as many as may be needed.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.timing import timed_calls
 from study.records.bench import AfterSwitch
 
 PART_SECONDS = 0.003
@@ -78,15 +78,7 @@ def round_seconds(call_seconds: Sequence[float], parts: Parts, blocks: int = 1) 
 
 def part(call: Callable[[Any], object], inputs: Iterator[Any], calls: int) -> Seconds:
     """The seconds of each of `calls` calls."""
-    clock = time.perf_counter
-    durations = []
-    for _ in range(calls):
-        given = next(inputs)
-        before = clock()
-        result = call(given)
-        durations.append(clock() - before)
-        del result  # outside of the timing, as for the calls of a case
-    return np.array(durations)
+    return np.array(timed_calls(call, inputs, calls))
 
 
 def timed_seconds(part: Seconds, calls: int) -> float:

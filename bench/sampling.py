@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.statistics.percentiles import FEWEST_SAMPLES
 
@@ -179,20 +179,6 @@ def warm_up(
         stable = len(last) == STABLE_BLOCKS and max(last) - min(last) <= STABLE * min(last)
     enough = len(medians) >= STABLE_BLOCKS
     return WarmUp(calls, clock() - started, stable, medians[-1] if medians else first, enough)
-
-
-def timed_calls(call: Callable[[Any], object], inputs: Iterator[Any], calls: int) -> list[float]:
-    """Seconds of each of so many calls; outputs are freed outside of the timing."""
-    clock = time.perf_counter
-    seconds = []
-    for _ in range(calls):
-        given = next(inputs)
-        before = clock()
-        result = call(given)
-        after = clock()
-        del result
-        seconds.append(after - before)
-    return seconds
 
 
 @contextmanager

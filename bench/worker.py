@@ -4,15 +4,12 @@ A task that the machine disturbed, or that waited in vain for its full speed, is
 looks at the reasons for invalidity alone, never at the result.
 """
 
-import ctypes
 import multiprocessing
 import os
-import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,14 +21,15 @@ from bench.calibration import calibrate_briefly
 from bench.full_speed import SlowMachineError
 from bench.machine.cpus import pin
 from bench.measure import Process
+from bench.parent import end_with_parent
 from bench.regimes import level
-from bench.sampling import TooSlowError, garbage_collector_held, timed_calls
+from bench.sampling import TooSlowError, garbage_collector_held
 from bench.tasks import Task
+from bench.timing import timed_calls
 from study.errors import StudyError
 
 NULL_CALLS = 10_000
 LEVEL_SECONDS = 1.0
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,9 @@ class Message:
 
 def work(job: Job, connection: Connection, log: Path) -> None:
     """The life of a worker; its output and that of the engines goes to the file `log`."""
-    _end_with_parent()
+    end_with_parent()
+    if not (parent := multiprocessing.parent_process()) or not parent.is_alive():
+        sys.exit("the session has ended")
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -113,12 +113,3 @@ def harness_overhead() -> float:
     """Median time of a callable that does nothing, timed like the engines, in seconds."""
     with garbage_collector_held():
         return statistics.median(timed_calls(lambda _: None, iter([0] * NULL_CALLS), NULL_CALLS))
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to kill this process when the session's ends, however that happens."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if not (parent := multiprocessing.parent_process()) or not parent.is_alive():
-        sys.exit("the session has ended")

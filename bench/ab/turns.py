@@ -14,7 +14,6 @@ on Linux by a signal.
 A mistake is {"error": "one line"}. Other environments need numpy, msgspec and the engine, nothing else.
 """
 
-import ctypes
 import gc
 import json
 import os
@@ -22,7 +21,6 @@ import platform
 import random
 import resource
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,7 +32,9 @@ from typing import Any, TextIO
 from bench.arrays import load_inputs, save_outputs
 from bench.calibration import calibrate_briefly
 from bench.models import Model
+from bench.parent import end_with_parent
 from bench.runtimes import Setting, checked_options, find
+from bench.timing import timed_calls
 from study.artifacts import RunFiles
 from study.entry import Entry
 from study.environment import commit, versions
@@ -43,7 +43,6 @@ from study.onnx_given import Given
 from study.recipe import Recipe
 
 PROTOCOL = "turns/1"
-PR_SET_PDEATHSIG = 1
 """prctl(2)."""
 BALLASTS, BALLAST_BYTES = 32, 100_000
 """Blocks that are held while a model is loaded, so that each load gets another place in memory."""
@@ -98,16 +97,10 @@ class Engine:
             context switches of all calls; `idle_wall`, `idle_cpu`: time and processor time of the wait before them.
         """
         self._waited()
-        clock, begin = time.perf_counter, now()
+        begin = now()
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        durations = []
         with self.runtime.context():
-            for _ in range(lead_in + calls):
-                given = next(self.inputs)
-                before = clock()
-                outputs = self.call(given)
-                durations.append(clock() - before)
-                del outputs  # outside of the timing
+            durations = timed_calls(self.call, self.inputs, lead_in + calls)
         end = now()
         idle, self.idle = self.idle, [0.0, 0.0]
         reply = {
@@ -203,16 +196,6 @@ def own_channels() -> tuple[TextIO, TextIO]:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     return requests, replies
-
-
-def end_with_parent() -> None:
-    """Let the kernel end this process when its parent dies, where it can (Linux)."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died in between
-        sys.exit()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import pairing, parts
+from bench import pairing, timing
 from bench.full_speed import Patience
 from bench.pairing import Block, Effort, PairedOnce, Timed, Turn, compare, evaluate
 from bench.parts import Parts, part, plan_parts
@@ -79,7 +79,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:
 
     def make(*arguments: Any, **keywords: Any) -> Machine:
         made = Machine(*arguments, **keywords)
-        for module in (pairing, parts):
+        for module in (pairing, timing):
             monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: made.now))
         return made
 

@@ -14,11 +14,11 @@ from bench.sampling import (
     QUICK_SAMPLES,
     Budget,
     garbage_collector_held,
-    timed_calls,
     warm_up,
 )
 from bench.statistics.percentiles import FEWEST_SAMPLES
 from bench.statistics.pilot import Shares
+from bench.timing import timed_calls
 
 
 class Clock:
