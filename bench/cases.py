@@ -158,7 +158,7 @@ def find_cases(
             )
     cases = []
     for model in models:
-        able = [name for name in runtimes if model.trained or not classes[name].needs_checkpoint]
+        able = [name for name in runtimes if model.in_torch or not classes[name].needs_checkpoint]
         if not able:
             raise StudyError(
                 f"{model.onnx}: none of {', '.join(runtimes)} runs an ONNX file; try --runtimes onnxruntime"
@@ -173,7 +173,7 @@ def find_cases(
 
 
 def _against(model: Model, runtime: str, able: Sequence[str]) -> tuple[str, ...]:
-    if model.trained:
+    if model.in_torch:
         return ("onnxruntime",) if runtime == "torch" else ("torch",)
     if model.run:  # ONNX Runtime measured its test error
         return () if runtime == "onnxruntime" else ("onnxruntime",)

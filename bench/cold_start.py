@@ -31,6 +31,7 @@ from bench.sampling import Budget, TooSlowError
 from study.artifacts import RunFiles
 from study.catalogue import Entry
 from study.errors import StudyError, exit_with
+from study.modules.files import ModuleFiles
 from study.onnx_given import Given, parse_shapes
 from study.recipe import Recipe
 from study.records.bench import ColdStartRecord, Range
@@ -105,6 +106,8 @@ def _in_fresh_process(case: Case, given: Path, timeout: float, cpus: Collection[
     words += ["--cpus", shown(cpus)] if cpus else []
     for name, shape in case.model.given.shapes.items():
         words += ["--shape", f"{name}={','.join(map(str, shape))}"]
+    if case.model.module:
+        words += ["--module", str(case.model.module.folder.resolve())]
     if case.model.run:
         assert case.model.entry is not None
         words += ["--model", case.model.name, "--network", case.model.entry.network]
@@ -128,11 +131,13 @@ def main(words: list[str] | None = None) -> int:
     entry = Entry(options.model, options.network, Recipe()) if options.model else None
     run = RunFiles(options.run, options.model, int(options.run.name[4:])) if options.model else None
     shapes = Given(parse_shapes(options.shape))
-    model = Model(options.model or options.onnx.stem, options.onnx, options.sha256, entry, run, given=shapes)
+    module = ModuleFiles(options.module) if options.module else None
+    name = options.model or options.onnx.stem
+    model = Model(name, options.onnx, options.sha256, entry, run, given=shapes, module=module)
     if run:
         verified_checkpoint(run)  # which is the harness's precaution, no part of loading
     setting = runtimes.Setting(options.threads, options.device)
-    module = runtimes.RUNTIMES.get(options.runtime, options.runtime).partition(":")[0]
+    engines = runtimes.RUNTIMES.get(options.runtime, options.runtime).partition(":")[0]
 
     seconds: list[float] = []
     _reset_peak()
@@ -145,7 +150,7 @@ def main(words: list[str] | None = None) -> int:
         peaks.append(_peak_bytes())
         return result
 
-    timed(lambda: import_module(module))
+    timed(lambda: import_module(engines))
     engine = timed(lambda: runtimes.find(options.runtime)(model, setting))
     with engine.context():
         native = engine.to_native(inputs)
@@ -172,6 +177,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model")
     parser.add_argument("--network")  # a model of the user is not in the catalogue of this process
     parser.add_argument("--run", type=Path)
+    parser.add_argument("--module", type=Path, help="folder of a torch module")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     return parser.parse_args(words)

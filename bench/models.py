@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from study.artifacts import Artifacts, RunFiles, current_export, read_record, sha256
 from study.catalogue import Entry
 from study.errors import StudyError
+from study.modules.files import ModuleFiles, current_module
+from study.modules.words import parse_inputs
 from study.onnx_given import Given
 from study.records.training import RunRecord
 from study.variants import STANDARD, STANDARD_NAME
@@ -31,7 +33,7 @@ INPUT_SEED = 0
 
 @dataclass(frozen=True)
 class Model:
-    """A model to be measured. PyTorch needs `entry` and `run`; a user's ONNX file has neither."""
+    """A model to be measured. PyTorch needs `entry` and `run`, or `module`; a user's ONNX file has neither."""
 
     name: str
     onnx: Path
@@ -42,6 +44,8 @@ class Model:
     """The folder of all data sets."""
     given: Given = field(default_factory=Given)
     """The user's shapes and values of its inputs."""
+    module: ModuleFiles | None = None
+    """The torch module that the file was exported from, which is not trained here."""
 
     @cached_property
     def facts(self) -> "Facts":
@@ -52,7 +56,7 @@ class Model:
         """
         from bench.onnx_files import read
 
-        return read(self.onnx, self.given.shapes)
+        return read(self.onnx, self.given)
 
     @property
     def seed(self) -> int | None:
@@ -64,8 +68,15 @@ class Model:
         return self.run.variant.name if self.run else STANDARD_NAME
 
     @property
-    def trained(self) -> bool:
-        """Whether the checkpoint computes the same from the same input, so that torch is comparable."""
+    def is_file(self) -> bool:
+        """Whether it is an ONNX file of the user alone."""
+        return self.run is None and self.module is None
+
+    @property
+    def in_torch(self) -> bool:
+        """Whether torch has a network that computes the same from the same input, and so is comparable."""
+        if self.module:
+            return True
         variant = self.run.variant if self.run else None
         return variant is not None and variant.int8 is None and variant.input == STANDARD.input
 
@@ -136,6 +147,18 @@ def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_N
     name = run.variant.named(entry.name)
     export = current_export(run)
     return Model(name, run.onnx, export.onnx_sha256, entry, run, artifacts.data.resolve())
+
+
+def from_module(files: ModuleFiles) -> Model:
+    """A torch module of the user and its ONNX file; its inputs are drawn as its words say.
+
+    Raises:
+        StudyError: it has not been exported, or its ONNX file is missing or another one.
+    """
+    record = current_module(files)
+    words = parse_inputs(record.inputs)
+    given = Given(values={one.name: one.values for one in words if one.values}, sizes=record.sizes)
+    return Model(record.name, files.onnx.absolute(), record.onnx_sha256, given=given, module=files)
 
 
 def from_file(path: Path, given: Given, others: Sequence[Path] = ()) -> Model:

@@ -20,7 +20,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 from study.arithmetic import Arithmetic, coarsest
 from study.errors import StudyError, one_line
 from study.onnx_data import beside, extent
-from study.onnx_given import Shapes
+from study.onnx_given import Given, Shapes
 from study.onnx_graph import (
     STANDARD,
     Dimensions,
@@ -72,8 +72,8 @@ class Facts:
     """How the values of the integer and boolean inputs are used, by name."""
 
 
-def read(path: Path, shapes: Shapes | None = None) -> Facts:
-    """Read the ONNX file at `path`, with the user's `shapes` for its inputs.
+def read(path: Path, given: Given | None = None) -> Facts:
+    """Read the ONNX file at `path`, with the user's shapes and sizes for its inputs.
 
     `macs` are the multiply-accumulates of convolutions and matrix products for one item of a batch: the count at batch
     1 if the first dimension of some input is free; if all are fixed and equal, the count divided by that number. It is
@@ -83,10 +83,10 @@ def read(path: Path, shapes: Shapes | None = None) -> Facts:
 
     Raises:
         StudyError: the file is missing, not a file, too large, not an ONNX model or malformed; it refers to a file
-            outside its folder; it has no inputs, or one that is no tensor of numbers; `shapes` do not fit its inputs.
+            outside its folder; it has no inputs, or one that is no tensor of numbers; the shapes do not fit its inputs.
     """
     try:
-        return _read(path, shapes or {})
+        return _read(path, given or Given())
     except OSError as error:
         raise StudyError(f"{path} cannot be read: {error.strerror or error}") from None
     except StudyError as error:
@@ -95,13 +95,13 @@ def read(path: Path, shapes: Shapes | None = None) -> Facts:
         raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({one_line(error)})") from None
 
 
-def _read(path: Path, shapes: Shapes) -> Facts:
+def _read(path: Path, given: Given) -> Facts:
     size = checked_size(path)
     model = onnx.load(path, format="protobuf", load_external_data=False)
     if model.ir_version < 1 or not model.opset_import or not model.graph.node or not model.graph.output:
         raise StudyError("expected an ONNX model, found a file without IR version, opset, nodes or outputs")
     check_calls(model)
-    inputs = signature(model.graph, shapes)
+    inputs = signature(model.graph, given)
     outputs = tuple(value.name for value in model.graph.output)
     kinds = [value.type.tensor_type.elem_type for value in model.graph.output]
     types = tuple(helper.tensor_dtype_to_np_dtype(kind) if kind else None for kind in kinds)
@@ -126,8 +126,8 @@ def _read(path: Path, shapes: Shapes) -> Facts:
                 tensor.ClearField(field)
             tensor.data_location = onnx.TensorProto.EXTERNAL
     products = _products(model, inputs)
-    known = _inferred(model, inputs, shapes)
-    macs = None if products is None else _macs(products, known, inputs, shapes)
+    known = _inferred(model, inputs, given.shapes)
+    macs = None if products is None else _macs(products, known, inputs, given.shapes)
     used = uses(model, inputs, known)
     return Facts(inputs, outputs, types, arithmetic, sum(sizes.values()), parameters, subnormal, macs, used)
 

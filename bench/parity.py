@@ -36,7 +36,7 @@ def expected(case: Case, pool: Sequence[Inputs], seconds: float = math.inf, most
             with opened(Case(case.model, runtime, case.batch), pool) as other, other.runtime.context():
                 return Expected(runtime, other.outputs(seconds, most))
         except StudyError:
-            if case.model.run:
+            if not case.model.is_file:
                 raise
             # a case of its own reports it
     return None

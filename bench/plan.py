@@ -6,6 +6,7 @@ import subprocess
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError
+from study.modules.files import module_files
+from study.modules.options import add_module_options, entry_of, export_command, words_of
+from study.modules.words import parse_sizes
 from study.onnx_given import parse_given
 from study.selection import add_options, selected
 
@@ -43,7 +47,14 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     add("--export", action="store_true", help="export them first, if that is missing or stale")
     add("--onnx", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="ONNX files instead")
     add("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of these files")
-    add("--input", action="append", default=[], metavar="NAME=VALUE", help="its value, 16000, or range, 0..30521")
+    add(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="its value, 16000, or range, 0..30521; of a module also its type and shape, ids=int64[batch,n]:0..9",
+    )
+    add_module_options(add, inputs=False)
     add("--feed", action="append", default=[], type=Path, metavar="FILE.npz", help="arrays for a call, by input")
     known = ", ".join(RUNTIMES)
     add("--runtimes", default=",".join(DEFAULT), metavar="A,B", help=f"{known}, or your own package.module:Class")
@@ -186,21 +197,42 @@ def _refuse(option: Namespace) -> None:
 def _models(option: Namespace) -> list[models.Model]:
     """The models of the catalogue, if named or if no file is given, and the user's files."""
     chosen = []
-    if option.models is not None or not option.onnx:
+    module = entry_of(option)
+    if module and option.onnx:
+        raise StudyError("--module and --onnx: give one of them; --input would mean both")
+    if module:
+        chosen.append(_module(option, module, export=not option.collectonly))
+    if option.models is not None or not (option.onnx or module):
         artifacts = Artifacts(option.artifacts)
         entries = selected(option, [name for name in (option.models or "").split(",") if name])
         if option.export and not option.collectonly:
             _export(option, entries)
         variants = dict.fromkeys(option.variants.split(","))
-        chosen = [models.from_catalogue(artifacts, entry, variant) for entry in entries for variant in variants]
+        for entry in entries:
+            if entry.is_module:
+                chosen.append(_module(option, entry, option.export and not option.collectonly))
+            else:
+                chosen += [models.from_catalogue(artifacts, entry, variant) for variant in variants]
         if not option.collectonly:
-            datasets.prepare((entry.dataset for entry in entries), artifacts.data, option.data)
-    for name in ("shape", "input", "feed"):
+            datasets.prepare((one.dataset for one in entries if not one.is_module), artifacts.data, option.data)
+    if module:
+        return chosen
+    for name in ("shape", "input", "feed", "size"):
         if getattr(option, name) and not option.onnx:
             raise StudyError(f"--{name} applies to inputs of a file given with --onnx")
-    given = parse_given(option.shape, option.input, option.feed)
+    given = replace(parse_given(option.shape, option.input, option.feed), sizes=parse_sizes(option.size))
     files: list[Path] = option.onnx
     return chosen + [models.from_file(path, given, files[:i] + files[i + 1 :]) for i, path in enumerate(files)]
+
+
+def _module(option: Namespace, entry: Entry, export: bool) -> models.Model:
+    """The module of an entry, exported first if that is asked for; a current export is kept."""
+    files = module_files(Artifacts(option.artifacts), entry.name)
+    if export:
+        command = [sys.executable, "-m", "export", *words_of(entry), f"--artifacts={option.artifacts}"]
+        if subprocess.run(command).returncode:
+            raise StudyError(f"`{export_command(entry)}` failed; see above")
+    return models.from_module(files)
 
 
 def _export(option: Namespace, entries: Sequence[Entry]) -> None:

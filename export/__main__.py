@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from export.options import add_arguments
-from study.errors import exit_with
+from study.errors import StudyError, exit_with
+from study.modules.options import add_module_options, entry_of
 from study.variants import OPSET
 
 
@@ -22,10 +23,16 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "`python -m export conformance` (do the exported files, or any other, compute the same in every runtime?).",
     )
     add_arguments(parser)
+    module = parser.add_argument_group("a torch module of your own", "exported to artifacts/modules/NAME")
+    add_module_options(module.add_argument, inputs=False)
     variant = parser.add_argument_group("variants", "write another variant beside model.onnx, named after its options")
     variant.add_argument("--opset", type=int, default=OPSET, metavar="N", help="14 to 26 (default: %(default)s)")
     variant.add_argument(
-        "--input", choices=("float32", "uint8"), default="float32", help="images in 0..1 (default) or 0..255"
+        "--input",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="uint8: images in 0..255, not float32 in 0..1; of --module an input, such as ids=int64[batch,n]:0..30521",
     )
     variant.add_argument("--simplify", action="store_true", help="simplify the graph with onnxslim (to be installed)")
     variant.add_argument("--int8", choices=("static", "dynamic"), help="quantise: smaller, but not an exact copy")
@@ -46,9 +53,24 @@ def main(words: Sequence[str] | None = None) -> int:
 
         return command.main(words[1:])
     options = arguments(words)
+    if entry := entry_of(options):
+        from export.module_command import export_entries
+
+        if options.models:
+            raise StudyError(f"--module: leave out {' '.join(options.models)}")
+        return export_entries([entry], options)
     from export.command import export_models
 
+    options.input = _image_type(options.input)
     return export_models(options)
+
+
+def _image_type(words: Sequence[str]) -> str:
+    if not words:
+        return "float32"
+    if len(words) > 1 or words[0] not in ("float32", "uint8"):
+        raise StudyError(f"--input: expected float32 or uint8, found {' '.join(words)!r}; inputs are for --module")
+    return words[0]
 
 
 if __name__ == "__main__":

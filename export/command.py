@@ -36,8 +36,14 @@ def export_models(options: argparse.Namespace) -> int:
 
         opsets.check(variant.opset)
     artifacts = Artifacts(options.artifacts)
-    finished = finished_runs(options, artifacts)
+    entries = selected(options, options.models)
     codes, stale = [], []
+    if modules := [entry for entry in entries if entry.is_module]:
+        from export.module_command import export_entries
+
+        codes.append(export_entries(modules, options))
+        entries = [entry for entry in entries if not entry.is_module]
+    finished = finished_runs(options, artifacts, entries) if entries else []
     for entry, standard in finished:
         files = standard.of(variant)
         if is_current(files):
@@ -50,13 +56,14 @@ def export_models(options: argparse.Namespace) -> int:
     return max(codes)
 
 
-def finished_runs(options: argparse.Namespace, artifacts: Artifacts) -> list[tuple[Entry, RunFiles]]:
-    """The finished runs of the models that are selected, in that order and by seed; one without any is reported.
+def finished_runs(
+    options: argparse.Namespace, artifacts: Artifacts, entries: Sequence[Entry]
+) -> list[tuple[Entry, RunFiles]]:
+    """The finished runs of these models, in that order and by seed; one without any is reported.
 
     Raises:
         StudyError: there is none.
     """
-    entries = selected(options, options.models)
     runs = [(entry, files) for entry in entries for files in artifacts.runs(entry.name)]
     for entry in entries:
         if not artifacts.runs(entry.name):

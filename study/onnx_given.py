@@ -31,6 +31,8 @@ class Given:
     """The words of `--input`, such as "16000" or "0..30521"."""
     feeds: tuple[Arrays, ...] = ()
     """The arrays of each `--feed`, all with the same names, dtypes and shapes."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Those of `--size`: of dimensions by their name, in every input."""
 
 
 def parse_given(shapes: Sequence[str], values: Sequence[str], feeds: Sequence[Path]) -> Given:

@@ -14,9 +14,10 @@ import onnx
 from onnx import helper
 
 from study.errors import StudyError
-from study.onnx_given import Shapes, shape_word
+from study.onnx_given import Given, Shapes, shape_word
 from study.onnx_graph import Dimensions, dimensions
 
+BATCH = "batch"
 TOKENS, PIXELS, OTHER = 128, 224, 16
 """The sizes in the example of an error: of a sequence of tokens, of an image, of anything else."""
 
@@ -30,11 +31,11 @@ class Input:
     shape: Dimensions
 
 
-def signature(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
-    """The inputs that a user of the graph has to give: those without an initializer.
+def signature(graph: onnx.GraphProto, given: Given) -> tuple[Input, ...]:
+    """The inputs that a user of the graph has to give: those without an initializer. Dimensions with a size are fixed.
 
     Raises:
-        StudyError: there is none, or one that is no tensor, has neither a shape nor one in `shapes`, or no printable
+        StudyError: there is none, or one that is no tensor, has neither a shape nor a given one, or no printable
             name of its own.
     """
     initialized = {tensor.name for tensor in graph.initializer}
@@ -48,14 +49,15 @@ def signature(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Input, ...]:
             found = str(kind).removesuffix("_type")
             raise StudyError(f"expected inputs that are tensors, input {value.name!r} is: {found}")
         shape = dimensions(value.type)
-        if shape is None and value.name not in shapes:
+        if shape is None and value.name not in given.shapes:
             example = shape_word(value.name, (1, OTHER))
             raise StudyError(f"input {value.name!r} has no shape: give it with --shape {example}, all its dimensions")
         if shape is None:
-            shape = (None,) * len(shapes[value.name])
+            shape = (None,) * len(given.shapes[value.name])
         words = [value.name, *(size for size in shape if isinstance(size, str))]
         if not value.name or value.name in inputs or not all(map(str.isprintable, words)):
             raise StudyError(f"expected inputs with printable names of their own, found {words!r}")
+        shape = tuple(given.sizes.get(str(size), size) for size in shape)
         inputs[value.name] = Input(value.name, helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
     if not inputs:
         raise StudyError("expected a model with inputs, found one without")
@@ -72,7 +74,7 @@ def batch_sizes(inputs: Sequence[Input], shapes: Shapes, wanted: Sequence[int]) 
         StudyError: as `resolve`, or the batch is fixed at nothing.
     """
     resolved = [shape for shape in resolve(inputs, shapes).values() if shape]
-    if any(not isinstance(shape[0], int) for shape in resolved):
+    if any(not isinstance(shape[0], int) or BATCH in shape for shape in resolved):
         return list(wanted)
     first = resolved[0][0] if resolved else 1
     if not isinstance(first, int) or first < 1:
@@ -104,6 +106,7 @@ def resolve(inputs: Sequence[Input], shapes: Shapes, batch: int | None = None) -
                     f"shape {shape_word(value.name, given)}: expected {known} where it has {number}: {_shown(value)}"
                 )
     if batch is not None:
+        symbols.setdefault(BATCH, batch)
         for value in inputs:
             if value.shape and isinstance(value.shape[0], str):
                 symbols.setdefault(value.shape[0], batch)

@@ -66,7 +66,7 @@ def verify(path: Path, layers: Sequence[Layer], given: Given | None = None) -> l
     if given and (given.shapes or given.values):  # those of arrays are among the shapes
         file = plain(path)
         with file.open() as content:
-            inputs = signature(skeleton(content, file.size).model.graph, given.shapes)
+            inputs = signature(skeleton(content, file.size).model.graph, given)
         resolve(inputs, given.shapes)
         check(inputs, given)
     return [prove(layer) for layer in layers]

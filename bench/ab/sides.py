@@ -71,7 +71,7 @@ class Side:
             "model": model.name,
             "network": model.entry.network if model.entry else None,
             "run": str(model.run.folder.resolve()) if model.run else None,
-            "trained": model.trained,
+            "trained": model.in_torch,
             "shapes": {name: list(shape) for name, shape in model.given.shapes.items()},
         }
 
@@ -108,7 +108,7 @@ def side(name: Literal["A", "B"], word: str, common: Namespace, given: Given) ->
     one = {key: values[-1] for key, values in settings.items()}
     model = _model(target, one, common, given)
     runtime = one.get("runtime", "onnxruntime")
-    if runtime.startswith("torch") and not model.trained:
+    if runtime.startswith("torch") and not model.in_torch:
         raise StudyError(f"{name} ({word}): {runtime} runs the standard variant of the catalogue's models alone")
     threads = one.get("threads", str(common.threads))
     if not threads.isdecimal() or not 1 <= int(threads) <= usable_cores():

@@ -51,7 +51,7 @@ class Runtime(ABC):
     devices: Sequence[str] = ("cpu",)
     """The members of DEVICES that it supports."""
     needs_checkpoint = False
-    """Whether it runs checkpoints of the catalogue's models, and so no ONNX files of the user."""
+    """Whether it runs the torch network that an ONNX file was made from, and so no other ONNX files."""
     takes_options = False
     """Whether it sets `Setting.options` and reports them by the same names in `settings`."""
 

@@ -1,54 +1,54 @@
-"""PyTorch: the checkpoint in eager mode, and compiled by Inductor."""
+"""PyTorch: the network that an ONNX file was made from in eager mode, and compiled by Inductor."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from bench.runtimes.openmp import end_threads
-from study import checkpoints
+from bench.runtimes.torch_network import network_of
 from study.errors import StudyError, one_line
+from study.modules.building import flat
 from study.records.bench import Settings
+
+Arguments = tuple[tuple[Tensor, ...], dict[str, Tensor]]
+"""Positional ones, and keywords."""
 
 
 class Torch(Runtime):
-    """The checkpoint in eager PyTorch, in evaluation and inference mode, with a softmax like the ONNX file's."""
+    """The network in eager PyTorch, in evaluation and inference mode."""
 
     devices = ("cpu", "cuda")
     needs_checkpoint = True
 
     def __init__(self, model: Model, setting: Setting) -> None:
-        if model.entry is None or model.run is None:
-            raise StudyError(
-                f"{model.onnx}: torch runs models of the catalogue, not ONNX files; leave it out of --runtimes"
-            )
         if setting.device == "cuda" and not torch.cuda.is_available():
             raise StudyError("--device cuda: torch finds no GPU here; measure with --device cpu")
         torch.set_num_threads(setting.threads)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32, as on the CPU
         self.device = torch.device(setting.device)
-        self.network = checkpoints.load(model.entry, model.run).to(self.device)
-        if any(module.training for module in self.network.modules()):
-            raise StudyError(f"{model.entry.network} stays in training mode: its latency would be that of training")
-        self.probabilities: Callable[[Tensor], Any] = nn.Sequential(self.network, nn.Softmax(dim=1))
+        self.built = network_of(model)
+        self.network = self.built.network.to(self.device)
+        self.call: Callable[..., Any] = self.network
 
-    def to_native(self, inputs: Inputs) -> Tensor:
-        (images,) = inputs.values()
-        return torch.from_numpy(images).to(self.device)
+    def to_native(self, inputs: Inputs) -> Arguments:
+        return self.built.arguments({name: tensor(array).to(self.device) for name, array in inputs.items()})
 
-    def run(self, inputs: Tensor) -> Tensor:
-        result: Tensor = self.probabilities(inputs)
+    def run(self, inputs: Arguments) -> Any:
+        positional, keywords = inputs
+        result = self.call(*positional, **keywords)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return result
 
-    def to_numpy(self, outputs: Tensor) -> list[NDArray[Any]]:
-        return [outputs.cpu().numpy()]
+    def to_numpy(self, outputs: Any) -> list[NDArray[Any]]:
+        return [array(one.cpu()) for _, one in flat(outputs)]
 
     def context(self) -> AbstractContextManager[Any]:
         return torch.inference_mode()
@@ -58,7 +58,7 @@ class Torch(Runtime):
         return {
             "threads": torch.get_num_threads(),
             "interop_threads": torch.get_num_interop_threads(),
-            "device": next(self.network.parameters()).device.type,
+            "device": self.device.type,
             "subnormals_flushed": (smallest / 2).item() == 0,
         }
 
@@ -72,9 +72,9 @@ class TorchCompile(Torch):
 
     def __init__(self, model: Model, setting: Setting) -> None:
         super().__init__(model, setting)
-        self.probabilities = torch.compile(self.probabilities, fullgraph=True, dynamic=False)
+        self.call = torch.compile(self.call, fullgraph=True, dynamic=False)
 
-    def run(self, inputs: Tensor) -> Tensor:
+    def run(self, inputs: Arguments) -> Any:
         try:
             return super().run(inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
@@ -84,3 +84,20 @@ class TorchCompile(Torch):
     def close(self) -> None:
         super().close()
         torch.compiler.reset()  # torch keeps a few compiled graphs for each function and refuses to make more
+
+
+def tensor(values: NDArray[Any]) -> Tensor:
+    """The tensor that shares the memory of an array, of bfloat16 too."""
+    if values.dtype.name == "bfloat16":
+        return torch.from_numpy(values.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(values)
+
+
+def array(values: Tensor) -> NDArray[Any]:
+    """The array that shares the memory of a tensor on the CPU, of bfloat16 too."""
+    if values.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        bits: NDArray[Any] = values.contiguous().view(torch.uint16).numpy()
+        return bits.view(ml_dtypes.bfloat16)
+    return values.numpy()

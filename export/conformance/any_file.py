@@ -83,7 +83,7 @@ def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> tuple
     given = parse_given(options.shape, options.input, options.feed)
     try:
         file = read(path)
-        inputs = signature(file.graph, given.shapes)
+        inputs = signature(file.graph, given)
         if foreign := [each.name for each in inputs if each.dtype.kind == "V"]:  # which .npy files do not hold
             remedy = f"compare engines with `pytest bench --onnx {options.onnx}`"
             raise StudyError(f"input {foreign[0]!r}: expected a type of numpy, found bfloat16 or another; {remedy}")

@@ -18,6 +18,7 @@ from study.data import datasets, tensors
 from study.entry import Entry
 from study.errors import StudyError
 from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES
+from study.selection import selected
 from study.variants import STANDARD
 
 
@@ -29,7 +30,7 @@ def find_subjects(options: argparse.Namespace, artifacts: Artifacts, work: Path)
             read.
     """
     first: dict[str, tuple[Entry, RunFiles]] = {}
-    for entry, files in finished_runs(options, artifacts):
+    for entry, files in finished_runs(options, artifacts, selected(options, options.models)):
         first.setdefault(entry.name, (entry, files))
     runs = []
     for entry, files in first.values():

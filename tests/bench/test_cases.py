@@ -227,7 +227,7 @@ def test_the_images_repeat_in_their_order(gap: Model, first_images: NDArray[np.f
     case = Case(gap, "torch", 32, mode=mode)
     with opened(case, gap.pool(32)) as engine:
         given = [next(engine.inputs) for _ in range(33)]
-    arrays: Sequence[Any] = [np.asarray(*each.values()) if mode == "numpy" else each.numpy() for each in given]
+    arrays: Sequence[Any] = [np.asarray(*each.values()) if mode == "numpy" else each[0][0].numpy() for each in given]
     assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
     assert all(array.flags.c_contiguous for array in arrays)
     np.testing.assert_array_equal(np.concatenate(arrays[:32]), first_images)

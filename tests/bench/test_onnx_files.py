@@ -48,7 +48,7 @@ def save(path: Path, made: onnx.ModelProto) -> Path:
 
 
 def macs(tmp_path: Path, made: onnx.ModelProto, shapes: Shapes | None = None) -> int | None:
-    return read(save(tmp_path / "model.onnx", made), shapes).macs
+    return read(save(tmp_path / "model.onnx", made), Given(shapes or {})).macs
 
 
 LINEAR = model([node("MatMul", "x w")], [value("x", ["N", 4])], [ones("w", 4, 3)])
@@ -68,7 +68,7 @@ def test_inputs_are_those_without_an_initializer_and_dimensions_have_a_number_a_
 
 def test_an_input_without_any_shape_has_the_rank_that_the_user_gives_it(tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", model([node("MatMul", "x w")], [value("x", None)], [ones("w", 4, 3)]))
-    facts = read(path, {"x": (2, 5, 4)})
+    facts = read(path, Given({"x": (2, 5, 4)}))
     assert facts.inputs[0].shape == (None, None, None)
     assert facts.macs == 5 * 4 * 3
     with pytest.raises(StudyError, match=r"'x' has no shape: give it with --shape x="):

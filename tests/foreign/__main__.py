@@ -115,7 +115,7 @@ def calibration(file: Fetched) -> Sequence[Mapping[str, NDArray[Any]]]:
     for option, word in zip(file.words[::2], file.words[1::2], strict=True):
         words[option].append(word)
     given = parse_given(words["--shape"], words["--input"], ())
-    taken = signature(onnx.load(file.path).graph, given.shapes)
+    taken = signature(onnx.load(file.path).graph, given)
     [batch] = batch_sizes(taken, given.shapes, [1])
     return generate(taken, given, batch, seed=0, count=2)
 

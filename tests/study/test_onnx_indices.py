@@ -114,7 +114,7 @@ def test_an_index_takes_every_row_of_its_table(tmp_path: Path) -> None:
 def test_a_table_that_a_batch_makes_longer_is_read_within_one_item(tmp_path: Path) -> None:
     facts = read(save(tmp_path / "m.onnx", "(float[n, 2] x, int64[m] i) => (float[] y) { y = Gather(x, i) }"))
     assert facts.uses == {"i": Use(0, 0)}
-    facts = read(tmp_path / "m.onnx", {"x": (4, 2)})
+    facts = read(tmp_path / "m.onnx", Given({"x": (4, 2)}))
     assert facts.uses == {"i": Use(0, 3)}
 
 

@@ -104,7 +104,7 @@ def test_onnx_runtime_takes_what_is_generated(tmp_path: Path, shapes: dict[str, 
     made, path = parser.parse_model(MODEL), tmp_path / "model.onnx"
     made.graph.initializer.append(numpy_helper.from_array(np.ones(3, np.float32), "default"))
     path.write_bytes(made.SerializeToString())
-    inputs = read(path, shapes).inputs
+    inputs = read(path, Given(shapes)).inputs
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for arrays in generate(inputs, Given(shapes), batch, seed=0, count=3):
         outputs = session.run(None, arrays)

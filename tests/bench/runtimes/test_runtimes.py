@@ -296,7 +296,7 @@ def test_a_file_that_an_engine_does_not_load_is_refused(tmp_path: Path) -> None:
             find(runtime)(Model("bad", path, ""), Setting(1))
         assert "\n" not in str(error.value)
     for runtime in ("torch", "torch-compile"):
-        with pytest.raises(StudyError, match="torch runs models of the catalogue, not ONNX files"):
+        with pytest.raises(StudyError, match="torch has no network of an ONNX file"):
             find(runtime)(Model("bad", path, ""), Setting(1))
 
 

@@ -1,0 +1,68 @@
+"""What the export of a torch module writes: module.json."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from study.records.base import AtLeastOne, Count, Environment, NotNegative, Record, Sha256
+
+
+class OutputParity(Record):
+    """One output of a module: PyTorch against ONNX Runtime over all seeded inputs and batches."""
+
+    name: str
+    """Its name in the ONNX file: of a dictionary or dataclass its key, such as "logits"; of a tuple "output_0"."""
+    dtype: str
+    shape: tuple[int | str, ...]
+    """With the names of the free dimensions."""
+    values: Count
+    """Number of values that were compared."""
+    max_abs_difference: NotNegative
+    """Of integers and booleans the share that differs."""
+    max_rel_difference: NotNegative
+    """The largest difference / the largest magnitude of the same array."""
+    limit_abs: NotNegative
+    limit_rel: NotNegative
+    """It holds where the difference is at most `limit_abs` + `limit_rel` * the largest magnitude of the array."""
+
+
+class ModuleRecord(Record, tag_field="schema", tag="module/1"):
+    """A torch module of the user, its ONNX file, and the proof that both compute the same."""
+
+    name: str
+    factory: str
+    """Where it comes from: "package.module:callable", or "PATH.py:callable"."""
+    arguments: str
+    """The arguments of the callable as JSON: a list or an object; "" for none."""
+    inputs: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """In words, such as "ids=int64[batch,sequence]:0..30521"."""
+    sizes: dict[str, AtLeastOne]
+    """Sizes of the named dimensions other than the batch."""
+    by_position: bool
+    """Whether the inputs are given to `forward` by position; else by name."""
+    weights: str | None
+    """The file of the weights; null: as the callable makes them, after the seed."""
+    weights_sha256: Sha256 | None
+    seed: Count | None
+    """Seed of torch's generator before the callable; null where the weights are from a file."""
+    source_sha256: Sha256 | None
+    """SHA-256 of the source file of the callable; null where it has none."""
+    parameters: Count
+    """Trainable numbers."""
+    weight_bytes: Count
+    """Of all parameters and buffers."""
+    onnx_sha256: Sha256
+    data_sha256: Sha256 | None
+    """SHA-256 of the weights beside the ONNX file; null where they are in it."""
+    bytes: Count
+    """Of the ONNX file with its weights."""
+    opset: Count
+    ir_version: Count
+    batches: tuple[AtLeastOne, ...]
+    """Batch sizes of the proof."""
+    input_seed: Count
+    parity: Annotated[tuple[OutputParity, ...], Meta(min_length=1)]
+    """One for each output, in their order."""
+    notes: tuple[str, ...]
+    """What a reader must know first: that the weights are random, that the module draws random numbers."""
+    environment: Environment
