@@ -1,12 +1,12 @@
 """Read what `pytest bench` measured: its JSON, or the journal of a session that was interrupted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from study.artifacts import parse, parse_text, read_plain, to_record
 from study.errors import StudyError
-from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord, JournalEntry, Measurement
+from study.records.bench import BenchRecord, CaseKey, CaseRecord, ComparisonRecord, JournalEntry, Measurement
 from study.records.scenarios import OfflineRecord, ServerRecord
 
 M = TypeVar("M", bound=Measurement)
@@ -18,7 +18,7 @@ def read_bench(path: Path, remedy: str) -> BenchRecord:
     A file called `.journal` is read as a journal.
 
     Raises:
-        StudyError: as `study.artifacts.read_record`.
+        StudyError: as `study.artifacts.read_record`, or a measurement is in the file twice.
     """
     if path.suffix == ".journal":
         return _read_journal(path, remedy)
@@ -27,7 +27,22 @@ def read_bench(path: Path, remedy: str) -> BenchRecord:
         study = {**content["study"], "cases": [b["extra_info"] for b in content["benchmarks"] if b["extra_info"]]}
     except (KeyError, TypeError):
         raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
-    return to_record(study, BenchRecord, str(path), remedy)
+    record = to_record(study, BenchRecord, str(path), remedy)
+    for records in (record.cases, record.comparisons, record.cold_starts, record.offline, record.server):
+        _refuse_copies(records, path, remedy)
+    return record
+
+
+def _refuse_copies(records: Sequence[Measurement], path: Path, remedy: str) -> None:
+    identities = list(map(_identity, records))
+    if twice := next((key for n, (key, *_) in enumerate(identities) if identities[n] in identities[:n]), None):
+        engine = f"{twice.model} in {twice.runtime} at batch {twice.batch}"
+        raise StudyError(f"{path}: expected each measurement once, found {engine} twice; {remedy}")
+
+
+def _identity(record: Measurement) -> tuple[CaseKey, str, int]:
+    """What no two measurements of a file share: a comparison has a reference, a scenario a number of streams."""
+    return record.key, getattr(record, "reference", ""), getattr(record, "streams", 1)
 
 
 def _read_journal(path: Path, remedy: str) -> BenchRecord:
@@ -71,13 +86,5 @@ def _read_journal(path: Path, remedy: str) -> BenchRecord:
 
 
 def _last(records: Iterable[M | None]) -> tuple[M, ...]:
-    """The last record of each case, in the order of the first ones; of a comparison, for each reference.
-
-    The scenarios measure a case with several numbers of streams.
-    """
-    last = {
-        (record.key, getattr(record, "reference", ""), getattr(record, "streams", 1)): record
-        for record in records
-        if record
-    }
-    return tuple(last.values())
+    """The last record of each measurement, in the order of the first ones."""
+    return tuple({_identity(record): record for record in records if record}.values())

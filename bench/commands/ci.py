@@ -12,6 +12,7 @@ import shlex
 import sys
 from pathlib import Path
 
+MISTAKE = "mistake"
 NEEDS = ("numpy", "scipy", "tabulate", "onnxruntime")
 
 
@@ -21,6 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the gate; returns the exit code of the job."""
+    from study.errors import StudyError
+
+    try:
+        return _run()
+    except StudyError:
+        _append("GITHUB_OUTPUT", f"verdict={MISTAKE}\n")
+        raise
+
+
+def _run() -> int:
     from bench.gate.ci import VERDICTS, Job, expand, run_job
     from study.errors import StudyError
 
@@ -30,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     job = Job(
         onnx=expand(os.environ.get("GATE_ONNX", "")),
         baseline=os.environ.get("GATE_BASELINE", ""),
-        limit=os.environ.get("GATE_LIMIT") or "5%",
+        limit=_limit(os.environ.get("GATE_LIMIT") or "5%"),
         processes=os.environ.get("GATE_PROCESSES") or "5",
         words=_words(os.environ.get("GATE_ARGS", "")),
         folder=Path(os.environ.get("GATE_FOLDER") or "latency").resolve(),
@@ -38,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     outcome = run_job(job)
     print(outcome.markdown, flush=True)
     _append("GITHUB_STEP_SUMMARY", f"## Latency gate\n\n{outcome.markdown}\n")
-    verdict = VERDICTS.get(outcome.code, "mistake")
+    verdict = VERDICTS.get(outcome.code, MISTAKE)
     _append("GITHUB_OUTPUT", f"verdict={verdict}\nfile={outcome.file}\n")
     if outcome.code == 3:
         level = "warning" if undecided == "warn" else "error"
@@ -47,6 +58,17 @@ def run(options: argparse.Namespace) -> int:
     if outcome.code:
         print(f"::error title=Latency gate::{verdict}; the summary has the figures", file=sys.stdout)
     return outcome.code
+
+
+def _limit(text: str) -> str:
+    from bench.gate.limits import limits
+    from study.errors import StudyError
+
+    try:
+        limits(text)
+    except argparse.ArgumentTypeError as error:
+        raise StudyError(f"limit: {error}") from None
+    return text
 
 
 def _words(text: str) -> tuple[str, ...]:

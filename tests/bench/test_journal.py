@@ -116,6 +116,16 @@ def test_a_missing_or_empty_journal_is_refused(tmp_path: Path) -> None:
             read_bench(tmp_path / name, REMEDY)
 
 
+def test_a_file_with_a_measurement_twice_is_refused(tmp_path: Path) -> None:
+    path, study = tmp_path / "bench.json", as_json(WHOLE)
+    cases = study.pop("cases")
+    for benchmarks, comparisons in ((2 * cases, study["comparisons"]), (cases, 2 * study["comparisons"])):
+        content = {"benchmarks": [{"extra_info": one} for one in benchmarks]}
+        path.write_text(json.dumps({**content, "study": {**study, "comparisons": comparisons}}))
+        with pytest.raises(StudyError, match=r"expected each measurement once, found .* at batch \d+ twice; measure"):
+            read_bench(path, REMEDY)
+
+
 @pytest.mark.parametrize("kilobytes", [1, 200])
 def test_a_process_killed_while_it_writes_leaves_its_entries(tmp_path: Path, kilobytes: int) -> None:
     """With records of two sizes, so that the kill meets the synchronising and the writing."""

@@ -134,6 +134,7 @@ def test_an_input_does_not_reach_a_shell(runner: Runner) -> None:
         ({"baseline": "--upload-pack=x"}, "expected a .json file, a folder, an ONNX file or a commit"),
         ({"baseline": "missing.json"}, "missing.json is missing; store what `pytest bench --benchmark-json=FILE`"),
         ({"args": "'--shape"}, 'args: expected words, quoted in pairs, found "\'--shape"'),
+        ({"limit": "slow"}, "limit: expected a share such as 3% or 0.03, found 'slow'"),
         ({"undecided": "pass"}, "undecided: expected fail or warn, found 'pass'"),
     ],
 )
@@ -142,6 +143,7 @@ def test_a_wrong_input_is_one_line_and_code_2(runner: Runner, given: dict[str, s
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
+    assert (runner.folder / "output").read_text() == "verdict=mistake\n"
 
 
 def test_a_command_that_crashes_is_a_mistake_and_not_a_slower_model(
