@@ -181,13 +181,30 @@ def _against(model: Model, runtime: str, able: Sequence[str]) -> tuple[str, ...]
 
 
 def find_pairs(cases: Sequence[Case]) -> list[tuple[Case, Case]]:
-    """Pairs of cases that differ only in the runtime: torch (or else the first) with each of the others."""
-    groups: dict[tuple[Any, ...], list[Case]] = {}
-    for case in cases:
-        key = (case.model.name, case.model.onnx, case.batch, case.threads, case.mode, case.device)
-        groups.setdefault(key, []).append(case)
+    """Pairs of cases that differ only in the runtime: the reference with each of the others.
+
+    Best against best (bench/best.py) adds at most one for each further family, once the pilot has chosen.
+    """
     pairs = []
-    for group in groups.values():
-        reference = next((case for case in group if case.runtime == "torch"), group[0])
+    for group in by_setting(cases):
+        reference = reference_of(group)
         pairs += [(reference, case) for case in group if case is not reference]
     return pairs
+
+
+def by_setting(cases: Sequence[Case]) -> list[list[Case]]:
+    """The cases in groups that differ only in the runtime."""
+    groups: dict[tuple[Any, ...], list[Case]] = {}
+    for case in cases:
+        groups.setdefault(setting(case), []).append(case)
+    return list(groups.values())
+
+
+def setting(case: Case) -> tuple[Any, ...]:
+    """Everything but the runtime."""
+    return case.model.name, case.model.onnx, case.batch, case.threads, case.mode, case.device
+
+
+def reference_of(group: Sequence[Case]) -> Case:
+    """The case that the others of its group are compared with: eager torch, or else the first."""
+    return next((case for case in group if case.runtime == "torch"), group[0])

@@ -121,6 +121,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pair" in metafunc.fixturenames:
         names = [f"{pair[0].runtime}-against-{pair[1]}" for pair in session.pairs]
         metafunc.parametrize("pair", session.pairs, ids=names)
+    if "families" in metafunc.fixturenames:
+        metafunc.parametrize("families", session.families, ids=str)
     for scenario in ("offline", "server"):
         if scenario in metafunc.fixturenames:
             loads = [task for task in session.scenarios if task.scenario == scenario]
@@ -140,7 +142,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         tasks += [PairTask(*given["pair"]) for given in parameters if "pair" in given]
         tasks += [given[name] for given in parameters for name in ("offline", "server") if name in given]
         starting = [given["starting"] for given in parameters if "starting" in given]
-        measured.run(tasks, starting, Progress(measured, reporter._tw))
+        families = [given["families"] for given in parameters if "families" in given]
+        measured.run(tasks, starting, Progress(measured, reporter._tw), families)
     return (yield)
 
 

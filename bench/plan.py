@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import models
+from bench.best import find_families
 from bench.cases import MODES, Case, find_cases, find_pairs, opened
 from bench.machine.cpus import chosen_cpus, most_threads
-from bench.runtimes import DEFAULT, DEVICES, RUNTIMES
+from bench.runtimes import DEFAULT, DEVICES, RUNTIMES, find
 from bench.sampling import Budget
 from bench.scenarios.options import add_scenario_options, scenario_notes, scenario_tasks
 from bench.session import Session
@@ -25,6 +26,7 @@ from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError
+from study.families import FAMILIES, family
 from study.modules.files import module_files
 from study.modules.options import add_module_options, entry_of, export_command, words_of
 from study.modules.words import parse_sizes
@@ -32,6 +34,8 @@ from study.onnx_given import parse_given
 from study.selection import add_options, selected
 
 FEWEST_COLD_STARTS = 5
+BEST = "best"
+"""In `--runtimes`: what best against best chooses from."""
 
 
 def add_bench_options(add: Callable[..., Any]) -> None:
@@ -57,7 +61,8 @@ def add_bench_options(add: Callable[..., Any]) -> None:
     add_module_options(add, inputs=False)
     add("--feed", action="append", default=[], type=Path, metavar="FILE.npz", help="arrays for a call, by input")
     known = ", ".join(RUNTIMES)
-    add("--runtimes", default=",".join(DEFAULT), metavar="A,B", help=f"{known}, or your own package.module:Class")
+    help_text = f"{known}; your own package.module:Class; or best: every one of PyTorch and ONNX Runtime"
+    add("--runtimes", default=",".join(DEFAULT), metavar="A,B", help=help_text)
     add("--batches", default="1,32,256", metavar="N,M", help="images per call (default: %(default)s)")
     add(
         "--threads",
@@ -124,7 +129,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {budget.cold_starts}")
     margin = _share("--margin", option.margin)
     precision = None if option.precision is None else _share("--precision", option.precision)
-    chosen, runtimes = _models(option), list(dict.fromkeys(option.runtimes.split(",")))
+    chosen, runtimes = _models(option), _runtimes(option.runtimes, option.device)
     batches = _numbers("batches", option.batches)
     cases = find_cases(chosen, runtimes, batches, threads, option.mode, option.device)
     names = [str(case) for case in cases]
@@ -138,6 +143,9 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     if loads:
         return Session([], [], [], budget, surroundings(cases, words), cpus=cpus, scenarios=loads, notes=notes)
     starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if budget.cold_starts else {}
+    families = find_families(cases)
+    if families and option.quick:
+        families, notes = [], [*notes, "best against best is not measured: a pilot chooses it, and --quick has none"]
     return Session(
         cases,
         find_pairs(cases),
@@ -148,7 +156,16 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         precision=precision,
         cpus=cpus,
         notes=notes,
+        families=families,
     )
+
+
+def _runtimes(text: str, device: str) -> list[str]:
+    """The runtimes of `--runtimes`; `best` stands for every setting of PyTorch and of ONNX Runtime on this device."""
+    words = text.split(",")
+    every = [name for name in RUNTIMES if family(name) in FAMILIES] if BEST in words else []
+    best = [name for name in every if device == "cpu" or device in find(name).devices]
+    return list(dict.fromkeys(name for word in words for name in (best if word == BEST else [word])))
 
 
 def _left_out(cases: Sequence[Case], chosen: Sequence[models.Model], runtimes: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from study.reasons import NUMBER
 from study.records.base import Interval
 from study.records.bench import (
     AfterSwitch,
+    BestOf,
     CaseProcess,
     CaseRecord,
     ComparisonRecord,
@@ -114,11 +115,13 @@ def comparison_record(
     overhead_seconds: float | None,
     margin: float,
     cases: Sequence[CaseRecord] = (),
+    best_of: BestOf | None = None,
 ) -> ComparisonRecord:
     """A comparison over the processes.
 
     Args:
         cases: those of the session, for the ratio of the two that were measured apart.
+        best_of: of best against best, what the two were chosen from.
     """
     used = counted(results)
     ratio = mean_interval([one.process.ratio for one in used])
@@ -153,6 +156,7 @@ def comparison_record(
         processes=tuple(one.process for one in results),
         margin=margin,
         verdict="withheld" if reasons else verdict(ratio, margin),
+        best_of=best_of,
         quick=budget.quick,
         valid=not reasons,
         reasons=tuple(reasons),

@@ -1,16 +1,17 @@
 """The results of a session so far, and their records over the processes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from bench import regimes
-from bench.cases import Case
+from bench.best import Chosen, Families, choose, pilot_seconds
+from bench.cases import Case, setting
 from bench.journal import Journal
 from bench.keys import short_name
 from bench.records import case_record, comparison_record, counted, judged
@@ -32,6 +33,8 @@ from study.records.bench import (
 )
 from study.records.scenarios import OfflineRecord, ServerRecord
 
+T = TypeVar("T", bound=Task)
+
 
 @dataclass
 class Results:
@@ -39,7 +42,7 @@ class Results:
 
     cases: list[Case]
     pairs: list[tuple[Case, Case]]
-    """Reference and runtime."""
+    """Reference and runtime; best against best joins them when the pilot has chosen it."""
     starting: list[Case]
     """The cases whose cold start is measured."""
     budget: Budget
@@ -49,6 +52,10 @@ class Results:
     """Cases under load, instead of the others."""
     notes: Sequence[str] = ()
     """Lines for the end: what is left out, and which inputs are drawn."""
+    families: Sequence[Families] = ()
+    """Those of which the best are compared."""
+    chosen: dict[str, Chosen] = field(default_factory=dict)
+    """What the pilot chose, by the name of the families."""
     results: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     """What each process gave, by the name of the task."""
     cold_starts: dict[str, ColdStartRecord] = field(default_factory=dict)
@@ -96,7 +103,7 @@ class Results:
         names = [PairTask(*pair).name for pair in self.pairs]
         return {name: min(one.call_seconds for one in self.results[name]) for name in names if self.results[name]}
 
-    def open(self, tasks: Iterable[Task]) -> list[Task]:
+    def open(self, tasks: Iterable[T]) -> list[T]:
         """Those that have neither failed nor been left out."""
         return [task for task in tasks if task.name not in self.failed and task.name not in self.left_out]
 
@@ -135,6 +142,24 @@ class Results:
         if name in self.left_out:
             raise TooSlowError(self.left_out[name])
 
+    def require_best(self, families: Families) -> None:
+        """The same for best against best, which has the name of a comparison once it is chosen."""
+        self.require(self.chosen[families.name].pair.name if families.name in self.chosen else families.name)
+
+    def choose(self, families: Sequence[Families], pilot: Mapping[str, Sequence[Any]]) -> list[PairTask]:
+        """Choose the best of each family by the pilot's results; returns their comparisons, which join `pairs`."""
+        for one in families:
+            cases = [task.case for task in self.open([CaseTask(case) for case in (*one.reference, *one.runtime)])]
+            if not (chosen := choose(one, pilot_seconds(pilot, cases))):
+                self.left_out[one.name] = "an engine has no result in the pilot"
+                continue
+            self.chosen[one.name] = chosen
+            reference, runtime = chosen.pair.reference, chosen.pair.runtime
+            if (reference, runtime) not in self.pairs:
+                alike = [i for i, (_, other) in enumerate(self.pairs) if setting(other) == setting(runtime)]
+                self.pairs.insert(alike[-1] + 1 if alike else len(self.pairs), (reference, runtime))
+        return [one.pair for one in self.chosen.values()]
+
     # ---- the records
 
     def case(self, case: Case) -> CaseRecord | None:
@@ -149,7 +174,10 @@ class Results:
             return None
         cases = [record for case in (reference, runtime) if (record := self.case(case))]
         given = (self.budget, self.overhead_seconds, self.margin)
-        return comparison_record(reference, runtime, results, *given, cases)
+        best = {one.pair.name: one.best_of for one in self.chosen.values()}
+        return comparison_record(
+            reference, runtime, results, *given, cases, best.get(PairTask(reference, runtime).name)
+        )
 
     def loaded(self, task: LoadTask) -> OfflineRecord | ServerRecord | None:
         """The record of a case under load over the processes so far; None if none has measured it."""

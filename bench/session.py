@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import cold_start
+from bench.best import Families, in_words
 from bench.cases import Case
 from bench.effort import planned
 from bench.measure import PairOnce, Process
@@ -67,14 +68,17 @@ class Session(Results):
     _lead_in: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Lead-in calls that the pilot found necessary, for each comparison."""
 
-    def run(self, tasks: Sequence[Task], starting: Sequence[Case], watcher: Watcher) -> None:
+    def run(
+        self, tasks: Sequence[Task], starting: Sequence[Case], watcher: Watcher, families: Sequence[Families] = ()
+    ) -> None:
         """Measure these: the pilot, the processes, more of them for what was disturbed or is not precise, cold starts.
 
-        A task that fails is not tried again.
+        The pilot adds the comparisons of the best of these families. A task that fails is not tried again.
         """
         shares: Mapping[str, Shares] = {}
         if tasks and not self.budget.quick and not self.scenarios:
-            shares = self._pilot(tasks, watcher, len(starting) * self.budget.cold_starts * COLD_START_SECONDS)
+            cold_start_seconds = len(starting) * self.budget.cold_starts * COLD_START_SECONDS
+            tasks, shares = self._pilot(tasks, families, watcher, cold_start_seconds)
         self._processes(tasks, self.budget.processes, shares, watcher, "")
         if not self.budget.quick:
             for left in range(MOST_REPLACEMENTS, 0, -1):  # where enough may become valid
@@ -87,30 +91,51 @@ class Session(Results):
         if starting:
             self._start_cold(starting, watcher)
 
-    def _pilot(self, tasks: Sequence[Task], watcher: Watcher, cold_start_seconds: float) -> Mapping[str, Shares]:
-        """Measure briefly, decide on the effort, and say what it will give."""
-        began, busy = time.monotonic(), 0.0
-        short = replace(self.budget, seconds=self.budget.seconds * PILOT_SHARE, percentiles=(50,), processes=PILOTS)
+    def _pilot(
+        self, tasks: Sequence[Task], families: Sequence[Families], watcher: Watcher, cold_start_seconds: float
+    ) -> tuple[Sequence[Task], Mapping[str, Shares]]:
+        """Measure briefly, choose the best of each family, decide on the effort, and say what it will give.
+
+        Returns the tasks with the added comparisons. Nothing that the pilot measured is used again.
+        """
+        began = time.monotonic()
         results: dict[str, list[Any]] = defaultdict(list)
-        for n in range(PILOTS):
-            for task, result in self._once(tasks, f"pilot {n + 1} of {PILOTS}", short, {}, n, watcher, again=False):
-                results[task.name].append(result)
-                self.calibrations.append(result.process.calibration)
-                if isinstance(result, PairOnce):
-                    self._learn(task.name, result)
-                busy += result.seconds
+        processes, busy = self._briefly(tasks, "pilot", results, watcher)
+        there = {task.name for task in tasks}
+        added = [pair for pair in self.choose(families, results) if pair.name not in there]
+        if added:
+            more = self._briefly(added, "pilot of best against best", results, watcher)
+            processes, busy = processes + more[0], busy + more[1]
+        tasks = [*tasks, *added]
         seconds = time.monotonic() - began
-        plan = planned(self.open(tasks), results, max(0.0, seconds - busy) / PILOTS, self.budget, self.precision)
+        plan = planned(self.open(tasks), results, max(0.0, seconds - busy) / processes, self.budget, self.precision)
         self.pilot = Pilot(
-            processes=PILOTS,
+            processes=processes,
             seconds=seconds,
             forecast_seconds=plan.expected.seconds,
             forecast_half_widths=plan.expected.half_widths,
         )
         self.budget = self.budget.extended(plan.expected.processes)
-        for line in text(plan.expected, PILOTS, seconds, cold_start_seconds):
+        if self.chosen:
+            watcher.say(in_words(list(self.chosen.values())))
+        for line in text(plan.expected, processes, seconds, cold_start_seconds):
             watcher.say(line)
-        return plan.shares
+        return tasks, plan.shares
+
+    def _briefly(
+        self, tasks: Sequence[Task], what: str, results: dict[str, list[Any]], watcher: Watcher
+    ) -> tuple[int, float]:
+        """Short processes of the pilot, into `results`; returns their number and the seconds of the measurements."""
+        busy = 0.0
+        short = replace(self.budget, seconds=self.budget.seconds * PILOT_SHARE, percentiles=(50,), processes=PILOTS)
+        for n in range(PILOTS):
+            for task, result in self._once(tasks, f"{what} {n + 1} of {PILOTS}", short, {}, n, watcher, again=False):
+                results[task.name].append(result)
+                self.calibrations.append(result.process.calibration)
+                if isinstance(result, PairOnce):
+                    self._learn(task.name, result)
+                busy += result.seconds
+        return PILOTS, busy
 
     def _processes(
         self, tasks: Sequence[Task], number: int, shares: Mapping[str, Shares], watcher: Watcher, why: str

@@ -1,8 +1,9 @@
 """Latency of every model in every engine: `pytest bench --benchmark-json=FILE`.
 
 One call is one sample. Only the call is timed: native inputs to native outputs, with inputs that change from call to
-call. Fresh processes measure, before these tests run: each times every case, and compares each engine with torch, in
-an order of its own (bench/session.py). The tests hand the samples to pytest-benchmark.
+call. Fresh processes measure, before these tests run: each times every case, compares each engine with torch and the
+best setting of torch with the best of another engine (bench/best.py), in an order of its own (bench/session.py). The
+tests hand the samples to pytest-benchmark.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench.best import Families
 from bench.cases import Case
 from bench.results import cold_start_name
 from bench.scenarios.tasks import LoadTask
@@ -44,6 +46,11 @@ def test_latency(benchmark: Any, case: Case, session: Session) -> None:
 
 def test_comparison(pair: tuple[Case, Case], session: Session) -> None:
     session.require(PairTask(*pair).name)
+
+
+def test_best(families: Families, session: Session) -> None:
+    """Best against best, whose two runtimes the pilot chooses."""
+    session.require_best(families)
 
 
 def test_cold_start(starting: Case, session: Session) -> None:

@@ -131,8 +131,10 @@ def read_measurements(
             notes += _gaps(comparisons, [model for model in sums if model in with_cases], "comparison", remedy)
     environments = tuple(bench.environment for bench in benches)
     notes += _unlike(environments)
-    notes += _repeats(((one.key, one.record.median_seconds.value) for one in cases), "benchmark cases", "medians")
-    notes += _repeats(((one.key, one.record.ratio.value) for one in comparisons), "comparisons", "ratios")
+    medians = (((one.key, ""), one.record.median_seconds.value) for one in cases)
+    notes += _repeats(medians, "benchmark cases", "medians")
+    ratios = (((one.key, one.record.reference), one.record.ratio.value) for one in comparisons)
+    notes += _repeats(ratios, "comparisons", "ratios")
     return Measurements(cases, comparisons, cold_starts, environments, variants, tuple(notes))
 
 
@@ -192,16 +194,16 @@ def _gaps(measured: Sequence[Measured[M]], models: Iterable[str], what: str, rem
             yield f"{model} has no {what} of {', '.join(missing)}; {remedy} all"
 
 
-def _repeats(values: Iterable[tuple[CaseKey, float]], what: str, name: str) -> Iterator[str]:
-    """How far the values lie apart where the same was measured several times."""
+def _repeats(values: Iterable[tuple[tuple[CaseKey, str], float]], what: str, name: str) -> Iterator[str]:
+    """How far the values of a case, or of it and its reference, lie apart where the same was measured several times."""
     alike = defaultdict(list)
     for key, value in values:
         alike[key].append(value)
     apart = {key: max(repeats) / min(repeats) - 1 for key, repeats in alike.items() if len(repeats) > 1}
     if apart:
-        widest = max(apart, key=lambda key: apart[key])
+        widest, _ = max(apart, key=lambda key: apart[key])
         yield (
-            f"{len(apart)} {what} were measured in several files, whose {name} lie up to {apart[widest] * 100:.1f} % "
+            f"{len(apart)} {what} were measured in several files, whose {name} lie up to {max(apart.values()) * 100:.1f} % "
             f"apart ({widest.model}, {widest.runtime}, batch {widest.batch}); pictures and summary show their "
             "geometric mean, with Student's interval over the files, or, of two, an interval around both of theirs"
         )

@@ -11,6 +11,7 @@ from bench.keys import load_name, short_name
 from bench.output.columns import Column, interval_column, key_columns, valid_column
 from bench.output.units import decimals, number, unit
 from bench.scenarios.table import offline, server
+from study.families import family, is_default
 from study.reasons import merged
 from study.records.base import Interval
 from study.records.bench import BenchRecord, ComparisonRecord, Measurement
@@ -18,7 +19,7 @@ from study.records.bench import BenchRecord, ComparisonRecord, Measurement
 MEGABYTE = 1_000_000
 USUAL = ("native", "cpu")
 """Mode and device that are not named where all have them."""
-NAMES = ((0, 12), (1, 11), (0, 8))
+NAMES = (("model", 12), ("runtime", 11), ("reference", 11), ("model", 8), ("reference", 8), ("runtime", 8))
 """The columns of names, which are shortened in this order where a table is too wide, to so many characters."""
 
 
@@ -43,6 +44,8 @@ def tables(record: BenchRecord, width: int) -> Iterator[str]:
     for shown in [make(record, numbers) for make in makers]:
         if shown is not None:
             yield from [*_table(*shown, width), ""]
+    if line := at_its_best(record):
+        yield from wrapped(line, width)
     if reasons:
         yield "not valid:"
     for n, (reason, names) in enumerate(reasons, 1):
@@ -96,16 +99,41 @@ def _comparisons(record: BenchRecord, numbers: dict[int, str]) -> tuple[str, lis
     pairs = record.comparisons
     if not pairs:
         return None
-    unpaired = [pair.unpaired_ratio for pair in pairs]
+    unpaired, settings = [pair.unpaired_ratio for pair in pairs], _settings(pairs)
     columns = [
         *key_columns([pair.key for pair in pairs]),
         Column("reference", [pair.reference for pair in pairs], left=True, same=True),
+        Column("settings", settings, left=True),
         Column("speed-up", [number(pair.ratio.value) for pair in pairs]),
         interval_column([pair.ratio for pair in pairs]),
         Column("apart", [number(one.value) if one else "" for one in unpaired], spare=True),
         Column("verdict", [_verdict(pair, numbers[id(pair)]) for pair in pairs], left=True),
     ]
-    return "speed-up: time of the reference / time of the runtime, in turns; apart: the ratio of their medians", columns
+    title = "speed-up: time of the reference / time of the runtime, in turns; apart: the ratio of their medians"
+    if any(settings):
+        title += "; settings: eager torch against an engine as it is, or the best of each engine in the pilot"
+    return title, columns
+
+
+def _settings(pairs: Sequence[ComparisonRecord]) -> list[str]:
+    """Whether each comparison is eager/default, best/best, both or neither; nothing where no best is compared."""
+    if not any(pair.best_of for pair in pairs):
+        return [""] * len(pairs)
+    names = {(True, True): "both", (True, False): "eager", (False, True): "best", (False, False): ""}
+    return [names[is_plain(pair), pair.best_of is not None] for pair in pairs]
+
+
+def is_plain(pair: ComparisonRecord) -> bool:
+    """Whether it compares eager torch with an engine in its default setting."""
+    return pair.reference == "torch" and is_default(pair.key.runtime)
+
+
+def at_its_best(record: BenchRecord) -> str:
+    """What a comparison with eager torch alone does not say, and how to measure it; empty where it is measured."""
+    torch = {case.key.runtime for case in record.cases if family(case.key.runtime) == "torch"}
+    if torch != {"torch"} or not any(is_plain(pair) for pair in record.comparisons):
+        return ""
+    return "torch is eager PyTorch, not PyTorch at its best: `--runtimes best` measures best against best too"
 
 
 def _verdict(pair: ComparisonRecord, reasons: str) -> str:
@@ -145,8 +173,10 @@ def _table(title: str, columns: Sequence[Column], width: int) -> Iterator[str]:
     shown = [column for column in columns if column not in same and any(column.cells)]
     while _width(shown) > width and (spare := [column for column in shown if column.spare]):
         shown.remove(spare[-1])
-    for i, least in NAMES:
-        if (excess := _width(shown) - width) > 0:
+    for heading, least in NAMES:
+        there = [column.heading for column in shown]
+        if (excess := _width(shown) - width) > 0 and heading in there:
+            i = there.index(heading)
             most = max(least, shown[i].width - excess)
             shown[i] = replace(shown[i], cells=[shortened(cell, most) for cell in shown[i].cells])
     yield _line([column.heading for column in shown], shown)

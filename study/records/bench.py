@@ -235,11 +235,29 @@ class ComparisonProcess(WorkerProcess):
     """Seed of the order and the places in memory, another one in each process."""
 
 
-class ComparisonRecord(Measurement):
+class Candidate(Record):
+    """A runtime that the pilot considered for best against best."""
+
+    runtime: str
+    pilot_seconds: Positive
+    """Median time of a call in the pilot, whose samples are not used again: geometric mean over its processes."""
+
+
+class BestOf(Record):
+    """The candidates that a pair was chosen from: the fastest runtime of each of two families, such as PyTorch's."""
+
+    reference: Annotated[tuple[Candidate, ...], Meta(min_length=1)]
+    """Of the reference's family, the fastest first, which is the reference."""
+    runtime: Annotated[tuple[Candidate, ...], Meta(min_length=1)]
+    """Of the runtime's family, likewise."""
+
+
+class ComparisonRecord(Measurement, omit_defaults=True):
     """Two engines that take turns."""
 
     reference: str
-    """The engine it is compared with: torch where it takes part, else the first runtime."""
+    """The engine it is compared with: torch where it takes part, else the first runtime; of best against best the
+    fastest of its family."""
     ratio: Interval
     """Time of the reference / time of the runtime: above 1 the runtime is faster. Geometric mean over the processes,
     with Student's 95 % interval."""
@@ -256,6 +274,8 @@ class ComparisonRecord(Measurement):
     """Largest difference that counts as none in the verdict "the same", from `--margin`; 0.02 is 2 %."""
     verdict: Verdict
     """On the runtime; withheld if not valid."""
+    best_of: BestOf | None = None
+    """What the pilot chose the two from, if they are best against best; absent otherwise."""
 
 
 Amount = Count | NotNegative  # bytes stay whole

@@ -12,6 +12,7 @@ import pytest
 
 from bench import plan
 from bench.plan import _numbers, _percentiles, _threads, add_bench_options, find_session, limit_threads
+from bench.runtimes import RUNTIMES
 from bench.session import Session
 from study.errors import StudyError
 from tests.conftest import Trained
@@ -65,6 +66,22 @@ def test_the_words_of_a_command_line_become_cases_pairs_and_a_budget(planned: Ca
     assert session.environment.files_sha256["gap/model.onnx"] == session.cases[0].model.onnx_sha256
     quick = planned("--models", "gap", "--quick", "--cold-starts", "0")
     assert (quick.budget.quick, quick.budget.processes, quick.starting) == (True, 1, [])
+
+
+def test_best_stands_for_every_setting_of_both_engines_and_their_best_are_compared(
+    planned: Callable[..., Session],
+) -> None:
+    session = planned("--models", "gap", "--batches", "1", "--runtimes", "openvino,best")
+    settings = [name for name in RUNTIMES if name.startswith(("torch", "onnxruntime"))]
+    assert [case.runtime for case in session.cases] == ["openvino", *settings]
+    assert {"torch", "torch-compile", "onnxruntime"} <= set(settings)
+    assert [one.name for one in session.families] == [
+        f"gap best of torch/{other} batch 1" for other in ("openvino", "onnxruntime")
+    ]
+    quick = planned("--models", "gap", "--batches", "1", "--runtimes", "best", "--quick")
+    assert quick.families == []
+    assert quick.notes == ["best against best is not measured: a pilot chooses it, and --quick has none"]
+    assert planned("--models", "gap").families == []
 
 
 def test_values_of_inputs_and_what_was_chosen_for_others(planned: Callable[..., Session], tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from study.records.bench import BenchRecord
 from tests.support.entries import write_entries
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
 from tests.support.portability import cell, write_portability
-from tests.support.records import BENCH_ENVIRONMENT, case, cold_start, comparison, interval, search_record
+from tests.support.records import BENCH_ENVIRONMENT, best_of, case, cold_start, comparison, interval, search_record
 from tests.support.study import layers, save_graph, write_bench, write_model, write_run, write_study
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -126,7 +126,7 @@ def sparsity_table(folder: Path) -> str:
 
 
 def bench_tables() -> str:
-    """What `pytest bench` prints at the end, in 100 and in 80 columns."""
+    """What `pytest bench` prints at the end, in 100 and in 80 columns, and its comparisons with best against best."""
     nowhere, name = Artifacts(Path("no artifacts")), "a-recogniser-of-faces-with-a-long-name"
     slow = ("too few samples: 38 do not give p99; give --seconds 133", "drifted")
     cases = [
@@ -151,7 +151,15 @@ def bench_tables() -> str:
         cases=tuple(cases),
         left_out={f"{name} my_package.engines:Fast batch 1": "one round takes 33 s; give --seconds 3"},
     )
-    return "\n\n\n".join("\n".join(terminal.tables(record, width)) for width in (100, 80)) + "\n"
+    chosen = best_of({"torch-compile": 130e-6, "torch": 187e-6}, {"onnxruntime": 27e-6, "onnxruntime-spinning": 28e-6})
+    best = [
+        *(pairs[0], comparison(nowhere, "baseline", 1, 1.44, 1.43, 1.45, runtime="torch-compile")),
+        comparison(nowhere, "baseline", 1, 6.80, 6.79, 6.82, runtime="onnxruntime-spinning"),
+        comparison(nowhere, "baseline", 1, 4.76, 4.73, 4.79, reference="torch-compile", best_of=chosen),
+    ]
+    compared = structs.replace(record, comparisons=tuple(best), cases=(), cold_starts=(), left_out={})
+    shown = [(record, 100), (record, 80), (compared, 100), (compared, 80)]
+    return "\n\n\n".join("\n".join(terminal.tables(one, width)) for one, width in shown) + "\n"
 
 
 def model_card(artifacts: Artifacts) -> str:

@@ -3,7 +3,7 @@
 `changes` replace fields of a record; of a measurement also those of its key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import structs
@@ -15,8 +15,10 @@ from study.records.base import Environment, Interval, Parity
 from study.records.bench import (
     AfterSwitch,
     BenchEnvironment,
+    BestOf,
     Cache,
     Calibration,
+    Candidate,
     CaseKey,
     CaseProcess,
     CaseRecord,
@@ -307,6 +309,15 @@ def comparison(
         verdict="faster" if low > 1 else "slower" if high < 1 else "the same" if equal else "undecided",
     )
     return _changed(made, changes)
+
+
+def best_of(reference: Mapping[str, float], runtime: Mapping[str, float]) -> BestOf:
+    """The candidates of both sides with their seconds in the pilot, the fastest first."""
+    sides = [
+        tuple(Candidate(runtime=name, pilot_seconds=seconds) for name, seconds in side.items())
+        for side in (reference, runtime)
+    ]
+    return BestOf(reference=sides[0], runtime=sides[1])
 
 
 def comparison_process(number: int, ratio: float, **changes: Any) -> ComparisonProcess:
