@@ -4,6 +4,7 @@
     python -m analysis --models gap,l1-1e-3 --artifacts DIR
     python -m analysis --study cnn5             another study of the catalogue, into artifacts/report-cnn5
     python -m analysis --bench A.json,B.json    measurements from these files
+    python -m analysis --models resnet18,mine   torch modules that were exported, into artifacts/report-modules
     python -m analysis --publish                then copy it into docs/study and README.md
     python -m analysis results                  docs/results.md: every entry of the catalogue that has runs
     python -m analysis portability              which model runs where, from artifacts/portability.json
@@ -41,7 +42,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "--models",
         metavar="A,B",
         default="",
-        help="models to report on, the first being the baseline: of the catalogue, or with runs among the artifacts",
+        help="models to report on, the first being the baseline: of the catalogue, or with runs among the artifacts, "
+        "or exported torch modules (then into report-modules)",
     )
     parser.add_argument(
         "--study",
@@ -88,14 +90,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
     other = options.dataset if options.dataset != FASHION_MNIST else ""
     study = f"{options.study}-{other}" if other else options.study
-    if options.publish and study != DEFAULT_STUDY:
-        raise StudyError(f"--publish: expected the default study, {DEFAULT_STUDY}, found {study}; leave out --publish")
+    if options.publish:
+        _publishable(study)
     names = [name for name in options.models.split(",") if name]
     benches = [Path(name) for name in options.bench.split(",") if name]
     measures = chosen(options.measure)
     artifacts = Artifacts(options.artifacts)
     models = models_of(artifacts, names, options.study, other)
     inputs = find(artifacts, models, benches, [str(measure) for measure in measures], study)
+    if options.publish:
+        _publishable(inputs.study)
     fingerprint = inputs.fingerprint()
     if not options.fresh and inputs.reported(fingerprint):
         print(f"nothing to do: {inputs.report} is made from these inputs (--fresh makes it again)")
@@ -108,6 +112,11 @@ def main(words: Sequence[str] | None = None) -> int:
         for path in publish(inputs.report, read_study(inputs), PROJECT):
             print(f"wrote {path}")
     return 0
+
+
+def _publishable(study: str) -> None:
+    if study != DEFAULT_STUDY:
+        raise StudyError(f"--publish: expected the default study, {DEFAULT_STUDY}, found {study}; leave out --publish")
 
 
 def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:

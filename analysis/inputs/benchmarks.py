@@ -1,7 +1,7 @@
 """Measurements of `pytest bench`, read from one or several files and matched with the ONNX files that they are of.
 
-A measurement of a model of the catalogue counts only if its ONNX file is there. One without a seed is of a user's own
-file. The same case in several files is a repeat.
+A measurement of a model of the catalogue or of a module counts only if its ONNX file is there. Another one without a
+seed is of a user's own file. The same case in several files is a repeat.
 """
 
 from collections import Counter, defaultdict
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from analysis.inputs.modules import Module
 from analysis.inputs.runs import Run
 from study.bench_file import read_bench
 from study.environment import describe
@@ -27,6 +28,9 @@ from study.records.bench import (
 from study.variants import STANDARD_NAME
 
 MEASURE = "run `pytest bench --benchmark-json={}` to measure"
+MEASURE_MODULES = (
+    "run `pytest bench --benchmark-json={}` with --module and its options, or --catalogue and --models, to measure"
+)
 M = TypeVar("M", bound=Measurement)
 
 
@@ -62,41 +66,49 @@ class Measurements:
 
 
 def read_measurements(
-    paths: Sequence[Path], runs: Sequence[Run], all_alike: bool = True, remedy: str = ""
+    paths: Sequence[Path],
+    measured: Sequence[Run | Module],
+    *,
+    all_alike: bool = True,
+    remedy: str = "",
+    others: Collection[str] = (),
 ) -> Measurements:
     """Read and merge benchmark files. If only one is named, it may be absent.
 
-    Measurements of the models of `runs` are kept, and those of a user's own files. With `all_alike` a note names each
-    case that only some of the models have. `remedy` is the command that measures again, if not the one that wrote the
-    first file.
+    Those of the models of `measured` are kept, and those of a user's own files, which the modules called `others` are
+    not. With `all_alike` a note names each case that only some of the models have. `remedy`
+    is the command that measures again, if not the one that wrote the first file.
 
     Raises:
         StudyError: a file is damaged.
     """
-    remedy = remedy or MEASURE.format(paths[0])
+    modules = {one.model for one in measured if isinstance(one, Module)}
+    remedy = remedy or (MEASURE_MODULES if len(modules) == len(measured) else MEASURE).format(paths[0])
     if not any(path.is_file() for path in paths):
         return Measurements(notes=(f"{paths[0]} is missing, so the report has no latency; {remedy}",))
     benches = [read_bench(path, MEASURE.format(path)) for path in paths]
     machines = [machine(bench.environment) for bench in benches]
     files = list(zip(_distinct_names(paths), machines, benches, strict=True))
     sums: dict[str, set[str]] = {}
-    for run in runs:
-        sums.setdefault(run.model, set()).update({run.export.onnx_sha256} if run.export else ())
+    for one in measured:
+        sums.setdefault(one.model, set()).update({one.onnx_sha256} if one.onnx_sha256 else ())
+    named = modules.union(others)
     keys = [record.key for bench in benches for record in (*bench.cases, *bench.comparisons, *bench.cold_starts)]
-    names = _own_names([key for key in keys if key.seed is None], sums)
+    names = _own_names([key for key in keys if key.seed is None and key.model not in named], sums)
     order = {model: i for i, model in enumerate(dict.fromkeys([*sums, *names.values()]))}
     notes: list[str] = []
 
-    def measured(records: Callable[[BenchRecord], Iterable[M]]) -> Iterator[Measured[M]]:
+    def taken(records: Callable[[BenchRecord], Iterable[M]]) -> Iterator[Measured[M]]:
         for file, where, bench in files:
             for record in records(bench):
-                name = names.get((record.key.model, record.key.onnx_sha256)) if record.key.seed is None else None
+                own = record.key.seed is None  # then a module, or a user's file
+                name = names.get((record.key.model, record.key.onnx_sha256)) if own else None
                 yield Measured(record, name or record.key.model, file, where)
 
     def kept(what: str, records: Callable[[BenchRecord], Iterable[M]]) -> tuple[Measured[M], ...]:
-        standard = [one for one in measured(records) if one.key.variant == STANDARD_NAME]
-        asked = [one for one in standard if one.key.seed is None or one.model in sums]
-        there = [one for one in asked if one.key.seed is None or one.key.onnx_sha256 in sums[one.model]]
+        standard = [one for one in taken(records) if one.key.variant == STANDARD_NAME]
+        asked = [one for one in standard if one.model in order]
+        there = [one for one in asked if one.model not in sums or one.key.onnx_sha256 in sums[one.model]]
         if stale := len(asked) - len(there):
             notes.append(
                 f"{stale} of {len(asked)} {what}s in {', '.join(map(str, paths))} are of ONNX files that are no longer "
@@ -109,10 +121,10 @@ def read_measurements(
     cases = kept("benchmark case", lambda bench: bench.cases)
     comparisons = kept("comparison", lambda bench: bench.comparisons)
     cold_starts = kept("cold start", lambda bench: bench.cold_starts)
-    exported = {record.onnx_sha256 for run in runs for record in run.exports[1:]}
+    exported = {record.onnx_sha256 for one in measured if isinstance(one, Run) for record in one.exports[1:]}
     variants = tuple(
         one
-        for one in measured(lambda bench: bench.cases)
+        for one in taken(lambda bench: bench.cases)
         if one.key.variant != STANDARD_NAME and one.key.onnx_sha256 in exported
     )
     notes += [
@@ -126,7 +138,7 @@ def read_measurements(
     notes += _doubts(cold_starts, "cold starts", "cold_starts.csv")
     if all_alike:
         notes += _gaps(cases, sums, "benchmark case", remedy)
-        if any(one.key.seed is not None for one in comparisons):
+        if any(one.model in sums for one in comparisons):
             with_cases = {one.model for one in cases}
             notes += _gaps(comparisons, [model for model in sums if model in with_cases], "comparison", remedy)
     environments = tuple(bench.environment for bench in benches)
@@ -184,7 +196,8 @@ def _doubts(measured: Sequence[Measured[M]], what: str, table: str) -> Iterator[
 
 def _gaps(measured: Sequence[Measured[M]], models: Iterable[str], what: str, remedy: str) -> Iterator[str]:
     """Those of `models` that have none, or lack one that another model of the catalogue has."""
-    there = {(one.model, one.key.runtime, one.key.batch) for one in measured if one.key.seed is not None}
+    models = list(models)
+    there = {(one.model, one.key.runtime, one.key.batch) for one in measured if one.model in models}
     wanted = sorted({(batch, runtime) for _, runtime, batch in there})
     for model in models:
         missing = [f"{runtime} batch {batch}" for batch, runtime in wanted if (model, runtime, batch) not in there]

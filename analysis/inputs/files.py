@@ -14,13 +14,20 @@ from analysis.inputs.portability import onnx_files
 from study import catalogue
 from study.artifacts import Artifacts, RunFiles, sha256
 from study.errors import StudyError
+from study.modules.files import ModuleFiles, exported_modules
 
+MODULES = "modules"
+"""Name of a study with torch modules that are not trained here; its report is in report-modules."""
 PROJECT = Path(__file__).resolve().parent.parent.parent
 PICTURES = (
     *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
     *("latency", "comparisons", "images_per_second", "accuracy"),
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts")
+OF_RUNS = ("runs", "pruning", "convergence", "history", "accuracy")
+"""Those tables and pictures that need a training."""
+OF_MODULES = ("modules", "parity")
+"""Further tables, if there are modules that are not trained here."""
 JSON = ("sparsity", "weights_histogram")
 """Tables that are written as JSON too."""
 REPORT = (
@@ -31,7 +38,7 @@ REPORT = (
     *(f"{name}{suffix}" for name in PICTURES for suffix in (".svg", ".png")),
     "index.html",
 )
-"""Every file of a complete report."""
+"""Every file of a complete report on trained models."""
 SEARCHED = ("search", "importance")
 """Further tables and pictures, if the hyper-parameters of a model were searched."""
 PORTABILITY = tuple(f"portability{suffix}" for suffix in (".csv", ".md", ".svg", ".png"))
@@ -50,6 +57,8 @@ class Inputs:
     models: tuple[str, ...]
     """The first one is the baseline."""
     runs: tuple[RunFiles, ...]
+    modules: tuple[ModuleFiles, ...]
+    """Of those models that are torch modules and were not trained here."""
     benches: tuple[Path, ...]
     """Files of `pytest bench`, anywhere; the default one may be missing."""
     measures: tuple[str, ...]
@@ -80,18 +89,31 @@ class Inputs:
         kinds = (".csv", ".svg", ".png") if self.searches else ()
         tried = PORTABILITY if self.portability.is_file() else ()
         exported = VARIANTS if self.variants else ()
-        return (*REPORT, *(f"{name}{suffix}" for name in SEARCHED for suffix in kinds), *tried, *exported)
+        names = REPORT if self.runs else tuple(name for name in REPORT if Path(name).stem not in OF_RUNS)
+        own = tuple(f"{name}.csv" for name in OF_MODULES) if self.modules else ()
+        return (*names, *own, *(f"{name}{suffix}" for name in SEARCHED for suffix in kinds), *tried, *exported)
+
+    @property
+    def module_names(self) -> frozenset[str]:
+        return frozenset(module.name for module in self.modules)
+
+    @property
+    def other_modules(self) -> frozenset[str]:
+        """Those that have been exported and are not asked for: their measurements are not of this report."""
+        return frozenset(module.name for module in exported_modules(self.artifacts)) - self.module_names
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The models without a finished run."""
-        there = {run.model for run in self.runs}
+        there = {run.model for run in self.runs} | self.module_names
         return tuple(model for model in self.models if model not in there)
 
     def files(self) -> Iterator[Path]:
         """Every input file, whether it exists or not."""
         for run in self.runs:
             yield from (run.record, run.history, run.predictions, run.export, run.onnx, run.pruning)
+        for module in self.modules:
+            yield from (module.record, module.onnx, module.data)
         yield from self.searches
         yield from self.benches
         yield from self.artifacts.ab
@@ -105,6 +127,7 @@ class Inputs:
         lines = [
             f"study {self.study}",
             f"models {' '.join(self.models)}",
+            f"not of the report {' '.join(sorted(self.other_modules))}",
             f"measures {self.measures}",
             f"python {sys.version}",
         ]
@@ -136,19 +159,31 @@ def sources() -> list[Path]:
 def models_of(artifacts: Artifacts, names: Sequence[str], study: str, dataset: str = "") -> tuple[str, ...]:
     """The models called `names`, each once and in that order, or without names those of `study`.
 
-    They are the catalogue's, or have runs among the artifacts.
+    They are the catalogue's, have runs among the artifacts, or are modules that have been exported there.
 
     Raises:
-        StudyError: there is no such model or study.
+        StudyError: there is no such model or study, or a name is that of a trained model and of a module.
     """
     of_study = catalogue.select((), study, "" if names else dataset)
     if not names:
         return tuple(entry.name for entry in of_study)
-    known = {entry.name for entry in catalogue.ENTRIES}
+    known = [entry.name for entry in catalogue.ENTRIES]
+    modules = [module.name for module in exported_modules(artifacts)]
     models = []
     for name in names:
-        own = name not in known and artifacts.runs(name)
-        models += [name] if own else [entry.name for entry in catalogue.select([name], dataset=dataset)]
+        runs = artifacts.runs(name)
+        if runs and name in modules:
+            raise StudyError(
+                f"{name}: a trained model and a module are called so; export the module with another --name, and "
+                f"delete {artifacts.root / 'modules' / name}"
+            )
+        if name in known and name not in modules:
+            models += [entry.name for entry in catalogue.select([name], dataset=dataset)]
+        elif runs or name in modules:
+            models.append(name)
+        else:
+            exported = f"; the exported modules are: {', '.join(modules)}" if modules else ""
+            raise StudyError(f"no model is called {name!r}; the catalogue has: {', '.join(known)}{exported}")
     return tuple(dict.fromkeys(models))
 
 
@@ -159,20 +194,25 @@ def find(
     measures: Sequence[str] = (),
     study: str = catalogue.DEFAULT_STUDY,
 ) -> Inputs:
-    """The finished runs of `models`, and the files of measurements: `benches`, or else the one among the artifacts.
+    """The finished runs and modules of `models`, and the files of measurements: `benches`, or else that of `artifacts`.
 
     Raises:
-        StudyError: there is no run, or no file of a name in `benches`.
+        StudyError: there is no run and no module, or no file of a name in `benches`.
     """
     runs = tuple(run for model in models for run in artifacts.runs(model))
-    if not runs:
+    trained = {run.model for run in runs}
+    exported = {module.name: module for module in exported_modules(artifacts)}
+    modules = tuple(exported[model] for model in models if model in exported and model not in trained)
+    if not runs and not modules:
+        others = f", or for the exported modules `python -m analysis --models {','.join(exported)}`" if exported else ""
         raise StudyError(
             f"{artifacts.root}/models holds no finished run of {', '.join(models)}; run `python -m train` and "
-            "`python -m export`"
+            f"`python -m export`{others}"
         )
+    study = MODULES if modules and study == catalogue.DEFAULT_STUDY else study
     report = artifacts.report if study == catalogue.DEFAULT_STUDY else artifacts.report_on(study)
     measured = existing(benches) or (artifacts.bench,)
-    return Inputs(artifacts, models, runs, measured, tuple(measures), study, report)
+    return Inputs(artifacts, models, runs, modules, measured, tuple(measures), study, report)
 
 
 def existing(benches: Sequence[Path]) -> tuple[Path, ...]:

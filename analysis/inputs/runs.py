@@ -72,6 +72,11 @@ class Run:
         return self.exports[0] if self.exports else None
 
     @property
+    def onnx_sha256(self) -> str | None:
+        """Of the standard export."""
+        return self.export.onnx_sha256 if self.export else None
+
+    @property
     def kept_epoch(self) -> int:
         """The epoch whose weights it kept."""
         return self.record.kept_epoch or self.record.epochs

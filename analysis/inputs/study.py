@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from analysis.inputs.benchmarks import Measurements, read_measurements
 from analysis.inputs.files import Inputs
+from analysis.inputs.modules import Module, read_module, remarks
 from analysis.inputs.portability import Portability, read_portability
 from analysis.inputs.runs import Run, read_run, same_images
 from study import catalogue
@@ -20,13 +21,15 @@ from study.records.training import SearchRecord
 
 @dataclass(frozen=True)
 class Study:
-    """`models` have runs; `baseline` is the first model asked for, which may have none."""
+    """What was trained, and modules that were not; `models` are the names of both."""
 
     name: str
-    """In the catalogue."""
+    """In the catalogue, or `files.MODULES`."""
     baseline: str
+    """The first model asked for that is no module, which may have no runs; empty if all are modules."""
     models: tuple[str, ...]
     runs: tuple[Run, ...]
+    modules: tuple[Module, ...]
     measured: Measurements
     searches: tuple[SearchRecord, ...]
     """Of those models that were searched."""
@@ -35,6 +38,11 @@ class Study:
     """Comparisons of `bench ab`, two exports among them."""
     notes: tuple[str, ...]
     """What a reader must know first, a sentence each."""
+
+    @property
+    def files(self) -> tuple[Run | Module, ...]:
+        """What has an ONNX file, in the order of `models`."""
+        return in_order(self.models, self.runs, self.modules)
 
     @property
     def has_variants(self) -> bool:
@@ -50,8 +58,9 @@ def read_study(inputs: Inputs) -> Study:
     """
     runs = tuple(map(read_run, inputs.runs))
     same_images(runs)
+    modules = tuple(map(read_module, inputs.modules))
     models = tuple(model for model in inputs.models if model not in inputs.missing)
-    measured = read_measurements(inputs.benches, runs)
+    measured = read_measurements(inputs.benches, in_order(models, runs, modules), others=inputs.other_modules)
     searches = tuple(map(read_search, inputs.searches))
     notes: list[str] = []
     if inputs.missing:
@@ -59,10 +68,18 @@ def read_study(inputs: Inputs) -> Study:
             f"without a finished run and left out: {', '.join(inputs.missing)}; "
             f"run `python -m train {' '.join(inputs.missing)}`"
         )
-    notes += [*_differences(models, runs, searches), *(note for run in runs for note in run.notes), *measured.notes]
+    trained = [model for model in models if model not in inputs.module_names]
+    notes += [*_differences(trained, runs, searches), *(note for run in runs for note in run.notes)]
+    notes += [*remarks(modules), *measured.notes]
     portability = read_portability(inputs.artifacts) if inputs.portability.is_file() else None
     paired = tuple(read_record(path, AbRecord, "delete it, or measure again") for path in inputs.artifacts.ab)
-    return Study(inputs.study, inputs.models[0], models, runs, measured, searches, portability, paired, tuple(notes))
+    baseline = next((model for model in inputs.models if model not in inputs.module_names), "")
+    return Study(inputs.study, baseline, models, runs, modules, measured, searches, portability, paired, tuple(notes))
+
+
+def in_order(models: Sequence[str], runs: Iterable[Run], modules: Iterable[Module]) -> tuple[Run | Module, ...]:
+    """Both in the order of their models."""
+    return tuple(sorted((*runs, *modules), key=lambda one: models.index(one.model)))
 
 
 def read_search(path: Path) -> SearchRecord:

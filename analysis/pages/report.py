@@ -7,7 +7,19 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.inputs.files import JSON, PICTURES, PORTABILITY, SEARCHED, TABLES, VARIANTS
+from analysis.inputs.files import (
+    JSON,
+    MODULES,
+    OF_MODULES,
+    OF_RUNS,
+    PICTURES,
+    PORTABILITY,
+    REPORT,
+    SEARCHED,
+    TABLES,
+    VARIANTS,
+)
+from analysis.inputs.modules import Module
 from analysis.inputs.study import Study
 from analysis.measures.noise import references
 from analysis.measures.sparsity import ALWAYS, Measure
@@ -25,6 +37,7 @@ from analysis.plots.beside import draw_beside
 from analysis.plots.pruning import pruning
 from analysis.tables import exports as exports_tables
 from analysis.tables import latency as latency_tables
+from analysis.tables import modules as modules_tables
 from analysis.tables import pictured
 from analysis.tables import search as search_tables
 from analysis.tables import sparsity as sparsity_tables
@@ -41,7 +54,13 @@ MEASURED = {
     "comparisons": latency_tables.COMPARISONS,
     "cold_starts": COLD_STARTS,
 }
-SHOWN = {"summary": summary_tables.SUMMARY, "runs": training_tables.RUNS, **MEASURED}
+SHOWN = {
+    "summary": summary_tables.SUMMARY,
+    "runs": training_tables.RUNS,
+    "modules": modules_tables.MODULES,
+    "parity": modules_tables.PARITY,
+    **MEASURED,
+}
 """The columns of tables that are on the page."""
 
 
@@ -49,8 +68,8 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
     """Write the report, with these measures of sparsity, into `folder`, yielding each file once it is there."""
     frames = all_tables(study, measures)
     noise = references(measures)
-    searched = SEARCHED if study.searches else ()
-    for name in (*TABLES, *searched):
+    tables, drawn = chosen(study)
+    for name in tables:
         yield write_frame(folder / f"{name}.csv", frames[name])
 
     for name in JSON:
@@ -74,11 +93,15 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "search": search_plots.search,
         "importance": search_plots.importance,
     }
-    for name in (*PICTURES, *searched):
+    for name in drawn:
         yield from draw_beside(folder / f"{name}.csv", draw[name])
         pictures[name] = (folder / f"{name}.svg").read_bytes()
 
-    for names, there in ((VARIANTS, study.has_variants), (PORTABILITY, study.portability)):
+    for names, there in (
+        (VARIANTS, study.has_variants),
+        (PORTABILITY, study.portability),
+        ([name for name in REPORT if Path(name).stem in OF_RUNS], study.runs),
+    ):
         for name in () if there else names:
             (folder / name).unlink(missing_ok=True)  # of what has become stale, or is gone
     if study.has_variants:
@@ -89,6 +112,13 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
 
     write_text(folder / "index.html", page(study, frames, pictures))
     yield folder / "index.html"
+
+
+def chosen(study: Study) -> tuple[list[str], list[str]]:
+    """The tables that a report on this study has as files, and the pictures: without a training there is less."""
+    tables = [*TABLES, *(OF_MODULES if study.modules else ()), *(SEARCHED if study.searches else ())]
+    tables = [name for name in tables if study.runs or name not in OF_RUNS]
+    return tables, [name for name in tables if name in (*PICTURES, *SEARCHED)]
 
 
 def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, pd.DataFrame]:
@@ -111,11 +141,15 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "search": search_tables.trials(study.searches),
         "importance": search_tables.importance(study.searches),
         "variants": exports_tables.variants(study),
+        "modules": modules_tables.modules(study),
+        "parity": modules_tables.parity(study),
     }
 
 
 def title(study: Study) -> str:
     """The heading of the page."""
+    if study.name == MODULES:
+        return f"{'Accuracy, latency' if study.runs else 'Latency'}, sparsity and parity of {', '.join(study.models)}"
     subject = "Regularisation" if study.name == DEFAULT_STUDY else study.name
     data = dict.fromkeys(run.record.dataset.name for run in study.runs)
     return f"{subject}, accuracy, sparsity and speed on {' and '.join(data)}"
@@ -147,10 +181,16 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
         searches=search_results(study.searches, study.runs),
         without_layers=[model for model in study.models if model not in set(layers["model"])],
         noise=sparsity_tables.noise(layers),
+        proofs=list(dict.fromkeys(map(proof, study.modules))),
         unsparse=list(without_zeros(study, layers)),
         all_rows=list(frames["variants"].itertuples(index=False)),
         pictures={name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
     )
+
+
+def proof(module: Module) -> str:
+    """The inputs that a module's outputs were compared on, in words."""
+    return f"seeded inputs of batch sizes {', '.join(map(str, module.record.batches))}"
 
 
 def without_zeros(study: Study, sparsity: pd.DataFrame) -> Iterator[tuple[str, str, list[int]]]:

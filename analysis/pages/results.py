@@ -37,6 +37,7 @@ def page(results: Results, frames: Mapping[str, pd.DataFrame], folder: str) -> s
         results=results,
         folder=folder,
         default_study=DEFAULT_STUDY,
+        item="image",
         studies=results.studies(),
         accuracies={
             study: text(results_tables.ACCURACIES, rows) for study, rows in by_entry.groupby("study", sort=False)

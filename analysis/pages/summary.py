@@ -15,13 +15,18 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
     """The values of summary.j2: n, the criteria, machine, versions and commit."""
     medians, pairs = headline(study, frames["latency"], frames["comparisons"])
     return {
-        "run_counts": sorted(set(frames["summary"]["runs"])),
+        "run_counts": sorted(set(frames["summary"]["runs"].dropna())),
+        "item": "item" if study.modules else "image",
         "baseline": study.baseline if study.baseline in study.models else None,
-        "test_images": study.runs[0].wrong.size,
+        "test_images": study.runs[0].wrong.size if study.runs else None,
         "pruning": next((run.pruning for run in study.runs if run.pruning), None),
         "pruned": frames["runs"]["fc_cut_test_loss"],
         "trained": descriptions(run.record.environment for run in study.runs),
-        "exported": descriptions(run.export.environment for run in study.runs if run.export),
+        "exported": descriptions(
+            [run.export.environment for run in study.runs if run.export]
+            + [module.record.environment for module in study.modules]
+        ),
+        "modules": [module.model for module in study.modules],
         "measured": descriptions(study.measured.environments),
         "medians": medians,
         "pairs": pairs,

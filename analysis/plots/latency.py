@@ -1,7 +1,7 @@
-"""The pictures of measurements: latency, speed-up, images per second, and accuracy against latency.
+"""The pictures of measurements: latency, speed-up, items per second, and accuracy against latency.
 
 A runtime has the same colour and marker in all of them, and invalid measurements are hollow. Axes of times, ratios and
-images per second are logarithmic, so that equal ratios are equal distances. Intervals are over the processes.
+items per second are logarithmic, so that equal ratios are equal distances. Intervals are over the processes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -99,7 +99,7 @@ def _intervals(rows: pd.DataFrame, limits: dict[Any, tuple[float, float]]) -> tu
 
 
 def images_per_second(frame: pd.DataFrame) -> Figure:
-    """Images per second over the batch size: a panel a model, a line a runtime, with the interval at each point."""
+    """Items per second over the batch size: a panel a model, a line a runtime, with the interval at each point."""
     if frame.empty:
         return empty("no latency was measured")
     series, models, batches = _series(frame), _models(frame), sorted(set(frame["batch"]))
@@ -120,7 +120,7 @@ def images_per_second(frame: pd.DataFrame) -> Figure:
         axis.xaxis.set_major_locator(FixedLocator(batches if len(batches) <= 6 else batches[::-2][::-1]))
         axis.grid(True, axis="both")
     figure.supxlabel(f"batch size (log scale); {INVALID}", fontsize=9)
-    figure.supylabel("images per second, one call after the other (log scale)", fontsize=9)
+    figure.supylabel("items per second, one call after the other (log scale)", fontsize=9)
     _legend(figure, series, lines=True)
     return figure
 

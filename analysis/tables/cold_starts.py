@@ -34,7 +34,7 @@ COLD_STARTS = (
     *_range("peak_bytes", "all, MiB", ",.1f", MIB),
     Column("onnx_bytes", "empty without a case of that ONNX file", "ONNX, KiB", ",.1f", 1 / 1024, whole=True),
     Column("parameters", "likewise", "parameters", ",d", whole=True),
-    Column("macs", "likewise; of one image", "MACs", ",d", whole=True),
+    Column("macs", "likewise; of one item", "MACs", ",d", whole=True),
     Column("quick", "measured with --quick"),
     VALID,
     Column("reasons", "why it is not valid"),

@@ -73,9 +73,9 @@ def ends(low: str, high: str, what: str = "95 % interval") -> tuple[Column, Colu
 
 OVER_PROCESSES = "95 % interval over the processes"
 MODEL = Column("model", heading="model")
-SEED = Column("seed", "empty for a file given with --onnx", "seed", whole=True, setting=True)
+SEED = Column("seed", "empty for a module, and for a file given with --onnx", "seed", whole=True, setting=True)
 RUNTIME = Column("runtime", heading="runtime", cell=lambda row: runtime(row.runtime))
-BATCH = Column("batch", "images a call", "batch")
+BATCH = Column("batch", "items a call, such as images", "batch")
 THREADS = Column("threads", "intra-op threads", "threads", setting=True)
 MODE = Column("mode", heading="mode", setting=True)
 DEVICE = Column("device", heading="device", setting=True)

@@ -41,22 +41,23 @@ def comparisons(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_batch_1(model: str, latency: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The headline rows of a model of the catalogue with one image, on the CPU if it was measured there.
+    """The headline rows of a model with one item, on the CPU if it was measured there.
 
     The comparisons are in the setting of the cases, if there are cases.
     """
-    rows = cases(_one_image(model, latency))
+    rows = cases(_one_item(model, latency))
     rows = rows[rows["device"] == rows["device"].min()]  # "cpu" < "cuda"
-    pairs = _one_image(model, compared)
+    pairs = _one_item(model, compared)
     for chosen in rows.head(1).to_dict("records"):
-        settings = [pairs[name] == chosen[name] for name in ("device", "threads", "mode", "seed")]
+        settings = [pairs[name] == chosen[name] for name in ("device", "threads", "mode")]
+        settings.append(pairs["seed"].isna() if pd.isna(chosen["seed"]) else pairs["seed"] == chosen["seed"])
         pairs = pairs[np.logical_and.reduce(settings).astype(bool)]
     pairs = comparisons(pairs)
     return rows, pairs[pairs["device"] == pairs["device"].min()]
 
 
-def _one_image(model: str, frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[(frame["model"] == model) & frame["seed"].notna() & (frame["batch"] == 1)]
+def _one_item(model: str, frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[(frame["model"] == model) & (frame["batch"] == 1)]
 
 
 def _as_one(

@@ -69,7 +69,7 @@ _CONDITIONS = (
 WHENCE = (Column("measured_on", "the machine"), FILE)
 _SIZE = (
     Column("parameters", "trainable numbers; of a file given with --onnx those in constants"),
-    Column("macs", "multiply-accumulates of one image", whole=True),
+    Column("macs", "multiply-accumulates of one item", whole=True),
 )
 
 LATENCY = (
@@ -87,10 +87,15 @@ LATENCY = (
     *_percentile("p95"),
     *_percentile("p99", "p99, µs"),
     *_percentile("p999", "p99.9, µs"),
-    Column("images_per_second_at_median", "batch / median: one call after the other", "images/s at the median", ",.0f"),
+    Column(
+        "images_per_second_at_median",
+        "items: batch / median, one call after the other",
+        "items/s at the median",
+        ",.0f",
+    ),
     Column("drift", "last third of the samples against the first: of the process in which it is largest"),
     Column("spread", "interquartile range / median: likewise"),
-    Column("parity_images", "on which the engines are compared", whole=True),
+    Column("parity_images", "items on which the engines are compared", whole=True),
     Column("parity_max_abs_difference", "of two probabilities", "largest difference", ".1e"),
     Column("parity_argmax_mismatches", "images of another class", whole=True),
     Column("parity_against", "the other engine"),
@@ -146,7 +151,7 @@ COMPARISONS = (
 
 
 def latency(measured: Measurements) -> pd.DataFrame:
-    """One row a benchmark case. Times are seconds for one call with `batch` images."""
+    """One row a benchmark case. Times are seconds for one call with `batch` items."""
     rows = []
     for case in measured.cases:
         record, processes = case.record, counted(case.record.processes)

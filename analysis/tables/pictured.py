@@ -1,4 +1,4 @@
-"""Tables of headline rows, which pictures are drawn from: images per second by batch size, accuracy beside latency."""
+"""Tables of headline rows, which pictures are drawn from: items per second by batch size, accuracy beside latency."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from analysis.tables.columns import Column, ends, frame, plain
 
 IMAGES_PER_SECOND = (
     *plain("model", "runtime", "batch", "threads", "mode", "device"),
-    Column("images_per_second_at_median", "batch / median, of the headline rows"),
+    Column("images_per_second_at_median", "items, of any kind: batch / median, of the headline rows"),
     *ends("images_per_second_low", "images_per_second_high"),
     Column("valid"),
 )
@@ -23,7 +23,7 @@ ACCURACY = (
 
 
 def images_per_second(cases: pd.DataFrame) -> pd.DataFrame:
-    """Images a second, one call after the other, of the headline rows of `latency`: the batch over the median.
+    """Items a second, one call after the other, of the headline rows of `latency`: the batch over the median.
 
     Rows are by model and runtime, then by batch size.
     """
@@ -41,7 +41,7 @@ def images_per_second(cases: pd.DataFrame) -> pd.DataFrame:
 
 def accuracy(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """Test error, mean and range of a model's runs, beside its median latency with one image in each runtime."""
-    rows = headline.cases(cases[(cases["batch"] == 1) & cases["seed"].notna()])
+    rows = headline.cases(cases[(cases["batch"] == 1) & cases["model"].isin(runs["model"])])
     errors = runs.groupby("model")["test_error"].agg(["count", "mean", "min", "max"])
     named = dict(
         zip(

@@ -18,15 +18,20 @@ from analysis.weights.quantisation import Scale
 
 K = TypeVar("K")
 
+SEED = Column("seed", "of the training; empty for a module that is not trained here", whole=True)
 SPARSITY = (
-    *plain("model", "seed", "layer", "out_features", "in_features"),
+    *plain("model"),
+    SEED,
+    *plain("layer", "out_features", "in_features"),
     Column("measure", "with its parameters, such as `pqi(p=1,q=2)`"),
     Column("value", "empty where undefined"),
     Column("reason", "why it is undefined"),
     Column("bound", "the true value is within it of `value`; 0 for up to 2^20 weights"),
 )
 HISTOGRAM = (
-    *plain("model", "seed", "layer"),
+    *plain("model"),
+    SEED,
+    *plain("layer"),
     Column("low", "one of 61 bins, the same for all layers of one name"),
     Column("high", "both 0: the weights that are exactly 0; both empty: those that are not finite"),
     Column("count", "weights from `low` to `high`"),
@@ -57,11 +62,11 @@ def sparsity(study: Study, measures: Sequence[Measure] = ALWAYS) -> pd.DataFrame
     The true value is within `bound` of it, which is 0 unless a layer has more than a million weights.
     """
     rows = []
-    for run in study.runs:
-        for layer in run.layers:
+    for file in study.files:
+        for layer in file.layers:
             out_features, in_features = layer.weight.shape
             shape = {"out_features": out_features, "in_features": in_features}
-            place = {"model": run.model, "seed": run.seed, "layer": layer.name}
+            place = {"model": file.model, "seed": file.seed, "layer": layer.name}
             for measure, value in zip(measures, evaluate(measures, layer.weight.blocks()), strict=True):
                 rows.append({**place, **shape, "measure": str(measure), **value.cells()})
     return frame(SPARSITY, rows)
@@ -69,7 +74,7 @@ def sparsity(study: Study, measures: Sequence[Measure] = ALWAYS) -> pd.DataFrame
 
 def weights_histogram(study: Study) -> pd.DataFrame:
     """One row a bin of the weights of a fully-connected layer, as `histogram_rows` has them."""
-    layers = [({"model": run.model, "seed": run.seed}, layer) for run in study.runs for layer in run.layers]
+    layers = [({"model": file.model, "seed": file.seed}, layer) for file in study.files for layer in file.layers]
     return frame(HISTOGRAM, histogram_rows(layers))
 
 

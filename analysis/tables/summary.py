@@ -1,4 +1,7 @@
-"""The summary: a row a model, its errors, its latency and how many of its weights can be pruned."""
+"""The summary: a row a model, its errors, its latency and how many of its weights can be pruned.
+
+A module that is not trained here has neither errors nor pruned weights. A page leaves out columns that no model has.
+"""
 
 from typing import Any
 
@@ -10,6 +13,7 @@ from analysis.measures.significance import difference
 from analysis.tables.columns import MODEL, OVER_PROCESSES, Column, ends, frame
 from analysis.tables.headline import WITHHELD, at_batch_1
 from analysis.tables.numbers import MISSING, TIMES, interval, number, runtime
+from analysis.tables.training import fully_connected
 
 
 def _parameters(row: Any) -> str:
@@ -51,9 +55,11 @@ LATENCY = (
 """With one image, of the headline rows (analysis/tables/headline.py)."""
 SUMMARY = (
     MODEL,
-    Column("runs", "finished runs", "n"),
+    Column(
+        "runs", "finished runs; empty for a module that is not trained here, as is what needs them", "n", whole=True
+    ),
     Column("parameters", "trainable numbers", "parameters", cell=_parameters),
-    Column("parameters_change", "against the study's first model, a fraction"),
+    Column("parameters_change", "against the study's first trained model, a fraction"),
     Column("train_error_mean", "of the runs, a fraction", "train error, %", ".2f", 100),
     Column("test_error_mean", "likewise", "test error, %", ".2f", 100, deviation="test_error_std"),
     Column("test_error_std", "sample standard deviation of the runs"),
@@ -77,9 +83,16 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
     missing where it was not measured or is withheld. Each of these is valid by its own record.
     """
     by_model = {str(model): rows for model, rows in run_rows.groupby("model", sort=False)}
-    wrong = {model: np.stack([run.wrong for run in study.runs if run.model == model]) for model in study.models}
-    rows = []
-    for model, own in by_model.items():
+    wrong = {model: np.stack([run.wrong for run in study.runs if run.model == model]) for model in by_model}
+    modules = {module.model: module for module in study.modules}
+    rows: list[dict[str, Any]] = []
+    for model in study.models:
+        latency = latency_columns(*at_batch_1(model, cases, comparisons))
+        if model in modules:
+            record, layers = modules[model].record, modules[model].layers
+            rows.append({"model": model, "parameters": record.parameters, **fully_connected(layers), **latency})
+            continue
+        own = by_model[model]
         row = {
             "model": model,
             "runs": len(own),
@@ -93,7 +106,7 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
                 f"{name}_mean": own[name].astype(float).mean() for name in ("fc_cut", "fc_cut_loss", "fc_cut_test_loss")
             },
             "verdict": "not judged",
-            **latency_columns(*at_batch_1(model, cases, comparisons)),
+            **latency,
         }
         if study.baseline in by_model:
             reference = by_model[study.baseline]

@@ -1,6 +1,6 @@
 """The tables of what training has left: a row a run, and a row an epoch of a run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 from analysis.inputs.runs import Run
 from analysis.inputs.study import Study
 from analysis.tables.columns import MODEL, Column, frame, plain
+from analysis.weights.layers import Layer
 
 SEED = Column("seed", heading="seed")
 RUNS = (
@@ -61,14 +62,20 @@ def runs(study: Study) -> pd.DataFrame:
     return frame(RUNS, (_run(run) for run in study.runs))
 
 
+def fully_connected(layers: Sequence[Layer]) -> dict[str, object]:
+    """The number of weights of these layers, and the fraction of them that is exactly zero; None without any."""
+    weights = sum(layer.weight.size for layer in layers)
+    zeros = sum(int(np.count_nonzero(block == 0)) for layer in layers for block in layer.weight.blocks())
+    return {"fc_weights": weights, "fc_exact_zeros_mean": zeros / weights if weights else None}
+
+
 def _run(run: Run) -> dict[str, object]:
-    weights = sum(layer.weight.size for layer in run.layers)
-    zeros = sum(int(np.count_nonzero(block == 0)) for layer in run.layers for block in layer.weight.blocks())
+    of_layers = fully_connected(run.layers)
     row: dict[str, object] = {
         **asdict(run.record),
         "fc_layers": len(run.layers),
-        "fc_weights": weights,
-        "fc_exact_zeros": zeros / weights if weights else None,
+        "fc_weights": of_layers["fc_weights"],
+        "fc_exact_zeros": of_layers["fc_exact_zeros_mean"],
     }
     if run.export:
         row |= {f"parity_{key}": value for key, value in asdict(run.export.parity).items()}

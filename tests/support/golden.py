@@ -33,6 +33,7 @@ from study.recipe import Recipe
 from study.records.bench import BenchRecord
 from tests.support.entries import write_entries
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
+from tests.support.modules import write_modules
 from tests.support.portability import cell, write_portability
 from tests.support.records import BENCH_ENVIRONMENT, best_of, case, cold_start, comparison, interval, search_record
 from tests.support.study import layers, save_graph, write_bench, write_model, write_run, write_study
@@ -41,6 +42,7 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 NAMES = (
     "summary.md",
     "index.html",
+    "modules.html",
     "exports.md",
     "portability.md",
     "results.md",
@@ -54,6 +56,7 @@ def pages(folder: Path) -> dict[str, str]:
     """Every page by its name; `folder`, which the artifacts lie in, is not in them."""
     made = {
         **report_pages(Artifacts(folder / "study")),
+        "modules.html": modules_page(Artifacts(folder / "modules")),
         "results.md": results(Artifacts(folder / "entries")),
         "sparsity.txt": sparsity_table(folder),
         "model.md": model_card(Artifacts(folder / "card")),
@@ -86,6 +89,13 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
         "exports.md": exports.page(frames["variants"]),
         "portability.md": portability_page.page(study.portability, "portability.png"),
     }
+
+
+def modules_page(artifacts: Artifacts) -> str:
+    """The page of a report on two modules, one of them with random weights; pictures are left empty."""
+    bench = write_modules(artifacts)
+    study = read_study(find(artifacts, ("plain", "pruned"), (bench,)))
+    return report.page(study, report.all_tables(study, ALWAYS), dict.fromkeys(report.chosen(study)[1], b""))
 
 
 def results(artifacts: Artifacts) -> str:

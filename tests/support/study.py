@@ -216,8 +216,8 @@ def command(
     return subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
-def rows(root: Path, name: str) -> list[dict[str, str]]:
-    with (root / "report" / name).open(newline="") as file:
+def rows(root: Path, name: str, report: str = "report") -> list[dict[str, str]]:
+    with (root / report / name).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
