@@ -67,9 +67,20 @@ def of_module(files: ModuleFiles, record: M) -> M:
 def write_modules(artifacts: Artifacts, name: str = "modules.json") -> Path:
     """A perceptron with random weights, and a pruned one with two outputs; and the file of their measurements."""
     first = write_module(artifacts, "plain", layers(0))
-    other = {"sizes": {"sequence": 16}, "arguments": '{"width": 8}', "weights": "pruned.pt", "weights_sha256": "a" * 64}
-    other |= {"inputs": ("ids=int64[batch,sequence]:0..49", "mask=bool[batch,sequence]"), "parity": (LOGITS, BEST)}
-    second = write_module(artifacts, "pruned", layers(1, zeros=0.5), seed=None, notes=(), parameters=30_000, **other)
+    second = write_module(
+        artifacts,
+        "pruned",
+        layers(1, zeros=0.5),
+        seed=None,
+        weights="pruned.pt",
+        weights_sha256="a" * 64,
+        notes=(),
+        parameters=30_000,
+        arguments='{"width": 8}',
+        inputs=("ids=int64[batch,sequence]:0..49", "mask=bool[batch,sequence]"),
+        sizes={"sequence": 16},
+        parity=(LOGITS, BEST),
+    )
     cases, pairs, starts = [], [], []
     for files, slow in ((first, 110e-6), (second, 220e-6)):
         cases += [of_module(files, case(artifacts, files.name, "torch", 1, slow))]
