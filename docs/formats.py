@@ -39,6 +39,7 @@ from study.records.ab import AbRecord
 from study.records.analysis import PruningRecord, SparsityRecord, TableRecord
 from study.records.base import Record
 from study.records.bench import BenchRecord, JournalEntry
+from study.records.compact import CompactRecord
 from study.records.export import ExportRecord, PortabilityRecord
 from study.records.gate import GateRecord
 from study.records.history import HistoryRecord
@@ -48,6 +49,7 @@ PAGE = Path(__file__).parent / "formats.md"
 FILES: Mapping[str, type[Record]] = {
     "run.json": RunRecord,
     "export.json": ExportRecord,
+    "python -m export compact, OUT.json": CompactRecord,
     "pruning.json": PruningRecord,
     "search.json": SearchRecord,
     "portability.json": PortabilityRecord,

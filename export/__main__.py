@@ -3,6 +3,7 @@
 python -m export check FILE.onnx ...            in which runtimes does this ONNX file load?
 python -m export conformance                    do the exported files compute the same in every runtime?
 python -m export conformance --onnx FILE.onnx   does any other?
+python -m export compact FILE.onnx              a smaller file that computes the same
 """
 
 import argparse
@@ -19,8 +20,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description=(__doc__ or "").partition("\n\n")[0],
-        epilog="See also: `python -m export check FILE.onnx ...` (in which runtimes does any ONNX file load?) and "
-        "`python -m export conformance` (do the exported files, or any other, compute the same in every runtime?).",
+        epilog="See also: `python -m export check FILE.onnx ...` (in which runtimes does any ONNX file load?), "
+        "`python -m export conformance` (do the exported files, or any other, compute the same in every runtime?) and "
+        "`python -m export compact FILE.onnx` (any ONNX file without the units that decide nothing).",
     )
     add_arguments(parser)
     module = parser.add_argument_group("a torch module of your own", "exported to artifacts/modules/NAME")
@@ -36,6 +38,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     variant.add_argument("--simplify", action="store_true", help="simplify the graph with onnxslim (to be installed)")
     variant.add_argument("--int8", choices=("static", "dynamic"), help="quantise: smaller, but not an exact copy")
+    variant.add_argument("--remove-dead", action="store_true", help="remove units that decide nothing: equal outputs")
+    variant.add_argument("--sparse", action="store_true", help="store weights as their nonzero values where smaller")
     return parser.parse_args(words)
 
 
@@ -52,6 +56,10 @@ def main(words: Sequence[str] | None = None) -> int:
         from export.conformance import command
 
         return command.main(words[1:])
+    if words[:1] == ["compact"]:
+        from export.compact import command as compact_command
+
+        return compact_command.main(words[1:])
     options = arguments(words)
     if entry := entry_of(options):
         from export.module_command import export_entries

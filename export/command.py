@@ -30,7 +30,15 @@ def export_models(options: argparse.Namespace) -> int:
     Raises:
         StudyError: no run is finished, or an option is wrong. An error of one run is printed, and the others go on.
     """
-    variant = Variant(opset=options.opset, input=options.input, simplify=options.simplify, int8=options.int8)
+    variant = Variant(
+        opset=options.opset,
+        input=options.input,
+        simplify=options.simplify,
+        int8=options.int8,
+        remove_dead=options.remove_dead,
+        sparse=options.sparse,
+    )
+    variant.check()
     if variant.opset != OPSET:
         from export.portable import opsets
 
@@ -103,6 +111,7 @@ def refresh_card(files: RunFiles) -> int:
 
 def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Variant) -> list[int]:
     """Export `runs` as `variant` with the images that lie below `data`; an exit code for each."""
+    from export.compact.removal import NothingError, describe
     from export.exporter import ParityError, export
     from export.quantisation import calibration_images
     from study.data import tensors
@@ -121,11 +130,17 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
         except ParityError as error:
             parity, outcome = error.parity, f"FAILED: {error}; no file is written"
             codes.append(NOT_PROVEN)
+        except NothingError as error:
+            print(f"{files.model} seed {files.seed}: {error}; no file is written", flush=True)
+            codes.append(DONE)
+            continue
         except Exception as error:  # of any kind: one model must not cost the others
             reason = str(error) if isinstance(error, StudyError) else f"FAILED: {failure(error)}"
             print_error(StudyError(f"{files.model} seed {files.seed}: {reason.removeprefix(f'{files.model}: ')}"))
             codes.append(REFUSED)
             continue
+        if codes[-1] == DONE and record.removed:
+            print(f"{files.model} seed {files.seed}: {describe(record.removed)}")
         print(
             f"{files.model} seed {files.seed}: {parity.images} images, largest difference "
             f"{parity.max_abs_difference:.1e}, {parity.argmax_mismatches} differing predictions, {outcome} "

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export.card import LEVELS, write_card
+from export.compact.files import EXACT
+from export.compact.removal import refuse_nothing, remove_dead_units
+from export.compact.sparse import store_sparsely
 from export.conversion import convert, finished
 from export.parity import images_for, run_onnx, run_torch
 from study import checkpoints, soundness
@@ -17,6 +20,7 @@ from study.errors import StudyError
 from study.evaluation import batches
 from study.parity import INT8_COST, compare
 from study.records.base import Parity
+from study.records.compact import RemovedUnits, SparseTensor
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
 
@@ -85,6 +89,22 @@ def export(
             raise
         reason = "evaluated twice on these images in PyTorch, the network itself gives two results: it keeps a state"
         raise ParityError(f"{reason}, to be changed only where self.training", error.parity) from None
+    same: Parity | None = None
+    removed: tuple[RemovedUnits, ...] = ()
+    stored: tuple[SparseTensor, ...] = ()
+    if variant.remove_dead or variant.sparse:
+        if variant.remove_dead:
+            removed = remove_dead_units(floats)
+            refuse_nothing(removed)
+        model = finished(floats, name, structs.replace(variant, int8=None))
+        if variant.sparse:
+            stored = store_sparsely(model)
+        content = model.SerializeToString(deterministic=True)
+        before, computed = computed, run_onnx(content, images if every else images[:in_torch])
+        same = compare(before, computed)
+        if not same.holds(EXACT):
+            raise ParityError(f"above {EXACT:g} of the file before", same)
+        parity = compare(expected, computed[: len(expected)])
     if variant.int8:
         every = True
         model = finished(floats, name, variant, calibration)
@@ -106,6 +126,9 @@ def export(
         test_error_onnxruntime=float((computed.argmax(1) != labels.numpy()).mean()) if every else None,
         environment=environment(),
         variant=variant,
+        same=same,
+        removed=removed,
+        sparse=stored,
     )
     write_record(files.export, record)
     write_card(files)

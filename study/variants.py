@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from study.errors import StudyError
 from study.records.base import Record
 
 OPSET = 18
@@ -23,12 +24,18 @@ class Variant(Record):
     """Whether the graph is simplified."""
     int8: Literal["static", "dynamic"] | None = None
     """Quantised: activation ranges calibrated beforehand, or computed for each batch."""
+    remove_dead: bool = False
+    """Without the units that decide nothing, whose removal leaves the outputs as they are."""
+    sparse: bool = False
+    """Weights stored as their nonzero values where that is smaller."""
 
     def _differs(self) -> dict[str, str]:
         """How it differs from the standard variant: a word for its name, and the option of export that asks for it."""
         options = {
             f"opset{self.opset}": f" --opset {self.opset}" if self.opset != OPSET else "",
             self.input: f" --input {self.input}" if self.input != "float32" else "",
+            "compact": " --remove-dead" if self.remove_dead else "",
+            "sparse": " --sparse" if self.sparse else "",
             "simplified": " --simplify" if self.simplify else "",
             f"int8-{self.int8}": f" --int8 {self.int8}" if self.int8 else "",
         }
@@ -42,6 +49,14 @@ class Variant(Record):
     def named(self, stem: str) -> str:
         """File name for this variant, such as "model-opset17-uint8"; the stem alone for the standard variant."""
         return "-".join((stem, *self._differs()))
+
+    def check(self) -> None:
+        """
+        Raises:
+            StudyError: two of its options exclude each other.
+        """
+        if self.sparse and self.int8:
+            raise StudyError("--sparse and --int8: give one of them; quantised weights have no sparse form")
 
     @property
     def options(self) -> str:

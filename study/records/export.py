@@ -6,6 +6,7 @@ from msgspec import Meta
 from msgspec.structs import force_setattr
 
 from study.records.base import AtLeastOne, Count, Environment, NotNegative, Parity, Record, Sha256, Share
+from study.records.compact import RemovedUnits, SparseTensor
 from study.variants import STANDARD, Variant
 
 
@@ -32,6 +33,13 @@ class ExportRecord(Record, tag_field="schema", tag="export/1", omit_defaults=Tru
     environment: Environment
     variant: Variant = STANDARD
     """What was asked of `python -m export`; not in the file of the standard variant."""
+    same: Parity | None = None
+    """The file before dead units were removed or zeros stored sparsely against that after, on the images of the proof:
+    they may differ by 1e-6. Null for other variants."""
+    removed: tuple[RemovedUnits, ...] = ()
+    """Units of each layer before and after `--remove-dead`."""
+    sparse: tuple[SparseTensor, ...] = ()
+    """The weights that `--sparse` looked at."""
 
     def __post_init__(self) -> None:
         if self.variant == STANDARD:

@@ -1,0 +1,1 @@
+"""Smaller files that compute the same: units that decide nothing are removed, zeros are stored sparsely."""

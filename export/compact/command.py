@@ -1,0 +1,85 @@
+"""Make a smaller ONNX file that computes the same, of any ONNX file: `python -m export compact FILE.onnx`.
+
+    python -m export compact model.onnx -o small.onnx     remove the units that decide nothing
+    python -m export compact model.onnx --sparse          store weights sparsely where that is smaller
+    python -m export compact model.onnx --int8 dynamic    quantise; then the outputs only nearly agree
+
+Both files are run in ONNX Runtime on seeded inputs, and nothing is written unless their outputs agree to 1e-6 of the
+largest value. A record lies beside the file, as OUT.json. Exit code: 0 written or nothing to do, 1 not proven, 2 a
+mistake or a bad file.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from study.errors import StudyError, print_error
+from study.variants import Variant
+
+if TYPE_CHECKING:
+    from study.records.compact import CompactRecord
+
+DONE, NOT_PROVEN, REFUSED = 0, 1, 2
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m export compact",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("file", metavar="FILE.onnx", type=Path, help="any ONNX model")
+    add("-o", "--output", metavar="OUT.onnx", type=Path, help="default: FILE-VARIANT.onnx beside it")
+    add("--remove-dead", action="store_true", help="remove dead units (the default if nothing is asked for)")
+    add("--sparse", action="store_true", help="store weights as their nonzero values, where that is smaller")
+    add("--int8", choices=("dynamic",), help="quantise, with ranges measured in every call")
+    add("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of the proof")
+    add("--size", action="append", default=[], metavar="NAME=N", help="size of a named dimension")
+    add("--input", action="append", default=[], metavar="NAME=VALUE", help="its value, 16000, or range, 0..30521")
+    add("--feed", action="append", default=[], type=Path, metavar="FILE.npz", help="arrays of a call, by input")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    options = arguments(sys.argv[2:] if words is None else words)
+    wanted = options.remove_dead or not (options.sparse or options.int8)
+    variant = Variant(remove_dead=wanted, sparse=options.sparse, int8=options.int8)
+    variant.check()
+    target = options.output or options.file.with_name(f"{variant.named(options.file.stem)}.onnx")
+    if target.exists() and target.resolve() == options.file.resolve():
+        raise StudyError(f"-o {target}: expected another file than {options.file}")
+
+    from dataclasses import replace
+
+    from export.compact.files import UnprovenError, compact
+    from export.compact.removal import NothingError
+    from study.modules.words import parse_sizes
+    from study.onnx_given import parse_given
+
+    given = replace(parse_given(options.shape, options.input, options.feed), sizes=parse_sizes(options.size))
+    try:
+        record = compact(options.file, target, variant, given)
+    except NothingError as error:
+        print(f"{options.file}: {error}; no file is written")
+        return DONE
+    except UnprovenError as error:
+        print_error(error)
+        return NOT_PROVEN
+    for line in lines(record, target):
+        print(line)
+    return DONE
+
+
+def lines(record: "CompactRecord", target: Path) -> list[str]:
+    """What was done, in words."""
+    from export.compact.removal import describe
+
+    parts = [describe(record.removed)] if record.removed else []
+    smaller = [one for one in record.sparse if one.sparse_bytes < one.dense_bytes]
+    parts += [f"{one.tensor} {one.elements - one.nonzero:,} of {one.elements:,} zeros left out" for one in smaller]
+    proof = f"{record.calls} calls, largest difference {record.max_rel_difference:.1e} of the largest value"
+    share = record.bytes / record.source_bytes
+    return [*parts, f"{proof}, {record.source_bytes:,} -> {record.bytes:,} bytes ({share:.0%}), wrote {target}"]

@@ -1,0 +1,82 @@
+"""Weights are stored as their nonzero values where that is smaller, and the commands say what they did."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from analysis.weights.layers import read
+from export.compact import command
+from export.compact.removal import NothingError
+from export.compact.sparse import store_sparsely
+from study.artifacts import read_record, sha256
+from study.errors import StudyError
+from study.records.compact import CompactRecord
+from study.variants import Variant
+from tests.export.compact.test_removal import f, two_layers, weights
+
+
+def diagonal(size: int) -> onnx.ModelProto:
+    """Two layers of which the first is sparse enough: `size` of size * size weights are not zero."""
+    return two_layers(np.eye(size, 2), np.zeros(size), np.ones((2, size)))
+
+
+def test_the_sparse_form_is_taken_where_it_is_smaller() -> None:
+    model = diagonal(20)
+    dense = weights(model)["a.weight"]
+    first, second = store_sparsely(model)
+    assert (first.tensor, first.elements, first.nonzero) == ("a.weight", 40, 2)
+    assert (first.dense_bytes, first.sparse_bytes) == (40 * 4, 2 * 12)
+    assert (second.tensor, second.sparse_bytes) == ("b.weight", 40 * 12)
+    (sparse,) = model.graph.sparse_initializer
+    assert numpy_helper.to_array(sparse.indices).tolist() == [0, 3]
+    assert "a.weight" not in weights(model)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = f([[3, 4]])
+    assert session.run(None, {"x": x})[0].tolist() == [[7 + 10, 7 + 20]]
+    assert dense.sum() == 2
+
+
+def test_a_third_of_nonzero_weights_is_too_many() -> None:
+    with pytest.raises(NothingError, match="the sparsest weight has 50% zeros"):
+        store_sparsely(two_layers([[1, 0], [0, 1]], [0, 0], [[1, 2], [3, 4]]))
+
+
+def test_the_command_writes_a_file_and_its_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.onnx"
+    file.write_bytes(diagonal(20).SerializeToString())
+    assert command.main([str(file)]) == 0
+    made = tmp_path / "m-compact.onnx"
+    record = read_record(made.with_suffix(".json"), CompactRecord, "")
+    assert (record.source_sha256, record.onnx_sha256) == (sha256(file), sha256(made))
+    assert (record.removed[0].before, record.removed[0].after) == (20, 2)
+    assert record.max_rel_difference <= 1e-6
+    assert "a 20 -> 2 units (18 constant, 0 unused)" in capsys.readouterr().out
+
+
+def test_the_reader_of_weights_finds_the_same_ones_in_a_sparse_file(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(diagonal(20).SerializeToString())
+    assert command.main([str(tmp_path / "m.onnx"), "--sparse"]) == 0
+    one, other = (read(tmp_path / name).layers for name in ("m.onnx", "m-sparse.onnx"))
+    assert [layer.weight.load().tolist() for layer in one] == [layer.weight.load().tolist() for layer in other]
+
+
+def test_nothing_to_remove_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.onnx"
+    file.write_bytes(two_layers([[1, 0], [0, 1]], [0, 0], [[1, 2], [3, 4]]).SerializeToString())
+    assert command.main([str(file)]) == 0
+    assert "nothing to remove: none of 2 units is dead; no file is written" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_sparse_and_int8_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="--sparse and --int8: give one of them"):
+        command.main([str(tmp_path / "m.onnx"), "--sparse", "--int8", "dynamic"])
+
+
+def test_variants_are_named_after_what_was_done() -> None:
+    assert Variant(remove_dead=True, int8="static").name == "compact-int8-static"
+    assert Variant(remove_dead=True).options == " --remove-dead"
