@@ -5,6 +5,7 @@
     python -m analysis sparsity model.onnx --measure all --facts    every measure, and dead rows, 2:4 groups and so on
     python -m analysis sparsity model.onnx --verify                 verify the matrices with ONNX Runtime
     python -m analysis sparsity model.onnx --pictures DIR           bars, and a histogram of each layer
+    python -m analysis sparsity resnet18                            a model or module that has been exported
 
 A file that cannot be read is an error on standard error, and the others are reported; the exit code is then 2. It is 1
 if ONNX Runtime computes with another matrix than was read.
@@ -16,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.errors import StudyError, discard_output, exit_with, print_error
+from study.modules.exported import onnx_file
 
 if TYPE_CHECKING:
     from analysis.inputs.onnx_file import DescribedFile
@@ -43,7 +46,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
         epilog="Weights in other files are read from the model's own folder, or from below --allow-root DIR.",
     )
-    parser.add_argument("files", metavar="FILE.onnx", type=Path, nargs="+", help="any ONNX model")
+    parser.add_argument(
+        "files", metavar="FILE.onnx", type=Path, nargs="+", help="any ONNX model, or the name of an exported one"
+    )
     parser.add_argument(
         "--measure",
         metavar="A,B",
@@ -70,6 +75,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pointwise", action="store_true", help="1x1 convolutions are layers too")
     parser.add_argument("--recurrent", action="store_true", help="the gates of LSTM, GRU and RNN are layers too")
     parser.add_argument("--allow-root", metavar="DIR", type=Path, help="allow links to weights anywhere below DIR")
+    parser.add_argument(
+        "--artifacts", metavar="DIR", type=Path, default=DEFAULT_ROOT, help="of the names (%(default)s)"
+    )
     parser.add_argument("--pictures", metavar="DIR", type=Path, help="write pictures and their CSV files there")
     return parser.parse_args(joined(words))
 
@@ -95,7 +103,14 @@ def main(words: Sequence[str] | None = None) -> int:
     described: list[DescribedFile] = []
     mistakes, interrupted = 0, False
     try:
-        for name, path in named(options.files):
+        files = []
+        for word in options.files:
+            try:
+                files.append((word, onnx_file(word, Artifacts(options.artifacts))))
+            except StudyError as error:
+                print_error(error)
+                mistakes += 1
+        for name, path in named(files):
             try:
                 file, mistake = describe(name, path, measures, given=given if options.verify else None, **how)
             except (StudyError, OSError) as error:

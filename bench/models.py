@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from study.artifacts import Artifacts, RunFiles, current_export, read_record, sha256
 from study.catalogue import Entry
 from study.errors import StudyError
+from study.modules.exported import given_of
 from study.modules.files import ModuleFiles, current_module
-from study.modules.words import parse_inputs
 from study.onnx_given import Given
 from study.records.training import RunRecord
 from study.variants import STANDARD, STANDARD_NAME
@@ -156,9 +156,7 @@ def from_module(files: ModuleFiles) -> Model:
         StudyError: it has not been exported, or its ONNX file is missing or another one.
     """
     record = current_module(files)
-    words = parse_inputs(record.inputs)
-    given = Given(values={one.name: one.values for one in words if one.values}, sizes=record.sizes)
-    return Model(record.name, files.onnx.absolute(), record.onnx_sha256, given=given, module=files)
+    return Model(record.name, files.onnx.absolute(), record.onnx_sha256, given=given_of(record), module=files)
 
 
 def from_file(path: Path, given: Given, others: Sequence[Path] = ()) -> Model:

@@ -3,6 +3,7 @@
     python -m export check model.onnx                      what breaks where, how to mend it, and a table of runtimes
     python -m export check a.onnx b.onnx --runtimes onnxruntime,openvino     only what breaks in these
     python -m export check model.onnx --opset 17           a file of another opset than 18
+    python -m export check resnet18                        the file of a model or module that has been exported
 
 A file that this project exported has to keep every rule of docs/portability.md. Any other file may differ from that
 form; it fails on what a runtime does not load or computes wrongly. The exit code is 1 if a file fails, and 2 if one is
@@ -17,7 +18,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.errors import StudyError, print_error, printable
+from study.modules.exported import onnx_file
 from study.variants import OPSET
 
 if TYPE_CHECKING:
@@ -31,9 +34,14 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m export check", description=(__doc__ or "").partition("\n\n")[0], allow_abbrev=False
     )
-    parser.add_argument("files", metavar="FILE.onnx", type=Path, nargs="+", help="any ONNX model")
+    parser.add_argument(
+        "files", metavar="FILE.onnx", type=Path, nargs="+", help="any ONNX model, or the name of an exported one"
+    )
     parser.add_argument("--opset", type=int, default=OPSET, metavar="N", help="expected opset (default: %(default)s)")
     parser.add_argument("--runtimes", metavar="A,B", help="those that must load the file (default: all)")
+    parser.add_argument(
+        "--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="of the names (%(default)s)"
+    )
     return parser.parse_args(words)
 
 
@@ -48,7 +56,13 @@ def main(words: Sequence[str]) -> int:
     opsets.check(options.opset)
     names = select(options.runtimes)
     code = 0
-    for path in dict.fromkeys(options.files):
+    for word in dict.fromkeys(options.files):
+        try:
+            path = onnx_file(word, Artifacts(options.artifacts))
+        except StudyError as error:
+            print_error(error)
+            code = 2
+            continue
         try:
             file = read(path, options.opset)
         except (StudyError, OSError) as error:

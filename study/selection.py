@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from study import catalogue
+from study.artifacts import Artifacts
 from study.data import datasets
 from study.entry import Entry
+from study.errors import StudyError
+from study.modules.exported import exported_entries
 
 
 def add_options(add: Callable[..., Any]) -> None:
@@ -30,13 +33,30 @@ def known(options: Namespace) -> tuple[Entry, ...]:
 def selected(options: Namespace, names: Sequence[str]) -> list[Entry]:
     """The entries that `names` and the options select.
 
+    Those that are not in the catalogue may be modules that have been exported.
+
     Raises:
         StudyError: there is no such model, study, data set or file.
     """
     everything = known(options)
+    taken = {entry.name for entry in everything}
+    if not taken.issuperset(names):
+        everything += exported_entries(Artifacts(options.artifacts), taken)
     if options.dataset:
         datasets.find(options.dataset)
     entries = catalogue.select(names, options.study, options.dataset, everything)
     for entry in entries:
         datasets.find(entry.dataset)
+    return entries
+
+
+def to_train(options: Namespace, names: Sequence[str]) -> list[Entry]:
+    """The same, of which none may be a module.
+
+    Raises:
+        StudyError: as `selected`, or one is a module.
+    """
+    entries = selected(options, names)
+    if module := next((entry.name for entry in entries if entry.is_module), None):
+        raise StudyError(f"{module} is a torch module, which is not trained here; run `python -m export {module}`")
     return entries

@@ -40,7 +40,7 @@ def main() -> int:
 
         return command.main(sys.argv[2:])
     options = arguments()
-    entries = selection.selected(options, options.models)
+    entries = selection.to_train(options, options.models)
     artifacts = Artifacts(options.artifacts)
     if options.list:
         from train.listing import lines

@@ -216,7 +216,8 @@ def _repeats(values: Iterable[tuple[tuple[CaseKey, str], float]], what: str, nam
     if apart:
         widest, _ = max(apart, key=lambda key: apart[key])
         yield (
-            f"{len(apart)} {what} were measured in several files, whose {name} lie up to {max(apart.values()) * 100:.1f} % "
+            f"{len(apart)} {what} were measured in several files, whose {name} lie up to "
+            f"{max(apart.values()) * 100:.1f} % "
             f"apart ({widest.model}, {widest.runtime}, batch {widest.batch}); pictures and summary show their "
             "geometric mean, with Student's interval over the files, or, of two, an interval around both of theirs"
         )

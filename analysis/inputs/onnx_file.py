@@ -90,9 +90,12 @@ def describe(
     return DescribedFile(model, path, weights, layers), mistake
 
 
-def named(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Each file once, with its name, or its path where two are called alike."""
-    once = list({path.absolute(): path for path in paths}.values())
-    names = [path.name for path in once]
-    for path in once:
-        yield (path.name if names.count(path.name) == 1 else str(path)), path
+def named(files: Sequence[tuple[Path, Path]]) -> Iterator[tuple[str, Path]]:
+    """Each file once, with its name, or its path where two are called alike.
+
+    `files` are words of a command line, each with the path that it means: itself, or that of an exported model.
+    """
+    once = list({path.absolute(): (word, path) for word, path in files}.values())
+    names = [word.name for word, _ in once]
+    for word, path in once:
+        yield (word.name if names.count(word.name) == 1 else str(path)), path

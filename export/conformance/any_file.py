@@ -1,6 +1,5 @@
 """Any ONNX file in every runtime: does it load there, and does it compute what ONNX Runtime computes?"""
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from export.portable.rules import FOREIGN, violated
 from study.arithmetic import coarsest, limit
 from study.artifacts import Artifacts, sha256
 from study.errors import StudyError, printable
-from study.onnx_given import parse_given
+from study.onnx_given import Given
 from study.onnx_indices import uses
 from study.onnx_inputs import batch_sizes, signature
 from study.onnx_values import choices, generate
@@ -72,27 +71,26 @@ class AnyFile(ModelFile):
         return replace(cell, verdict="passed")
 
 
-def find(options: argparse.Namespace, artifacts: Artifacts, work: Path) -> tuple[AnyFile, File]:
-    """The file that `options` name with its inputs in `work`, its parsed form.
+def find(named: Path, given: Given, batches: Sequence[int], artifacts: Artifacts, work: Path) -> tuple[AnyFile, File]:
+    """The file with its inputs of these batch sizes in `work`, its parsed form.
 
     Raises:
         StudyError: it is no ONNX model, or its inputs are not known.
         OSError: it is missing or not accessible.
     """
-    path: Path = options.onnx.absolute()
-    given = parse_given(options.shape, options.input, options.feed)
+    path = named.absolute()
     try:
         file = read(path)
         inputs = signature(file.graph, given)
         if foreign := [each.name for each in inputs if each.dtype.kind == "V"]:  # which .npy files do not hold
-            remedy = f"compare engines with `pytest bench --onnx {options.onnx}`"
+            remedy = f"compare engines with `pytest bench --onnx {named}`"
             raise StudyError(f"input {foreign[0]!r}: expected a type of numpy, found bfloat16 or another; {remedy}")
-        batches = batch_sizes(inputs, given.shapes, options.batches)
+        batches = batch_sizes(inputs, given.shapes, batches)
         used = uses(file.model, inputs, file.shapes)
         calls = {batch: generate(inputs, given, batch, SEED, 1, used)[0] for batch in batches}
         drawn = choices(inputs, given, batches[0], used)
     except StudyError as error:
-        raise StudyError(f"{options.onnx}: {error}") from None
+        raise StudyError(f"{named}: {error}") from None
     if drawn:
         print(f"drawn, unless --input or --feed gives them: {', '.join(drawn)}", flush=True)
     outputs = tuple(value.name for value in file.graph.output)

@@ -1,6 +1,7 @@
 """`python -m export conformance`: does each exported file, or any other, compute the same in every runtime?
 
     python -m export conformance gap                       the exported file of a model of the catalogue
+    python -m export conformance resnet18                  the file of an exported module, with the inputs of its proof
     python -m export conformance --onnx FILE.onnx          any file, with random inputs of its signature
     python -m export conformance --onnx FILE.onnx --input sr=16000 --shape audio=1,512 --runtimes openvino,tract
 
@@ -25,7 +26,11 @@ from study.artifacts import Artifacts, write_record
 from study.cores import usable_cores
 from study.environment import environment
 from study.errors import StudyError, one_line, printable
+from study.modules.exported import given_of
+from study.modules.files import current_module, module_files
+from study.onnx_given import Given, parse_given
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
+from study.selection import selected
 from study.variants import STANDARD_NAME
 
 AT_ONCE = 2
@@ -63,9 +68,20 @@ def main(words: Sequence[str]) -> int:
     """Run all cells and write portability.json; 1 if a cell failed."""
     options = arguments(words)
     if options.onnx is not None:
-        return run_file(options)
+        if options.models:
+            raise StudyError(f"--onnx: expected no models of the catalogue beside it, found {' '.join(options.models)}")
+        return run_file(options, options.onnx, parse_given(options.shape, options.input, options.feed))
     if options.shape or options.input or options.feed:
         raise StudyError("--shape, --input and --feed: expected --onnx FILE with them")
+    code = 0
+    if modules := [entry.name for entry in selected(options, options.models) if entry.is_module]:
+        for name in modules:
+            files = module_files(Artifacts(options.artifacts), name)
+            given = given_of(current_module(files))
+            code = max(code, run_file(options, files.onnx, given))
+        options.models = [name for name in options.models if name not in modules]
+        if not options.models:
+            return code
     from export.conformance.subjects import find_subjects  # imports torch
 
     if options.images < 1:
@@ -82,23 +98,21 @@ def main(words: Sequence[str]) -> int:
     if any(cell.reason == "interrupted" for cell in record.cells):
         print("interrupted: the finished cells are written; the next run starts again", file=sys.stderr)
         return 130
-    return int(any(cell.verdict == "failed" for cell in record.cells))
+    return max(code, int(any(cell.verdict == "failed" for cell in record.cells)))
 
 
-def run_file(options: argparse.Namespace) -> int:
-    """Run a user's file and print a table; 1 if a runtime that is expected to run it fails."""
+def run_file(options: argparse.Namespace, path: Path, given: Given) -> int:
+    """Run a user's file with these inputs and print a table; 1 if a runtime that is expected to run it fails."""
     from export.conformance.any_file import find, runtimes, table
 
-    if options.models:
-        raise StudyError(f"--onnx: expected no models of the catalogue beside it, found {' '.join(options.models)}")
     parts = options.batches.split(",")
     if not all(part.isascii() and part.isdecimal() and 0 < int(part) < 10**6 for part in parts):
         raise StudyError(f"--batches: expected sizes such as 1,2, found {options.batches!r}")
-    options.batches = list(dict.fromkeys(map(int, parts)))
+    batches = list(dict.fromkeys(map(int, parts)))
     chosen = runtimes(options.runtimes)
     artifacts = Artifacts(options.artifacts)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        file, parsed = find(options, artifacts, Path(name).absolute())
+        file, parsed = find(path, given, batches, artifacts, Path(name).absolute())
         _, cells = run_all(chosen, [file], artifacts, Path(name).absolute(), None)
     rows, failed = table(parsed, cells, chosen)
     against = (
@@ -106,7 +120,7 @@ def run_file(options: argparse.Namespace) -> int:
         if file.reference
         else "neither ONNX Runtime nor the reference evaluator runs it"
     )
-    print(f"\n{printable(str(options.onnx))}, batch {', '.join(map(str, file.batches))}: {against}")
+    print(f"\n{printable(str(path))}, batch {', '.join(map(str, file.batches))}: {against}")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())

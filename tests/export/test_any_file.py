@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import onnx
 import pytest
+from msgspec import structs
 from onnx import TensorProto, helper, numpy_helper
 
 from export.conformance import any_file, command
@@ -15,9 +16,12 @@ from export.conformance.cells import ModelFile, run_cell
 from export.conformance.environments import Prepared
 from export.conformance.runtimes import select
 from export.portable.rules import parse
+from study.artifacts import Artifacts, read_record, sha256, write_record
 from study.errors import StudyError
+from study.records.module import ModuleRecord
 from tests.conftest import run
 from tests.export.test_rules import good, insert
+from tests.support.modules import write_module
 
 HERE = "onnxruntime,reference,openvino,opencv-5,tract"
 """Runtimes of the tests' environment."""
@@ -233,3 +237,23 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
             command.main([str(word) for word in (*words, "--artifacts", tmp_path)])
         assert message in str(raised.value)
     assert not capsys.readouterr().out
+
+
+def test_an_exported_module_is_run_by_its_name_with_the_inputs_of_its_proof(tmp_path: Path) -> None:
+    """Without the range of the ids and the size of the sequence there would be no inputs."""
+    files = write_module(
+        Artifacts(tmp_path), "mine", {}, inputs=("ids=int64[batch,sequence]:0..9",), sizes={"sequence": 3}
+    )
+    saved(
+        files.onnx,
+        [helper.make_node("Gather", ["table", "ids"], ["rows"])],
+        {"ids": [TensorProto.INT64, ["batch", "sequence"]]},
+        {"rows": [TensorProto.FLOAT, ["batch", "sequence", 4]]},
+        table=np.arange(40, dtype=np.float32).reshape(10, 4),
+    )
+    write_record(
+        files.record, structs.replace(read_record(files.record, ModuleRecord, ""), onnx_sha256=sha256(files.onnx))
+    )
+    result = run("export", "conformance", "mine", "--artifacts", tmp_path, "--runtimes", "onnxruntime,reference")
+    assert result.returncode == 0, result.stderr
+    assert {row[1] for row in rows(result.stdout).values()} == {"yes"}

@@ -15,7 +15,7 @@ from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.records.training import RunRecord, SearchRecord
-from study.selection import selected
+from study.selection import to_train
 from train import runs
 from train.options import add_options, positive
 
@@ -48,7 +48,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
 
 def main(words: list[str]) -> int:
     options = arguments(words)
-    (entry,) = selected(options, [options.model])
+    (entry,) = to_train(options, [options.model])
     try:
         import optuna  # noqa: F401
         import sqlalchemy

@@ -1,0 +1,69 @@
+"""Exported modules by their names: the entry that each was exported from, and the inputs it takes. No torch here."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from study.artifacts import Artifacts, read_record
+from study.entry import Entry
+from study.errors import StudyError
+from study.modules.files import ModuleFiles, current_module, exported_modules, module_files
+from study.records.module import ModuleRecord
+
+if TYPE_CHECKING:
+    from study.onnx_given import Given
+
+
+def exported_entries(artifacts: Artifacts, taken: Collection[str] = ()) -> tuple[Entry, ...]:
+    """An entry for each exported module whose name is not one of `taken`.
+
+    Raises:
+        StudyError: a module.json is damaged.
+    """
+    return tuple(_entry(files) for files in exported_modules(artifacts) if files.name not in taken)
+
+
+def _entry(files: ModuleFiles) -> Entry:
+    record = read_record(files.record, ModuleRecord, f"delete {files.folder}, or export {files.name} again")
+    return Entry(
+        files.name,
+        record.factory,
+        inputs=record.inputs,
+        sizes=tuple(f"{name}={size}" for name, size in record.sizes.items()),
+        arguments=record.arguments,
+        weights=record.weights or "",
+    )
+
+
+def given_of(record: ModuleRecord) -> "Given":
+    """The values and sizes of a module's inputs, as for an ONNX file."""
+    from study.modules.words import parse_inputs
+    from study.onnx_given import Given
+
+    values = {one.name: one.values for one in parse_inputs(record.inputs) if one.values}
+    return Given(values=values, sizes=record.sizes)
+
+
+def onnx_file(word: Path, artifacts: Artifacts) -> Path:
+    """The ONNX file that a word of a command line means: a path, or where there is none the name of what was exported.
+
+    Of a trained model that is the standard export of its first run.
+
+    Raises:
+        StudyError: the word is the name of neither; or the module's file is not the one that was proved.
+    """
+    name = str(word)
+    if os.path.lexists(word) or word.suffix or word.name != name:
+        return word
+    for run in artifacts.runs(name):
+        if run.onnx.is_file():
+            return run.onnx
+    files = module_files(artifacts, name)
+    if files.record.is_file():
+        current_module(files)
+        return files.onnx
+    names = sorted({path.parent.parent.name for path in artifacts.root.glob("models/*/seed*/model.onnx")})
+    names += [module.name for module in exported_modules(artifacts)]
+    exported = ", ".join(names) or "nothing"
+    raise StudyError(f"{name}: there is no such file, and no exported model is called so; exported are: {exported}")
