@@ -33,8 +33,8 @@ BY_EPOCH = ("convergence.csv", "history.csv")
 LARGEST_BY_EPOCH = 300_000
 """Size in bytes from which these tables, the only ones that grow with the epochs, are not published."""
 
-SHOWN = ("model", "test_error_mean", "speedup_batch1", "fc_cut_mean")
-"""Columns of the summary that README.md has."""
+SHOWN = ("model", "test_error_mean", "speedup_batch1", "best_batch1", "fc_cut_mean")
+"""Columns of the summary that README.md has, the fourth where it was measured."""
 PORTABILITY = ("portability.csv", "portability.png")
 
 
@@ -58,21 +58,23 @@ def publish(report: Path, study: Study, project: Path) -> Iterator[Path]:
 
 
 def shown(summary: pd.DataFrame) -> pd.DataFrame:
-    """The README's four columns of the table `summary`, as text."""
-    return text([column for column in SUMMARY if column.key in SHOWN], summary)
+    """The README's columns of the table `summary`, as text; one published earlier may lack the newest columns."""
+    return text([column for column in SUMMARY if column.key in SHOWN and column.key in summary], summary)
 
 
 def results(report: Path, study: Study) -> str:
     """The README's table of the report on `study`, with n, settings, machine and versions below it."""
     summary, latency, comparisons = (read(report / f"{name}.csv") for name in ("summary", "latency", "comparisons"))
+    _, pairs, bests = headline(study, latency, comparisons)
     made: Sequence[Environment] = study.measured.environments or [run.record.environment for run in study.runs]
     return render(
         "readme.md.j2",
         "md",
         results=shown(summary),
         run_counts=sorted(set(summary["runs"])),
-        pairs=headline(study, latency, comparisons)[1],
-        withheld=summary["speedup_batch1_verdict"].eq(WITHHELD).any(),
+        pairs=pairs,
+        bests=bests,
+        withheld=WITHHELD in summary[["speedup_batch1_verdict", "best_batch1_verdict"]].to_numpy(),
         loss_allowed=LOSS_ALLOWED,
         measured=bool(study.measured.environments),
         environments=list(dict.fromkeys(map(describe, made))),

@@ -45,7 +45,7 @@ from analysis.tables import summary as summary_tables
 from analysis.tables import training as training_tables
 from analysis.tables.cold_starts import COLD_STARTS, cold_starts
 from analysis.tables.columns import common_settings, read, text, write_as_json, write_frame
-from analysis.tables.headline import cases, comparisons
+from analysis.tables.headline import cases, comparisons, without_settings
 from study.artifacts import write_text
 from study.catalogue import DEFAULT_STUDY
 
@@ -171,11 +171,12 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
             "sparsity": sparsity_tables.by_layer(layers),
             "variants": exports_tables.shown(frames["variants"]),
             **{name: text(columns, frames[name]) for name, columns in SHOWN.items()},
+            "comparisons": text(latency_tables.COMPARISONS, without_settings(frames["comparisons"])),
         },
         settings={name: common_settings(columns, frames[name]) for name, columns in MEASURED.items()},
         headline_cases=cases(frames["latency"]),
         margins=[f"{100 * margin:g}" for margin in sorted(set(frames["comparisons"]["margin"]))],
-        compared=comparisons(frames["comparisons"][frames["comparisons"]["batch"] == 1]),
+        compared=without_settings(comparisons(frames["comparisons"][frames["comparisons"]["batch"] == 1])),
         validated=history["validation_loss"].notna().any(),
         stopped_early=any(history_plots.stopped_early(run) for _, run in history.groupby(["model", "seed"])),
         searches=search_results(study.searches, study.runs),

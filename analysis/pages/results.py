@@ -20,7 +20,7 @@ from study.catalogue import DEFAULT_SEEDS, DEFAULT_STUDY
 def page(results: Results, frames: Mapping[str, pd.DataFrame], folder: str) -> str:
     """The page of `results` from its tables `results`, `batches` and `sparsity`; pictures lie in `folder` beside it."""
     by_entry, batches = frames["results"], frames["batches"]
-    medians, pairs = headline(
+    medians, pairs, bests = headline(
         results, latency_tables.latency(results.measured), latency_tables.comparisons(results.measured)
     )
     bare = by_entry[["torch_batch1_us", "onnxruntime_batch1_us"]].isna().all(axis=1) & by_entry["onnx_bytes"].notna()
@@ -47,6 +47,7 @@ def page(results: Results, frames: Mapping[str, pd.DataFrame], folder: str) -> s
         measure=measure(unmeasured, results.root) if unmeasured else "",
         medians=medians,
         pairs=pairs,
+        bests=bests,
         doubtful=summary_tables.doubtful(by_entry),
         batches=text(results_tables.BATCHES, batches),
         batch_rows=list(batches.itertuples(index=False)),

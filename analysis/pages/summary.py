@@ -7,13 +7,13 @@ import pandas as pd
 from analysis.inputs.entries import Results
 from analysis.inputs.study import Study
 from analysis.pages.provenance import descriptions
-from analysis.tables.headline import at_batch_1
+from analysis.tables.headline import at_batch_1, best, plain
 from analysis.tables.summary import doubtful
 
 
 def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
     """The values of summary.j2: n, the criteria, machine, versions and commit."""
-    medians, pairs = headline(study, frames["latency"], frames["comparisons"])
+    medians, pairs, bests = headline(study, frames["latency"], frames["comparisons"])
     return {
         "run_counts": sorted(set(frames["summary"]["runs"].dropna())),
         "item": "item" if study.modules else "image",
@@ -30,13 +30,14 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
         "measured": descriptions(study.measured.environments),
         "medians": medians,
         "pairs": pairs,
+        "bests": bests,
         "doubtful": doubtful(frames["summary"]),
         "notes": study.notes,
     }
 
 
-def headline(study: Study | Results, cases: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows behind the latencies and the speed-ups of ONNX Runtime over torch in a summary."""
+def headline(study: Study | Results, cases: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """The rows behind a summary's latencies, its speed-ups of ONNX Runtime over eager torch, and best against best."""
     chosen = [at_batch_1(model, cases, compared) for model in study.models]
-    medians, pairs = (pd.concat(rows) for rows in zip(*chosen, strict=True))
-    return medians, pairs[(pairs["reference"] == "torch") & (pairs["runtime"] == "onnxruntime")]
+    medians, pairs = (pd.concat(rows, ignore_index=True) for rows in zip(*chosen, strict=True))
+    return medians, plain(pairs), best(pairs)

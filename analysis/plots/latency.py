@@ -18,6 +18,7 @@ from matplotlib.ticker import FixedLocator, LogLocator
 
 from analysis.tables import headline
 from analysis.tables.numbers import TIMES, interval, runtime
+from study.families import family
 from study.pictures import Look, empty, legend_above, line, log_scale, name_rows, panels, point
 
 Series = tuple[str, str]
@@ -31,6 +32,8 @@ LONGEST = 24
 MARGIN: Look = {"facecolor": "0.8", "edgecolor": "0.45", "linewidth": 0.8}
 UNPAIRED: Look = {"color": "0.35", "marker": "|", "markersize": 14, "markeredgewidth": 1.2, "linestyle": ""}
 INVALID = "hollow: invalid"
+BEST = ", best against best"
+"""Behind an engine's name."""
 
 
 def latency(frame: pd.DataFrame) -> Figure:
@@ -49,12 +52,14 @@ def latency(frame: pd.DataFrame) -> Figure:
 def comparisons(frame: pd.DataFrame) -> Figure:
     """Speed-up over the reference by model and runtime: a panel a batch size.
 
-    The grey band around 1 is a comparison's margin m, from 1 / (1 + m) to 1 + m: an interval within it is "the same". A
-    tick is the ratio of the medians, measured apart.
+    Best against best is a series of its own, beside the engines as they are; other settings are then left out. The grey
+    band around 1 is a comparison's margin m, from 1 / (1 + m) to 1 + m: an interval within it is "the same". A tick is
+    the ratio of the medians, measured apart.
     """
     rows = headline.comparisons(frame)
     if rows.empty:
         return empty("no runtimes were compared")
+    references, rows = list(dict.fromkeys(rows.loc[~rows["best"], "reference"])), _with_best(rows)
     texts = [interval(row.ratio, row.low, row.high, ".2f", unit=TIMES) for row in _tuples(rows)]
     rows = rows.assign(value=rows["ratio"], valid=rows["verdict"] != headline.WITHHELD, text=texts)
     widest = 1 + rows["margin"].max()
@@ -66,8 +71,8 @@ def comparisons(frame: pd.DataFrame) -> Figure:
     for axis in axes:
         axis.axvline(1, color="black", linewidth=0.8, zorder=1)
     axes[0].set_title("speed-up (95 % interval)", loc="right", fontsize=8)
-    (reference, *others) = dict.fromkeys(rows["reference"])
-    against = "the reference" if others else runtime(reference)
+    against = runtime(references[0]) if len(references) == 1 else "the reference"
+    against += " or its best setting" if rows["runtime"].str.endswith(BEST).any() else ""
     axes[-1].set_xlabel(f"times as fast as {against} (log scale): ratio with 95 % interval; hollow: verdict withheld")
     margins = [f"{100 * margin:g}" for margin in sorted(set(rows["margin"]))]
     more: list[Artist] = [Patch(label=f"margin of {' or '.join(margins)} %", **MARGIN)]
@@ -75,6 +80,15 @@ def comparisons(frame: pd.DataFrame) -> Figure:
         more.append(Line2D([], [], label="ratio of the medians", **UNPAIRED))
     _legend(figure, _series(rows), *more)
     return figure
+
+
+def _with_best(rows: pd.DataFrame) -> pd.DataFrame:
+    """The headline rows with those of best against best as runtimes of their own, instead of other settings."""
+    best, plain = rows[rows["best"].astype(bool)], headline.as_they_are(rows)
+    if best.empty:
+        return rows
+    names = [runtime(family(name)) + BEST for name in best["runtime"]]
+    return pd.concat([rows[plain], best.assign(runtime=names)], ignore_index=True)
 
 
 def _intervals(rows: pd.DataFrame, limits: dict[Any, tuple[float, float]]) -> tuple[Figure, Sequence[Axes]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.measures.repeats import together
+from study.families import family, is_default
 from study.records.base import Interval
 from study.records.bench import CaseKey
 from study.student import verdict
@@ -33,11 +34,54 @@ def cases(latency: pd.DataFrame) -> pd.DataFrame:
 def comparisons(frame: pd.DataFrame) -> pd.DataFrame:
     """The headline rows of `comparisons`, chosen as by `cases`.
 
-    The verdict on repeats is that on their common interval, with the smallest of their margins.
+    The verdict on repeats is that on their common interval, with the smallest of their margins. Where the
+    sessions chose different pairs as best against best, `best` is the pair that the most chose.
     """
-    more: dict[str, Any] = {"margin": "min", "processes": "sum", "verdict": list, "reasons": _all_reasons}
+    more: dict[str, Any] = {
+        "margin": "min",
+        "processes": "sum",
+        "verdict": list,
+        "reasons": _all_reasons,
+        "best": "sum",
+    }
     merged = _as_one(frame, [*KEY, "reference"], [RATIO, UNPAIRED], more)
-    return _alike(merged.assign(verdict=[_verdict(row) for row in merged.itertuples(index=False)]))
+    rows = _alike(merged.assign(verdict=[_verdict(row) for row in merged.itertuples(index=False)]))
+    return rows.assign(best=_chosen_most_often(rows))
+
+
+def plain(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Those of the headline rows of `comparisons` that compare eager torch with ONNX Runtime as it is."""
+    return pairs[(pairs["reference"] == "torch") & (pairs["runtime"] == "onnxruntime")]
+
+
+def best(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Those that are best against best of torch and ONNX Runtime."""
+    of_both = [(family(one), family(other)) == ("torch", "onnxruntime") for one, other in _engines(pairs)]
+    return pairs[pairs["best"].astype(bool) & np.array(of_both, bool)]
+
+
+def without_settings(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Where best against best was measured: it, and the engines as they are; elsewhere all."""
+    if not pairs["best"].any():
+        return pairs
+    return pairs[pairs["best"].astype(bool) | as_they_are(pairs)]
+
+
+def as_they_are(pairs: pd.DataFrame) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    """Which comparisons are of two engines without further settings."""
+    return np.array([is_default(one) and is_default(other) for one, other in _engines(pairs)], bool)
+
+
+def _chosen_most_often(pairs: pd.DataFrame) -> "pd.Series[bool]":
+    """Which of several pairs of two engines is best against best: that of the most sessions, or else the first."""
+    rows = pairs[pairs["best"] > 0].sort_values("best", ascending=False, kind="stable")
+    families = [f"{family(one)}/{family(other)}" for one, other in _engines(rows)]
+    again = rows[["model", "batch", "device"]].assign(families=families).duplicated()
+    return pd.Series(pairs.index.isin(rows.index[~again]), pairs.index)
+
+
+def _engines(pairs: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(pairs["reference"], pairs["runtime"], strict=True))
 
 
 def at_batch_1(model: str, latency: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

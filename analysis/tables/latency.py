@@ -49,6 +49,10 @@ def _control(engine: str) -> tuple[Column, ...]:
     return Column(name, "ratio of the engine's times to its own"), *ends(f"{name}_low", f"{name}_high")
 
 
+def _best(row: Any) -> str:
+    return "best/best" if row.best else ""
+
+
 def _runtimes(row: Any) -> str:
     return f"{runtime(row.runtime)} against {runtime(row.reference)}"
 
@@ -120,6 +124,8 @@ COMPARISONS = (
     THREADS,
     MODE,
     DEVICE,
+    Column("best", "best against best: the fastest setting of each engine in the pilot", "settings", cell=_best),
+    Column("candidates", "settings that the pilot chose from, the fastest first: the reference's, then the runtime's"),
     Column("ratio", "of the times, paired", "speed-up (95 % interval)", ".2f", unit=TIMES, bounds=("low", "high")),
     *ends("low", "high", OVER_PROCESSES),
     Column(
@@ -182,6 +188,8 @@ def comparisons(measured: Measurements) -> pd.DataFrame:
         done = ("rounds", "blocks", "full_speed_blocks", "calls")
         sums = {name: sum(getattr(one, name) for one in counted(record.processes)) for name in done}
         row |= sums | {"full_speed_share": sums["full_speed_blocks"] / sums["blocks"]}
+        sides = (record.best_of.reference, record.best_of.runtime) if record.best_of else ()
+        row |= {"best": bool(sides), "candidates": "; ".join(", ".join(one.runtime for one in side) for side in sides)}
         rows.append(row)
     return frame(COMPARISONS, rows)
 

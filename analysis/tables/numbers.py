@@ -8,6 +8,9 @@ MISSING = "\N{EN DASH}"
 RUNTIMES = {
     **{"torch": "torch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"},
     **{"opencv": "OpenCV", "reference": "onnx.reference"},
+    **{"torch-channels-last": "torch in channels-last", "torch-compile": "torch.compile"},
+    **{"torch-aoti": "AOTInductor", "torch-jit": "TorchScript"},
+    **{"onnxruntime-iobinding": "ONNX Runtime with I/O binding", "onnxruntime-spinning": "ONNX Runtime with spinning"},
 }
 """Runtimes as they call themselves."""
 

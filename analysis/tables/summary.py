@@ -3,6 +3,7 @@
 A module that is not trained here has neither errors nor pruned weights. A page leaves out columns that no model has.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from analysis.inputs.study import Study
 from analysis.measures.significance import difference
 from analysis.tables.columns import MODEL, OVER_PROCESSES, Column, ends, frame
-from analysis.tables.headline import WITHHELD, at_batch_1
+from analysis.tables.headline import WITHHELD, at_batch_1, best, plain
 from analysis.tables.numbers import MISSING, TIMES, interval, number, runtime
 from analysis.tables.training import fully_connected
 
@@ -21,13 +22,18 @@ def _parameters(row: Any) -> str:
     return f"{row.parameters:,}" + (f" ({change})" if row.parameters_change and change != MISSING else "")
 
 
-def _speedup(row: Any) -> str:
-    if row.speedup_batch1_verdict == WITHHELD:
-        return WITHHELD
-    ratio = interval(row.speedup_batch1, row.speedup_batch1_low, row.speedup_batch1_high, ".2f", unit=TIMES)
-    return (
-        f"{ratio}, {row.speedup_batch1_verdict}" if row.speedup_batch1_verdict in ("the same", "undecided") else ratio
-    )
+def _speedup(name: str) -> Callable[[Any], str]:
+    """A ratio, with a verdict that it does not show itself."""
+
+    def cell(row: Any) -> str:
+        verdict = getattr(row, f"{name}_verdict")
+        if verdict == WITHHELD:
+            return WITHHELD
+        ends = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
+        ratio = interval(getattr(row, name), *ends, ".2f", unit=TIMES)
+        return f"{ratio}, {verdict}" if verdict in ("the same", "undecided") else ratio
+
+    return cell
 
 
 def _median(name: str) -> tuple[Column, ...]:
@@ -41,7 +47,9 @@ def _median(name: str) -> tuple[Column, ...]:
 LATENCY = (
     *_median("torch"),
     *_median("onnxruntime"),
-    Column("speedup_batch1", "paired ratio of the times; empty if withheld", "speed-up", cell=_speedup),
+    Column(
+        "speedup_batch1", "paired ratio of the times; empty if withheld", "speed-up", cell=_speedup("speedup_batch1")
+    ),
     *ends("speedup_batch1_low", "speedup_batch1_high", OVER_PROCESSES),
     Column("speedup_batch1_verdict", "withheld where the comparison is invalid"),
     Column(
@@ -51,6 +59,16 @@ LATENCY = (
         ".2f",
         unit=TIMES,
     ),
+    Column(
+        "best_batch1",
+        "the speed-up of best against best: of the fastest setting of each engine, chosen in the pilot; likewise",
+        "best against best",
+        cell=_speedup("best_batch1"),
+    ),
+    *ends("best_batch1_low", "best_batch1_high", OVER_PROCESSES),
+    Column("best_batch1_verdict", "likewise"),
+    Column("best_batch1_torch", "that setting of torch"),
+    Column("best_batch1_onnxruntime", "and of ONNX Runtime"),
 )
 """With one image, of the headline rows (analysis/tables/headline.py)."""
 SUMMARY = (
@@ -125,12 +143,15 @@ def latency_columns(cases: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str,
         name = f"{case['runtime']}_batch1"
         medians = {f"{name}{end}us": case[f"median{end}seconds"] * 1e6 for end in ("_", "_low_", "_high_")}
         row |= medians | {f"{name}_valid": case["valid"]}
-    pair = comparisons[(comparisons["reference"] == "torch") & (comparisons["runtime"] == "onnxruntime")]
-    for paired in pair.to_dict("records"):
-        row["speedup_batch1_verdict"] = paired["verdict"]
-        if paired["verdict"] != WITHHELD:
-            row |= {"speedup_batch1": paired["ratio"], "speedup_batch1_unpaired": paired["unpaired_ratio"]}
-            row |= {f"speedup_batch1_{end}": paired[end] for end in ("low", "high")}
+    for name, pair in (("speedup_batch1", plain(comparisons)), ("best_batch1", best(comparisons))):
+        for paired in pair.to_dict("records"):
+            row[f"{name}_verdict"] = paired["verdict"]
+            row |= {f"{name}_unpaired": paired["unpaired_ratio"], f"{name}_torch": paired["reference"]}
+            row[f"{name}_onnxruntime"] = paired["runtime"]
+            if paired["verdict"] != WITHHELD:
+                row |= {name: paired["ratio"], **{f"{name}_{end}": paired[end] for end in ("low", "high")}}
+            else:
+                row[f"{name}_unpaired"] = None
     return row
 
 

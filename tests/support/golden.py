@@ -73,7 +73,13 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
     write_variant(artifacts, DYNAMIC, 3, None)
     older = write_variant(artifacts, OLDER, 0, 0.08)
     bench = [case(artifacts, "baseline", "onnxruntime", 1, 20e-6), of_variant(artifacts, static, 30e-6)]
-    slow = write_bench(artifacts, [*bench, of_variant(artifacts, older, 20e-6)], name="bench-variants.json")
+    bench += [of_variant(artifacts, older, 20e-6), case(artifacts, "baseline", "torch-compile", 1, 80e-6)]
+    chosen = best_of({"torch-compile": 81e-6, "torch": 109e-6}, {"onnxruntime": 21e-6})
+    pairs = [
+        comparison(artifacts, "baseline", 1, 1.35, 1.33, 1.37, runtime="torch-compile"),
+        comparison(artifacts, "baseline", 1, 4.0, 3.9, 4.1, reference="torch-compile", best_of=chosen),
+    ]
+    slow = write_bench(artifacts, bench, pairs, name="bench-variants.json")
     failed = {"verdict": "failed", "max_abs_difference": 0.031, "argmax_mismatches": 12, "reason": "0.031 off."}
     of_static = {"onnx_sha256": static, "variant": STATIC.name, "allowed": 0.05}
     write_portability(artifacts, cell(artifacts, "tract", "baseline", 7, **failed, **of_static))

@@ -8,9 +8,11 @@ import pytest
 from analysis.inputs.files import REPORT
 from analysis.pages.publish import PUBLISHED, between, publish, results, shown
 from analysis.tables.columns import read
+from analysis.tables.numbers import TIMES
 from study.artifacts import Artifacts
 from study.errors import StudyError
-from tests.support.study import PROJECT, analyse, study_of, write_study
+from tests.support.records import best_of, case, comparison
+from tests.support.study import PROJECT, analyse, study_of, write_bench, write_study
 
 README = """# A study
 
@@ -66,6 +68,34 @@ class TestPublish:
         assert re.search(
             r"Measured on Imagined\(R\) CPU .*, 2 cores, .* torch 2\.13\.0, .*; commit 0123456789ab\.", table
         )
+
+    def test_the_headline_has_both_ratios_or_says_which_command_measures_the_second(self, tmp_path: Path) -> None:
+        artifacts = Artifacts(tmp_path)
+        write_study(artifacts)
+        analyse(tmp_path)
+        table = results(artifacts.report, study_of(artifacts))
+        assert f"\nWith one image, ONNX Runtime is 5.40{TIMES} (5.30 to 5.60) as fast as eager PyTorch.\n" in table
+        assert "Eager PyTorch is not PyTorch at its best: `pytest bench --runtimes best " in table
+        chosen = best_of({"torch-aoti": 8e-5}, {"onnxruntime": 2e-5})
+        best = {"reference": "torch-aoti", "best_of": chosen}
+        pairs = [
+            comparison(artifacts, "baseline", 1, 8.3, 8.2, 8.4),
+            comparison(artifacts, "baseline", 1, 5.4, 5.3, 5.5, **best),
+            comparison(artifacts, "gap", 1, 8.9, 8.8, 9.0),
+            comparison(artifacts, "gap", 1, 6.1, 6.0, 6.2, **{**best, "reference": "torch-compile"}),
+        ]
+        write_bench(artifacts, [case(artifacts, name, "torch", 1, 1e-4) for name in ("baseline", "gap")], pairs)
+        analyse(tmp_path, "--models", "baseline,gap")
+        table = results(artifacts.report, study_of(artifacts, "baseline", "gap"))
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[:4]]
+        assert cells[0][2:4] == ["speed-up", "best against best"]
+        assert cells[3][2:4] == [f"8.90{TIMES} (8.80 to 9.00)", f"6.10{TIMES} (6.00 to 6.20)"]
+        assert (
+            f"is 8.30{TIMES} (8.20 to 8.40, baseline) to 8.90{TIMES} (8.80 to 9.00, gap) as fast as eager PyTorch; "
+            f"with both at their best, 5.40{TIMES} (5.30 to 5.50, baseline) to 6.10{TIMES} (6.00 to 6.20, gap)."
+            in table
+        )
+        assert "ONNX Runtime against AOTInductor (baseline); ONNX Runtime against torch.compile (gap)." in table
 
     def test_without_measurements_it_says_so(self, artifacts: Artifacts) -> None:
         analyse(artifacts.root)

@@ -28,7 +28,7 @@ def pair(
     model: str, batch: int, ratio: float, low: float, high: float, margin: float, **changes: Any
 ) -> dict[str, Any]:
     """A row of comparisons.csv."""
-    row = {"ratio": ratio, "low": low, "high": high, "margin": margin, "verdict": "faster"}
+    row = {"ratio": ratio, "low": low, "high": high, "margin": margin, "verdict": "faster", "best": False}
     row |= {"unpaired_ratio": ratio * 0.97, "unpaired_low": low, "unpaired_high": high}
     return case(model, "onnxruntime", batch, 1.0) | row | {"reference": "torch", "reasons": "", **changes}
 
@@ -73,6 +73,23 @@ def test_a_comparison_has_its_value_beside_it_its_margin_around_1_and_is_hollow_
     assert margins == [pytest.approx((1 / 1.02, 1.02, 0)), pytest.approx((1 / 1.004, 1.004, 1))]
     assert "times as fast as torch" in axis.get_xlabel()
     assert legend(figure) == ["ONNX Runtime", "margin of 0.4 or 2 %", "ratio of the medians"]
+
+
+def test_best_against_best_is_a_series_beside_the_engines_as_they_are_and_other_settings_are_left_out() -> None:
+    frame = [
+        pair("gap", 1, 8.0, 7.9, 8.1, 0.02),
+        pair("gap", 1, 1.4, 1.3, 1.5, 0.02, runtime="torch-compile"),
+        pair("gap", 1, 5.0, 4.9, 5.1, 0.02, reference="torch-compile", best=True),
+        pair("baseline", 1, 7.0, 6.9, 7.1, 0.02, best=True),
+    ]
+    figure = plots.comparisons(pd.DataFrame(frame))
+    (axis,) = figure.axes
+    found = {(x, round(2 * y) / 2, face) for x, y, face in points(axis)}
+    assert {(x, face) for x, _, face in found} == {(8, COLOURS[1]), (7, COLOURS[1]), (5, COLOURS[2]), (7, COLOURS[2])}
+    assert legend(figure)[:2] == ["ONNX Runtime", "ONNX Runtime, best against best"]
+    assert "times as fast as torch or its best setting (log scale)" in axis.get_xlabel()
+    (axis,) = plots.comparisons(pd.DataFrame(frame[:2])).axes
+    assert len(points(axis)) == 2, "without best against best all settings are drawn"
 
 
 def test_the_ratio_of_the_medians_is_a_tick_within_the_axis_beside_the_paired_one() -> None:

@@ -18,7 +18,7 @@ from analysis.tables.summary import SUMMARY
 from study.artifacts import Artifacts
 from study.records.base import Interval
 from study.records.bench import AfterSwitch
-from tests.support.records import QUIET, case, case_process, cold_start, comparison, comparison_process
+from tests.support.records import QUIET, best_of, case, case_process, cold_start, comparison, comparison_process
 from tests.support.study import only, study_of, write_bench
 
 OWN: dict[str, Any] = {"seed": None, "onnx_sha256": "f" * 64}
@@ -119,6 +119,53 @@ class TestComparisons:
         assert (row.after_switch_runtime, row.lead_in_calls_runtime, row.lead_in_calls_reference) == (0.2, 3, 0)
         assert (row.full_speed_share, row.processes, row.rounds, row.blocks, row.calls) == (0.5, 2, 8, 80, 1600)
         assert pd.isna([row.after_switch_reference, row.unpaired_ratio, row.unpaired_low]).all()
+
+
+class TestBestAgainstBest:
+    """The pilot of a session chose the fastest setting of each engine."""
+
+    def best(self, artifacts: Artifacts, ratio: float, reference: str, **changes: Any) -> Any:
+        chosen = best_of({reference: 8e-5, "torch": 1e-4}, {"onnxruntime": 2e-5, "onnxruntime-spinning": 3e-5})
+        pair = comparison(artifacts, "baseline", 1, ratio, ratio * 0.99, ratio * 1.01, reference=reference)
+        return replace(pair, best_of=chosen, **changes)
+
+    def plain(self, artifacts: Artifacts) -> list[Any]:
+        eager = comparison(artifacts, "baseline", 1, 5.4, 5.3, 5.6)
+        return [eager, comparison(artifacts, "baseline", 1, 1.3, 1.2, 1.4, runtime="torch-compile")]
+
+    def test_a_row_names_its_candidates_and_a_page_leaves_other_settings_out(self, artifacts: Artifacts) -> None:
+        write_bench(artifacts, [], [*self.plain(artifacts), self.best(artifacts, 4.0, "torch-compile")])
+        frame = tables(artifacts)["comparisons"]
+        assert frame["best"].tolist() == [False, False, True]
+        assert frame["candidates"].tolist() == ["", "", "torch-compile, torch; onnxruntime, onnxruntime-spinning"]
+        shown = text(COMPARISONS, headline.without_settings(frame))
+        assert list(zip(shown["runtimes"], shown["settings"], strict=True)) == [
+            ("ONNX Runtime against torch", ""),
+            ("ONNX Runtime against torch.compile", "best/best"),
+        ]
+        assert headline.without_settings(frame[:2]).equals(frame[:2])
+
+    def test_the_summary_has_both_ratios_and_the_settings(self, artifacts: Artifacts) -> None:
+        write_bench(artifacts, [torch(artifacts)], [*self.plain(artifacts), self.best(artifacts, 4.0, "torch-compile")])
+        frame = tables(artifacts)["summary"]
+        row = only(frame)
+        assert (row.speedup_batch1, row.best_batch1, row.best_batch1_low) == (5.4, 4.0, pytest.approx(3.96))
+        assert (row.best_batch1_torch, row.best_batch1_onnxruntime) == ("torch-compile", "onnxruntime")
+        assert text(SUMMARY, frame)["best against best"].tolist() == [f"4.00{TIMES} (3.96 to 4.04)"]
+        write_bench(artifacts, [torch(artifacts)], self.plain(artifacts))
+        assert "best against best" not in text(SUMMARY, tables(artifacts)["summary"])
+
+    def test_the_pair_that_was_the_best_in_most_sessions_is_the_headline(self, artifacts: Artifacts) -> None:
+        for name, ratio, reference in (("a", 4.0, "torch-compile"), ("b", 3.0, "torch-aoti"), ("c", 3.1, "torch-aoti")):
+            write_bench(artifacts, [], [self.best(artifacts, ratio, reference)], name=f"{name}.json")
+        pairs = headline.comparisons(tables(artifacts, "a.json", "b.json", "c.json")["comparisons"])
+        assert pairs.loc[pairs["best"], "reference"].tolist() == ["torch-aoti"]
+        assert only(headline.best(pairs)).ratio == pytest.approx((3.0 * 3.1) ** 0.5)
+
+    def test_a_pair_that_is_not_valid_is_withheld(self, artifacts: Artifacts) -> None:
+        hot = {**HOT, "verdict": "withheld"}
+        write_bench(artifacts, [torch(artifacts)], [self.best(artifacts, 4.0, "torch-compile", **hot)])
+        assert text(SUMMARY, tables(artifacts)["summary"])["best against best"].tolist() == ["withheld"]
 
 
 class TestColdStarts:
