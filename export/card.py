@@ -43,7 +43,7 @@ def card(run: RunRecord, export: ExportRecord) -> str:
         StudyError: the project has no data set of that title.
     """
     dataset = titled(run.dataset.name)
-    return _template().render(
+    return template("card.md.j2").render(
         run=run,
         export=export,
         variant=export.variant,
@@ -58,7 +58,8 @@ def card(run: RunRecord, export: ExportRecord) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A template of this folder, with `code` as a filter."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -68,7 +69,7 @@ def _template() -> jinja2.Template:
         autoescape=False,  # noqa: S701, this is Markdown: `code` escapes every text that is not the project's own
     )
     environment.filters["code"] = code
-    return environment.get_template("card.md.j2")
+    return environment.get_template(name)
 
 
 def code(text: str) -> str:

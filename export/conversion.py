@@ -60,7 +60,8 @@ def convert(
         for name in list(getattr(module, "parametrizations", {})):  # computed once, under its own name
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     model = from_torch(network, image_shape)
-    folding.fold(model, image_shape)
+    one, other = ({INPUT: np.zeros((batch, *image_shape), np.float32)} for batch in folding.BATCHES)
+    folding.fold(model, one, other)
     edits.make_portable(model, weights_prefix="network.")
     if variant.simplify:
         from export.portable.simplification import simplify
@@ -143,8 +144,8 @@ def _exported(network: nn.Module, image_shape: tuple[int, ...], strict: bool) ->
             )
     except Exception as error:  # of any kind: it runs the network's code
         scripted = any(isinstance(module, torch.jit.ScriptModule) for module in network.modules())
-        reason = "torch does not export the module of torch.jit in it; build it without" if scripted else _reason(error)
-        raise StudyError(f"{type(network).__name__} cannot be exported: {reason}") from None
+        why = "torch does not export the module of torch.jit in it; build it without" if scripted else reason(error)
+        raise StudyError(f"{type(network).__name__} cannot be exported: {why}") from None
     finally:
         logging.disable(logging.NOTSET)
     assert program is not None
@@ -155,15 +156,15 @@ def _any_batch(model: ModelProto) -> bool:
     return all(v.type.tensor_type.shape.dim[0].dim_param for v in (*model.graph.input, *model.graph.output))
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException, inputs: str = "images") -> str:
     """Why torch's exporter fails: its messages are pages long, and the exception that began it says the least."""
     while error.__cause__ is not None:
         error = error.__cause__
     if "data-dependent" in str(error):
         where = place(traceback.extract_tb(error.__traceback__))
         return (
-            f"data-dependent control flow{where}, whose course the values of the images decide; write it in operations "
-            "on tensors, such as torch.where"
+            f"data-dependent control flow{where}, whose course the values of the {inputs} decide; write it in "
+            "operations on tensors, such as torch.where"
         )
     if operator := re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", str(error)):
         return f"ONNX has no operator for {operator[1]}; write it with other operations"

@@ -1,38 +1,103 @@
-"""`python -m export --module PLACE ...`, and of the entries of a catalogue that are torch modules."""
+"""`python -m export --module PLACE ...`, and of the entries of a catalogue that are torch modules.
+
+No torch until there is something to export.
+"""
 
 import argparse
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from study.artifacts import Artifacts
+from export.module_card import write_card
+from study.artifacts import Artifacts, sha256
 from study.entry import Entry
+from study.environment import versions
 from study.errors import StudyError, print_error
-from study.modules.files import module_files
+from study.modules.files import ModuleFiles, current_module, module_files
+from study.modules.finding import absolute, packages
+from study.modules.words import checked_sizes, parse_inputs, parse_sizes
+from study.records.module import ModuleRecord
 
 DONE, NOT_PROVEN, REFUSED = 0, 1, 2
+MADE_WITH = ("torch", "onnx", "onnxscript")
+"""Packages that decide what is in a file."""
 
 
 def export_entries(entries: Sequence[Entry], options: argparse.Namespace) -> int:
-    """Export each module; the exit code is the worst of all. An error of one is printed, and the others go on."""
-    from export.modules import ModuleParityError, export_module
+    """Export each module whose file is not current; the exit code is the worst of all.
 
-    code = DONE
+    An error of one is printed, and the others go on.
+    """
+    codes = [DONE]
     for entry in entries:
         files = module_files(Artifacts(options.artifacts), entry.name)
-        started = time.perf_counter()
         try:
-            record = export_module(entry, files)
-        except ModuleParityError as error:
-            print_error(error)
-            code = max(code, NOT_PROVEN)
+            if (record := current(entry, files)) is None:
+                codes.append(_export(entry, files))
+                continue
+            outcome = f"wrote {files.card}" if write_card(files, record) else f"{files.onnx} is current: nothing to do"
+            print(f"{entry.name}: {outcome}", flush=True)
         except StudyError as error:
             print_error(error)
-            code = max(code, REFUSED)
-        else:
-            largest = max(one.max_rel_difference for one in record.parity)
-            print(
-                f"{entry.name}: {len(record.parity)} outputs, largest difference {largest:.1e} of the largest value, "
-                f"wrote {files.onnx} ({time.perf_counter() - started:.1f} s)",
-                flush=True,
-            )
-    return code
+            codes.append(REFUSED)
+    return max(codes)
+
+
+def _export(entry: Entry, files: ModuleFiles) -> int:
+    from export.modules import ModuleParityError, export_module
+
+    started = time.perf_counter()
+    try:
+        record = export_module(entry, files)
+    except ModuleParityError as error:
+        print_error(error)
+        return NOT_PROVEN
+    largest = max(one.max_rel_difference for one in record.parity)
+    count = "1 output" if len(record.parity) == 1 else f"{len(record.parity)} outputs"
+    print(
+        f"{entry.name}: {count}, largest difference {largest:.1e} of the largest value, wrote {files.onnx} "
+        f"({time.perf_counter() - started:.1f} s)"
+    )
+    for note in record.notes:
+        print(f"  {note}")
+    return DONE
+
+
+def current(entry: Entry, files: ModuleFiles) -> ModuleRecord | None:
+    """The record of a module's export; None if it is missing, or something that it was made from has changed.
+
+    That is the description of the module, the files of its code and of its weights, the versions of its package and of
+    the exporter, and the ONNX file itself.
+
+    Raises:
+        StudyError: the inputs are not described as they should be.
+    """
+    inputs, sizes = parse_inputs(entry.inputs), parse_sizes(entry.sizes)
+    checked_sizes(inputs, sizes)
+    try:
+        record = current_module(files)
+    except StudyError:
+        return None
+    weights = Path(entry.weights).absolute() if entry.weights else None
+    described = (
+        absolute(entry.network),
+        entry.arguments,
+        tuple(map(str, inputs)),
+        sizes,
+        str(weights) if weights else None,
+        entry.tolerance,
+    )
+    known = (record.factory, record.arguments, record.inputs, record.sizes, record.weights, record.tolerance)
+    now, then = versions(), record.environment.packages
+    same = (
+        described == known
+        and _digest(weights) == record.weights_sha256
+        and all(_digest(Path(path)) == digest for path, digest in record.sources.items())
+        and packages(record.factory) == record.packages
+        and all(now.get(name) == then.get(name) for name in MADE_WITH)
+    )
+    return record if same else None
+
+
+def _digest(path: Path | None) -> str | None:
+    return sha256(path) if path and path.is_file() else None

@@ -27,6 +27,7 @@ NOT_THE_USERS = (
     *(str(Path(path)) for path in (torch.__file__.removesuffix("__init__.py"), sysconfig.get_path("stdlib"))),
     *(str(PROJECT / folder) for folder in ("train", "export", "bench")),
     *(str(path) for path in (PROJECT / "study").glob("*.py")),
+    str(PROJECT / "study" / "modules"),
     "<",
 )
 """Beginnings of the paths whose frames are not shown as a place in a network: torch, Python and this project."""
@@ -41,7 +42,7 @@ def check(entry: Entry, network: nn.Module, images: Tensor) -> None:
     """
     network.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    drawn = _Drawn()
+    drawn = Drawn()
     with torch.inference_mode():
         with drawn:
             first = logits(entry, network, images.clone())  # a network may change its input
@@ -108,7 +109,7 @@ def place(frames: Iterable[traceback.FrameSummary]) -> str:
     return f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
-class _Drawn(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in torch
+class Drawn(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in torch
     """Notes where random numbers are drawn."""
 
     def __init__(self) -> None:

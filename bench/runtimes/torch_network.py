@@ -1,15 +1,12 @@
 """The torch network that an ONNX file was made from: a checkpoint of the catalogue, or a module of the user."""
 
-from pathlib import Path
-
 from torch import nn
 
 from bench.models import Model
 from study import checkpoints
 from study.errors import StudyError
-from study.modules.building import Built, build
+from study.modules.building import Built, rebuild
 from study.modules.files import current_module
-from study.modules.words import parse_inputs
 
 
 def network_of(model: Model) -> Built:
@@ -20,9 +17,7 @@ def network_of(model: Model) -> Built:
             it stays in training mode.
     """
     if model.module:
-        record = current_module(model.module)
-        weights = Path(record.weights) if record.weights else None
-        built = build(record.factory, record.arguments, weights, parse_inputs(record.inputs))
+        built = rebuild(current_module(model.module))
     elif model.entry and model.run:
         network = checkpoints.load(model.entry, model.run)
         built = Built(nn.Sequential(network, nn.Softmax(dim=1)).eval(), by_position=True)

@@ -32,11 +32,12 @@ def make_portable(model: ModelProto, weights_prefix: str) -> None:
     _use_common_operators(model)
     _use_matrix_products(graph)
     _drop_unused_initializers(graph)
-    _rename_weights(graph, weights_prefix)  # last: until then no name of the user's can be one of an edit
-    _drop_annotations(model)
+    rename_weights(graph, weights_prefix)  # last: until then no name of the user's can be one of an edit
+    drop_annotations(model)
 
 
-def _rename_weights(graph: GraphProto, prefix: str) -> None:
+def rename_weights(graph: GraphProto, prefix: str) -> None:
+    """Take a prefix off the names of the weights."""
     names, taken = {}, value_names(graph)
     for initializer in graph.initializer:
         if prefix and initializer.name.startswith(prefix):
@@ -82,7 +83,8 @@ def _scaled(graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]) ->
     """BatchNormalization in evaluation: x * a + b, a and b for each channel, computed in float64 and rounded once."""
     tensors = {i.name: i for i in graph.initializer}
     value, *names = node.input
-    if value not in shapes or not all(name in tensors for name in names) or _attribute(node, "training_mode", 0):
+    held = all(name in tensors and not _is_beside(tensors[name]) for name in names)
+    if value not in shapes or not held or _attribute(node, "training_mode", 0):
         return None
     kept = numpy_helper.to_array(tensors[names[0]]).dtype
     scale, bias, mean, variance = (numpy_helper.to_array(tensors[name]).astype(np.float64) for name in names)
@@ -156,7 +158,7 @@ def _use_matrix_products(graph: GraphProto) -> None:
             continue
         alone = all(sum(value in node.input for node in graph.node) == 1 for value in (gemm.output[0], first.output[0]))
         usual = [_attribute(gemm, name, 1) for name in ("alpha", "beta", "transB")] + [_attribute(gemm, "transA", 0)]
-        if not alone or usual != [1, 1, 1, 0] or gemm.input[1] not in weights:
+        if not alone or usual != [1, 1, 1, 0] or gemm.input[1] not in weights or _is_beside(weights[gemm.input[1]]):
             continue
         weight = numpy_helper.to_array(weights[gemm.input[1]])
         if constants.get(first.input[1]) != [-1, weight.shape[1]] or shape[-1] != weight.shape[0]:
@@ -198,6 +200,11 @@ def unique(name: str, taken: set[str]) -> str:
     return name
 
 
+def _is_beside(tensor: onnx.TensorProto) -> bool:
+    """Whether a weight is too large to be in the file: it is left as it is."""
+    return tensor.data_location == onnx.TensorProto.EXTERNAL
+
+
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
@@ -210,7 +217,9 @@ def _shapes(graph: GraphProto) -> dict[str, list[int]]:
 
 def _integer_constants(graph: GraphProto) -> dict[str, list[int]]:
     return {
-        i.name: numpy_helper.to_array(i).tolist() for i in graph.initializer if i.data_type == onnx.TensorProto.INT64
+        i.name: numpy_helper.to_array(i).tolist()
+        for i in graph.initializer
+        if i.data_type == onnx.TensorProto.INT64 and not _is_beside(i)
     }
 
 
@@ -221,7 +230,8 @@ def _drop_unused_initializers(graph: GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-def _drop_annotations(model: ModelProto) -> None:
+def drop_annotations(model: ModelProto) -> None:
+    """Drop what torch notes at each node: stack traces with private paths."""
     graph = model.graph
     model.doc_string = graph.doc_string = ""
     del graph.metadata_props[:]

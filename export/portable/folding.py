@@ -6,6 +6,7 @@ constant form where the operator that uses it allows one: -1 in a reshape, no in
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,13 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "PRelu")
 
 
-def fold(model: ModelProto, image_shape: tuple[int, ...]) -> None:
-    """Fold in place the graph of torch's exporter, whose one input are images float32 [batch, *image_shape].
+def fold(model: ModelProto, one: Values, other: Values, folder: Path | None = None) -> None:
+    """Fold in place the graph of torch's exporter.
+
+    Args:
+        one: inputs of the graph by name; of their values only the shapes matter.
+        other: likewise, with another batch size, and another size of each other free dimension.
+        folder: the one with the weights that lie beside the file.
 
     Raises:
         StudyError: ONNX Runtime does not run the graph.
@@ -45,7 +51,7 @@ def fold(model: ModelProto, image_shape: tuple[int, ...]) -> None:
     wanted -= {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
     if not wanted:
         return
-    first, second = (_run(model, sorted(wanted), batch, image_shape) for batch in BATCHES)
+    first, second = (_run(model, sorted(wanted), given, folder) for given in (one, other))
     for node in used:
         if node.op_type == "Concat":
             _use_pad(graph, node, known, first, second)
@@ -67,19 +73,20 @@ def _known(graph: GraphProto) -> set[str]:
     return known - constants
 
 
-def _run(model: ModelProto, wanted: list[str], batch: int, image_shape: tuple[int, ...]) -> Values:
-    """The wanted values for a batch of black images, and these."""
+def _run(model: ModelProto, wanted: list[str], given: Values, folder: Path | None) -> Values:
+    """The wanted values for these inputs, and these."""
     asking = ModelProto()
     asking.CopyFrom(model)
     del asking.graph.output[:]
     asking.graph.output.extend(ValueInfoProto(name=name) for name in wanted)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    if folder:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with in_one_line(f"ONNX Runtime {onnxruntime.__version__} does not run its graph"):
         session = onnxruntime.InferenceSession(asking.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        given = {graph_input.name: np.zeros((batch, *image_shape), np.float32) for graph_input in session.get_inputs()}
-        return given | dict(zip(wanted, session.run(wanted, given), strict=True))
+        return dict(given) | dict(zip(wanted, session.run(wanted, given), strict=True))
 
 
 def _use_constant(graph: GraphProto, node: NodeProto, position: int, first: Values, second: Values) -> None:

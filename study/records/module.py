@@ -31,24 +31,34 @@ class ModuleRecord(Record, tag_field="schema", tag="module/1"):
 
     name: str
     factory: str
-    """Where it comes from: "package.module:callable", or "PATH.py:callable"."""
+    """Where it comes from: "package.module:callable", or "PATH.py:callable" with an absolute path."""
+    import_folder: str | None
+    """The folder that the package was imported from; null for PATH.py, and for an installed package."""
     arguments: str
     """The arguments of the callable as JSON: a list or an object; "" for none."""
     inputs: Annotated[tuple[str, ...], Meta(min_length=1)]
     """In words, such as "ids=int64[batch,sequence]:0..30521"."""
     sizes: dict[str, AtLeastOne]
     """Sizes of the named dimensions other than the batch."""
+    fixed: dict[str, AtLeastOne]
+    """Named dimensions that the ONNX file has only at this size, the batch among them: torch's exporter fixes them."""
     by_position: bool
     """Whether the inputs are given to `forward` by position; else by name."""
     weights: str | None
-    """The file of the weights; null: as the callable makes them, after the seed."""
+    """The file of the weights, with an absolute path; null: as the callable makes them, after the seed."""
     weights_sha256: Sha256 | None
     seed: Count | None
     """Seed of torch's generator before the callable; null where the weights are from a file."""
-    source_sha256: Sha256 | None
-    """SHA-256 of the source file of the callable; null where it has none."""
+    random: tuple[str, ...]
+    """Parameters and buffers that another seed gives other values."""
+    sources: dict[str, Sha256]
+    """SHA-256 by path of the source file of the callable, and of what it imported from the same folder or below."""
+    packages: dict[str, str]
+    """Versions of the packages that the callable is from."""
+    tolerance: NotNegative | None
+    """The limit that was asked for; null: that of the dtype."""
     parameters: Count
-    """Trainable numbers."""
+    """Trainable numbers; tied ones once."""
     weight_bytes: Count
     """Of all parameters and buffers."""
     onnx_sha256: Sha256
@@ -56,6 +66,8 @@ class ModuleRecord(Record, tag_field="schema", tag="module/1"):
     """SHA-256 of the weights beside the ONNX file; null where they are in it."""
     bytes: Count
     """Of the ONNX file with its weights."""
+    portable: bool
+    """Whether its graph was edited for other runtimes (docs/portability.md), or is as torch's exporter writes it."""
     opset: Count
     ir_version: Count
     batches: tuple[AtLeastOne, ...]

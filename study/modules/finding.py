@@ -1,0 +1,151 @@
+"""Find the callable that makes a module of the user, and the files that it comes from. No torch here."""
+
+import contextlib
+import inspect
+import pkgutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from importlib import metadata
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from study.artifacts import sha256
+from study.errors import StudyError, one_line
+
+EXAMPLE = "package.module:callable or PATH.py:callable"
+INSTALLED = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")})
+"""Folders of Python itself and of installed packages, whose version says what is in them."""
+
+
+def find(factory: str, folder: str | None = None) -> Any:
+    """The callable at "package.module:callable" or "PATH.py:callable".
+
+    The file of the second form is executed; its folder is then on the import path, last.
+
+    Args:
+        folder: an additional folder of the import path, last.
+
+    Raises:
+        StudyError: there is none, or importing it fails.
+    """
+    place, name = _parts(factory)
+    path = Path(place)
+    if place.endswith(".py") and not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise StudyError(f"--module {factory}: expected a Python file, found {found} at {place}")
+    _importable(folder)
+    try:
+        try:
+            return _found(place, name)
+        except RuntimeError as error:
+            if "torchvision::nms" not in str(error):
+                raise
+            from study.data.tensors import import_torchvision
+
+            import_torchvision()  # which may be built for another torch, and is needed by other packages too
+            return _found(place, name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        remedy = f"; run `pip install {missing}`, or run from the folder that has it" if missing else ""
+        raise StudyError(f"--module {factory} cannot be imported ({one_line(error)}){remedy}") from None
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        raise StudyError(f"--module {factory} cannot be imported ({type(error).__name__}: {one_line(error)})") from None
+
+
+def _parts(factory: str) -> tuple[str, str]:
+    place, colon, name = factory.rpartition(":")
+    written = place.endswith(".py") or all(part.isidentifier() for part in place.split("."))
+    if not colon or not written or not all(part.isidentifier() for part in name.split(".")):
+        raise StudyError(f"--module: expected {EXAMPLE}, found {factory!r}")
+    return place, name
+
+
+def absolute(factory: str) -> str:
+    """The same callable from any working folder: the path of PATH.py is absolute.
+
+    Raises:
+        StudyError: it is written otherwise.
+    """
+    place, name = _parts(factory)
+    return f"{Path(place).absolute()}:{name}" if place.endswith(".py") else factory
+
+
+def _importable(folder: str | None) -> None:
+    if folder and folder not in sys.path:
+        sys.path.append(folder)  # last: nothing in it hides a module of the project
+
+
+def _found(place: str, name: str) -> Any:
+    if not place.endswith(".py"):
+        return pkgutil.resolve_name(f"{place}:{name}")
+    found: Any = _imported(Path(place))
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _imported(path: Path) -> ModuleType:
+    path = path.resolve()
+    _importable(str(path.parent))
+    for loaded in list(sys.modules.values()):
+        if getattr(loaded, "__file__", None) == str(path):
+            return loaded
+    name = path.stem if path.stem not in sys.modules else f"_fashionbench_{path.stem}"  # another module's name
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = sys.modules[name] = module_from_spec(spec)  # before: dataclasses and pickles look themselves up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def import_folder(factory: str) -> str | None:
+    """The folder from which a callable's package was imported; None for PATH.py and for an installed package.
+
+    Another process may have another working folder, from which it could not import it.
+    """
+    place, _ = _parts(factory)
+    if place.endswith(".py"):
+        return None
+    file = getattr(sys.modules.get(place.partition(".")[0]), "__file__", None)
+    if not file or _installed(Path(file)):
+        return None
+    path = Path(file).resolve()
+    return str(path.parent.parent if path.name == "__init__.py" else path.parent)
+
+
+def sources(factory: str) -> dict[str, str]:
+    """SHA-256 by path of the files that a module is made from: that of the callable, which has been found, and all
+    imported ones of the same folder or below, unless they are installed.
+    """
+    made = find(factory)
+    made = made if inspect.isroutine(made) or inspect.isclass(made) else type(made)
+    files: set[Path] = set()
+    with contextlib.suppress(TypeError):  # one in C
+        files.add(Path(inspect.getsourcefile(made) or ""))
+    place, _ = _parts(factory)
+    folder = Path(place).resolve().parent if place.endswith(".py") else Path(import_folder(factory) or "/nowhere")
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).resolve().is_relative_to(folder) and not _installed(Path(file)):
+            files.add(Path(file))
+    return {str(path): sha256(path) for path in sorted(file.resolve() for file in files) if path.is_file()}
+
+
+def packages(factory: str) -> dict[str, str]:
+    """Versions of the installed packages that a callable's own package is part of."""
+    place, _ = _parts(factory)
+    top = "" if place.endswith(".py") else place.partition(".")[0]
+    found: Mapping[str, list[str]] = metadata.packages_distributions() if top else {}
+    return {name: metadata.version(name) for name in sorted(set(found.get(top, ())))}
+
+
+def _installed(path: Path) -> bool:
+    return "site-packages" in path.parts or str(path.resolve()).startswith(INSTALLED)
