@@ -18,7 +18,7 @@ from export.conversion import reason
 from study.errors import StudyError
 from study.modules.building import Built, draw
 from study.modules.outputs import flat
-from study.modules.words import ModuleInput
+from study.modules.words import ModuleInput, batches_of
 from study.onnx_inputs import BATCH
 from study.variants import OPSET
 
@@ -112,7 +112,7 @@ def from_torch(
 
 
 def _export(task: _Task, dimensions: Mapping[str, Any], strict: bool = False) -> Exported:
-    batch = EXAMPLES if BATCH in dimensions else 1
+    batch = EXAMPLES if BATCH in dimensions else batches_of(task.inputs, task.sizes, (1,))[0]
     example = tuple(draw(task.inputs, task.sizes, batch, 0, 1)[0].values())
     shapes = tuple(
         {axis: dimensions[str(size)] for axis, size in enumerate(one.shape) if size in dimensions}

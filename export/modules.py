@@ -6,41 +6,35 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import onnxruntime
-import torch
 from msgspec import structs
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
-from torch import Tensor, nn
 
 from export import module_file
 from export.module_card import write_card
-from export.module_graph import from_torch
+from export.module_graph import Exported, from_torch
+from export.module_reference import INPUT_SEED, Inputs, Reference, Subject, Weights, in_torch, subject_of
 from study.artifacts import sha256, write_record
 from study.entry import Entry
 from study.environment import environment, versions
-from study.errors import StudyError, in_one_line, one_line
-from study.modules.building import SEED, Built, build, draw
+from study.errors import StudyError, in_one_line
+from study.modules.building import SEED, draw
 from study.modules.files import ModuleFiles
-from study.modules.finding import absolute, import_folder, packages, sources
-from study.modules.outputs import array, flat, left_out, unique_names
-from study.modules.words import ModuleInput, checked_sizes, parse_inputs, parse_sizes
+from study.modules.finding import import_folder, packages, sources
+from study.modules.outputs import array, unique_names
+from study.modules.words import ModuleInput, batches_of
 from study.onnx_graph import dimensions
 from study.onnx_inputs import BATCH
 from study.parity import Calls, Limit, differences
 from study.records.module import ModuleRecord, OutputParity
-from study.soundness import NOISE, Drawn, failure
 
-BATCHES = (1, 2, 7)
-"""Batch sizes of the proof."""
-CALLS = 2
-"""Seeded inputs of each batch size."""
-INPUT_SEED = 0
 FOLDED = 2, 3
 """Batch sizes of the two calls that tell constants from what depends on the sizes."""
 SHOWN = 3
@@ -48,12 +42,21 @@ SHOWN = 3
 MADE_WITH = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime")
 """Packages whose version decides what is in the file."""
 
-Inputs = Sequence[Mapping[str, Tensor]]
-"""Those of each call."""
-
 
 class ModuleParityError(StudyError):
     """An output differs."""
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A file that has been proven."""
+
+    parity: tuple[OutputParity, ...]
+    fixed: dict[str, int]
+    portable: bool
+    opset: int
+    ir_version: int
+    beside: module_file.Weights | None
 
 
 def export_module(entry: Entry, files: ModuleFiles) -> ModuleRecord:
@@ -65,108 +68,135 @@ def export_module(entry: Entry, files: ModuleFiles) -> ModuleRecord:
         StudyError: the module cannot be built, called or exported, or its inputs are not as described.
         ModuleParityError: ONNX Runtime computes something else.
     """
-    inputs, sizes = parse_inputs(entry.inputs), parse_sizes(entry.sizes)
-    checked_sizes(inputs, sizes)
-    weights = Path(entry.weights).absolute() if entry.weights else None
-    factory = absolute(entry.network)
-    built = build(factory, entry.arguments, weights, inputs, sizes)
-    random = () if weights else _random(built.network, entry, factory, inputs, sizes)
-    notes = [_random_note(random)] if random else []
-    batches, names, expected, more = in_torch(entry, built, inputs, sizes)
-    notes += more
-    tensors = {id(one): one for one in (*built.network.parameters(), *built.network.buffers())}
-    parameters = sum(one.numel() for one in built.network.parameters() if one.requires_grad)
-    weight_bytes, dtypes = sum(one.nbytes for one in tensors.values()), {one.dtype for one in tensors.values()}
+    subject = subject_of(entry)
+    built = subject.build()
+    weights = Weights.of(subject, built.network)
+    reference = in_torch(subject, built)
     by_position = built.by_position
-    del tensors
-    other = other_sizes(sizes)
-    elsewhere = _elsewhere(built, inputs, other, batches[-1]) if other else None
-    files_of_it, packages_of_it, folder = sources(factory), packages(factory), import_folder(factory)
-    exported = from_torch(entry.name, built, inputs, sizes, unique_names(names, [one.name for one in inputs]))
-    del built
-    fixed = exported.fixed
-    if BATCH in fixed:
-        batches = batches[:1]
-    elif batches == (1,) and any(BATCH in one.shape for one in inputs):
-        fixed = {**fixed, BATCH: 1}
-    calls = {batch: draw(inputs, sizes, batch, INPUT_SEED, CALLS) for batch in batches}
-    expected = {batch: expected[batch] for batch in batches}
+    files_of_it = sources(subject.factory)
+    names = unique_names(reference.names, [one.name for one in subject.inputs])
+    batch_is_free = len(reference.expected) > 1
     with _new_folder(files) as place:
-        onnx, data = place / files.onnx.name, place / files.data.name
-        beside = None
-        if module_file.weight_bytes(exported.model) >= module_file.LARGE:
-            beside = module_file.put_beside(exported.model, data, files.data.name)
-        model = module_file.serialised(exported.model)
-        del exported
-        gc.collect()
-        _fix(model, inputs, fixed)
-        runs = _folding_runs(inputs, sizes, other, fixed)
-        graphs = _graphs(model, runs, place)
-        del model
-        error: StudyError | None = None
-        for is_portable, graph in graphs:
-            module_file.describe(graph, metadata(entry, inputs, sizes, random, weights, parameters))
-            shapes = [dimensions(value.type) or () for value in graph.graph.output]
-            opset, ir_version = graph.opset_import[0].version, graph.ir_version
-            module_file.write(onnx, graph)
-            del graph
-            try:
-                parity = prove(entry, names, expected, in_onnxruntime(onnx, calls))
-                portable = is_portable
-                break
-            except StudyError as failed:
-                error = failed
-        else:
-            assert error is not None
-            raise _explained(error, entry, dtypes)
-        if elsewhere and not set(other) & set(fixed):
-            given, outputs = elsewhere
-            try:
-                prove(entry, names, {batches[-1]: outputs}, in_onnxruntime(onnx, {batches[-1]: given}))
+        exported = [from_torch(entry.name, built, subject.inputs, subject.sizes, names, batch_is_free)]
+        del built  # the graph alone has the weights now
+        try:
+            proven = _proven(subject, reference, weights, exported, place)
+        except StudyError as error:
+            if not batch_is_free:
+                raise
+            try:  # the graph may be right for the batch of its example alone
+                again = subject.build()
+                exported = [from_torch(entry.name, again, subject.inputs, subject.sizes, names, batch_is_free=False)]
+                del again
+                proven = _proven(subject, reference, weights, exported, place)
             except StudyError:
-                module_file.fix(onnx, sizes)
-                fixed = {**fixed, **sizes}
-        notes += [_fixed_note(fixed)] if fixed else []
-        if other and elsewhere is None and not set(other) & set(fixed):
-            notes.append(f"proven at {_words(sizes)} alone: the module does not run at {_words(other)}")
+                raise error from None
+        onnx, data = place / files.onnx.name, place / files.data.name
         record = ModuleRecord(
             name=entry.name,
-            factory=factory,
-            import_folder=folder,
+            factory=subject.factory,
+            import_folder=import_folder(subject.factory),
             arguments=entry.arguments,
-            inputs=tuple(map(str, inputs)),
-            sizes=sizes,
-            fixed=fixed,
+            inputs=tuple(map(str, subject.inputs)),
+            sizes=subject.sizes,
+            fixed=proven.fixed,
             by_position=by_position,
-            weights=str(weights) if weights else None,
-            weights_sha256=sha256(weights) if weights else None,
-            seed=None if weights else SEED,
-            random=random,
+            weights=str(subject.weights) if subject.weights else None,
+            weights_sha256=sha256(subject.weights) if subject.weights else None,
+            seed=None if subject.weights else SEED,
+            random=weights.random,
             sources=files_of_it,
-            packages=packages_of_it,
+            packages=packages(subject.factory),
             tolerance=entry.tolerance,
-            parameters=parameters,
-            weight_bytes=weight_bytes,
+            parameters=weights.parameters,
+            weight_bytes=weights.bytes,
             onnx_sha256=sha256(onnx),
-            data_sha256=beside.sha256 if beside else None,
-            bytes=onnx.stat().st_size + (beside.bytes if beside else 0),
-            portable=portable,
-            opset=opset,
-            ir_version=ir_version,
-            batches=batches,
+            data_sha256=proven.beside.sha256 if proven.beside else None,
+            bytes=onnx.stat().st_size + (proven.beside.bytes if proven.beside else 0),
+            portable=proven.portable,
+            opset=proven.opset,
+            ir_version=proven.ir_version,
+            batches=tuple(reference.expected)[: 1 if BATCH in proven.fixed else None],
             input_seed=INPUT_SEED,
-            parity=tuple(structs.replace(one, shape=shape) for one, shape in zip(parity, shapes, strict=True)),
-            notes=tuple(notes),
+            parity=proven.parity,
+            notes=tuple(_notes(subject, weights, reference, proven)),
             environment=environment(),
         )
-        if beside:
+        if proven.beside:
             data.replace(files.data)
         onnx.replace(files.onnx)
-    if not beside:
+    if not proven.beside:
         files.data.unlink(missing_ok=True)
     write_record(files.record, record)
     write_card(files, record)
     return record
+
+
+def _proven(subject: Subject, reference: Reference, weights: Weights, exported: list[Exported], folder: Path) -> Proven:
+    """Write what torch's exporter gave as a file of `folder`, edited for every runtime if that is as right.
+
+    Args:
+        exported: one, which is taken out: with it the weights in torch's memory go.
+
+    Raises:
+        StudyError: ONNX Runtime does not run it, or computes something else.
+    """
+    entry, given = subject.entry, exported.pop()
+    fixed = dict(given.fixed)
+    onnx, beside = folder / "model.onnx", None
+    if module_file.weight_bytes(given.model) >= module_file.LARGE:
+        beside = module_file.put_beside(given.model, folder / "model.onnx.data", "model.onnx.data")
+    model = module_file.serialised(given.model)
+    del given
+    gc.collect()
+    if BATCH not in fixed and len(reference.expected) == 1 and any(BATCH in one.shape for one in subject.inputs):
+        fixed[BATCH] = next(iter(reference.expected))
+    _fix(model, subject.inputs, fixed)
+    expected = dict(list(reference.expected.items())[: 1 if BATCH in fixed else None])
+    calls = {batch: subject.draw(batch) for batch in expected}
+    failed: StudyError | None = None
+    for portable, graph in _graphs(model, _folding_runs(subject, fixed), folder):
+        module_file.describe(graph, metadata(subject, weights))
+        shapes = [dimensions(value.type) or () for value in graph.graph.output]
+        opset, ir_version = graph.opset_import[0].version, graph.ir_version
+        module_file.write(onnx, graph)
+        del graph
+        try:
+            parity = prove(entry, reference.names, expected, in_onnxruntime(onnx, calls))
+        except StudyError as error:
+            failed = error
+            continue
+        if reference.elsewhere and fixed.keys().isdisjoint(subject.sizes):
+            batch, several, outputs = reference.elsewhere
+            try:
+                prove(entry, reference.names, {batch: outputs}, in_onnxruntime(onnx, {batch: several}))
+            except StudyError:  # right at the sizes that were asked for alone
+                module_file.fix(onnx, subject.sizes)
+                fixed |= subject.sizes
+        shown = tuple(structs.replace(one, shape=shape) for one, shape in zip(parity, shapes, strict=True))
+        return Proven(shown, fixed, portable, opset, ir_version, beside)
+    assert failed is not None
+    raise _explained(failed, entry, weights)
+
+
+def _words(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())
+
+
+def _notes(subject: Subject, weights: Weights, reference: Reference, proven: Proven) -> Iterator[str]:
+    """What a reader must know first."""
+    random = weights.random
+    if random:
+        more = f" and {len(random) - SHOWN} more" if len(random) > SHOWN else ""
+        yield f"random weights, of torch.manual_seed({SEED}): {', '.join(random[:SHOWN])}{more}"
+    yield from reference.notes
+    if proven.fixed:
+        yield (
+            f"the file is fixed at {_words(proven.fixed)}: torch's exporter does not keep that free, or the file would "
+            "compute something else"
+        )
+    if subject.sizes and reference.elsewhere is None and proven.fixed.keys().isdisjoint(subject.sizes):
+        yield f"proven at {_words(subject.sizes)} alone: the module does not run at {_words(subject.other_sizes)}"
 
 
 @contextmanager
@@ -180,66 +210,13 @@ def _new_folder(files: ModuleFiles) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _random(
-    network: nn.Module, entry: Entry, factory: str, inputs: Sequence[ModuleInput], sizes: Mapping[str, int]
-) -> tuple[str, ...]:
-    """The names of the weights that another seed gives other values."""
-    before = _weights(network)
-    if not before:
-        return ()
-    try:
-        other = _weights(build(factory, entry.arguments, None, inputs, sizes, seed=SEED + 1).network)
-    except StudyError:
-        return ()
-    return tuple(name for name, one in before.items() if name in other and not _equal(one, other[name]))
-
-
-def _weights(network: nn.Module) -> dict[str, Tensor]:
-    return {name: one.detach() for name, one in (*network.named_parameters(), *network.named_buffers())}
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return one is other or (one.shape == other.shape and torch.equal(one, other))
-
-
-def _random_note(random: Sequence[str]) -> str:
-    names = ", ".join(random[:SHOWN]) + (f" and {len(random) - SHOWN} more" if len(random) > SHOWN else "")
-    return f"random weights, of torch.manual_seed({SEED}): {names}"
-
-
-def _words(sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}={size}" for name, size in sizes.items())
-
-
-def _fixed_note(fixed: Mapping[str, int]) -> str:
-    return (
-        f"the file is fixed at {_words(fixed)}: torch's exporter does not keep it free, or it computes something else"
-    )
-
-
-def other_sizes(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Sizes for a second look at the free dimensions: half of each, if that is a number of 2 or more."""
-    return {name: size // 2 if size >= 4 and size % 2 == 0 else max(size - 1, 2) for name, size in sizes.items()}
-
-
-def _elsewhere(
-    built: Built, inputs: Sequence[ModuleInput], sizes: Mapping[str, int], batch: int
-) -> tuple[Inputs, Calls] | None:
-    """A call at other sizes and its outputs; None if the module itself does not run at them."""
-    calls = draw(inputs, sizes, batch, INPUT_SEED, 1)
-    try:
-        return calls, [[one for _, one in outputs_of(built, given)[0]] for given in calls]
-    except (Exception, SystemExit):  # a user's module may raise anything
-        return None
-
-
-def _folding_runs(
-    inputs: Sequence[ModuleInput], sizes: Mapping[str, int], other: Mapping[str, int], fixed: Mapping[str, int]
-) -> module_file.Runs:
-    first, second = (fixed.get(BATCH, batch) for batch in FOLDED)
-    one = draw(inputs, sizes, first, INPUT_SEED, 1)[0]
-    two = draw(inputs, {**other, **{name: sizes[name] for name in fixed if name in sizes}}, second, INPUT_SEED, 1)[0]
-    return {name: array(value) for name, value in one.items()}, {name: array(value) for name, value in two.items()}
+def _folding_runs(subject: Subject, fixed: Mapping[str, int]) -> module_file.Runs:
+    """Inputs of two calls with other sizes of all free dimensions."""
+    sizes = {name: subject.sizes[name] if name in fixed else size for name, size in subject.other_sizes.items()}
+    batches = (1,) if BATCH in fixed else batches_of(subject.inputs, subject.sizes, FOLDED)
+    one = draw(subject.inputs, subject.sizes, batches[0], INPUT_SEED, 1)[0]
+    other = draw(subject.inputs, sizes, batches[-1], INPUT_SEED, 1)[0]
+    return {name: array(value) for name, value in one.items()}, {name: array(value) for name, value in other.items()}
 
 
 def _graphs(model: ModelProto, runs: module_file.Runs, folder: Path) -> Iterator[tuple[bool, ModelProto]]:
@@ -258,118 +235,26 @@ def _fix(model: ModelProto, inputs: Sequence[ModuleInput], fixed: Mapping[str, i
                 value.type.tensor_type.shape.dim[axis].dim_value = fixed[str(size)]
 
 
-def _explained(error: StudyError, entry: Entry, dtypes: set[torch.dtype]) -> StudyError:
-    others = sorted(str(one).removeprefix("torch.") for one in dtypes if one.is_floating_point and one != torch.float32)
-    if not others or isinstance(error, ModuleParityError):
+def _explained(error: StudyError, entry: Entry, weights: Weights) -> StudyError:
+    others = sorted(str(one).removeprefix("torch.") for one in weights.dtypes if one.is_floating_point)
+    if isinstance(error, ModuleParityError):
         return error
-    return StudyError(f"{entry.name}: {error}; its weights are {' and '.join(others)}: convert it to float32")
+    remedy = f"; its weights are {' and '.join(others)}: convert it to float32" if set(others) - {"float32"} else ""
+    return StudyError(f"{entry.name}: {error}{remedy}")
 
 
-def metadata(
-    entry: Entry,
-    inputs: Sequence[ModuleInput],
-    sizes: Mapping[str, int],
-    random: Sequence[str],
-    weights: Path | None,
-    parameters: int,
-) -> dict[str, str]:
+def metadata(subject: Subject, weights: Weights) -> dict[str, str]:
     """The `metadata_props` of the ONNX file: no path, and nothing that differs between two exports of one module."""
-    source = f"random, torch.manual_seed({SEED})" if random else "of the callable"
+    source = f"random, torch.manual_seed({SEED})" if weights.random else "of the callable"
     return {
-        "model": entry.name,
-        "module": Path(entry.network).name,
-        "inputs": " ".join(map(str, inputs)),
-        "sizes": _words(sizes),
-        "weights": f"sha256 {sha256(weights)}" if weights else source,
-        "parameters": str(parameters),
+        "model": subject.entry.name,
+        "module": Path(subject.factory).name,
+        "inputs": " ".join(map(str, subject.inputs)),
+        "sizes": _words(subject.sizes),
+        "weights": f"sha256 {sha256(subject.weights)}" if subject.weights else source,
+        "parameters": str(weights.parameters),
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items() if name in MADE_WITH),
     }
-
-
-Named = list[tuple[str, NDArray[Any]]]
-
-
-def outputs_of(built: Built, given: Mapping[str, Tensor]) -> tuple[Named, list[str]]:
-    """The outputs of one call, copied, with their names; and the names of those that are left out."""
-    positional, keywords = built.arguments({name: one.clone() for name, one in given.items()})  # it may change them
-    with torch.inference_mode():
-        found = built.network(*positional, **keywords)
-        return [(name, np.array(array(one))) for name, one in flat(found)], left_out(found)
-
-
-def in_torch(
-    entry: Entry, built: Built, inputs: Sequence[ModuleInput], sizes: Mapping[str, int]
-) -> tuple[tuple[int, ...], list[str], dict[int, Calls], list[str]]:
-    """The batch sizes that the module runs at, the names of its outputs, those of each call by batch size, and notes.
-
-    Raises:
-        StudyError: it does not run, stays in training mode, draws random numbers or keeps a state.
-    """
-    if training := next((name for name, one in built.network.named_modules() if one.training), None):
-        raise StudyError(f"{entry.name}: {training or 'it'} stays in training mode, although eval() was called")
-    wanted = BATCHES if any(BATCH in one.shape for one in inputs) else BATCHES[:1]
-    versions_before = {name: (one, one._version) for name, one in built.network.named_buffers()}
-    names: list[str] = []
-    notes: list[str] = []
-    results: dict[int, Calls] = {}
-    for batch in wanted:
-        outputs: list[list[NDArray[Any]]] = []
-        try:
-            for given in draw(inputs, sizes, batch, INPUT_SEED, CALLS):
-                with Drawn() as drawn:
-                    named, caches = outputs_of(built, given)
-                if not results and not outputs:
-                    names = [name for name, _ in named]
-                    notes += [f"its output {name} is left out: the file keeps no cache" for name in caches]
-                    _check_repeats(entry, built, given, named, drawn, versions_before)
-                outputs.append([one for _, one in named])
-        except StudyError as error:
-            raise StudyError(f"{entry.name}: {error}") from None
-        except (Exception, SystemExit) as error:  # a user's module may raise anything
-            if not results or batch == 1:
-                words = " ".join(map(str, inputs))
-                raise StudyError(
-                    f"{entry.name} does not run with {words} at batch {batch} ({failure(error)})"
-                ) from None
-            notes.append(f"the module itself does not run at batch {batch} ({one_line(error, 80)})")
-            return (1,), names, {1: results[1]}, notes
-        if [name for name, _ in named] != names:
-            raise StudyError(f"{entry.name}: expected the outputs {', '.join(names)}, found others at batch {batch}")
-        results[batch] = outputs
-    return wanted, names, results, notes
-
-
-def _check_repeats(
-    entry: Entry,
-    built: Built,
-    given: Mapping[str, Tensor],
-    first: Named,
-    drawn: Drawn,
-    before: Mapping[str, tuple[Tensor, int]],
-) -> None:
-    """Check that a second call with the same inputs gives the same outputs."""
-    again, _ = outputs_of(built, given)
-    if len(first) == len(again) and all(_same(one, two) for (_, one), (_, two) in zip(first, again, strict=True)):
-        return
-    after = dict(built.network.named_buffers())
-    changed = [name for name, (one, version) in before.items() if after.get(name) is not one or one._version != version]
-    if drawn.dropout:
-        reason = f"drops out{drawn.dropout}; write F.dropout(x, p, training=self.training), or use nn.Dropout"
-    elif drawn.other:
-        reason = f"draws random numbers, {drawn.other}; take them as an input instead"
-    elif changed:
-        reason = f"changes its buffer {changed[0]!r}; take it as an input and return it instead"
-    else:
-        reason = "keeps a state or draws random numbers; take them as an input instead"
-    raise StudyError(f"expected the same outputs for the same inputs, but in evaluation mode it {reason}")
-
-
-def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    if one.shape != other.shape:
-        return False
-    left, right = one.astype(np.float64), other.astype(np.float64)
-    largest = float(np.abs(np.nan_to_num(left)).max(initial=0))
-    return np.allclose(left, right, rtol=0, atol=NOISE * largest, equal_nan=True)
 
 
 def in_onnxruntime(onnx: Path, calls: Mapping[int, Inputs]) -> dict[int, Calls]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from study.errors import StudyError
 from study.modules import weights as weights_files
-from study.modules.finding import find
+from study.modules.finding import find, is_imported
 from study.modules.outputs import flat as flat  # the other half of a call
 from study.modules.outputs import tensor
 from study.modules.words import ModuleInput, as_onnx, parse_inputs
@@ -25,6 +26,8 @@ from study.soundness import failure
 
 SEED = 0
 """Of the generators of torch, numpy and Python before the callable is called, for weights that are random."""
+SEEDED: WeakSet[nn.Module] = WeakSet()
+"""The modules that were made after the seed although no callable makes them: by the import of their file."""
 KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -78,12 +81,19 @@ def build(
     Raises:
         StudyError: one of them is not so, or `forward` takes other inputs.
     """
-    made = find(factory, import_folder)
     given = _arguments(arguments)
+    imported = is_imported(factory)
+    _seed(seed)  # before the import too: the callable may be a module that is made there
+    made = find(factory, import_folder)
     _seed(seed)
     if isinstance(made, nn.Module):
         if given:
             raise StudyError(f"--module-args: {factory} is a module already, which takes no arguments; leave them out")
+        if imported and weights is None and made not in SEEDED:
+            raise StudyError(
+                f"--module {factory} was made before the seed, by the import of its file; give a function that makes it"
+            )
+        SEEDED.add(made)
     elif not callable(made):
         raise StudyError(f"--module {factory}: expected a callable, found {type(made).__name__}")
     else:

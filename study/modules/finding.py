@@ -16,6 +16,11 @@ from study.artifacts import sha256
 from study.errors import StudyError, one_line
 
 EXAMPLE = "package.module:callable or PATH.py:callable"
+MOST_NAMES = 10
+"""Callables that a message lists."""
+PROJECT = Path(__file__).parents[2]
+OWN = tuple(str(PROJECT / folder) for folder in ("analysis", "bench", "docs", "export", "study", "tests", "train"))
+"""Folders of this project, whose version its commit says."""
 INSTALLED = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")})
 """Folders of Python itself and of installed packages, whose version says what is in them."""
 
@@ -47,12 +52,35 @@ def find(factory: str, folder: str | None = None) -> Any:
 
             import_torchvision()  # which may be built for another torch, and is needed by other packages too
             return _found(place, name)
+    except AttributeError as error:
+        raise StudyError(f"--module {factory}: {one_line(error)}{_instead(place)}") from None
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         remedy = f"; run `pip install {missing}`, or run from the folder that has it" if missing else ""
         raise StudyError(f"--module {factory} cannot be imported ({one_line(error)}){remedy}") from None
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise StudyError(f"--module {factory} cannot be imported ({type(error).__name__}: {one_line(error)})") from None
+
+
+def _instead(place: str) -> str:
+    """The callables that a Python file defines itself, as the end of a message."""
+    path = str(Path(place).resolve())
+    module = next((one for one in list(sys.modules.values()) if getattr(one, "__file__", None) == path), None)
+    own = [
+        name
+        for name, one in (vars(module) if module else {}).items()
+        if callable(one) and getattr(one, "__module__", None) == getattr(module, "__name__", "")
+    ]
+    return f"; it has: {', '.join(own[:MOST_NAMES])}" if own else ""
+
+
+def is_imported(factory: str) -> bool:
+    """Whether the file of a callable has been imported already."""
+    place, _ = _parts(factory)
+    if not place.endswith(".py"):
+        return place in sys.modules
+    path = str(Path(place).resolve())
+    return any(getattr(one, "__file__", None) == path for one in list(sys.modules.values()))
 
 
 def _parts(factory: str) -> tuple[str, str]:
@@ -132,10 +160,15 @@ def sources(factory: str) -> dict[str, str]:
         files.add(Path(inspect.getsourcefile(made) or ""))
     place, _ = _parts(factory)
     folder = Path(place).resolve().parent if place.endswith(".py") else Path(import_folder(factory) or "/nowhere")
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file and Path(file).resolve().is_relative_to(folder) and not _installed(Path(file)):
-            files.add(Path(file))
+    for name, module in list(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "/").resolve()
+        if (
+            name != "__main__"
+            and path.is_relative_to(folder)
+            and not _installed(path)
+            and not str(path).startswith(OWN)
+        ):
+            files.add(path)
     return {str(path): sha256(path) for path in sorted(file.resolve() for file in files) if path.is_file()}
 
 

@@ -84,6 +84,15 @@ def parse_sizes(words: Iterable[str]) -> dict[str, int]:
     return sizes
 
 
+def batches_of(inputs: Sequence[ModuleInput], sizes: Mapping[str, int], wanted: Sequence[int]) -> tuple[int, ...]:
+    """The batch sizes of `wanted`; that of the inputs alone where none of their dimensions is the batch."""
+    from study.onnx_inputs import batch_sizes
+
+    if any(BATCH in one.shape for one in inputs):
+        return tuple(wanted)
+    return tuple(batch_sizes(as_onnx(inputs, sizes)[0], {}, wanted))
+
+
 def checked_sizes(inputs: Sequence[ModuleInput], sizes: Mapping[str, int]) -> None:
     """Check that every named dimension but the batch has a size, and every size a dimension.
 
