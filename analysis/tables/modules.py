@@ -1,5 +1,6 @@
 """The tables of torch modules that are not trained here: where each comes from, and the proof of each output."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pandas as pd
 from analysis.inputs.modules import Module
 from analysis.inputs.study import Study
 from analysis.tables.columns import MODEL, Column, frame
-from study.records.module import OutputParity
+from study.records.module import ModuleRecord, OutputParity
 
 MIB = 2.0**-20
 
@@ -18,14 +19,15 @@ def _shape(row: Any) -> str:
 
 MODULES = (
     MODEL,
-    Column("factory", "the callable that makes it", "module"),
+    Column("factory", "the callable that makes it, of a file without its folder", "module"),
     Column("arguments", "of the callable, JSON", "arguments"),
     Column("inputs", "in words, with commas between them", "inputs"),
     Column("sizes", "of the named dimensions", "sizes"),
-    Column("weights", "their file, or `random, seed N`", "weights"),
+    Column("weights", "their file, `random, seed N`, or `of the callable`, which draws none", "weights"),
     Column("parameters", "trainable numbers", "parameters", ",d"),
     Column("weight_bytes", "of parameters and buffers in torch", "in torch, MiB", ",.2f", MIB),
     Column("onnx_bytes", "of the file, with the weights that lie beside it", "ONNX, MiB", ",.2f", MIB),
+    Column("portable", "whether the graph was edited for other runtimes, see docs/portability.md"),
     Column("opset", heading="opset"),
     Column("fc_layers", "fully-connected layers in the ONNX file", "FC layers"),
     Column("outputs", heading="outputs"),
@@ -52,16 +54,23 @@ def modules(study: Study) -> pd.DataFrame:
 def _module(module: Module) -> dict[str, object]:
     record = module.record
     return {
-        **{key: getattr(record, key) for key in ("factory", "parameters", "weight_bytes", "opset", "onnx_sha256")},
+        **{key: getattr(record, key) for key in ("parameters", "weight_bytes", "portable", "opset", "onnx_sha256")},
         "model": module.model,
+        "factory": Path(record.factory).name,
         "arguments": record.arguments or None,
         "inputs": ", ".join(record.inputs),
         "sizes": ", ".join(f"{name}={size}" for name, size in record.sizes.items()) or None,
-        "weights": record.weights or f"random, seed {record.seed}",
+        "weights": _weights(record),
         "onnx_bytes": record.bytes,
         "fc_layers": len(module.layers),
         "outputs": len(record.parity),
     }
+
+
+def _weights(record: ModuleRecord) -> str:
+    if record.weights:
+        return Path(record.weights).name
+    return f"random, seed {record.seed}" if record.random else "of the callable"
 
 
 def parity(study: Study) -> pd.DataFrame:

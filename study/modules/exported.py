@@ -33,6 +33,7 @@ def _entry(files: ModuleFiles) -> Entry:
         sizes=tuple(f"{name}={size}" for name, size in record.sizes.items()),
         arguments=record.arguments,
         weights=record.weights or "",
+        tolerance=record.tolerance,
     )
 
 
