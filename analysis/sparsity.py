@@ -72,6 +72,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--feed", metavar="FILE.npz", action="append", default=[], type=Path, help=f"the array {checked}"
     )
+    parser.add_argument(
+        "--size", metavar="NAME=N", action="append", default=[], help="size of a named dimension, likewise"
+    )
     parser.add_argument("--pointwise", action="store_true", help="1x1 convolutions are layers too")
     parser.add_argument("--recurrent", action="store_true", help="the gates of LSTM, GRU and RNN are layers too")
     parser.add_argument("--allow-root", metavar="DIR", type=Path, help="allow links to weights anywhere below DIR")
@@ -92,8 +95,8 @@ def main(words: Sequence[str] | None = None) -> int:
     from study.onnx_given import parse_given
 
     measures = chosen(options.measure)
-    given = parse_given(options.shape, options.input, options.feed)
-    for option in ("shape", "input", "feed"):
+    given = parse_given(options.shape, options.input, options.feed, options.size)
+    for option in ("shape", "input", "feed", "size"):
         if getattr(options, option) and not options.verify:
             raise StudyError(f"--{option} is for --verify; give both")
     if options.allow_root is not None and not options.allow_root.is_dir():

@@ -32,7 +32,7 @@ from study.artifacts import RunFiles
 from study.catalogue import Entry
 from study.errors import StudyError, exit_with
 from study.modules.files import ModuleFiles
-from study.onnx_given import Given, parse_shapes
+from study.onnx_given import Given, parse_shapes, parse_sizes
 from study.recipe import Recipe
 from study.records.bench import ColdStartRecord, Range
 from study.verified import verified_checkpoint
@@ -106,6 +106,7 @@ def _in_fresh_process(case: Case, given: Path, timeout: float, cpus: Collection[
     words += ["--cpus", shown(cpus)] if cpus else []
     for name, shape in case.model.given.shapes.items():
         words += ["--shape", f"{name}={','.join(map(str, shape))}"]
+    words += [word for name, size in case.model.given.sizes.items() for word in ("--size", f"{name}={size}")]
     if case.model.module:
         words += ["--module", str(case.model.module.folder.resolve())]
     if case.model.run:
@@ -130,7 +131,7 @@ def main(words: list[str] | None = None) -> int:
     (inputs,) = load_inputs(options.inputs)
     entry = Entry(options.model, options.network, Recipe()) if options.model else None
     run = RunFiles(options.run, options.model, int(options.run.name[4:])) if options.model else None
-    shapes = Given(parse_shapes(options.shape))
+    shapes = Given(parse_shapes(options.shape), sizes=parse_sizes(options.size))
     module = ModuleFiles(options.module) if options.module else None
     name = options.model or options.onnx.stem
     model = Model(name, options.onnx, options.sha256, entry, run, given=shapes, module=module)
@@ -174,6 +175,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sha256", default="")
     parser.add_argument("--cpus")
     parser.add_argument("--shape", action="append", default=[])
+    parser.add_argument("--size", action="append", default=[])
     parser.add_argument("--model")
     parser.add_argument("--network")  # a model of the user is not in the catalogue of this process
     parser.add_argument("--run", type=Path)

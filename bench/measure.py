@@ -137,7 +137,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
             with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
                 if not loads:
                     found = engine.outputs(budget.check_seconds, process.most_checked)
-                    compared, reasons = parity(engine, found, wanted)
+                    compared, reasons = parity(engine, found, wanted, explain=True)
                     reasons += nan_reasons(case, found)
                     del found, wanted
                     patience.calibration()

@@ -46,6 +46,8 @@ class Model:
     """The user's shapes and values of its inputs."""
     module: ModuleFiles | None = None
     """The torch module that the file was exported from, which is not trained here."""
+    tolerance: float | None = None
+    """Largest difference / an output's largest value, as the user named it; None: derived from the arithmetic."""
 
     @cached_property
     def facts(self) -> "Facts":
@@ -156,10 +158,11 @@ def from_module(files: ModuleFiles) -> Model:
         StudyError: it has not been exported, or its ONNX file is missing or another one.
     """
     record = current_module(files)
-    return Model(record.name, files.onnx.absolute(), record.onnx_sha256, given=given_of(record), module=files)
+    given, tolerance = given_of(record), record.tolerance
+    return Model(record.name, files.onnx.absolute(), record.onnx_sha256, given=given, module=files, tolerance=tolerance)
 
 
-def from_file(path: Path, given: Given, others: Sequence[Path] = ()) -> Model:
+def from_file(path: Path, given: Given, others: Sequence[Path] = (), tolerance: float | None = None) -> Model:
     """Any ONNX file, named after itself without its suffix, and after as many of its folders as tell it from `others`.
 
     Raises:
@@ -172,7 +175,7 @@ def from_file(path: Path, given: Given, others: Sequence[Path] = ()) -> Model:
 
     parts, *rest = (each.absolute().with_suffix("").parts for each in (path, *others))
     depth = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in rest)), 1)
-    model = Model("-".join(parts[-depth:]), path.absolute(), sha256(path), given=given)
+    model = Model("-".join(parts[-depth:]), path.absolute(), sha256(path), given=given, tolerance=tolerance)
     taken = model.facts.inputs  # read now, so that a bad file fails before anything is measured
     try:
         check(taken, given)

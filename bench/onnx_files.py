@@ -31,6 +31,7 @@ from study.onnx_graph import (
     dimensions,
     has_subgraph,
     initializers,
+    random_nodes,
 )
 from study.onnx_indices import Use, uses
 from study.onnx_inputs import Input, resolve, signature
@@ -70,6 +71,8 @@ class Facts:
     """See `read`."""
     uses: Mapping[str, Use]
     """How the values of the integer and boolean inputs are used, by name."""
+    random: tuple[str, ...] = ()
+    """The nodes that draw random numbers, each with its operator."""
 
 
 def read(path: Path, given: Given | None = None) -> Facts:
@@ -105,7 +108,7 @@ def _read(path: Path, given: Given) -> Facts:
     outputs = tuple(value.name for value in model.graph.output)
     kinds = [value.type.tensor_type.elem_type for value in model.graph.output]
     types = tuple(helper.tensor_dtype_to_np_dtype(kind) if kind else None for kind in kinds)
-    arithmetic = coarsest(model)
+    arithmetic, random = coarsest(model), tuple(random_nodes(model))
     sizes = {path.resolve(): size}
     parameters = subnormal = 0
     for tensor in list(_constants(model)):
@@ -129,7 +132,7 @@ def _read(path: Path, given: Given) -> Facts:
     known = _inferred(model, inputs, given.shapes)
     macs = None if products is None else _macs(products, known, inputs, given.shapes)
     used = uses(model, inputs, known)
-    return Facts(inputs, outputs, types, arithmetic, sum(sizes.values()), parameters, subnormal, macs, used)
+    return Facts(inputs, outputs, types, arithmetic, sum(sizes.values()), parameters, subnormal, macs, used, random)
 
 
 def _constants(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.cases import GIVE_VALUES, Case, Engine, opened
+from bench.first_difference import sentence
 from bench.models import Inputs
 from study import arithmetic
 from study.errors import StudyError
@@ -42,8 +43,13 @@ def expected(case: Case, pool: Sequence[Inputs], seconds: float = math.inf, most
     return None
 
 
-def parity(engine: Engine, found: Calls, wanted: Expected | None) -> tuple[Parity | None, list[str]]:
+def parity(
+    engine: Engine, found: Calls, wanted: Expected | None, explain: bool = False
+) -> tuple[Parity | None, list[str]]:
     """Compare the outputs of the callable that will be timed with those of another engine, as far as both have called.
+
+    Args:
+        explain: whether the error says which node begins to differ, which takes up to a minute.
 
     Returns:
         The comparison, and reasons why the case is not valid although its outputs are within the limit.
@@ -74,16 +80,18 @@ def parity(engine: Engine, found: Calls, wanted: Expected | None) -> tuple[Parit
             reasons.append(f"{result.argmax_mismatches} of {result.images} classes differ, expected {mismatches:.0%}")
     if reasons:
         more = f"; {len(reasons) - 2} more outputs differ" if len(reasons) > 2 else ""
+        if explain and faults and (where := sentence(case, wanted.runtime, allowed, engine.pool[faults[0].call])):
+            more += f"; {where}"
         raise StudyError(f"{case}: {'; '.join(reasons[:2])}{more}")
     return result, [doubt for one in results if (doubt := one.doubt(allowed))]
 
 
 def limit(case: Case) -> Limit:
-    """The limit of the catalogue's entry; of a user's file that of its coarsest arithmetic."""
+    """The limit of the catalogue's entry; of any other file the user's, or that of its coarsest arithmetic."""
     if case.model.run:
         assert case.model.entry is not None
         return Limit(INT8_DIFFERENCE if case.model.run.variant.int8 else case.model.entry.largest_difference)
-    return arithmetic.limit(case.model.facts.arithmetic)
+    return arithmetic.limit(case.model.facts.arithmetic, case.model.tolerance)
 
 
 def nan_reasons(case: Case, found: Calls) -> list[str]:

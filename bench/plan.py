@@ -6,7 +6,6 @@ import subprocess
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from bench import models
 from bench.best import find_families
 from bench.cases import MODES, Case, find_cases, find_pairs, opened
 from bench.machine.cpus import chosen_cpus, most_threads
+from bench.randomness import refuse_random
 from bench.runtimes import DEFAULT, DEVICES, RUNTIMES, find
 from bench.sampling import Budget
 from bench.scenarios.options import add_scenario_options, scenario_notes, scenario_tasks
@@ -22,6 +22,7 @@ from bench.shares import share
 from bench.statistics.estimates import FEWEST_PROCESSES
 from bench.statistics.percentiles import FEWEST_SAMPLES
 from bench.surroundings import surroundings
+from study.arithmetic import checked_tolerance
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets
 from study.entry import Entry
@@ -29,7 +30,6 @@ from study.errors import StudyError
 from study.families import FAMILIES, family
 from study.modules.files import module_files
 from study.modules.options import add_module_options, entry_of, export_command, words_of
-from study.modules.words import parse_sizes
 from study.onnx_given import parse_given
 from study.selection import add_options, selected
 
@@ -132,6 +132,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     chosen, runtimes = _models(option), _runtimes(option.runtimes, option.device)
     batches = _numbers("batches", option.batches)
     cases = find_cases(chosen, runtimes, batches, threads, option.mode, option.device)
+    refuse_random(cases)
     names = [str(case) for case in cases]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise StudyError(f"{twice} would be measured twice; give the ONNX files different names")
@@ -237,9 +238,14 @@ def _models(option: Namespace) -> list[models.Model]:
     for name in ("shape", "input", "feed", "size"):
         if getattr(option, name) and not option.onnx:
             raise StudyError(f"--{name} applies to inputs of a file given with --onnx")
-    given = replace(parse_given(option.shape, option.input, option.feed), sizes=parse_sizes(option.size))
+    if option.tolerance is not None and not option.onnx:
+        raise StudyError("--tolerance applies to a file given with --onnx or to a module; entries have their own limit")
+    given = parse_given(option.shape, option.input, option.feed, option.size)
+    tolerance = checked_tolerance(option.tolerance)
     files: list[Path] = option.onnx
-    return chosen + [models.from_file(path, given, files[:i] + files[i + 1 :]) for i, path in enumerate(files)]
+    return chosen + [
+        models.from_file(path, given, files[:i] + files[i + 1 :], tolerance) for i, path in enumerate(files)
+    ]
 
 
 def _module(option: Namespace, entry: Entry, export: bool) -> models.Model:

@@ -17,6 +17,8 @@ Arrays = Mapping[str, NDArray[Any]]
 Shapes = Mapping[str, tuple[int, ...]]
 """The user's shapes by the input's name."""
 
+BATCH = "batch"
+"""Name of the dimension that is the batch wherever it stands."""
 MOST_BYTES = 4 * 2**30
 """Bytes of the largest pool of inputs: a typing mistake must not exhaust the memory."""
 
@@ -35,8 +37,10 @@ class Given:
     """Those of `--size`: of dimensions by their name, in every input."""
 
 
-def parse_given(shapes: Sequence[str], values: Sequence[str], feeds: Sequence[Path]) -> Given:
-    """Parse the words of `--shape` and `--input` and read the files of `--feed`.
+def parse_given(
+    shapes: Sequence[str], values: Sequence[str], feeds: Sequence[Path], dimensions: Sequence[str] = ()
+) -> Given:
+    """Parse the words of `--shape`, `--input` and `--size`, and read the files of `--feed`.
 
     Raises:
         StudyError: a word or file is malformed, or two of them contradict each other.
@@ -62,7 +66,7 @@ def parse_given(shapes: Sequence[str], values: Sequence[str], feeds: Sequence[Pa
             other = f"--input {name}={words[name]}" if name in words else f"the shape {list(sizes[name])}"
             raise StudyError(f"--feed {feeds[0]}: input {name!r} is there already, leave out {other}")
         sizes[name] = array.shape
-    return Given(sizes, words, fed)
+    return Given(sizes, words, fed, parse_sizes(dimensions))
 
 
 def parse_shapes(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -81,6 +85,25 @@ def parse_shapes(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
             raise StudyError(f"--shape: expected one shape for each input, found {word!r} as another for {name!r}")
         shapes[name] = tuple(map(int, parts))
     return shapes
+
+
+def parse_sizes(words: Sequence[str]) -> dict[str, int]:
+    """Sizes of named dimensions from words such as `sequence=128`; a name may have any characters.
+
+    Raises:
+        StudyError: a word has another syntax, a name comes twice, or is that of the batch.
+    """
+    sizes: dict[str, int] = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        if not name or not (number.isascii() and number.isdecimal() and len(number) < 19):
+            raise StudyError(f"--size: expected name=128, found {word!r}")
+        if name == BATCH:
+            raise StudyError(f"--size {word}: the size of the batch is for --batches")
+        if name in sizes:
+            raise StudyError(f"--size: expected one size for each dimension, found {word!r} as another for {name!r}")
+        sizes[name] = int(number)
+    return sizes
 
 
 def shape_word(name: str, shape: Sequence[int]) -> str:

@@ -3,6 +3,7 @@
 A file may come from anywhere, so `checked_size` looks at it before anything in it is read.
 """
 
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ MAX_FILE_BYTES = 2 * 2**30
 MOST_NODES = 400_000
 """Nodes, those of a function once for each call: onnx infers shapes in every call."""
 
+RANDOM = re.compile("Random(Normal|Uniform)(Like)?|Multinomial|Bernoulli|Sampling")
+"""Operators that draw random numbers."""
 UNNAMED = frozenset(("", "?", "*", "-1", "any", "dynamic", "none", "null", "undefined", "unk", "unknown", "variable"))
 """What exporters write for each dimension that has no name: two of one tensor need not be equal."""
 
@@ -86,6 +89,14 @@ def _operators(body: Body) -> Counter[tuple[str, str]]:
         found.update((node.domain, node.op_type) for node in each.node)
         waiting += (graph for node in each.node for attribute in node.attribute for graph in subgraphs(attribute))
     return found
+
+
+def random_nodes(model: onnx.ModelProto) -> Iterator[str]:
+    """The nodes that draw random numbers, those in functions and in graphs inside nodes too, each with its operator."""
+    for node in (node for body in bodies(model) for node in body.node):
+        trains = node.op_type == "Dropout" and any(node.input[2:3])
+        if trains or RANDOM.fullmatch(node.op_type):
+            yield f"{node.name or next(iter(node.output), '')!r} ({node.op_type})"
 
 
 def subgraphs(attribute: AttributeProto) -> list[onnx.GraphProto]:

@@ -1,10 +1,12 @@
 """The inputs of any ONNX model: names, types and shapes.
 
-A dimension is fixed by the file, by the user's `--shape`, or by fixed dimensions of the same name or of its terms. The
-first dimension of an input is the batch, and so is every dimension of its name. The user has to give all others.
+A dimension is fixed by the file, by the user's `--shape` or `--size`, or by fixed dimensions of the same name or of its
+terms. The first dimension of an input is the batch, and so is every dimension of its name. The user has to give all
+others.
 """
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +16,10 @@ import onnx
 from onnx import helper
 
 from study.errors import StudyError
+from study.onnx_given import BATCH as BATCH
 from study.onnx_given import Given, Shapes, shape_word
 from study.onnx_graph import Dimensions, dimensions
 
-BATCH = "batch"
 TOKENS, PIXELS, OTHER = 128, 224, 16
 """The sizes in the example of an error: of a sequence of tokens, of an image, of anything else."""
 
@@ -36,11 +38,12 @@ def signature(graph: onnx.GraphProto, given: Given) -> tuple[Input, ...]:
 
     Raises:
         StudyError: there is none, or one that is no tensor, has neither a shape nor a given one, or no printable
-            name of its own.
+            name of its own; or a size is given to a dimension that there is not.
     """
     initialized = {tensor.name for tensor in graph.initializer}
     initialized |= {sparse.values.name for sparse in graph.sparse_initializer}
     inputs: dict[str, Input] = {}
+    named = set[str]()
     for value in graph.input:
         if value.name in initialized:
             continue
@@ -57,10 +60,14 @@ def signature(graph: onnx.GraphProto, given: Given) -> tuple[Input, ...]:
         words = [value.name, *(size for size in shape if isinstance(size, str))]
         if not value.name or value.name in inputs or not all(map(str.isprintable, words)):
             raise StudyError(f"expected inputs with printable names of their own, found {words!r}")
-        shape = tuple(given.sizes.get(str(size), size) for size in shape)
+        named |= {word for size in shape if isinstance(size, str) for word in (size, *_terms(size))}
+        shape = tuple(_sum(size, given.sizes) if isinstance(size, str) else size for size in shape)
         inputs[value.name] = Input(value.name, helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
     if not inputs:
         raise StudyError("expected a model with inputs, found one without")
+    if unknown := [name for name in given.sizes if name not in named]:
+        known = ", ".join(sorted(named)) or "none"
+        raise StudyError(f"--size {unknown[0]}: no input has a dimension of that name; the named ones are: {known}")
     return tuple(inputs.values())
 
 
@@ -123,10 +130,14 @@ def resolve(inputs: Sequence[Input], shapes: Shapes, batch: int | None = None) -
 
 def _sum(name: str, symbols: Mapping[str, int]) -> int | str:
     """The number that a name or a sum, such as "past_length + 1", stands for; the name if that is unknown."""
-    words = re.split(r"\s*\+\s*", name)
+    words = _terms(name)
     terms = [int(word) if re.fullmatch("[0-9]{1,18}", word) else symbols.get(word) for word in words]
     known = [term for term in terms if term is not None]
     return symbols.get(name, sum(known) if len(known) == len(terms) > 1 else name)
+
+
+def _terms(name: str) -> list[str]:
+    return re.split(r"\s*\+\s*", name)
 
 
 def concrete(inputs: Sequence[Input], shapes: Shapes, batch: int) -> dict[str, tuple[int, ...]]:
@@ -138,16 +149,21 @@ def concrete(inputs: Sequence[Input], shapes: Shapes, batch: int) -> dict[str, t
     possible = batch_sizes(inputs, shapes, [batch])
     if batch not in possible:
         raise StudyError(f"expected the batch {possible[0]}, at which the inputs are fixed, found {batch}")
-    fixed, examples, lacking = dict(shapes), [], []
+    fixed, options, lacking = dict(shapes), [], []
     for value in inputs:
         shape = resolve(inputs, fixed, batch)[value.name]
         fixed[value.name] = tuple(size if isinstance(size, int) else _example(value, size) for size in shape)
-        if fixed[value.name] != shape:
-            lacking.append(_shown(value))
-            examples.append(f"--shape {shape_word(value.name, fixed[value.name])}")
+        if fixed[value.name] == shape:
+            continue
+        lacking.append(_shown(value))
+        sizes = [(size, known) for size, known in zip(shape, fixed[value.name], strict=True) if size != known]
+        if all(isinstance(size, str) and _terms(size) == [size] for size, _ in sizes):
+            options += [f"--size {shlex.quote(f'{size}={known}')}" for size, known in sizes]
+        else:
+            options.append(f"--shape {shape_word(value.name, fixed[value.name])}")
     if lacking:
         pronoun = "it" if len(lacking) == 1 else "them"
-        raise StudyError(f"{', '.join(lacking)}: give {pronoun} with {' '.join(examples)}")
+        raise StudyError(f"{', '.join(lacking)}: give {pronoun} with {' '.join(dict.fromkeys(options))}")
     return {value.name: fixed[value.name] for value in inputs}
 
 

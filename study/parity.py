@@ -79,6 +79,12 @@ class Difference:
     """Where the difference is largest, and both values."""
     items: frozenset[tuple[int, int]] = frozenset()
     """Call and item of its batch where a decision differs: a value, or which number of the item is the largest."""
+    call: int = 0
+    """The index of the call in which the difference is largest."""
+    nan: int = 0
+    """Number of values expected that are NaN; one that is NaN in both engines counts as equal."""
+    infinite: int = 0
+    """Number of values expected that are infinite."""
 
     def holds(self, limit: Limit) -> bool:
         """Whether the output is within the limit."""
@@ -88,8 +94,28 @@ class Difference:
             return self._worst(limit)._excess(limit) <= limit.absolute
         return self._is_rounding(limit) or self.differing <= limit.relative * self.values
 
+    def ratio(self, limit: Limit) -> float:
+        """The difference as a multiple of its limit; infinite where a decision, a type or a shape differs."""
+        if self.unlike or self.kind != "number":
+            return 0.0 if self.holds(limit) else np.inf
+        shares = [(part.largest, limit.absolute + limit.relative * part.scale) for part in self.parts or (self,)]
+        return max((largest / allowed if allowed else np.inf for largest, allowed in shares if largest), default=0.0)
+
+    @property
+    def short_place(self) -> str:
+        """The place and both values where there is but one call; how its types, shapes or lengths differ."""
+        index, _, values = self.place.partition(" in call ")
+        return self.unlike.partition(", in ")[0] or f"{index}:{values.partition(':')[2]}"
+
+    @property
+    def nothing_compared(self) -> bool:
+        """Whether no number of it is finite in the first engine."""
+        return 0 < self.values == self.nan + self.infinite
+
     def doubt(self, limit: Limit) -> str:
         """Why an output within the limit is not known to be right; "" if it is."""
+        if self.nothing_compared:
+            return f"output {self.name!r} has no finite value for these inputs, so nothing was compared"
         if self.kind == "number":
             if self.differing and self.scale <= limit.absolute:
                 return f"output {self.name!r} is too small ({self.scale:.1g}) to be compared"
@@ -192,7 +218,14 @@ def _difference(name: str, calls: Sequence[tuple[Output, Output]], batch: int) -
         scale=max(part.scale for part in parts),
         parts=tuple(parts),
         items=frozenset().union(*(part.items for part in parts)),
+        nan=sum(part.nan for part in parts),
+        infinite=sum(part.infinite for part in parts),
     )
+
+
+def worst_ratio(results: Sequence[Difference], limit: Limit) -> float:
+    """The largest difference of all outputs as a multiple of its limit."""
+    return max((one.ratio(limit) for one in results), default=0.0)
 
 
 def _parts(path: str, expected: Output, found: Output) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
@@ -247,6 +280,7 @@ def _compared(expected: NDArray[Any], found: NDArray[Any], batch: int, path: str
         distance = wrong.astype(np.float64) if text else np.abs(one.astype(WIDE[one.dtype.kind]) - other)
     distance = np.where(wrong, np.where(np.isfinite(distance), distance, np.inf), 0.0)
     finite = np.zeros(0) if text else np.abs(one[np.isfinite(one)])
+    unordered = 0 if text else int(np.isnan(one).sum()) if one.dtype.kind in "fc" else 0
     rows = batch if one.ndim and len(one) == batch else 1
     mine, theirs, different = (array.reshape(rows, one.size // max(rows, 1)) for array in (one, other, wrong))
     if exact:
@@ -269,6 +303,9 @@ def _compared(expected: NDArray[Any], found: NDArray[Any], batch: int, path: str
         scale=float(finite.max(initial=0)),
         place=place,
         items=frozenset((call, int(item)) for item in items),
+        call=call,
+        nan=unordered,
+        infinite=0 if text else one.size - finite.size - unordered,
     )
 
 

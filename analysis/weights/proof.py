@@ -63,7 +63,7 @@ def verify(path: Path, layers: Sequence[Layer], given: Given | None = None) -> l
     Raises:
         StudyError: `given` does not fit the model's inputs.
     """
-    if given and (given.shapes or given.values):  # those of arrays are among the shapes
+    if given and (given.shapes or given.values or given.sizes):  # those of arrays are among the shapes
         file = plain(path)
         with file.open() as content:
             inputs = signature(skeleton(content, file.size).model.graph, given)

@@ -73,6 +73,7 @@ class Side:
             "run": str(model.run.folder.resolve()) if model.run else None,
             "trained": model.in_torch,
             "shapes": {name: list(shape) for name, shape in model.given.shapes.items()},
+            "sizes": dict(model.given.sizes),
         }
 
 
@@ -138,7 +139,7 @@ def _model(target: str, one: Mapping[str, str], common: Namespace, given: Given)
         raise StudyError(f"expected an ONNX file or a model of the catalogue, found {target!r}; settings are {names}")
     if wrong := {"variant", "artifacts"} & one.keys():
         raise StudyError(f"{target} is a file: {' and '.join(sorted(wrong))} applies to a model of the catalogue")
-    return from_file(path, given)
+    return from_file(path, given, tolerance=common.tolerance)
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -151,7 +151,9 @@ def _model(request: dict[str, Any]) -> Model:
         run = RunFiles(Path(folder), request["model"], int(Path(folder).name[4:]))
         entry = Entry(request["model"], request["network"], Recipe())
     shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
-    return Model(request["model"], Path(request["onnx"]), "", entry, run, given=Given(shapes))
+    return Model(
+        request["model"], Path(request["onnx"]), "", entry, run, given=Given(shapes, sizes=request.get("sizes", {}))
+    )
 
 
 def main() -> None:

@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of an ONNX file")
     add("--input", action="append", default=[], metavar="NAME=VALUE", help="its value, 16000, or range, 0..30521")
     add("--feed", action="append", default=[], type=Path, metavar="FILE.npz", help="arrays for a call, by input")
+    add("--size", action="append", default=[], metavar="NAME=N", help="size of a named dimension, such as sequence=128")
+    add("--tolerance", type=float, metavar="X", help="largest difference, / an output's largest value (by dtype)")
     add("--threads", default=1, type=int, metavar="N", help="of a side without threads= (default: %(default)s)")
     add("--mode", default="native", choices=["native", "numpy"], help="native: the engine's own types")
     add("--device", default="cpu", choices=["cpu", "cuda"], help="default: %(default)s")
@@ -90,6 +92,7 @@ def _plan(options: argparse.Namespace) -> "Plan":
     from bench.ab.session import Plan
     from bench.ab.sides import side
     from bench.statistics.estimates import FEWEST_PROCESSES
+    from study.arithmetic import checked_tolerance
     from study.data import datasets
     from study.errors import StudyError
     from study.onnx_given import parse_given
@@ -101,10 +104,13 @@ def _plan(options: argparse.Namespace) -> "Plan":
         raise StudyError(f"--batches: expected numbers from 1 with commas between them, found {options.batches!r}")
     if options.json and options.json.is_dir():
         raise StudyError(f"--json: expected the name of a file, {options.json} is a folder")
-    given = parse_given(options.shape, options.input, options.feed)
+    checked_tolerance(options.tolerance)
+    given = parse_given(options.shape, options.input, options.feed, options.size)
     sides = side("A", options.a, options, given), side("B", options.b, options, given)
-    if (options.shape or options.input or options.feed) and all(one.model.run for one in sides):
-        raise StudyError("--shape, --input and --feed apply to an ONNX file, A and B are models of the catalogue")
+    named = options.shape or options.input or options.feed or options.size or options.tolerance is not None
+    if named and all(one.model.run for one in sides):
+        words = "--shape, --input, --feed, --size and --tolerance"
+        raise StudyError(f"{words} apply to an ONNX file, A and B are models of the catalogue")
     for one in sides:
         if one.model.entry and one.model.data:
             datasets.prepare([one.model.entry.dataset], one.model.data, options.data)

@@ -40,13 +40,13 @@ def converted(model: Model, converter: str, convert: Callable[[Path], None]) -> 
     """The folder of a model's converted files, which `convert` fills if the session does not have them yet.
 
     Args:
-        converter: its name; together with the model's SHA-256 and the user's shapes it identifies the files.
+        converter: its name; together with the model's SHA-256 and the user's shapes and sizes it identifies the files.
 
     Raises:
         StudyError: that of `convert`; nothing is kept then.
     """
     shapes = {name: list(shape) for name, shape in sorted(model.given.shapes.items())}
-    words = json.dumps([converter, model.onnx_sha256, shapes])
+    words = json.dumps([converter, model.onnx_sha256, shapes, sorted(model.given.sizes.items())])
     target = folder() / hashlib.sha256(words.encode()).hexdigest()[:16]
     if not target.is_dir():
         with tempfile.TemporaryDirectory(dir=folder(), ignore_cleanup_errors=True) as unfinished:

@@ -71,7 +71,9 @@ class AnyFile(ModelFile):
         return replace(cell, verdict="passed")
 
 
-def find(named: Path, given: Given, batches: Sequence[int], artifacts: Artifacts, work: Path) -> tuple[AnyFile, File]:
+def find(
+    named: Path, given: Given, batches: Sequence[int], artifacts: Artifacts, work: Path, tolerance: float | None = None
+) -> tuple[AnyFile, File]:
     """The file with its inputs of these batch sizes in `work`, its parsed form.
 
     Raises:
@@ -102,7 +104,7 @@ def find(named: Path, given: Given, batches: Sequence[int], artifacts: Artifacts
         for number, array in enumerate(calls[batch].values()):
             np.save(folder / f"{number}.npy", array)
     reference, wanted = _expected_outputs(path, folders, outputs, artifacts, work)
-    allowed = limit(coarsest(file.model))
+    allowed = limit(coarsest(file.model), tolerance)
     return AnyFile(
         model=printable(path.name),
         onnx=path,

@@ -22,6 +22,7 @@ from export.conformance.environments import Prepared, browser_version, prepare
 from export.conformance.programs import DOCUMENT
 from export.conformance.runtimes import RUNTIMES, Runtime, select
 from export.options import add_arguments
+from study.arithmetic import checked_tolerance
 from study.artifacts import Artifacts, write_record
 from study.cores import usable_cores
 from study.environment import environment
@@ -49,6 +50,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=N,M", help="shape of an input of FILE")
     parser.add_argument("--input", action="append", default=[], metavar="NAME=VALUE", help="its value or range, 0..9")
     parser.add_argument("--feed", action="append", default=[], type=Path, metavar="FILE.npz", help="inputs by name")
+    parser.add_argument("--size", action="append", default=[], metavar="NAME=N", help="size of a named dimension")
+    parser.add_argument("--tolerance", type=float, metavar="X", help="largest difference / an output's largest value")
     parser.add_argument("--batches", metavar="N,M", default="1,2", help="batch sizes of FILE (default: %(default)s)")
     names = ",".join(runtime.name for runtime in RUNTIMES)
     parser.add_argument("--runtimes", metavar="A,B", help=f"some of {names} (default: all)")
@@ -70,15 +73,16 @@ def main(words: Sequence[str]) -> int:
     if options.onnx is not None:
         if options.models:
             raise StudyError(f"--onnx: expected no models of the catalogue beside it, found {' '.join(options.models)}")
-        return run_file(options, options.onnx, parse_given(options.shape, options.input, options.feed))
-    if options.shape or options.input or options.feed:
-        raise StudyError("--shape, --input and --feed: expected --onnx FILE with them")
+        given = parse_given(options.shape, options.input, options.feed, options.size)
+        return run_file(options, options.onnx, given, checked_tolerance(options.tolerance))
+    if options.shape or options.input or options.feed or options.size or options.tolerance is not None:
+        raise StudyError("--shape, --input, --feed, --size and --tolerance: expected --onnx FILE with them")
     code = 0
     if modules := [entry.name for entry in selected(options, options.models) if entry.is_module]:
         for name in modules:
             files = module_files(Artifacts(options.artifacts), name)
-            given = given_of(current_module(files))
-            code = max(code, run_file(options, files.onnx, given))
+            module = current_module(files)
+            code = max(code, run_file(options, files.onnx, given_of(module), module.tolerance))
         options.models = [name for name in options.models if name not in modules]
         if not options.models:
             return code
@@ -101,7 +105,7 @@ def main(words: Sequence[str]) -> int:
     return max(code, int(any(cell.verdict == "failed" for cell in record.cells)))
 
 
-def run_file(options: argparse.Namespace, path: Path, given: Given) -> int:
+def run_file(options: argparse.Namespace, path: Path, given: Given, tolerance: float | None) -> int:
     """Run a user's file with these inputs and print a table; 1 if a runtime that is expected to run it fails."""
     from export.conformance.any_file import find, runtimes, table
 
@@ -112,7 +116,7 @@ def run_file(options: argparse.Namespace, path: Path, given: Given) -> int:
     chosen = runtimes(options.runtimes)
     artifacts = Artifacts(options.artifacts)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        file, parsed = find(path, given, batches, artifacts, Path(name).absolute())
+        file, parsed = find(path, given, batches, artifacts, Path(name).absolute(), tolerance)
         _, cells = run_all(chosen, [file], artifacts, Path(name).absolute(), None)
     rows, failed = table(parsed, cells, chosen)
     against = (

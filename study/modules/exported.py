@@ -38,12 +38,13 @@ def _entry(files: ModuleFiles) -> Entry:
 
 
 def given_of(record: ModuleRecord) -> "Given":
-    """The values and sizes of a module's inputs, as for an ONNX file."""
+    """The values of a module's inputs and the sizes of the dimensions that its file has free, as for any ONNX file."""
     from study.modules.words import parse_inputs
     from study.onnx_given import Given
 
     values = {one.name: one.values for one in parse_inputs(record.inputs) if one.values}
-    return Given(values=values, sizes=record.sizes)
+    free = {name: size for name, size in record.sizes.items() if name not in record.fixed}
+    return Given(values=values, sizes=free)
 
 
 def onnx_file(word: Path, artifacts: Artifacts) -> Path:

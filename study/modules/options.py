@@ -31,7 +31,7 @@ def entry_of(options: Namespace) -> Entry | None:
         StudyError: an option is given without --module, or the callable's name is no name for a model.
     """
     if not options.module:
-        given = [name for name in MODULE_OPTIONS[1:] if name != "size" and getattr(options, name)]
+        given = [name for name in MODULE_OPTIONS[1:] if name not in ("size", "tolerance") and getattr(options, name)]
         if given:
             raise StudyError(f"--{given[0].replace('_', '-')} describes a torch module: give --module as well")
         return None

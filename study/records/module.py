@@ -18,12 +18,19 @@ class OutputParity(Record):
     values: Count
     """Number of values that were compared."""
     max_abs_difference: NotNegative
-    """Of integers and booleans the share that differs."""
+    """Of integers of over 16 bits and of booleans the share that differs."""
     max_rel_difference: NotNegative
-    """The largest difference / the largest magnitude of the same array."""
+    """The largest difference of an array / the largest magnitude of the same array; of decisions again the share."""
     limit_abs: NotNegative
     limit_rel: NotNegative
-    """It holds where the difference is at most `limit_abs` + `limit_rel` * the largest magnitude of the array."""
+    """It holds where the difference is at most `limit_abs` + `limit_rel` * the largest magnitude of the array. Of
+    decisions, integers and booleans, it is the share that may differ."""
+    differing: Count = 0
+    """Number of decisions that differ."""
+    nan: Count = 0
+    """Number of values that are NaN in both."""
+    infinite: Count = 0
+    """Number of values that are infinite in both."""
 
 
 class ModuleRecord(Record, tag_field="schema", tag="module/1"):

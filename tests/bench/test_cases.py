@@ -90,12 +90,12 @@ class OtherThreads(ONNXRuntime):
 HERE = "tests.bench.test_cases"
 
 
-def compared(case: Case) -> Parity | None:
+def compared(case: Case, explain: bool = False) -> Parity | None:
     """The parity of a case, computed as in the bench."""
     pool = case.model.pool(case.batch)
     wanted = expected(case, pool)
     with opened(case, pool) as engine, engine.runtime.context():
-        return parity(engine, engine.outputs(), wanted)[0]
+        return parity(engine, engine.outputs(), wanted, explain)[0]
 
 
 # ---- cases and pairs

@@ -114,11 +114,18 @@ MISTAKES: list[tuple[str, str]] = [
     ("--models gap --cold-starts 3", "--cold-starts: expected 0 or at least 5, found 3"),
     ("--models gap --shape x=1", "--shape applies to inputs of a file given with --onnx"),
     ("--onnx {two} --shape ids", "--shape: expected name=1,3,224,224 (name= for a scalar), found 'ids'"),
-    ("--onnx {open} --runtimes onnxruntime", "input 'x' has shape [N, W]: give it with --shape x=1,16"),
+    ("--onnx {open} --runtimes onnxruntime", "input 'x' has shape [N, W]: give it with --size W=16"),
     ("--models gap --input x=1", "--input applies to inputs of a file given with --onnx"),
     ("--onnx {two} --shape ids=5 --input ids=a", "{two}: --input ids=a: expected an integer from -9223372036854775808"),
     ("--onnx {two} --shape ids=5 --input id=1", "{two}: the model has no input 'id'; it has: 'x', 'ids'"),
     ("--onnx {two} --feed {bad}", "--feed {bad}: expected arrays of numpy.savez"),
+    (
+        "--onnx {random} --runtimes onnxruntime,reference",
+        "output 'y' is random, because node 'y' (RandomNormalLike) draws numbers, so two engines cannot be compared; "
+        "measure one alone, with --runtimes onnxruntime",
+    ),
+    ("--onnx {two} --runtimes onnxruntime --tolerance 2", "--tolerance: expected a share between 0 and 1"),
+    ("--models gap --tolerance 0.1", "--tolerance applies to a file given with --onnx or to a module"),
     (
         "--onnx {text} --runtimes onnxruntime",
         "'word' has dtype str: expected floats of 16 bits or more, integers or bool; "
@@ -138,10 +145,11 @@ MISTAKES: list[tuple[str, str]] = [
 def test_a_mistake_is_refused_in_one_line(
     words: str, message: str, planned: Callable[..., Session], tmp_path: Path
 ) -> None:
-    files = {name: tmp_path / f"{name}.onnx" for name in ("two", "open", "text", "bad", "none")}
+    files = {name: tmp_path / f"{name}.onnx" for name in ("two", "open", "text", "bad", "none", "random")}
     write(files["two"], "N")
     write(files["open"], "N", "1")
     files["bad"].write_bytes(b"no model")
+    save(files["random"], "g (float[N, 4] x) => (float[N, 4] y) { y = RandomNormalLike(x) }")
     save(files["text"], "g (string[N] word) => (string[N] y) { y = Identity(word) }")
     with pytest.raises(StudyError) as refusal:
         planned(*words.format(**files).split())

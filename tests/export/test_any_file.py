@@ -226,11 +226,14 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "expected an ONNX file, found a folder": ["--onnx", tmp_path],
         "expected an ONNX file, found no plain file": ["--onnx", "/dev/zero"],
         "the model has no input 'sr'": ["--onnx", file, "--input", "sr=16000"],
-        "free.onnx: input 'image' has shape [batch, 1, 8, width]: give it with --shape": [
+        "free.onnx: input 'image' has shape [batch, 1, 8, width]: give it with --size width=": [
             *("--onnx", tmp_path / "free.onnx")
         ],
         "bfloat16.onnx: input 'image': expected a type of numpy, found": ["--onnx", tmp_path / "bfloat16.onnx"],
         "expected --onnx FILE with them": ["--shape", "a=1"],
+        "--size widht: no input has a dimension of that name; the named ones are: batch, width": [
+            *("--onnx", tmp_path / "free.onnx", "--size", "widht=8")
+        ],
     }
     for message, words in mistakes.items():
         with pytest.raises(StudyError) as raised:

@@ -9,8 +9,8 @@ from onnx import numpy_helper, parser
 
 from bench.onnx_files import read
 from study.errors import StudyError
-from study.onnx_given import Given
-from study.onnx_inputs import Input, batch_sizes, concrete
+from study.onnx_given import Given, parse_given
+from study.onnx_inputs import Input, batch_sizes, concrete, signature
 from study.onnx_values import generate
 from tests.study.test_onnx_values import given
 
@@ -53,17 +53,31 @@ def test_a_name_that_is_a_sum_has_the_sum_of_its_terms() -> None:
     assert concrete(inputs, shapes, 2)["mask"] == (2, 8)
     assert concrete(inputs, shapes | {"mask": (2, 9)}, 2)["mask"] == (2, 9)
     assert concrete([past, given("next", "n", "past length+1")], {"past": (2, 4, 5, 8)}, 2)["next"] == (2, 6)
-    with pytest.raises(StudyError, match=r"--shape ids=1,128 --shape past=1,4,0,8$"):
+    with pytest.raises(StudyError, match=r"--size length=128 --size 'past length=0'$"):
         concrete(inputs, {}, 1)
 
 
+def test_a_size_holds_for_its_dimension_in_every_input_and_in_sums() -> None:
+    graph = parser.parse_graph(
+        """g (int64[batch, sequence] ids, float[batch, sequence, "past + sequence"] mask, float[batch, 4, past] kept)
+        => (int64[batch, sequence] y) { y = Identity(ids) }"""
+    )
+    inputs = signature(graph, parse_given([], [], [], ["sequence=7", "past=2"]))
+    assert {one.name: one.shape for one in inputs} == {
+        "ids": ("batch", 7), "mask": ("batch", 7, 9), "kept": ("batch", 4, 2)
+    }  # fmt: skip
+    with pytest.raises(StudyError, match=r"--size length: no input .* are: batch, past, past \+ sequence, sequen"):
+        signature(graph, parse_given([], [], [], ["length=7"]))
+
+
 REFUSED: list[tuple[list[Input], dict[str, tuple[int, ...]], int, str]] = [
-    ([IMAGE], {}, 1, "'x' has shape [batch, 3, height, width]: give it with --shape x=1,3,224,224"),
+    ([IMAGE], {}, 1, "'x' has shape [batch, 3, height, width]: give it with --size height=224 --size width=224"),
     ([given("x", "n", None)], {}, 1, "'x' has shape [n, ?]: give it with --shape x=1,16"),
+    ([given("x", "n", None, "width")], {}, 1, "give it with --shape x=1,16,16"),
     ([given("x y", "n", None)], {}, 1, "--shape 'x y=1,16'"),
-    ([MASK], {}, 1, "'mask' has shape [batch, length]: give it with --shape mask=1,128"),
+    ([MASK], {}, 1, "'mask' has shape [batch, length]: give it with --size length=128"),
     ([MASK, given("ids", "batch", "length", dtype=np.int64), given("past", "batch", 4, "past_length", 8)], {}, 1,
-     "[batch, 4, past_length, 8]: give them with --shape mask=1,128 --shape past=1,4,0,8"),
+     "[batch, 4, past_length, 8]: give them with --size length=128 --size past_length=0"),
     ([given("input", None, None), given("state", 2, None, 128)], {}, 1,
      "give them with --shape input=1,16 --shape state=2,1,128"),
     ([IMAGE, MASK], {"y": (1,)}, 1, "no input 'y'; it has: 'x', 'mask'"),

@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
     return save(tmp_path / "m.onnx", LINEAR)
 
 
-COMMON = Namespace(threads=1, mode="native", device="cpu", catalogue=None, artifacts=Path("nowhere"))
+COMMON = Namespace(threads=1, mode="native", device="cpu", catalogue=None, artifacts=Path("nowhere"), tolerance=None)
 
 
 def test_a_side_has_the_settings_of_its_word_and_else_those_of_the_command(file: Path) -> None:
