@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from study.records.base import Interval
 from study.records.bench import Verdict
@@ -21,6 +23,22 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     n, mean = len(logs), float(np.mean(logs))
     half = half_width(float(np.std(logs, ddof=1)), n, confidence) if n > 1 else 0.0
     return Interval(value=math.exp(mean), low=math.exp(mean - half), high=math.exp(mean + half))
+
+
+class Estimate(NamedTuple):
+    """A value of either sign and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def arithmetic_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+    """The mean of independent `values` [N] of either sign, with Student's interval; of a single value that value."""
+    given = np.asarray(values, dtype=np.float64)
+    n, mean = len(given), float(np.mean(given))
+    half = half_width(float(np.std(given, ddof=1)), n, confidence) if n > 1 else 0.0
+    return Estimate(mean, mean - half, mean + half)
 
 
 def half_width(deviation: float, n: int, confidence: float = CONFIDENCE) -> float:
