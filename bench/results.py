@@ -29,6 +29,7 @@ from study.records.bench import (
     ColdStartRecord,
     ComparisonRecord,
     JournalEntry,
+    MatrixProduct,
     Pilot,
 )
 from study.records.scenarios import OfflineRecord, ServerRecord
@@ -64,6 +65,8 @@ class Results:
     failed: dict[str, str] = field(default_factory=dict)
     """Why measurements failed, by name."""
     overheads: list[float] = field(default_factory=list)
+    peaks: dict[int, MatrixProduct] = field(default_factory=dict)
+    """The fastest product of matrices, by the number of threads."""
     pilot: Pilot | None = None
     processes: int = 0
     """Number of processes so far."""
@@ -97,6 +100,14 @@ class Results:
         self.results[task.name] = [*earlier, result]
         self.calibrations.append(result.process.calibration)
         self._keep(task)
+
+    def add_peaks(self, products: Iterable[MatrixProduct]) -> None:
+        """Keep the fastest products of matrices."""
+        for one in products:
+            so_far = self.peaks.get(one.threads)
+            if so_far is None or one.flops_per_second > so_far.flops_per_second:
+                self.peaks[one.threads] = one
+                self.write(JournalEntry(matrix_product=one))
 
     def fastest(self) -> dict[str, float]:
         """The smallest mean time of a call of each comparison so far."""
@@ -205,6 +216,7 @@ class Results:
             server=tuple(load for task in self.scenarios if isinstance(load := self.loaded(task), ServerRecord)),
             left_out=dict(self.left_out),
             failed=dict(self.failed),
+            matrix_products=tuple(self.peaks[n] for n in sorted(self.peaks)),
         )
 
     def keep(self, tasks: Iterable[Task]) -> None:

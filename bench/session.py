@@ -3,11 +3,11 @@
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench import cold_start
+from bench import cold_start, peak
 from bench.best import Families, in_words
 from bench.cases import Case
 from bench.effort import planned
@@ -18,7 +18,7 @@ from bench.results import Results, cold_start_name
 from bench.sampling import Budget, TooSlowError
 from bench.statistics.forecast import more_processes, text
 from bench.statistics.pilot import Shares
-from bench.tasks import Task
+from bench.tasks import CaseTask, Task
 from bench.worker import Job
 from study.errors import StudyError
 from study.records.bench import (
@@ -173,10 +173,13 @@ class Session(Results):
         seed, known = secrets.randbits(32), (shares, self.level, self.fastest(), self._lead_in)
         rounds = FEWEST_ROUNDS if shares else SHORT_ROUNDS
         process = Process(number, budget, seed, checked, *known, rounds)
+        peaks = peak_threads(tasks) if again and number <= peak.PROCESSES else ()
         watcher.begin(title, len(by_name))
-        for message in run_worker(Job(tuple(by_name.values()), process, again, self.cpus)):
+        for message in run_worker(Job(tuple(by_name.values()), process, again, self.cpus, peaks)):
             if message.overhead_seconds is not None:
                 self.overheads.append(message.overhead_seconds)
+            elif message.matrix_products:
+                self.add_peaks(message.matrix_products)
             elif message.began:
                 watcher.measuring(message.name)
             elif message.failed:
@@ -202,3 +205,9 @@ class Session(Results):
             else:
                 self.write(JournalEntry(cold_start=self.cold_starts[name]))
         watcher.end()
+
+
+def peak_threads(tasks: Iterable[Task]) -> tuple[int, ...]:
+    """The numbers of threads of the cases on the CPU whose multiply-accumulates are known."""
+    cases = [task.case for task in tasks if isinstance(task, CaseTask)]
+    return tuple(sorted({case.threads for case in cases if case.device == "cpu" and case.model.facts.macs}))

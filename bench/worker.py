@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 
 from bench.calibration import calibrate_briefly
-from bench.full_speed import SlowMachineError
+from bench.full_speed import Patience, SlowMachineError
 from bench.machine.cpus import pin
 from bench.measure import Process
 from bench.parent import end_with_parent
+from bench.peak import PATIENCE_SECONDS, matrix_products
 from bench.regimes import level
 from bench.sampling import TooSlowError, garbage_collector_held
 from bench.tasks import Task
 from bench.timing import timed_calls
 from study.errors import StudyError
+from study.records.bench import MatrixProduct
 
 NULL_CALLS = 10_000
 LEVEL_SECONDS = 1.0
@@ -42,6 +44,8 @@ class Job:
     """Whether to measure again what was disturbed."""
     cpus: frozenset[int] | None = None
     """Where it may run; None: wherever the session may."""
+    peaks: tuple[int, ...] = ()
+    """Numbers of threads with which it measures the machine's peak at its end."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Message:
     left_out: str = ""
     """Why it was left out."""
     overhead_seconds: float | None = None
+    matrix_products: tuple[MatrixProduct, ...] = ()
 
 
 def work(job: Job, connection: Connection, log: Path) -> None:
@@ -76,6 +81,9 @@ def work(job: Job, connection: Connection, log: Path) -> None:
         disturbed = _measured(tasks, replace(process, postpone=job.again), connection.send)
         if job.again:
             _measured(disturbed, process, connection.send)
+        if job.peaks:
+            found = matrix_products(job.peaks, Patience(process.level, PATIENCE_SECONDS))
+            connection.send(Message(matrix_products=tuple(found)))
     connection.close()
 
 

@@ -21,6 +21,7 @@ import msgspec
 
 from analysis.tables import (
     cold_starts,
+    costs,
     exports,
     latency,
     layers,
@@ -70,6 +71,7 @@ TABLES: Mapping[str, Sequence[Column]] = {
     "report/convergence.csv": training.CONVERGENCE,
     "report/history.csv": training.HISTORY,
     "report/latency.csv": latency.LATENCY,
+    "report/costs.csv": costs.COSTS,
     "report/comparisons.csv": latency.COMPARISONS,
     "report/images_per_second.csv": pictured.IMAGES_PER_SECOND,
     "report/accuracy.csv": pictured.ACCURACY,

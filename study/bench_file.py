@@ -82,6 +82,7 @@ def _read_journal(path: Path, remedy: str) -> BenchRecord:
         cold_starts=_last(entry.cold_start for entry in entries),
         offline=offline,
         server=server,
+        matrix_products=tuple({one.threads: one for entry in entries if (one := entry.matrix_product)}.values()),
     )
 
 

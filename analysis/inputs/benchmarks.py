@@ -5,8 +5,8 @@ seed is of a user's own file. The same case in several files is a repeat.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -23,6 +23,7 @@ from study.records.bench import (
     CaseRecord,
     ColdStartRecord,
     ComparisonRecord,
+    MatrixProduct,
     Measurement,
 )
 from study.variants import STANDARD_NAME
@@ -59,10 +60,18 @@ class Measurements:
     cold_starts: tuple[Measured[ColdStartRecord], ...] = ()
     environments: tuple[BenchEnvironment, ...] = ()
     """One for each file."""
+    peaks: Mapping[tuple[str, int], MatrixProduct] = field(default_factory=dict)
+    """The machine's fastest product of matrices in a file, by its name and the number of threads."""
     variants: tuple[Measured[CaseRecord], ...] = ()
     """The cases of exports other than the standard one, which are in none of the above."""
     notes: tuple[str, ...] = ()
     """What a reader must know first, a sentence each."""
+
+    @property
+    def peaks_by_threads(self) -> Sequence[MatrixProduct]:
+        """The fastest of all files for each number of threads."""
+        ordered = sorted(self.peaks.values(), key=lambda one: (one.threads, one.flops_per_second))
+        return tuple({one.threads: one for one in ordered}.values())
 
 
 def read_measurements(
@@ -147,7 +156,8 @@ def read_measurements(
     notes += _repeats(medians, "benchmark cases", "medians")
     ratios = (((one.key, one.record.reference), one.record.ratio.value) for one in comparisons)
     notes += _repeats(ratios, "comparisons", "ratios")
-    return Measurements(cases, comparisons, cold_starts, environments, variants, tuple(notes))
+    peaks = {(file, one.threads): one for file, _, bench in files for one in bench.matrix_products}
+    return Measurements(cases, comparisons, cold_starts, environments, peaks, variants, tuple(notes))
 
 
 def machine(environment: Environment) -> str:

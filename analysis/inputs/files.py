@@ -21,7 +21,7 @@ MODULES = "modules"
 PROJECT = Path(__file__).resolve().parent.parent.parent
 PICTURES = (
     *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
-    *("latency", "comparisons", "images_per_second", "accuracy"),
+    *("latency", "costs", "comparisons", "images_per_second", "accuracy"),
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts")
 OF_RUNS = ("runs", "pruning", "convergence", "history", "accuracy")

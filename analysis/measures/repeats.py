@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from study.records.base import Interval
 from study.records.bench import WorkerProcess
-from study.student import mean_interval
+from study.student import Estimate, arithmetic_interval, mean_interval
 
 FEWEST_SESSIONS = 3
 P = TypeVar("P", bound=WorkerProcess)
@@ -31,3 +31,13 @@ def together(intervals: Sequence[Interval]) -> Interval:
     if len(intervals) >= FEWEST_SESSIONS:
         return found
     return replace(found, low=min(one.low for one in intervals), high=max(one.high for one in intervals))
+
+
+def together_of_either_sign(estimates: Sequence[Estimate]) -> Estimate:
+    """The same of values that may be below 0: their arithmetic mean."""
+    if len(estimates) == 1:
+        return estimates[0]
+    found = arithmetic_interval([one.value for one in estimates])
+    if len(estimates) >= FEWEST_SESSIONS:
+        return found
+    return Estimate(found.value, min(one.low for one in estimates), max(one.high for one in estimates))

@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 from tabulate import tabulate
 
-from analysis.tables.numbers import MINUS, MISSING, TIMES, interval, missing, number, runtime, threads
+from analysis.tables.numbers import MINUS, MISSING, TIMES, formula, interval, missing, number, runtime, threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +66,7 @@ def _environment(form: Form) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "interval": interval, "runtime": runtime, "threads": threads}
+    made.filters["formula"] = formula
     made.filters |= {"table": _text_table if form == "txt" else _markdown_table, "prose": _prose}
     made.filters["items"] = partial(_wrapped, Markup("<li>{}</li>") if form == "html" else Markup("- {}"), Markup("\n"))
     made.filters["paragraphs"] = partial(_wrapped, Markup("{}"), Markup("\n\n"))

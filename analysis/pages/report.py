@@ -28,6 +28,7 @@ from analysis.pages import portability as portability_page
 from analysis.pages import summary
 from analysis.pages.markup import latex, render
 from analysis.pages.search import search_results
+from analysis.plots import costs as costs_plots
 from analysis.plots import histogram as histogram_plots
 from analysis.plots import latency as latency_plots
 from analysis.plots import search as search_plots
@@ -35,22 +36,23 @@ from analysis.plots import sparsity as weight_plots
 from analysis.plots import training as history_plots
 from analysis.plots.beside import draw_beside
 from analysis.plots.pruning import pruning
+from analysis.tables import costs as costs_tables
 from analysis.tables import exports as exports_tables
+from analysis.tables import headline, pictured
 from analysis.tables import latency as latency_tables
 from analysis.tables import modules as modules_tables
-from analysis.tables import pictured
 from analysis.tables import search as search_tables
 from analysis.tables import sparsity as sparsity_tables
 from analysis.tables import summary as summary_tables
 from analysis.tables import training as training_tables
 from analysis.tables.cold_starts import COLD_STARTS, cold_starts
 from analysis.tables.columns import common_settings, read, text, write_as_json, write_frame
-from analysis.tables.headline import cases, comparisons, without_settings
 from study.artifacts import write_text
 from study.catalogue import DEFAULT_STUDY
 
 MEASURED = {
     "latency": latency_tables.LATENCY,
+    "costs": costs_tables.COSTS,
     "comparisons": latency_tables.COMPARISONS,
     "cold_starts": COLD_STARTS,
 }
@@ -90,6 +92,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "convergence": history_plots.convergence,
         "history": history_plots.histories,
         **{name: getattr(latency_plots, name) for name in latency_plots.PICTURES},
+        "costs": lambda frame: costs_plots.costs(frame, read(folder / "latency.csv")),
         "search": search_plots.search,
         "importance": search_plots.importance,
     }
@@ -134,6 +137,7 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "convergence": training_tables.convergence(study),
         "history": training_tables.history(study.runs),
         "latency": latency,
+        "costs": costs_tables.costs_table(study.measured),
         "comparisons": pairs,
         "images_per_second": pictured.images_per_second(latency),
         "accuracy": pictured.accuracy(runs, latency),
@@ -171,12 +175,16 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
             "sparsity": sparsity_tables.by_layer(layers),
             "variants": exports_tables.shown(frames["variants"]),
             **{name: text(columns, frames[name]) for name, columns in SHOWN.items()},
-            "comparisons": text(latency_tables.COMPARISONS, without_settings(frames["comparisons"])),
+            "comparisons": text(latency_tables.COMPARISONS, headline.without_settings(frames["comparisons"])),
         },
         settings={name: common_settings(columns, frames[name]) for name, columns in MEASURED.items()},
-        headline_cases=cases(frames["latency"]),
+        headline_cases=headline.cases(frames["latency"]),
+        headline_costs=headline.costs(frames["costs"]),
+        peaks=study.measured.peaks_by_threads,
         margins=[f"{100 * margin:g}" for margin in sorted(set(frames["comparisons"]["margin"]))],
-        compared=without_settings(comparisons(frames["comparisons"][frames["comparisons"]["batch"] == 1])),
+        compared=headline.without_settings(
+            headline.comparisons(frames["comparisons"][frames["comparisons"]["batch"] == 1])
+        ),
         validated=history["validation_loss"].notna().any(),
         stopped_early=any(history_plots.stopped_early(run) for _, run in history.groupby(["model", "seed"])),
         searches=search_results(study.searches, study.runs),

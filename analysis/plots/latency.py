@@ -38,14 +38,14 @@ BEST = ", best against best"
 
 def latency(frame: pd.DataFrame) -> Figure:
     """Time of one call by model and runtime: a panel a batch size, each median with its interval."""
-    rows = _in_microseconds(headline.cases(frame))
+    rows = in_microseconds(headline.cases(frame))
     if rows.empty:
         return empty("no latency was measured")
     texts = [f"{value:,.1f}" if value < 100 else f"{value:,.0f}" for value in rows["value"]]
     limits = {batch: (own["low"].min(), own["high"].max()) for batch, own in rows.groupby("batch")}
     figure, axes = _intervals(rows.assign(text=texts), limits)
     axes[-1].set_xlabel(f"microseconds a call (log scale): median with 95 % interval; {INVALID}")
-    _legend(figure, _series(rows))
+    legend(figure, series_of(rows))
     return figure
 
 
@@ -60,7 +60,7 @@ def comparisons(frame: pd.DataFrame) -> Figure:
     if rows.empty:
         return empty("no runtimes were compared")
     references, rows = list(dict.fromkeys(rows.loc[~rows["best"], "reference"])), _with_best(rows)
-    texts = [interval(row.ratio, row.low, row.high, ".2f", unit=TIMES) for row in _tuples(rows)]
+    texts = [interval(row.ratio, row.low, row.high, ".2f", unit=TIMES) for row in tuples(rows)]
     rows = rows.assign(value=rows["ratio"], valid=rows["verdict"] != headline.WITHHELD, text=texts)
     widest = 1 + rows["margin"].max()
     limits = (
@@ -78,7 +78,7 @@ def comparisons(frame: pd.DataFrame) -> Figure:
     more: list[Artist] = [Patch(label=f"margin of {' or '.join(margins)} %", **MARGIN)]
     if rows["unpaired_ratio"].notna().any():
         more.append(Line2D([], [], label="ratio of the medians", **UNPAIRED))
-    _legend(figure, _series(rows), *more)
+    legend(figure, series_of(rows), *more)
     return figure
 
 
@@ -93,20 +93,20 @@ def _with_best(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _intervals(rows: pd.DataFrame, limits: dict[Any, tuple[float, float]]) -> tuple[Figure, Sequence[Axes]]:
     """A panel a batch size, with these limits; a row a model; a point a runtime: value, low, high and a text."""
-    series, models = _series(rows), _models(rows)
+    series, models = series_of(rows), _models(rows)
     step = 0.72 / len(series)
     figure, axes = panels(len(limits), 0.6 + len(models) * (0.12 + 0.15 * len(series)))
     for axis, batch in zip(axes, sorted(limits), strict=True):
         texts = []
-        for k, (i, own) in enumerate(_by_series(rows[rows["batch"] == batch], series)):
-            for row in _tuples(own):
+        for k, (i, own) in enumerate(by_series(rows[rows["batch"] == batch], series)):
+            for row in tuples(own):
                 y = models.index(row.model) + (k - (len(series) - 1) / 2) * step
                 if margin := getattr(row, "margin", 0):
                     axis.barh(y, 1 + margin - 1 / (1 + margin), step, left=1 / (1 + margin), zorder=2, **MARGIN)
                 axis.plot(getattr(row, "unpaired_ratio", np.nan), y, zorder=3, **UNPAIRED)
-                _point(axis, (row.value, row.low, row.high), (y, y, y), point(i, row.valid))
+                interval_point(axis, (row.value, row.low, row.high), (y, y, y), point(i, row.valid))
                 texts.append((y, row.text))
-        name_rows(axis, [_short(model) for model in models], texts)
+        name_rows(axis, [short(model) for model in models], texts)
         axis.set_title(f"batch {batch}", loc="left")
         log_scale(axis, axis.xaxis, *limits[batch], room=0.03)
     return figure, axes
@@ -116,18 +116,18 @@ def images_per_second(frame: pd.DataFrame) -> Figure:
     """Items per second over the batch size: a panel a model, a line a runtime, with the interval at each point."""
     if frame.empty:
         return empty("no latency was measured")
-    series, models, batches = _series(frame), _models(frame), sorted(set(frame["batch"]))
+    series, models, batches = series_of(frame), _models(frame), sorted(set(frame["batch"]))
     figure, axes = panels(len(models), 2.2, min(3, len(models)), sharex=True, sharey=True)
     low, high = frame["images_per_second_low"].min(), frame["images_per_second_high"].max()
     for axis, model in zip(axes, models, strict=True):
         own = frame[frame["model"] == model]
-        for i, rows in _by_series(own, series):
+        for i, rows in by_series(own, series):
             for _, measured in rows.groupby(["threads", "mode"]):
                 axis.plot(measured["batch"], measured["images_per_second_at_median"], zorder=2, **line(i))
-            for row in _tuples(rows):
+            for row in tuples(rows):
                 y = row.images_per_second_at_median, row.images_per_second_low, row.images_per_second_high
-                _point(axis, (row.batch,) * 3, y, point(i, row.valid))
-        axis.set_title(_short(model), loc="left")
+                interval_point(axis, (row.batch,) * 3, y, point(i, row.valid))
+        axis.set_title(short(model), loc="left")
         log_scale(axis, axis.yaxis, low, high, room=0.03)
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
         log_scale(axis, axis.xaxis, batches[0], batches[-1], room=0.05)
@@ -135,7 +135,7 @@ def images_per_second(frame: pd.DataFrame) -> Figure:
         axis.grid(True, axis="both")
     figure.supxlabel(f"batch size (log scale); {INVALID}", fontsize=9)
     figure.supylabel("items per second, one call after the other (log scale)", fontsize=9)
-    _legend(figure, series, lines=True)
+    legend(figure, series, lines=True)
     return figure
 
 
@@ -146,14 +146,14 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     """
     if frame.empty:
         return empty("no latency of a model of the catalogue was measured with one image")
-    frame = _in_microseconds(frame)
-    series, models = _series(frame), _models(frame)
+    frame = in_microseconds(frame)
+    series, models = series_of(frame), _models(frame)
     figure, axes = panels(len(series), 3.1, min(2, len(series)), sharey=True)
-    for axis, (i, rows) in zip(axes, _by_series(frame, series), strict=True):
-        for row in _tuples(rows):
+    for axis, (i, rows) in zip(axes, by_series(frame, series), strict=True):
+        for row in tuples(rows):
             error = 100 * row.test_error_mean, 100 * row.test_error_lowest, 100 * row.test_error_highest
             face = point(models.index(row.model), row.valid)
-            _point(axis, (row.value, row.low, row.high), error, face, face["color"])
+            interval_point(axis, (row.value, row.low, row.high), error, face, face["color"])
         axis.set_title(runtime(*series[i]), loc="left")
         log_scale(axis, axis.xaxis, rows["low"].min(), rows["high"].max(), room=0.06)
         axis.grid(True, axis="both")
@@ -162,12 +162,12 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     figure.supxlabel(label, fontsize=9)
     figure.supylabel("test error, %", fontsize=9)
     legend_above(
-        figure, [Line2D([], [], linestyle="", label=_short(model), **point(i)) for i, model in enumerate(models)]
+        figure, [Line2D([], [], linestyle="", label=short(model), **point(i)) for i, model in enumerate(models)]
     )
     return figure
 
 
-def _series(frame: pd.DataFrame) -> dict[int, Series]:
+def series_of(frame: pd.DataFrame) -> dict[int, Series]:
     """The runtimes and devices of `frame` by the number of their looks: torch is always 0, ONNX Runtime always 1."""
     known = {("torch", "cpu"): 0, ("onnxruntime", "cpu"): 1}
     there = set(zip(frame["runtime"], frame["device"], strict=True))
@@ -175,7 +175,7 @@ def _series(frame: pd.DataFrame) -> dict[int, Series]:
     return {number: one for one, number in sorted(numbers.items(), key=lambda item: item[1]) if one in there}
 
 
-def _by_series(frame: pd.DataFrame, series: dict[int, Series]) -> Iterator[tuple[int, pd.DataFrame]]:
+def by_series(frame: pd.DataFrame, series: dict[int, Series]) -> Iterator[tuple[int, pd.DataFrame]]:
     for i, (name, device) in series.items():
         yield i, frame[(frame["runtime"] == name) & (frame["device"] == device)]
 
@@ -184,17 +184,17 @@ def _models(frame: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(frame["model"]))
 
 
-def _tuples(frame: pd.DataFrame) -> Any:
+def tuples(frame: pd.DataFrame) -> Any:
     return frame.itertuples(index=False)
 
 
-def _in_microseconds(rows: pd.DataFrame) -> pd.DataFrame:
+def in_microseconds(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with the median as `value` and its interval, in microseconds."""
     columns = {"value": "median_seconds", "low": "median_low_seconds", "high": "median_high_seconds"}
     return rows.assign(**{name: 1e6 * rows[column] for name, column in columns.items()})
 
 
-def _point(axis: Axes, x: Triple, y: Triple, face: Look, colour: str = "black") -> None:
+def interval_point(axis: Axes, x: Triple, y: Triple, face: Look, colour: str = "black") -> None:
     """A point with its intervals."""
     spans: Look = {
         name: np.clip([[at - low], [high - at]], 0, None)
@@ -205,11 +205,11 @@ def _point(axis: Axes, x: Triple, y: Triple, face: Look, colour: str = "black") 
     axis.plot(x[0], y[0], zorder=3, **face)
 
 
-def _short(model: str) -> str:
+def short(model: str) -> str:
     return model if len(model) <= LONGEST else f"{model[: LONGEST // 2]}…{model[-LONGEST // 2 :]}"
 
 
-def _legend(figure: Figure, series: dict[int, Series], *more: Artist, lines: bool = False) -> None:
+def legend(figure: Figure, series: dict[int, Series], *more: Artist, lines: bool = False) -> None:
     handles = [
         Line2D([], [], label=runtime(*one), **line(i) | point(i) | ({} if lines else {"linestyle": ""}))
         for i, one in series.items()

@@ -1,23 +1,25 @@
 """Headline rows: those of the latency tables that represent a model in a picture or in the summary."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.measures.repeats import together
+from analysis.measures.repeats import together, together_of_either_sign
 from study.families import family, is_default
 from study.records.base import Interval
 from study.records.bench import CaseKey
-from study.student import verdict
+from study.student import Estimate, verdict
 
 KEY = [name for name in CaseKey.__struct_fields__ if name not in ("variant", "onnx_sha256")]
 """Columns of a case's key, in which its repeats agree; a table has the standard variant alone, of one file a run."""
 MEDIAN = ("median_seconds", "median_low_seconds", "median_high_seconds")
 RATIO = ("ratio", "low", "high")
 UNPAIRED = ("unpaired_ratio", "unpaired_low", "unpaired_high")
+FIXED = ("fixed_seconds", "fixed_low_seconds", "fixed_high_seconds")
+PER_ITEM = ("per_item_seconds", "per_item_low_seconds", "per_item_high_seconds")
 WITHHELD = "withheld"
 
 
@@ -84,6 +86,17 @@ def _engines(pairs: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(pairs["reference"], pairs["runtime"], strict=True))
 
 
+def costs(frame: pd.DataFrame) -> pd.DataFrame:
+    """The headline rows of `costs`, chosen as by `cases`: for each model and device one row a runtime.
+
+    A median off the line is that of the first of the repeats.
+    """
+    of_first = dict.fromkeys(("batches", "miss", "miss_batch"), "first")
+    same = [name for name in KEY if name != "batch"]
+    merged = _as_one(frame, same, [FIXED, PER_ITEM], {**of_first, "processes": "sum"}, _together_of_either_sign)
+    return _alike(merged.assign(batch=0)).drop(columns="batch")
+
+
 def at_batch_1(model: str, latency: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The headline rows of a model with one item, on the CPU if it was measured there.
 
@@ -105,7 +118,11 @@ def _one_item(model: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_one(
-    frame: pd.DataFrame, same: list[str], intervals: Sequence[Sequence[str]], more: Mapping[str, Any]
+    frame: pd.DataFrame,
+    same: list[str],
+    intervals: Sequence[Sequence[str]],
+    more: Mapping[str, Any],
+    combined: "Callable[[pd.DataFrame], tuple[float, ...]] | None" = None,
 ) -> pd.DataFrame:
     """Rows that agree in `same` as one row: these intervals, further columns aggregated, `valid`, and `sessions`."""
     if frame.empty:
@@ -114,7 +131,7 @@ def _as_one(
     merged = repeats.agg({**more, "valid": "all", "measured_on": "nunique", "file": "nunique"}).reset_index()
     merged = merged.rename(columns={"file": "sessions"}).assign(valid=merged["valid"] & (merged["measured_on"] == 1))
     for names in intervals:
-        ends = [_together(rows[[*names]].dropna()) for _, rows in repeats]
+        ends = [(combined or _together)(rows[[*names]].dropna()) for _, rows in repeats]
         merged[[*names]] = pd.DataFrame(ends, columns=list(names), dtype=float)
     return merged
 
@@ -125,6 +142,10 @@ def _together(rows: pd.DataFrame) -> tuple[float, ...]:
         return (math.nan,) * 3
     one = together([_interval(*row) for row in rows.itertuples(index=False)])
     return one.value, one.low, one.high
+
+
+def _together_of_either_sign(rows: pd.DataFrame) -> Estimate:
+    return together_of_either_sign([Estimate(*row) for row in rows.itertuples(index=False)])
 
 
 def _alike(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The tables of cases and comparisons as pandas frames: raw numbers, full precision, SI units."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -26,8 +26,9 @@ from analysis.tables.columns import (
     frame,
 )
 from analysis.tables.numbers import TIMES, runtime
+from study.costs import flops_per_second
 from study.records.base import Interval
-from study.records.bench import AfterSwitch, Range, WorkerProcess
+from study.records.bench import AfterSwitch, CaseRecord, MatrixProduct, Range, WorkerProcess
 
 
 def _percentile(name: str, heading: str = "") -> tuple[Column, ...]:
@@ -97,6 +98,9 @@ LATENCY = (
         "items/s at the median",
         ",.0f",
     ),
+    Column("flops_per_second", "2 * macs * batch / median; empty where macs is", "GFLOP/s", ",.1f", 1e-9),
+    Column("peak_share", "of peak_flops_per_second", "of the peak, %", ".1f", 100),
+    Column("peak_flops_per_second", "of the machine's fastest float32 matrix product with these threads, on the CPU"),
     Column("drift", "last third of the samples against the first: of the process in which it is largest"),
     Column("spread", "interquartile range / median: likewise"),
     Column("parity_images", "items on which the engines are compared", whole=True),
@@ -168,7 +172,9 @@ def latency(measured: Measurements) -> pd.DataFrame:
             "warmup_calls": max(process.warmup.calls for process in processes),
         }
         parity = {f"parity_{key}": value for key, value in parity.items()}
-        rows.append({**cells(case), **_conditions(record.processes), **parity, **of_processes})
+        rows.append(
+            {**cells(case), **_conditions(record.processes), **parity, **of_processes, **_rate(case, measured.peaks)}
+        )
     return frame(LATENCY, rows)
 
 
@@ -206,6 +212,18 @@ def cells(measured: Measured[Any]) -> dict[str, object]:
             cells |= {key: value.median, f"{key}_lowest": value.lowest, f"{key}_highest": value.highest}
     origin = {"model": measured.model, "measured_on": measured.machine, "file": measured.file}
     return {**cells, **origin, "reasons": "; ".join(record.reasons)}
+
+
+def _rate(case: Measured[CaseRecord], peaks: Mapping[tuple[str, int], MatrixProduct]) -> dict[str, float]:
+    """The cells of arithmetic: what is known of the rate, the machine's peak and their ratio."""
+    row, rate = {}, flops_per_second(case.record)
+    if rate:
+        row["flops_per_second"] = rate
+    if case.key.device == "cpu" and (peak := peaks.get((case.file, case.key.threads))):
+        row["peak_flops_per_second"] = peak.flops_per_second
+        if rate:
+            row["peak_share"] = rate / peak.flops_per_second
+    return row
 
 
 def _conditions(processes: Sequence[WorkerProcess]) -> dict[str, object]:

@@ -39,6 +39,16 @@ def spread(low: float, high: float, form: str, scale: float = 1) -> str:
     return "" if low == high else f" ({number(low, form, scale)} to {number(high, form, scale)})"
 
 
+def formula(fixed: float, per_item: float, miss: float | None = None) -> str:
+    """Seconds as a formula in microseconds with three digits, such as 187 + 38.6 b; with ≈ where a median is missed."""
+    sign = "+" if per_item >= 0 else MINUS
+    return f"{'' if missing(miss) else '≈ '}{_three(1e6 * fixed)} {sign} {_three(abs(1e6 * per_item))} b"
+
+
+def _three(value: float) -> str:
+    return number(value, f",.{max(0, 3 - len(f'{abs(value):.0f}'))}f")
+
+
 def runtime(name: str, device: str = "cpu") -> str:
     """A runtime by its own name, and its device where that is not the CPU."""
     return RUNTIMES.get(name, name) + ("" if device == "cpu" else f" on {device}")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from bench.keys import load_name, short_name
 from bench.output.columns import Column, interval_column, key_columns, valid_column
+from bench.output.costs import fixed_and_per_item, rates
 from bench.output.units import decimals, number, unit
 from bench.scenarios.table import offline, server
 from study.families import family, is_default
@@ -24,7 +25,7 @@ NAMES = (("model", 12), ("runtime", 11), ("reference", 11), ("model", 8), ("refe
 
 
 def tables(record: BenchRecord, width: int) -> Iterator[str]:
-    """The lines of the results: latencies, comparisons and cold starts, and why some are not valid.
+    """The lines of the results: latencies, costs, comparisons and cold starts, and why some are not valid.
 
     Args:
         width: characters in a line.
@@ -40,7 +41,7 @@ def tables(record: BenchRecord, width: int) -> Iterator[str]:
         id(each): ",".join(str(n) for n, (_, names) in enumerate(reasons, 1) if name in names)
         for name, each in measured
     }
-    makers = (_latencies, _comparisons, _cold_starts, offline, server)
+    makers = (_latencies, fixed_and_per_item, rates, _comparisons, _cold_starts, offline, server)
     for shown in [make(record, numbers) for make in makers]:
         if shown is not None:
             yield from [*_table(*shown, width), ""]

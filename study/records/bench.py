@@ -311,6 +311,18 @@ class ColdStartRecord(Measurement):
     """Growth altogether."""
 
 
+class MatrixProduct(Record):
+    """The fastest float32 product of two square matrices that the machine made, on the CPU."""
+
+    threads: AtLeastOne
+    flops_per_second: Positive
+    """2 * `size`^3 / time of the fastest call."""
+    size: AtLeastOne
+    """Rows and columns."""
+    library: str
+    """numpy (its BLAS), torch or onnxruntime: the fastest of those that the session had loaded."""
+
+
 class Pilot(Record):
     """A short measurement before the session, which decides on its effort and forecasts its precision."""
 
@@ -345,6 +357,8 @@ class BenchRecord(Record, tag_field="schema", tag="bench/4", omit_defaults=True)
     """Why measurements were left out, by name: they take too long. Absent if there are none."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why measurements failed, by name. Absent if none did."""
+    matrix_products: tuple[MatrixProduct, ...] = ()
+    """The machine's peak, with each number of threads of the cases; absent with `--quick` and in older files."""
 
 
 class JournalEntry(Record, tag_field="schema", tag="journal/3", omit_defaults=True):
@@ -360,10 +374,12 @@ class JournalEntry(Record, tag_field="schema", tag="journal/3", omit_defaults=Tr
     """Throughput over the processes so far, as `case`."""
     server: ServerRecord | None = None
     """Latency under load over the processes so far, as `case`."""
+    matrix_product: MatrixProduct | None = None
+    """The peak over the processes so far: the last entry of a number of threads counts."""
     exit_status: int | None = None
     """The last line: the exit status of the session."""
 
     def __post_init__(self) -> None:
-        values = (self.environment, self.case, self.comparison, self.cold_start, self.offline, self.server)
-        if sum(value is not None for value in (*values, self.exit_status)) != 1:
+        values = [getattr(self, name) for name in self.__struct_fields__]
+        if sum(value is not None for value in values) != 1:
             raise ValueError(f"Expected one of {', '.join(f'`{name}`' for name in self.__struct_fields__)}")

@@ -16,6 +16,7 @@ from study.bench_file import read_bench
 from study.errors import StudyError
 from tests.bench.builders import ENVIRONMENT, of_weights
 from tests.bench.test_records import once, pair
+from tests.support.records import matrix_product
 
 Answer = Callable[[Task, Job], Message]
 
@@ -108,8 +109,27 @@ def test_a_quick_session_is_one_process_without_a_pilot(cases: list[Case], monke
     one, workers, lines = measured(cases, sound, monkeypatch, budget=Budget(processes=1, quick=True))
     assert lines == ["process 1 of 1: 3"]
     assert (workers.jobs[0].again, workers.jobs[0].process.most_checked) == (False, None)
+    assert (workers.jobs[0].peaks, one.record().matrix_products) == ((), ())
     assert one.record().pilot is None
     assert not any(record.valid for record in (*one.record().cases, *one.record().comparisons))
+
+
+def test_the_first_processes_measure_the_peak_and_the_fastest_counts(
+    cases: list[Case], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class WithPeaks(Workers):
+        def __call__(self, job: Job) -> Iterator[Message]:
+            yield from super().__call__(job)
+            if job.peaks:
+                rate = {1: 90e9, 2: 100e9, 3: 80e9}[job.process.number]
+                yield Message(matrix_products=(matrix_product(rate),))
+
+    monkeypatch.setattr("tests.bench.test_session.Workers", WithPeaks)
+    one, workers, _ = measured(cases, sound, monkeypatch, file=tmp_path / "bench.json")
+    assert [job.peaks for job in workers.jobs] == [()] * 2 + [(1,)] * 3 + [()] * 2
+    assert one.record().matrix_products == (matrix_product(100e9),)
+    assert one.path is not None
+    assert read_bench(one.path, "").matrix_products == (matrix_product(100e9),)
 
 
 def test_further_processes_replace_what_was_disturbed(cases: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,16 @@ from tests.support.entries import write_entries
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant
 from tests.support.modules import write_modules
 from tests.support.portability import cell, write_portability
-from tests.support.records import BENCH_ENVIRONMENT, best_of, case, cold_start, comparison, interval, search_record
+from tests.support.records import (
+    BENCH_ENVIRONMENT,
+    best_of,
+    case,
+    cold_start,
+    comparison,
+    interval,
+    matrix_product,
+    search_record,
+)
 from tests.support.study import layers, save_graph, write_bench, write_model, write_run, write_study
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -72,14 +81,16 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
     static = write_variant(artifacts, STATIC, 100, 0.101)
     write_variant(artifacts, DYNAMIC, 3, None)
     older = write_variant(artifacts, OLDER, 0, 0.08)
-    bench = [case(artifacts, "baseline", "onnxruntime", 1, 20e-6), of_variant(artifacts, static, 30e-6)]
-    bench += [of_variant(artifacts, older, 20e-6), case(artifacts, "baseline", "torch-compile", 1, 80e-6)]
+    sizes = {("torch", 1): 110e-6, ("onnxruntime", 1): 20e-6, ("onnxruntime", 8): 250e-6, ("onnxruntime", 32): 600e-6}
+    bench = [case(artifacts, "baseline", *subject, seconds) for subject, seconds in sizes.items()]
+    bench += [of_variant(artifacts, static, 30e-6), of_variant(artifacts, older, 20e-6)]
+    bench += [case(artifacts, "baseline", "torch-compile", 1, 80e-6)]
     chosen = best_of({"torch-compile": 81e-6, "torch": 109e-6}, {"onnxruntime": 21e-6})
     pairs = [
         comparison(artifacts, "baseline", 1, 1.35, 1.33, 1.37, runtime="torch-compile"),
         comparison(artifacts, "baseline", 1, 4.0, 3.9, 4.1, reference="torch-compile", best_of=chosen),
     ]
-    slow = write_bench(artifacts, bench, pairs, name="bench-variants.json")
+    slow = write_bench(artifacts, bench, pairs, name="bench-variants.json", matrix_products=[matrix_product()])
     failed = {"verdict": "failed", "max_abs_difference": 0.031, "argmax_mismatches": 12, "reason": "0.031 off."}
     of_static = {"onnx_sha256": static, "variant": STATIC.name, "allowed": 0.05}
     write_portability(artifacts, cell(artifacts, "tract", "baseline", 7, **failed, **of_static))
@@ -145,12 +156,17 @@ def bench_tables() -> str:
     """What `pytest bench` prints at the end, in 100 and in 80 columns, and its comparisons with best against best."""
     nowhere, name = Artifacts(Path("no artifacts")), "a-recogniser-of-faces-with-a-long-name"
     slow = ("too few samples: 38 do not give p99; give --seconds 133", "drifted")
+    unsound = {"valid": False, "reasons": slow}
     cases = [
         case(nowhere, "baseline", "torch", 1, 187.3e-6, p90_seconds=interval(190e-6), p99_seconds=interval(213.25e-6)),
         case(nowhere, "baseline", "onnxruntime", 1, 27.31e-6, p99_seconds=interval(31.6e-6)),
+        case(nowhere, "baseline", "torch", 8, 521e-6),
+        case(nowhere, "baseline", "torch", 32, 1422e-6),
+        case(nowhere, "baseline", "onnxruntime", 8, 132.8e-6),
         case(nowhere, "baseline", "onnxruntime", 32, 731e-6),
-        case(nowhere, name, "onnxruntime", 1, 1.4999, p95_seconds=None, p99_seconds=None, valid=False, reasons=slow),
+        case(nowhere, name, "onnxruntime", 1, 1.4999, p95_seconds=None, p99_seconds=None, **unsound, macs=None),
         case(nowhere, name, "my_package.engines:Fast", 1, 99.996e-3, valid=False, reasons=("drifted",)),
+        case(nowhere, name, "my_package.engines:Fast", 8, 299.996e-3),
     ]
     noisy = {"valid": False, "reasons": ("noisy",), "verdict": "withheld"}
     pairs = [
@@ -165,6 +181,7 @@ def bench_tables() -> str:
         comparisons=tuple(pairs),
         cold_starts=(cold_start(nowhere, "baseline", "torch"), cold_start(nowhere, "baseline", "onnxruntime")),
         cases=tuple(cases),
+        matrix_products=(matrix_product(),),
         left_out={f"{name} my_package.engines:Fast batch 1": "one round takes 33 s; give --seconds 3"},
     )
     chosen = best_of({"torch-compile": 130e-6, "torch": 187e-6}, {"onnxruntime": 27e-6, "onnxruntime-spinning": 28e-6})

@@ -28,6 +28,7 @@ from study.records.bench import (
     Controls,
     ControlsOnce,
     Machine,
+    MatrixProduct,
     Measurement,
     PairSettings,
     Processor,
@@ -283,6 +284,11 @@ def case_process(number: int, seconds: float, **changes: Any) -> CaseProcess:
         warmup=WarmUpRecord(calls=50, seconds=0.1, stable=True),
     )
     return structs.replace(made, **changes)
+
+
+def matrix_product(flops_per_second: float = 104.2e9, threads: int = 1) -> MatrixProduct:
+    """The machine's peak, by numpy."""
+    return MatrixProduct(threads=threads, flops_per_second=flops_per_second, size=512, library="numpy")
 
 
 def comparison(

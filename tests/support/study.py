@@ -24,7 +24,7 @@ from analysis.inputs.study import Study, read_study
 from study.artifacts import HISTORY, PREDICTIONS, Artifacts, as_json, sha256, write_csv, write_record
 from study.errors import StudyError
 from study.records.base import Record
-from study.records.bench import BenchRecord, CaseRecord, ColdStartRecord, ComparisonRecord
+from study.records.bench import BenchRecord, CaseRecord, ColdStartRecord, ComparisonRecord, MatrixProduct
 from tests.support.records import (
     BENCH_ENVIRONMENT,
     case,
@@ -122,6 +122,7 @@ def write_bench(
     comparisons: Sequence[ComparisonRecord] = (),
     cold_starts: Sequence[ColdStartRecord] = (),
     name: str | Path = "bench.json",
+    matrix_products: Sequence[MatrixProduct] = (),
     **environment: Any,
 ) -> Path:
     """A benchmark file with these records, among the artifacts unless `name` is a path from the root."""
@@ -133,6 +134,7 @@ def write_bench(
         comparisons=tuple(comparisons),
         cold_starts=tuple(cold_starts),
         cases=tuple(cases),
+        matrix_products=tuple(matrix_products),
     )
     study = as_json(session)
     content = {"benchmarks": [{"name": "case", "extra_info": info} for info in study.pop("cases")], "study": study}
