@@ -44,7 +44,8 @@ def export_entries(entries: Sequence[Entry], options: argparse.Namespace) -> int
 
 
 def _export(entry: Entry, files: ModuleFiles) -> int:
-    from export.modules import ModuleParityError, export_module
+    from export.module_parity import ModuleParityError
+    from export.modules import export_module
 
     started = time.perf_counter()
     try:

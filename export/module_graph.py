@@ -12,6 +12,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.nn.utils import parametrize
 
 from export.conversion import reason
@@ -47,6 +48,8 @@ class Exported:
     model: ir.Model
     fixed: dict[str, int]
     """The named dimensions that are not free, with the size that they have in the graph."""
+    traced: ExportedProgram
+    """The graph of torch's operators that the model was made from."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,9 @@ def _export(task: _Task, dimensions: Mapping[str, Any], strict: bool = False) ->
     finally:
         logging.disable(logging.NOTSET)
     assert program is not None
+    assert program.exported_program is not None
     model: ir.Model = program.model
-    return Exported(model, _name_dimensions(model, task, batch))
+    return Exported(model, _name_dimensions(model, task, batch), program.exported_program)
 
 
 def _name_dimensions(model: ir.Model, task: _Task, batch: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from study.arithmetic import checked_tolerance
 from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.modules.building import SEED, Built, build, draw
@@ -60,6 +61,7 @@ def subject_of(entry: Entry) -> Subject:
     """
     inputs, sizes = parse_inputs(entry.inputs), parse_sizes(entry.sizes)
     checked_sizes(inputs, sizes)
+    checked_tolerance(entry.tolerance)
     weights = Path(entry.weights).absolute() if entry.weights else None
     return Subject(entry, absolute(entry.network), inputs, sizes, weights)
 

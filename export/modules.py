@@ -7,24 +7,28 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import onnxruntime
-from msgspec import structs
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, load
 
 from export import module_file
+from export.first_difference import first_difference
 from export.module_card import write_card
 from export.module_graph import Exported, from_torch
+from export.module_parity import ModuleParityError, prove
 from export.module_reference import INPUT_SEED, Inputs, Reference, Subject, Weights, in_torch, subject_of
+from study import arithmetic
 from study.artifacts import sha256, write_record
 from study.entry import Entry
 from study.environment import environment, versions
 from study.errors import StudyError, in_one_line
+from study.first_difference import Place
 from study.modules.building import SEED, draw
 from study.modules.files import ModuleFiles
 from study.modules.finding import import_folder, packages, sources
@@ -32,7 +36,7 @@ from study.modules.outputs import array, unique_names
 from study.modules.words import ModuleInput, batches_of
 from study.onnx_graph import dimensions
 from study.onnx_inputs import BATCH
-from study.parity import Calls, Limit, differences
+from study.parity import Calls, Limit
 from study.records.module import ModuleRecord, OutputParity
 
 FOLDED = 2, 3
@@ -41,10 +45,6 @@ SHOWN = 3
 """Names of random weights that a note shows."""
 MADE_WITH = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime")
 """Packages whose version decides what is in the file."""
-
-
-class ModuleParityError(StudyError):
-    """An output differs."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Proven:
     opset: int
     ir_version: int
     beside: module_file.Weights | None
+    notes: tuple[str, ...]
 
 
 def export_module(entry: Entry, files: ModuleFiles) -> ModuleRecord:
@@ -82,15 +83,16 @@ def export_module(entry: Entry, files: ModuleFiles) -> ModuleRecord:
         try:
             proven = _proven(subject, reference, weights, exported, place)
         except StudyError as error:
+            failed = _set_aside(place, error)
             if not batch_is_free:
-                raise
+                raise _located(error, subject, reference, names, failed) from None
             try:  # the graph may be right for the batch of its example alone
                 again = subject.build()
                 exported = [from_torch(entry.name, again, subject.inputs, subject.sizes, names, batch_is_free=False)]
                 del again
                 proven = _proven(subject, reference, weights, exported, place)
             except StudyError:
-                raise error from None
+                raise _located(error, subject, reference, names, failed) from None
         onnx, data = place / files.onnx.name, place / files.data.name
         record = ModuleRecord(
             name=entry.name,
@@ -154,29 +156,62 @@ def _proven(subject: Subject, reference: Reference, weights: Weights, exported: 
     _fix(model, subject.inputs, fixed)
     expected = dict(list(reference.expected.items())[: 1 if BATCH in fixed else None])
     calls = {batch: subject.draw(batch) for batch in expected}
+    limit = _limit(subject, model)
     failed: StudyError | None = None
     for portable, graph in _graphs(model, _folding_runs(subject, fixed), folder):
         module_file.describe(graph, metadata(subject, weights))
-        shapes = [dimensions(value.type) or () for value in graph.graph.output]
+        shapes = {value.name: dimensions(value.type) or () for value in graph.graph.output}
         opset, ir_version = graph.opset_import[0].version, graph.ir_version
         module_file.write(onnx, graph)
         del graph
         try:
-            parity = prove(entry, reference.names, expected, in_onnxruntime(onnx, calls))
+            where = None if portable else partial(_where, subject, reference, list(shapes), onnx, limit)
+            proof = prove(entry.name, shapes, expected, in_onnxruntime(onnx, calls), limit, where)
         except StudyError as error:
             failed = error
             continue
         if reference.elsewhere and fixed.keys().isdisjoint(subject.sizes):
             batch, several, outputs = reference.elsewhere
             try:
-                prove(entry, reference.names, {batch: outputs}, in_onnxruntime(onnx, {batch: several}))
+                prove(entry.name, shapes, {batch: outputs}, in_onnxruntime(onnx, {batch: several}), limit)
             except StudyError:  # right at the sizes that were asked for alone
                 module_file.fix(onnx, subject.sizes)
                 fixed |= subject.sizes
-        shown = tuple(structs.replace(one, shape=shape) for one, shape in zip(parity, shapes, strict=True))
-        return Proven(shown, fixed, portable, opset, ir_version, beside)
+        return Proven(proof.outputs, fixed, portable, opset, ir_version, beside, proof.notes)
     assert failed is not None
     raise _explained(failed, entry, weights)
+
+
+def _limit(subject: Subject, model: ModelProto) -> Limit:
+    return arithmetic.limit(arithmetic.coarsest(model), subject.entry.tolerance)
+
+
+def _set_aside(folder: Path, error: StudyError) -> Path | None:
+    """The file whose outputs differ under another name, for the search for the node; None where there is nothing."""
+    if not isinstance(error, ModuleParityError) or error.call is None:
+        return None
+    return (folder / "model.onnx").rename(folder / "failed.onnx")
+
+
+def _located(
+    error: StudyError, subject: Subject, reference: Reference, names: Sequence[str], onnx: Path | None
+) -> StudyError:
+    """The error with the node that begins to differ."""
+    if onnx is None or not isinstance(error, ModuleParityError) or error.call is None:
+        return error
+    limit = _limit(subject, load(onnx, load_external_data=False))
+    place = _where(subject, reference, names, onnx, limit, *error.call)
+    return ModuleParityError(f"{error}; {place.sentence}")
+
+
+def _where(
+    subject: Subject, reference: Reference, names: Sequence[str], onnx: Path, limit: Limit, batch: int, call: int
+) -> Place:
+    """Where the file begins to differ from the graph that torch traces, which is made again."""
+    is_free = len(reference.expected) > 1
+    again = from_torch(subject.entry.name, subject.build(), subject.inputs, subject.sizes, names, is_free)
+    given, expected = subject.draw(batch)[call], reference.expected[batch][call]
+    return first_difference(again.traced, onnx, given, expected, limit, batch)
 
 
 def _words(sizes: Mapping[str, int]) -> str:
@@ -190,6 +225,7 @@ def _notes(subject: Subject, weights: Weights, reference: Reference, proven: Pro
         more = f" and {len(random) - SHOWN} more" if len(random) > SHOWN else ""
         yield f"random weights, of torch.manual_seed({SEED}): {', '.join(random[:SHOWN])}{more}"
     yield from reference.notes
+    yield from proven.notes
     if proven.fixed:
         yield (
             f"the file is fixed at {_words(proven.fixed)}: torch's exporter does not keep that free, or the file would "
@@ -290,32 +326,3 @@ def _outputs(session: onnxruntime.InferenceSession, given: Mapping[str, NDArray[
         )
         for one, kind in zip(found, declared, strict=True)
     ]
-
-
-def prove(
-    entry: Entry, names: Sequence[str], expected: Mapping[int, Calls], found: Mapping[int, Calls]
-) -> tuple[OutputParity, ...]:
-    """The comparison of each output.
-
-    Raises:
-        ModuleParityError: one differs.
-    """
-    limit = Limit(8 * 2**-23, entry.tolerance or 1e-3)
-    results: dict[str, OutputParity] = {}
-    for batch, calls in expected.items():
-        for one in differences(names, calls, found[batch], batch):
-            if not one.holds(limit):
-                raise ModuleParityError(f"{entry.name}, batch {batch}: {one.sentence('torch', limit)}")
-            array = np.asarray(calls[0][names.index(one.name)])
-            earlier = results.get(one.name)
-            results[one.name] = OutputParity(
-                name=one.name,
-                dtype=array.dtype.name,
-                shape=array.shape,
-                values=one.values + (earlier.values if earlier else 0),
-                max_abs_difference=max(one.largest, earlier.max_abs_difference if earlier else 0),
-                max_rel_difference=one.largest / one.scale if one.scale else 0.0,
-                limit_abs=limit.absolute,
-                limit_rel=limit.relative,
-            )
-    return tuple(results.values())
