@@ -62,7 +62,7 @@ def extended(file: Path) -> tuple[Entry, ...]:
     """The catalogue with the `ENTRIES` of a user's Python file, whose folder is added to the import path.
 
     The file is executed. It may define networks, or import them from its folder: an entry's `network` is then
-    "my_models:MyNetwork".
+    "my_models:MyNetwork". The paths of a torch module that is not trained here are relative to that folder.
 
     Raises:
         StudyError: the file cannot be read or imported, has no entries, or one has a name that is taken or invalid.
@@ -94,4 +94,13 @@ def extended(file: Path) -> tuple[Entry, ...]:
         if one.name in names:
             raise StudyError(f"--catalogue {file}: two models are called {one.name!r}; rename one")
         names.append(one.name)
-    return (*ENTRIES, *own)
+    return (*ENTRIES, *(_checked(one, file) if one.inputs else one for one in own))
+
+
+def _checked(one: Entry, file: Path) -> Entry:
+    from study.modules.entries import checked_entry  # which needs the library onnx
+
+    try:
+        return checked_entry(one, file.resolve().parent)
+    except StudyError as error:
+        raise StudyError(f"--catalogue {file}: {error}") from None

@@ -42,7 +42,8 @@ class Entry:
     """Decisions about network or recipe that the publication leaves open."""
     inputs: tuple[str, ...] = ()
     """Of a module that is not trained here: its inputs in the words of `--input`, such as
-    "image=float32[batch,3,224,224]". `network` may then be "PATH.py:callable", and recipe and data set mean nothing."""
+    "image=float32[batch,3,224,224]". `network` may then be any callable that returns a module,
+    "package.module:callable" or "PATH.py:callable", and recipe and data set mean nothing."""
     sizes: tuple[str, ...] = ()
     """Sizes of its named dimensions in the words of `--size`, such as "sequence=128"."""
     arguments: str = ""

@@ -1,5 +1,6 @@
 """The options of train, export and bench that select models."""
 
+import shlex
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,5 +59,6 @@ def to_train(options: Namespace, names: Sequence[str]) -> list[Entry]:
     """
     entries = selected(options, names)
     if module := next((entry.name for entry in entries if entry.is_module), None):
-        raise StudyError(f"{module} is a torch module, which is not trained here; run `python -m export {module}`")
+        words = ["python", "-m", "export", module, *(["--catalogue", str(file)] if (file := options.catalogue) else [])]
+        raise StudyError(f"{module} is a torch module, which is not trained here; run `{shlex.join(words)}`")
     return entries

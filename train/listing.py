@@ -1,6 +1,7 @@
 """The output of `python -m train --list`: every model with its data set, network, parameters and recipe."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec import structs
@@ -23,6 +24,9 @@ def lines(catalogue: Sequence[Entry]) -> list[str]:
     rows = [("model", "data set", "network", "parameters", "recipe")]
     for entry in catalogue:
         network = entry.network.removeprefix(PACKAGE)
+        if entry.is_module:
+            rows.append((entry.name, "none", Path(network).name, "", f"not trained here, {' '.join(entry.inputs)}"))
+            continue
         rows.append((entry.name, entry.dataset, network, f"{parameters(build(entry)):,}", in_words(entry.recipe)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     table = [

@@ -1,6 +1,7 @@
 """Find the callable that makes a module of the user, and the files that it comes from. No torch here."""
 
 import contextlib
+import importlib.util
 import inspect
 import pkgutil
 import sys
@@ -92,13 +93,17 @@ def _parts(factory: str) -> tuple[str, str]:
 
 
 def absolute(factory: str) -> str:
-    """The same callable from any working folder: the path of PATH.py is absolute.
+    """The same callable from any working folder: an absolute path, also of a file that is importable from this folder.
 
     Raises:
         StudyError: it is written otherwise.
     """
     place, name = _parts(factory)
-    return f"{Path(place).absolute()}:{name}" if place.endswith(".py") else factory
+    if place.endswith(".py"):
+        return f"{Path(place).absolute()}:{name}"
+    spec = importlib.util.find_spec(place) if place.isidentifier() and place not in sys.modules else None
+    file = Path(spec.origin) if spec and spec.origin else Path()
+    return f"{file.absolute()}:{name}" if file.name == f"{place}.py" and not _installed(file) else factory
 
 
 def _importable(folder: str | None) -> None:
