@@ -19,6 +19,7 @@ from study.records.bench import Settings
 RUNTIMES = {
     "torch": "bench.runtimes.pytorch:Torch",
     "torch-compile": "bench.runtimes.pytorch:TorchCompile",
+    "torch-sparse": "bench.runtimes.pytorch_sparse:TorchSparse",
     "onnxruntime": "bench.runtimes.onnx_runtime:ONNXRuntime",
     "openvino": "bench.runtimes.open_vino:OpenVINO",
     "opencv": "bench.runtimes.open_cv:OpenCV",
