@@ -33,6 +33,7 @@ from analysis.tables import (
     sparsity,
     summary,
     training,
+    zeros,
 )
 from analysis.tables.columns import Column
 from study.recipe import Recipe
@@ -79,6 +80,8 @@ TABLES: Mapping[str, Sequence[Column]] = {
     "report/modules.csv": modules.MODULES,
     "report/parity.csv": modules.PARITY,
     "report/variants.csv": exports.VARIANTS,
+    "report/zeros.csv": zeros.ZEROS,
+    "report/ranks.csv": zeros.RANKS,
     "report/portability.csv": portability.CELLS,
     "report/search.csv, docs/results/search.csv": search.SEARCH,
     "report/importance.csv, docs/results/importance.csv": search.IMPORTANCE,

@@ -161,6 +161,10 @@ class Artifacts:
         """A folder for each runtime of the conformance run, with its packages alone."""
         return self.root / "environments"
 
+    def zeros(self, name: str) -> Path:
+        """The folder of the smaller forms of an ONNX file or module, by its name; those of a run lie beside it."""
+        return self.root / "zeros" / name
+
     def search(self, model: str) -> Path:
         """The search of the hyper-parameters of `model`."""
         return self.root / "search" / model / "search.json"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from analysis.inputs.portability import onnx_files
@@ -23,7 +24,7 @@ PICTURES = (
     *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
     *("latency", "costs", "comparisons", "images_per_second", "accuracy"),
 )
-TABLES = ("summary", "runs", *PICTURES, "cold_starts")
+TABLES = ("summary", "runs", *PICTURES, "cold_starts", "zeros", "ranks")
 OF_RUNS = ("runs", "pruning", "convergence", "history", "accuracy")
 """Those tables and pictures that need a training."""
 OF_MODULES = ("modules", "parity")
@@ -84,6 +85,12 @@ class Inputs:
         return tuple(path for run in self.runs for name in patterns for path in sorted(run.folder.glob(name)))
 
     @property
+    def forms(self) -> tuple[Path, ...]:
+        """The smaller files that were made of modules, and their records."""
+        folders = [self.artifacts.zeros(module.name) for module in self.modules]
+        return tuple(path for folder in folders for path in sorted(folder.glob("*")))
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The files of a complete report."""
         kinds = (".csv", ".svg", ".png") if self.searches else ()
@@ -118,6 +125,7 @@ class Inputs:
         yield from self.benches
         yield from self.artifacts.ab
         yield from self.variants
+        yield from self.forms
         yield self.portability
         if self.portability.is_file():
             yield from onnx_files(self.artifacts)  # those that it is about are current
@@ -132,6 +140,7 @@ class Inputs:
             f"python {sys.version}",
         ]
         lines += [f"{package} {metadata.version(package)}" for package in PACKAGES]
+        lines += [f"zstandard {bool(find_spec('zstandard'))}"]  # which need not be installed
         for path in self.files():
             name = path.relative_to(self.artifacts.root) if path.is_relative_to(self.artifacts.root) else path
             lines.append(f"{name} {sha256(path) if path.is_file() else 'missing'}")

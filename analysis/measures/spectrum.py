@@ -51,8 +51,7 @@ def singular_values(weight: NDArray[np.float64]) -> NDArray[np.float64]:
         raise Undefined("a weight is not finite")
     largest = np.abs(weight).max(initial=0.0)
     scaled = weight / largest if largest else weight  # so that no square overflows
-    values: NDArray[np.float64] = np.linalg.svd(scaled, compute_uv=False)
-    return values * largest
+    return np.asarray(np.linalg.svd(scaled, compute_uv=False) * largest, np.float64)
 
 
 def of_values(s: NDArray[np.float64], longest: int) -> Ranks:

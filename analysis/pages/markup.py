@@ -25,7 +25,7 @@ Form = Literal["md", "html", "txt"]
 LEFT = (
     *("model", "runtime", "variant", "verdict", "accuracy", "speed", "fails in", "recipe", "budget"),
     *(f"layers (out {TIMES} in)", "hyper-parameter", "best", "searched"),
-    *("layer", "type", "operator pattern", "verified", "fact"),
+    *("form", "layer", "type", "operator pattern", "verified", "fact"),
 )
 """Columns of text, which are aligned left; numbers are aligned right."""
 

@@ -19,6 +19,7 @@ from analysis.inputs.files import (
     TABLES,
     VARIANTS,
 )
+from analysis.inputs.forms import of_study
 from analysis.inputs.modules import Module
 from analysis.inputs.study import Study
 from analysis.measures.noise import references
@@ -26,6 +27,7 @@ from analysis.measures.sparsity import ALWAYS, Measure
 from analysis.pages import exports as exports_page
 from analysis.pages import portability as portability_page
 from analysis.pages import summary
+from analysis.pages import zeros as zeros_page
 from analysis.pages.markup import latex, render
 from analysis.pages.search import search_results
 from analysis.plots import costs as costs_plots
@@ -45,6 +47,7 @@ from analysis.tables import search as search_tables
 from analysis.tables import sparsity as sparsity_tables
 from analysis.tables import summary as summary_tables
 from analysis.tables import training as training_tables
+from analysis.tables import zeros as zeros_tables
 from analysis.tables.cold_starts import COLD_STARTS, cold_starts
 from analysis.tables.columns import common_settings, read, text, write_as_json, write_frame
 from study.artifacts import write_text
@@ -128,6 +131,7 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
     """Every table of the report by name."""
     runs, latency = training_tables.runs(study), latency_tables.latency(study.measured)
     pairs = latency_tables.comparisons(study.measured)
+    variants = exports_tables.variants(study)
     return {
         "summary": summary_tables.summary(study, runs, latency, pairs),
         "runs": runs,
@@ -144,7 +148,11 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "cold_starts": cold_starts(study.measured),
         "search": search_tables.trials(study.searches),
         "importance": search_tables.importance(study.searches),
-        "variants": exports_tables.variants(study),
+        "variants": variants,
+        "zeros": zeros_tables.zeros(of_study(study), study.paired, zeros_tables.medians(variants)),
+        "ranks": zeros_tables.ranks_of(
+            ({"model": one.model, "seed": one.seed}, each) for one in study.files for each in one.layers
+        ),
         "modules": modules_tables.modules(study),
         "parity": modules_tables.parity(study),
     }
@@ -168,12 +176,15 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
         "report.html.j2",
         "html",
         **{**tried, **summary.values(study, frames)},
+        **zeros_page.values(of_study(study), frames["zeros"], frames["ranks"]),
         study=study,
         title=title(study),
         frames=frames,
         shown={
             "sparsity": sparsity_tables.by_layer(layers),
             "variants": exports_tables.shown(frames["variants"]),
+            "zeros": zeros_tables.shown(frames["zeros"]),
+            "ranks": zeros_tables.ranks_shown(frames["ranks"]),
             **{name: text(columns, frames[name]) for name, columns in SHOWN.items()},
             "comparisons": text(latency_tables.COMPARISONS, headline.without_settings(frames["comparisons"])),
         },

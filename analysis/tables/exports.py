@@ -99,7 +99,7 @@ def variants(study: Study) -> pd.DataFrame:
                     "variant": export.variant.name,
                     **_accuracy(export, standard, run.wrong.size),
                     **_latency(own, {} if export is standard else reference),
-                    **_in_turns(study.paired, standard, export),
+                    **({} if export is standard else in_turns(study.paired, standard.onnx_sha256, export.onnx_sha256)),
                     "fails_in": _fails_in(export, study),
                 }
             )
@@ -154,18 +154,25 @@ def _latency(own: Sequence[Case], standard: Mapping[Setting, Case]) -> dict[str,
     return {**row, "in_turns": False, "latency_verdict": word if valid else WITHHELD}
 
 
-def _in_turns(records: Iterable[AbRecord], standard: ExportRecord, export: ExportRecord) -> dict[str, object]:
-    """The ratio and the verdict of `bench ab STANDARD VARIANT` with one image and one thread; empty without any."""
+def in_turns(
+    records: Iterable[AbRecord], a_sha256: str, b_sha256: str, runtimes: tuple[str, str] = ("onnxruntime",) * 2
+) -> dict[str, object]:
+    """The ratio and the verdict of `bench ab A B` with one image and one thread; empty without any.
+
+    A and B are files by their SHA-256, each in its runtime, with the same settings and packages otherwise.
+    """
+    neutral = {"model": "", "variant": "", "onnx_sha256": "", "runtime": ""}
     alike = [
         one
         for record in records
         for one in record.comparisons
-        if (one.a.onnx_sha256, one.b.onnx_sha256) == (standard.onnx_sha256, export.onnx_sha256)
-        and structs.replace(one.a, variant="", onnx_sha256="") == structs.replace(one.b, variant="", onnx_sha256="")
-        and (one.a.runtime, one.a.batch, one.a.threads, one.a.mode) == ("onnxruntime", 1, 1, "native")
+        if (one.a.onnx_sha256, one.b.onnx_sha256) == (a_sha256, b_sha256)
+        and (one.a.runtime, one.b.runtime) == runtimes
+        and structs.replace(one.a, **neutral) == structs.replace(one.b, **neutral)
+        and (one.a.batch, one.a.threads, one.a.mode) == (1, 1, "native")
         and (record.a.options, record.a.packages) == (record.b.options, record.b.packages)
     ]
-    if not alike or export is standard:
+    if not alike:
         return {}
     valid = [one for one in alike if one.valid]
     ratio = together([one.ratio for one in valid or alike])

@@ -1,7 +1,6 @@
 """PyTorch with the weights of its linear layers in compressed rows, whose products skip the zeros."""
 
 import warnings
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +36,9 @@ class SparseLinear(nn.Module):
 class TorchSparse(Torch):
     """The network in eager PyTorch, with all of its nn.Linear as `SparseLinear`; nothing else is changed."""
 
-    devices: Sequence[str] = ("cpu",)
-
     def __init__(self, model: Model, setting: Setting) -> None:
+        if setting.device != "cpu":
+            raise StudyError("torch-sparse runs on the CPU alone; measure with --device cpu")
         super().__init__(model, setting)
         self.layers = use_sparse_layers(self.network)
         if not self.layers:
