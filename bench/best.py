@@ -14,7 +14,7 @@ from bench.cases import Case, by_setting, reference_of
 from bench.keys import short_name
 from bench.records import counted
 from bench.tasks import CaseTask, PairTask
-from study.families import family
+from study.families import best_key, family
 from study.records.bench import BestOf, Candidate
 
 
@@ -33,9 +33,7 @@ class Families:
     @property
     def name(self) -> str:
         """In words, as the names of the tasks are."""
-        engines = [family(cases[0].runtime) for cases in (self.reference, self.runtime)]
-        own = self.runtime[0].runtime
-        return short_name(self.runtime[0].key).replace(f" {own} ", f" best of {'/'.join(engines)} ", 1)
+        return short_name(best_key(self.runtime[0].key, self.reference[0].runtime))
 
 
 @dataclass(frozen=True)

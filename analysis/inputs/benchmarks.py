@@ -14,6 +14,7 @@ from analysis.inputs.modules import Module
 from analysis.inputs.runs import Run
 from study.bench_file import read_bench
 from study.environment import describe
+from study.families import changed_pairs
 from study.reasons import merged
 from study.records.base import Environment
 from study.records.bench import (
@@ -156,6 +157,7 @@ def read_measurements(
     notes += _repeats(medians, "benchmark cases", "medians")
     ratios = (((one.key, one.record.reference), one.record.ratio.value) for one in comparisons)
     notes += _repeats(ratios, "comparisons", "ratios")
+    notes += _other_best(benches, sums)
     peaks = {(file, one.threads): one for file, _, bench in files for one in bench.matrix_products}
     return Measurements(cases, comparisons, cold_starts, environments, peaks, variants, tuple(notes))
 
@@ -215,6 +217,17 @@ def _gaps(measured: Sequence[Measured[M]], models: Iterable[str], what: str, rem
             yield f"{model} has no {what}; {remedy} all"
         elif missing:
             yield f"{model} has no {what} of {', '.join(missing)}; {remedy} all"
+
+
+def _other_best(benches: Sequence[BenchRecord], models: Collection[str]) -> Iterator[str]:
+    """Where files have different pairs as best against best."""
+    for key, pairs in changed_pairs(bench.comparisons for bench in benches).items():
+        if key.model in models and key.variant == STANDARD_NAME:
+            listed = ", ".join(f"{pair} in {n}" for pair, n in pairs.most_common())
+            yield (
+                f"{key.model}, batch {key.batch}: {key.runtime} is not the same pair in all files ({listed}); the "
+                "summary shows the one of the most files"
+            )
 
 
 def _repeats(values: Iterable[tuple[tuple[CaseKey, str], float]], what: str, name: str) -> Iterator[str]:

@@ -15,8 +15,9 @@ from bench.gate.limits import METRICS
 from bench.gate.quantities import Quantity, by_key, in_both, mean, per_process, quantities
 from bench.gate.speed_ups import speed_ups
 from bench.gate.welch import contrast, stacked
-from bench.keys import case_name
+from bench.keys import case_name, short_name
 from study.errors import StudyError
+from study.families import best_pairs, changed_pairs
 from study.records.base import Interval
 from study.records.bench import BenchRecord, CaseRecord
 from study.records.gate import Change, GateRecord, GateVerdict, Metric
@@ -63,7 +64,7 @@ def compare(
         speed_ups=speed_ups(in_both(old.comparisons, new.comparisons)),
         missing=tuple(missing),
         added=tuple(added),
-        notes=tuple(notes),
+        notes=(*notes, *_other_best(old, new)),
         differences=found,
     )
 
@@ -128,6 +129,13 @@ def _only(one: BenchRecord, other: BenchRecord, metrics: Collection[Metric]) -> 
         lacking = [key for key in by_key(one.cold_starts, "") if key not in by_key(other.cold_starts, "")]
         names += [f"cold start of {case_name(key[0])}" for key in lacking]
     return names
+
+
+def _other_best(old: BenchRecord, new: BenchRecord) -> Iterator[str]:
+    """Where best against best is another pair than before, so that no speed-up of it is compared."""
+    before, after = best_pairs(old.comparisons), best_pairs(new.comparisons)
+    for key in changed_pairs([old.comparisons, new.comparisons]):
+        yield f"{short_name(key)} is another pair: {before[key]} in the old file, {after[key]} in the new one"
 
 
 def _absent(old: BenchRecord, new: BenchRecord, metrics: Collection[Metric]) -> Iterator[str]:

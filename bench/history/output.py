@@ -6,8 +6,10 @@ from itertools import groupby
 
 from bench.history.series import Change, Examined, History, Series, machine_of
 from bench.history.sessions import Session, Sessions
+from bench.keys import short_name
 from bench.output.paragraphs import lines, table
 from bench.output.units import number, readable
+from study.families import changed_pairs
 from study.records.history import ChangeRecord, HistoryRecord, SeriesRecord
 
 HEADINGS = ("series", "change", "95 % interval", "before", "after", "first session", "commit", "p", "changed as well")
@@ -89,7 +91,7 @@ def paragraphs(history: History, read: Sessions, markdown: bool) -> Iterator[str
     yield lines([*heads(history, read.sessions), *read.remarks], markdown)
     if found := list(history.changes):
         yield _changes(found, markdown)
-    yield lines(list(conclusion(history)), markdown)
+    yield lines([*conclusion(history), *other_best(read.sessions)], markdown)
 
 
 def heads(history: History, sessions: Sequence[Session]) -> Iterator[str]:
@@ -118,6 +120,16 @@ def conclusion(history: History) -> Iterator[str]:
     counts = Counter("slower" if one.slower else "faster" for one in changed if one.series.reference is None)
     if counts:
         yield f"cases by their last change: {counts['slower']} slower, {counts['faster']} faster"
+
+
+def other_best(sessions: Sequence[Session]) -> Iterator[str]:
+    """Where best against best is not the same pair in all sessions of a machine: each pair has a series of its own."""
+    machines = sorted({session.record.environment.fingerprint for session in sessions})
+    for machine in machines:
+        own = [one.record.comparisons for one in sessions if one.record.environment.fingerprint == machine]
+        for key, pairs in changed_pairs(own).items():
+            listed = ", ".join(f"{pair} in {n}" for pair, n in pairs.most_common())
+            yield f"{short_name(key)} is not the same pair in all sessions: {listed}"
 
 
 def _changes(found: Sequence[tuple[Series, Change]], markdown: bool) -> str:

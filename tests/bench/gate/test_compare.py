@@ -258,3 +258,20 @@ def test_a_changed_speed_up_is_reported_and_does_not_decide(old: Any, new: Any, 
     found = compare(bench(case(), comparisons=(old,)), bench(case(), comparisons=(new,)), LIMITS)
     assert found.speed_ups[0].verdict == verdict
     assert found.exit_code == 0
+
+
+def test_another_pair_as_best_against_best_is_named_and_the_same_one_is_compared() -> None:
+    def best(reference: str) -> Any:
+        chosen = records.best_of({reference: 8e-5}, {"onnxruntime": 2e-5})
+        return bench(case(), comparisons=(paired(4.0), paired(3.0, reference=reference, best_of=chosen)))
+
+    found = compare(best("torch-compile"), best("torch-aoti"), LIMITS, ("median",))
+    assert found.notes == (
+        "gap best of torch/onnxruntime batch 1 is another pair: torch-compile/onnxruntime in the old file, "
+        "torch-aoti/onnxruntime in the new one",
+    )
+    assert [one.name.split("-batch")[0] for one in found.speed_ups] == ["gap-torch/onnxruntime"]
+    assert (found.missing, found.exit_code) == ((), 0)
+    same = compare(best("torch-aoti"), best("torch-aoti"), LIMITS)
+    assert not any("another pair" in note for note in same.notes)
+    assert [one.verdict for one in same.speed_ups] == ["no change shown"] * 2

@@ -22,6 +22,7 @@ from study.errors import StudyError
 from study.records.bench import BenchRecord
 from study.records.history import HistoryRecord
 from tests.bench.builders import bench, case, paired
+from tests.support.records import best_of
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 MEDIANS = 100e-6 * np.exp(0.005 * np.random.default_rng(4).normal(size=24))
@@ -118,6 +119,21 @@ def test_a_comparison_is_a_series_of_ratios(tmp_path: Path) -> None:
     series = series_of(read_sessions([str(tmp_path)]).sessions)[1]
     assert (series.name, series.reference) == ("gap torch/onnxruntime batch 1", "torch")
     assert [point.value.value for point in series.points[:3]] == pytest.approx([7.0, 7.01, 7.02])
+
+
+def test_best_against_best_that_changes_is_said_and_each_pair_is_a_series(tmp_path: Path, capsys: Any) -> None:
+    for day in range(24):
+        reference = "torch-compile" if day < 20 else "torch-aoti"
+        chosen = best_of({reference: 8e-5}, {"onnxruntime": 2e-5})
+        record = bench(case(), comparisons=(paired(4.0, reference=reference, best_of=chosen),))
+        written(tmp_path / "files", f"{day}.json", record, FIRST + timedelta(days=day))
+    assert run(tmp_path / "files", "--output", tmp_path / "out") == 0
+    assert (
+        "gap best of torch/onnxruntime batch 1 is not the same pair in all sessions: torch-compile/onnxruntime in 20, "
+        "torch-aoti/onnxruntime in 4"
+    ) in capsys.readouterr().out
+    series = series_of(read_sessions([str(tmp_path / "files")]).sessions)
+    assert {one.reference: len(one.points) for one in series[1:]} == {"torch-compile": 20, "torch-aoti": 4}
 
 
 def test_a_series_with_few_valid_sessions_is_not_decided(tmp_path: Path, capsys: Any) -> None:
