@@ -71,7 +71,7 @@ def command(artifacts: Path, *words: str, codes: Sequence[int] = (0,)) -> str:
 def taken_through(entry: Entry, artifacts: Path) -> Outcome:
     """The outcome of one module."""
     started = time.perf_counter()
-    words = ("--quick", "--batches", "1", "--cold-starts", "0", "--runtimes", ENGINES)
+    words = ("--quick", "--seconds", "20", "--batches", "1", "--cold-starts", "0", "--runtimes", ENGINES)
     bench = bench_file(artifacts, entry.name)
     found: dict[str, str] = {}
     try:
