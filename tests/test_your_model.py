@@ -1,4 +1,4 @@
-"""docs/your-model.md: the page's file is written, and every command on the page is run, in order, with little effort."""
+"""docs/your-model.md: the file of the page is written, and every command is run, in order, with little effort."""
 
 import os
 import re
