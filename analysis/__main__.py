@@ -9,6 +9,7 @@
     python -m analysis results                  docs/results.md: every entry of the catalogue that has runs
     python -m analysis portability              which model runs where, from artifacts/portability.json
     python -m analysis sparsity FILE.onnx ...   the fully-connected layers of any ONNX file
+    python -m analysis zeros MODEL              what its zeros are worth, as `python -m bench zeros` has measured it
 
 Reads artifacts/models, artifacts/bench.json and, if it is there, artifacts/portability.json; writes artifacts/report.
 A report is made again only if its inputs have changed.
@@ -77,6 +78,10 @@ def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     if words[:1] == ["sparsity"]:
         return sparsity.main(words[1:])
+    if words[:1] == ["zeros"]:
+        from analysis import zeros
+
+        return zeros.main(words[1:])
     if words[:1] == ["results"]:
         return results.main(words[1:])
     if words[:1] == ["portability"]:

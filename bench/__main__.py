@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from study.errors import StudyError, exit_with, interrupt_on_sigterm
 
-COMMANDS = ("ab", "ci", "compare", "convert", "doctor", "history")
+COMMANDS = ("ab", "ci", "compare", "convert", "doctor", "history", "zeros")
 """Modules of bench.commands. Each has its summary in the first line of its docstring, and `add_arguments` and `run`.
 
 NEEDS, if it has that, are the packages that `run` imports and that not every environment has.

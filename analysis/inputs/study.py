@@ -12,7 +12,7 @@ from analysis.inputs.modules import Module, read_module, remarks
 from analysis.inputs.portability import Portability, read_portability
 from analysis.inputs.runs import Run, read_run, same_images
 from study import catalogue
-from study.artifacts import read_record
+from study.artifacts import Artifacts, read_record
 from study.errors import StudyError
 from study.recipe import Recipe
 from study.records.ab import AbRecord
@@ -72,9 +72,18 @@ def read_study(inputs: Inputs) -> Study:
     notes += [*_differences(trained, runs, searches), *(note for run in runs for note in run.notes)]
     notes += [*remarks(modules), *measured.notes]
     portability = read_portability(inputs.artifacts) if inputs.portability.is_file() else None
-    paired = tuple(read_record(path, AbRecord, "delete it, or measure again") for path in inputs.artifacts.ab)
+    paired = read_paired(inputs.artifacts)
     baseline = next((model for model in inputs.models if model not in inputs.module_names), "")
     return Study(inputs.study, baseline, models, runs, modules, measured, searches, portability, paired, tuple(notes))
+
+
+def read_paired(artifacts: Artifacts) -> tuple[AbRecord, ...]:
+    """The comparisons of `bench ab` among the artifacts.
+
+    Raises:
+        StudyError: one is damaged.
+    """
+    return tuple(read_record(path, AbRecord, "delete it, or measure again") for path in artifacts.ab)
 
 
 def in_order(models: Sequence[str], runs: Iterable[Run], modules: Iterable[Module]) -> tuple[Run | Module, ...]:

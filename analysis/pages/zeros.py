@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.inputs.forms import DENSE, Subject
+from analysis.pages.markup import render
 from analysis.tables.headline import WITHHELD
-from analysis.tables.zeros import CSR
+from analysis.tables.zeros import CSR, ranks_shown, shown
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,10 @@ def values(subjects: list[Subject], table: pd.DataFrame, ranks: pd.DataFrame) ->
         "csr": CSR,
         "uncompressed": bool(len(table)) and table["zstd_bytes"].isna().all(),
     }
+
+
+def as_text(subjects: list[Subject], table: pd.DataFrame, ranks: pd.DataFrame) -> str:
+    """Both tables and the sentences, as plain text."""
+    made = {"zeros": shown(table).to_dict("records"), "ranks": ranks_shown(ranks).to_dict("records")}
+    sentences = render("zeros.j2", "txt", **values(subjects, table, ranks)).splitlines()
+    return "\n".join([render("zeros.txt.j2", "txt", **made), *sentences]) + "\n"
