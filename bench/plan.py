@@ -36,6 +36,8 @@ from study.selection import add_options, selected
 FEWEST_COLD_STARTS = 5
 BEST = "best"
 """In `--runtimes`: what best against best chooses from."""
+NOT_FOR_ALL = ("torch-sparse",)
+"""Settings that do not run every network, which are named if they are wanted."""
 
 
 def add_bench_options(add: Callable[..., Any]) -> None:
@@ -164,7 +166,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
 def _runtimes(text: str, device: str) -> list[str]:
     """The runtimes of `--runtimes`; `best` stands for every setting of PyTorch and of ONNX Runtime on this device."""
     words = text.split(",")
-    every = [name for name in RUNTIMES if family(name) in FAMILIES] if BEST in words else []
+    every = [name for name in RUNTIMES if family(name) in FAMILIES and name not in NOT_FOR_ALL] if BEST in words else []
     best = [name for name in every if device == "cpu" or device in find(name).devices]
     return list(dict.fromkeys(name for word in words for name in (best if word == BEST else [word])))
 

@@ -14,7 +14,7 @@ from analysis.inputs.modules import Module
 from analysis.inputs.runs import Run
 from study.bench_file import read_bench
 from study.environment import describe
-from study.families import changed_pairs
+from study.families import changed_pairs, outrun
 from study.reasons import merged
 from study.records.base import Environment
 from study.records.bench import (
@@ -220,7 +220,13 @@ def _gaps(measured: Sequence[Measured[M]], models: Iterable[str], what: str, rem
 
 
 def _other_best(benches: Sequence[BenchRecord], models: Collection[str]) -> Iterator[str]:
-    """Where files have different pairs as best against best."""
+    """Where best against best may not be the best, or is not the same pair in all files."""
+    for key, chosen, faster in (one for bench in benches for one in outrun(bench)):
+        if key.model in models and key.variant == STANDARD_NAME:
+            yield (
+                f"{key.model}, batch {key.batch}: for {key.runtime} the pilot chose {chosen}, but {faster} is faster "
+                "in the session: measure again"
+            )
     for key, pairs in changed_pairs(bench.comparisons for bench in benches).items():
         if key.model in models and key.variant == STANDARD_NAME:
             listed = ", ".join(f"{pair} in {n}" for pair, n in pairs.most_common())

@@ -12,7 +12,7 @@ from bench.output.columns import Column, interval_column, key_columns, valid_col
 from bench.output.costs import fixed_and_per_item, rates
 from bench.output.units import decimals, number, unit
 from bench.scenarios.table import offline, server
-from study.families import family, is_default
+from study.families import family, is_default, outrun
 from study.reasons import merged
 from study.records.base import Interval
 from study.records.bench import BenchRecord, ComparisonRecord, Measurement
@@ -46,6 +46,9 @@ def tables(record: BenchRecord, width: int) -> Iterator[str]:
         if shown is not None:
             yield from [*_table(*shown, width), ""]
     if line := at_its_best(record):
+        yield from wrapped(line, width)
+    for key, chosen, faster in outrun(record):
+        line = f"{short_name(key)}: the pilot chose {chosen}, but {faster} is faster in the session: measure again"
         yield from wrapped(line, width)
     if reasons:
         yield "not valid:"
