@@ -109,14 +109,17 @@ class Engine:
 
 
 @contextmanager
-def opened(case: Case, pool: Sequence[Inputs]) -> Iterator[Engine]:
+def opened(case: Case, pool: Sequence[Inputs], kind: type[Runtime] | None = None) -> Iterator[Engine]:
     """Load the model of a case into its engine; close it at the end of the block.
+
+    Args:
+        kind: a class derived from that of the engine, in its place.
 
     Raises:
         StudyError: the model does not load, or the engine reports another number of threads than requested.
     """
     with in_one_line(f"{case} does not load"):
-        runtime = find(case.runtime)(case.model, Setting(case.threads, case.device))
+        runtime = (kind or find(case.runtime))(case.model, Setting(case.threads, case.device))
     try:
         settings = runtime.settings()
         if settings.get("threads") != case.threads:

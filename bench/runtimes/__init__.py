@@ -55,6 +55,8 @@ class Runtime(ABC):
     """Whether it runs the torch network that an ONNX file was made from, and so no other ONNX files."""
     takes_options = False
     """Whether it sets `Setting.options` and reports them by the same names in `settings`."""
+    profiler = ""
+    """Where `--profile` finds the class that records its operators (bench/profile): "package.module:Class"."""
 
     @abstractmethod
     def __init__(self, model: Model, setting: Setting) -> None:

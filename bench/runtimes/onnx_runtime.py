@@ -36,6 +36,7 @@ class ONNXRuntime(Runtime):
 
     devices = ("cpu", "cuda")
     takes_options = True
+    profiler = "bench.profile.onnx_runtime:ONNXRuntimeSource"
 
     def __init__(self, model: Model, setting: Setting) -> None:
         provider = PROVIDERS[setting.device]
@@ -47,6 +48,7 @@ class ONNXRuntime(Runtime):
         self.given = setting.options
         for name, value in {**CONFIGURED, **setting.options}.items():
             _set(options, name, value)
+        self.configure(options)
         with in_one_line(f"{model.onnx}: ONNX Runtime does not load it"):
             self.session = onnxruntime.InferenceSession(
                 model.onnx, options, providers=[(provider, PROVIDER_OPTIONS[setting.device])]
@@ -57,6 +59,9 @@ class ONNXRuntime(Runtime):
         self.names = [value.name for value in self.session.get_outputs()]
         values = (*self.session.get_inputs(), *self.session.get_outputs())
         self.without_numpy = any(value.type in BITS for value in values)
+
+    def configure(self, options: Any) -> None:
+        """Further options of the session, for a class derived from this one."""
 
     def to_native(self, inputs: Inputs) -> Any:
         if self.device == "cpu":

@@ -17,6 +17,7 @@ class OpenVINO(Runtime):
     """The ONNX file in OpenVINO's CPU plugin, in float32: by default it uses bfloat16 if the processor supports it."""
 
     takes_options = True
+    profiler = "bench.profile.open_vino:OpenVINOSource"
 
     def __init__(self, model: Model, setting: Setting) -> None:
         core = openvino.Core()

@@ -26,6 +26,7 @@ class Torch(Runtime):
 
     devices = ("cpu", "cuda")
     needs_checkpoint = True
+    profiler = "bench.profile.torch_profiler:TorchSource"
 
     def __init__(self, model: Model, setting: Setting) -> None:
         if setting.device == "cuda" and not torch.cuda.is_available():
