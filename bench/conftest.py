@@ -129,6 +129,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(scenario, loads, ids=str)
     if "starting" in metafunc.fixturenames:
         metafunc.parametrize("starting", session.starting, ids=str)
+    if "profiling" in metafunc.fixturenames:
+        metafunc.parametrize("profiling", session.profiling, ids=lambda task: str(task.case))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -143,7 +145,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         tasks += [given[name] for given in parameters for name in ("offline", "server") if name in given]
         starting = [given["starting"] for given in parameters if "starting" in given]
         families = [given["families"] for given in parameters if "families" in given]
-        measured.run(tasks, starting, Progress(measured, reporter._tw), families)
+        profiling = [given["profiling"] for given in parameters if "profiling" in given]
+        measured.run(tasks, starting, Progress(measured, reporter._tw), families, profiling)
     return (yield)
 
 

@@ -13,6 +13,7 @@ from bench import models
 from bench.best import find_families
 from bench.cases import MODES, Case, find_cases, find_pairs, opened
 from bench.machine.cpus import chosen_cpus, most_threads
+from bench.profile.measure import find_profiles, without_profiler
 from bench.randomness import refuse_random
 from bench.runtimes import DEFAULT, DEVICES, RUNTIMES, find
 from bench.sampling import Budget
@@ -88,6 +89,7 @@ def add_bench_options(add: Callable[..., Any]) -> None:
         metavar="P,Q",
         help="that each case must have, up to 99.9; the others where the calls suffice",
     )
+    add("--profile", action="store_true", help="then profile the operators of each case, in a process of its own")
     add("--cold-starts", default=5, type=int, metavar="N", help="fresh processes per model and runtime; 0: none")
     add(
         "--processes",
@@ -143,12 +145,17 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
             pass
     loads = scenario_tasks(option, cases, _numbers("streams", option.streams))
     notes = [*_left_out(cases, chosen, runtimes), *_fixed(cases, batches), *_drawn(cases), *scenario_notes(loads, cpus)]
+    if loads and option.profile:
+        raise StudyError("--profile is of single calls; leave it out with --scenario")
     if loads:
         return Session([], [], [], budget, surroundings(cases, words), cpus=cpus, scenarios=loads, notes=notes)
     starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if budget.cold_starts else {}
     families = find_families(cases)
     if families and option.quick:
         families, notes = [], [*notes, "best against best is not measured: a pilot chooses it, and --quick has none"]
+    profiling = find_profiles(cases) if option.profile else []
+    if option.profile:
+        notes = [*notes, *without_profiler(cases)]
     return Session(
         cases,
         find_pairs(cases),
@@ -160,6 +167,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         cpus=cpus,
         notes=notes,
         families=families,
+        profiling=profiling,
     )
 
 

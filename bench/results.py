@@ -14,6 +14,7 @@ from bench.best import Chosen, Families, choose, pilot_seconds
 from bench.cases import Case, setting
 from bench.journal import Journal
 from bench.keys import short_name
+from bench.profile.measure import ProfileTask
 from bench.records import case_record, comparison_record, counted, judged
 from bench.sampling import Budget, TooSlowError
 from bench.scenarios import offline, server
@@ -32,6 +33,7 @@ from study.records.bench import (
     MatrixProduct,
     Pilot,
 )
+from study.records.profile import ProfileRecord
 from study.records.scenarios import OfflineRecord, ServerRecord
 
 T = TypeVar("T", bound=Task)
@@ -55,11 +57,14 @@ class Results:
     """Lines for the end: what is left out, and which inputs are drawn."""
     families: Sequence[Families] = ()
     """Those of which the best are compared."""
+    profiling: Sequence[ProfileTask] = ()
+    """The cases that are profiled."""
     chosen: dict[str, Chosen] = field(default_factory=dict)
     """What the pilot chose, by the name of the families."""
     results: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     """What each process gave, by the name of the task."""
     cold_starts: dict[str, ColdStartRecord] = field(default_factory=dict)
+    profiles: dict[str, ProfileRecord] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     """Why measurements were left out, by name."""
     failed: dict[str, str] = field(default_factory=dict)
@@ -214,6 +219,7 @@ class Results:
             cases=tuple(record for case in self.cases if (record := self.case(case))),
             offline=tuple(load for task in self.scenarios if isinstance(load := self.loaded(task), OfflineRecord)),
             server=tuple(load for task in self.scenarios if isinstance(load := self.loaded(task), ServerRecord)),
+            profiles=tuple(self.profiles.values()),
             left_out=dict(self.left_out),
             failed=dict(self.failed),
             matrix_products=tuple(self.peaks[n] for n in sorted(self.peaks)),

@@ -14,6 +14,7 @@ from bench.effort import planned
 from bench.measure import PairOnce, Process
 from bench.pairing import FEWEST_ROUNDS
 from bench.processes import run as run_worker
+from bench.profile.measure import ProfileTask
 from bench.results import Results, cold_start_name
 from bench.sampling import Budget, TooSlowError
 from bench.statistics.forecast import more_processes, text
@@ -69,9 +70,15 @@ class Session(Results):
     """Lead-in calls that the pilot found necessary, for each comparison."""
 
     def run(
-        self, tasks: Sequence[Task], starting: Sequence[Case], watcher: Watcher, families: Sequence[Families] = ()
+        self,
+        tasks: Sequence[Task],
+        starting: Sequence[Case],
+        watcher: Watcher,
+        families: Sequence[Families] = (),
+        profiling: Sequence[ProfileTask] = (),
     ) -> None:
-        """Measure these: the pilot, the processes, more of them for what was disturbed or is not precise, cold starts.
+        """Measure these: the pilot, the processes, more of them for what was disturbed or is not precise, cold starts,
+        and, after everything that is timed, the profiles.
 
         The pilot adds the comparisons of the best of these families. A task that fails is not tried again.
         """
@@ -90,6 +97,8 @@ class Session(Results):
         self.keep(tasks)
         if starting:
             self._start_cold(starting, watcher)
+        if profiling:
+            self._profile(profiling, watcher)
 
     def _pilot(
         self, tasks: Sequence[Task], families: Sequence[Families], watcher: Watcher, cold_start_seconds: float
@@ -204,6 +213,22 @@ class Session(Results):
                 self.failed[name] = str(error)
             else:
                 self.write(JournalEntry(cold_start=self.cold_starts[name]))
+        watcher.end()
+
+    def _profile(self, tasks: Sequence[ProfileTask], watcher: Watcher) -> None:
+        """Profile each case in a fresh process of its own."""
+        watcher.begin("profiles", len(tasks))
+        for task in tasks:
+            watcher.measuring(task.name)
+            process = Process(1, self.budget, secrets.randbits(32), level=self.level)
+            for message in run_worker(Job((task,), process, again=False, cpus=self.cpus)):
+                if message.failed:
+                    self.failed[task.name] = message.failed
+                elif message.left_out:
+                    self.left_out[task.name] = message.left_out
+                elif message.result:
+                    self.profiles[task.name] = message.result.record
+                    self.write(JournalEntry(profile=message.result.record))
         watcher.end()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from bench.best import Families
 from bench.cases import Case
+from bench.profile.measure import ProfileTask
 from bench.results import cold_start_name
 from bench.scenarios.tasks import LoadTask
 from bench.session import Session
@@ -55,6 +56,10 @@ def test_best(families: Families, session: Session) -> None:
 
 def test_cold_start(starting: Case, session: Session) -> None:
     session.require(cold_start_name(starting))
+
+
+def test_profile(profiling: ProfileTask, session: Session) -> None:
+    session.require(profiling.name)
 
 
 @pytest.mark.benchmark(timer=time_in_processes)

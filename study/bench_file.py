@@ -28,7 +28,14 @@ def read_bench(path: Path, remedy: str) -> BenchRecord:
     except (KeyError, TypeError):
         raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
     record = to_record(study, BenchRecord, str(path), remedy)
-    for records in (record.cases, record.comparisons, record.cold_starts, record.offline, record.server):
+    for records in (
+        record.cases,
+        record.comparisons,
+        record.cold_starts,
+        record.offline,
+        record.server,
+        record.profiles,
+    ):
         _refuse_copies(records, path, remedy)
     return record
 
@@ -48,7 +55,7 @@ def _identity(record: Measurement) -> tuple[CaseKey, str, int]:
 def _read_journal(path: Path, remedy: str) -> BenchRecord:
     """A journal as the JSON would have it, without a last line that was cut off.
 
-    All but cold starts are written again after each process; the last entry counts.
+    All but cold starts and profiles are written again after each process; the last entry counts.
     """
     try:
         lines = read_plain(path).split(b"\n")[:-1]
@@ -83,6 +90,7 @@ def _read_journal(path: Path, remedy: str) -> BenchRecord:
         offline=offline,
         server=server,
         matrix_products=tuple({one.threads: one for entry in entries if (one := entry.matrix_product)}.values()),
+        profiles=_last(entry.profile for entry in entries),
     )
 
 

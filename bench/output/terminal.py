@@ -10,6 +10,7 @@ from dataclasses import replace
 from bench.keys import load_name, short_name
 from bench.output.columns import Column, interval_column, key_columns, valid_column
 from bench.output.costs import fixed_and_per_item, rates
+from bench.output.profiles import left, profiles
 from bench.output.units import decimals, number, unit
 from bench.scenarios.table import offline, server
 from study.families import family, is_default, outrun
@@ -34,6 +35,7 @@ def tables(record: BenchRecord, width: int) -> Iterator[str]:
         *((short_name(case.key), case) for case in record.cases),
         *((short_name(pair.key, pair.reference), pair) for pair in record.comparisons),
         *((f"cold start, {short_name(start.key)}", start) for start in record.cold_starts),
+        *((f"profile, {short_name(one.key)}", one) for one in record.profiles),
         *((load_name(load.key, load.streams), load) for load in (*record.offline, *record.server)),
     ]
     reasons = list(merged([(name, reason) for name, each in measured for reason in each.reasons]))
@@ -45,6 +47,10 @@ def tables(record: BenchRecord, width: int) -> Iterator[str]:
     for shown in [make(record, numbers) for make in makers]:
         if shown is not None:
             yield from [*_table(*shown, width), ""]
+    for title, columns in profiles(record.profiles, numbers):
+        yield from [*_table(title, columns, width), ""]
+    if more := left(record.profiles):
+        yield more
     if line := at_its_best(record):
         yield from wrapped(line, width)
     for key, chosen, faster in outrun(record):

@@ -17,6 +17,7 @@ from bench.models import Inputs
 from bench.profile import Source, source_of
 from bench.profile.accounts import Accounts, Cost, Event, Slowed, accounts, calibrated
 from bench.sampling import Budget, TooSlowError, warm_up
+from bench.statistics.estimates import FEWEST_PROCESSES
 from bench.timing import timed_calls
 from study.errors import StudyError
 from study.records.bench import CaseKey
@@ -71,6 +72,18 @@ class ProfileTask:
         return None
 
 
+def find_profiles(cases: Sequence[Case]) -> list[ProfileTask]:
+    """The profiles of these cases, in mode native and on the CPU, of the engines that have a profiler."""
+    tasks = [ProfileTask(replace(case, mode="native", against=())) for case in cases if case.device == "cpu"]
+    return [task for task in tasks if source_of(task.case.runtime)]
+
+
+def without_profiler(cases: Sequence[Case]) -> list[str]:
+    """A line on the engines that cannot be profiled."""
+    names = dict.fromkeys(case.runtime for case in cases if case.device != "cpu" or not source_of(case.runtime))
+    return [f"no profile of {', '.join(names)}: only some engines have a profiler, on the CPU"] if names else []
+
+
 @dataclass(frozen=True)
 class Recorded:
     """Calls with and without the profiler, in the turns in which the machine ran at its full speed."""
@@ -107,7 +120,8 @@ def profile(case: Case, budget: Budget, folder: Path) -> ProfileRecord:
         with monitor() as monitored:
             cost = _cost(kind, plain, folder)
             events = recorded(kind(folder), plain, pool, FEWEST_CALLS, turns=1).slowed.events
-            wanted = min(budget.seconds / seconds, QUICK_CALLS if budget.quick else MOST_CALLS, MOST_EVENTS / events)
+            most = min(QUICK_CALLS if budget.quick else MOST_CALLS, MOST_EVENTS / events)
+            wanted = min(FEWEST_PROCESSES * budget.seconds / budget.processes / seconds, most)
             source = kind(folder)
             result = recorded(source, plain, pool, max(FEWEST_CALLS, round(wanted)), TURNS)
         found = accounts(result.calls, result.walls, cost)

@@ -21,6 +21,7 @@ from study.records.measurement import Machine as Machine
 from study.records.measurement import Measurement as Measurement
 from study.records.measurement import Settings as Settings
 from study.records.measurement import WorkerProcess as WorkerProcess
+from study.records.profile import ProfileRecord
 from study.records.scenarios import OfflineRecord, ServerRecord
 
 Verdict = Literal["faster", "slower", "the same", "undecided", "withheld"]
@@ -353,6 +354,8 @@ class BenchRecord(Record, tag_field="schema", tag="bench/4", omit_defaults=True)
     """With `--scenario offline`, else absent."""
     server: tuple[ServerRecord, ...] = ()
     """With `--scenario server`, else absent."""
+    profiles: tuple[ProfileRecord, ...] = ()
+    """With `--profile`, else absent."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Why measurements were left out, by name: they take too long. Absent if there are none."""
     failed: dict[str, str] = field(default_factory=dict)
@@ -376,6 +379,7 @@ class JournalEntry(Record, tag_field="schema", tag="journal/3", omit_defaults=Tr
     """Latency under load over the processes so far, as `case`."""
     matrix_product: MatrixProduct | None = None
     """The peak over the processes so far: the last entry of a number of threads counts."""
+    profile: ProfileRecord | None = None
     exit_status: int | None = None
     """The last line: the exit status of the session."""
 
