@@ -18,22 +18,25 @@ from study.artifacts import as_json
 from study.bench_file import read_bench
 from study.errors import StudyError
 from study.records.bench import CaseRecord, JournalEntry
-from tests.bench.builders import ENVIRONMENT, bench, case, cold_start, paired
+from tests.bench.builders import ENVIRONMENT, NOWHERE, bench, case, cold_start, paired
 from tests.conftest import ROOT
+from tests.support.records import profile
 
 REMEDY = "measure again"
 CASES = (case(1 / 3e4), case(0.1 + 0.2, batch=32, reasons=("a line\nbreak, µs",), valid=False))  # floats of many digits
-WHOLE = bench(*CASES, comparisons=(paired(),), cold_starts=(cold_start(),))
+PROFILE = profile(NOWHERE, "gap", "onnxruntime", [("Gemm_1", "fc", 1e-5)])
+WHOLE = replace(bench(*CASES, comparisons=(paired(),), cold_starts=(cold_start(),)), profiles=(PROFILE,))
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    """Two cases, a comparison and a cold start."""
+    """Two cases, a comparison, a cold start and a profile."""
     written = Journal(tmp_path / "bench.json.journal", ENVIRONMENT)
     for measured in CASES:
         written.write(JournalEntry(case=measured))
     written.write(JournalEntry(comparison=paired()))
     written.write(JournalEntry(cold_start=cold_start()))
+    written.write(JournalEntry(profile=PROFILE))
     return written.path
 
 
@@ -83,7 +86,7 @@ def test_an_incomplete_last_line_is_ignored(journal: Path) -> None:
     *_, last = whole.splitlines(keepends=True)
     for length in (0, 1, len(last) // 2, len(last) - 1):
         journal.write_bytes(whole[: len(whole) - len(last) + length])
-        assert read_bench(journal, REMEDY) == replace(WHOLE, cold_starts=())
+        assert read_bench(journal, REMEDY) == replace(WHOLE, profiles=())
 
 
 DAMAGED = (

@@ -8,15 +8,16 @@ import pytest
 
 from bench import session as module
 from bench.cases import Case
+from bench.profile.measure import ProfileOnce, ProfileTask
 from bench.sampling import Budget, TooSlowError
 from bench.session import Session, Watcher
 from bench.tasks import CaseTask, PairTask, Task
 from bench.worker import Job, Message
 from study.bench_file import read_bench
 from study.errors import StudyError
-from tests.bench.builders import ENVIRONMENT, of_weights
+from tests.bench.builders import ENVIRONMENT, NOWHERE, of_weights
 from tests.bench.test_records import once, pair
-from tests.support.records import matrix_product
+from tests.support.records import matrix_product, profile
 
 Answer = Callable[[Task, Job], Message]
 
@@ -227,3 +228,24 @@ def test_each_result_is_in_the_journal_at_once(
     assert [len(case.processes) for case in kept.cases] == [3, 2]
     assert [len(comparison.processes) for comparison in kept.comparisons] == [2]
     assert not any(case.valid for case in kept.cases)
+
+
+def test_each_profile_has_a_process_of_its_own_and_one_that_fails_costs_nothing_else(
+    cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(task: Task, job: Job) -> Message:
+        if not isinstance(task, ProfileTask):
+            return sound(task, job)
+        if task.key.runtime == "reference":
+            return Message(task.name, failed="no profile could be read")
+        return Message(task.name, result=ProfileOnce(profile(NOWHERE, "gap", "onnxruntime", [("Gemm_1", "fc", 1e-5)])))
+
+    one = Session(cases, [], [], Budget(percentiles=(50,), processes=1, quick=True), ENVIRONMENT)
+    workers = Workers(answer)
+    monkeypatch.setattr(module, "run_worker", workers)
+    one.run(list(map(CaseTask, cases)), [], Watcher(), profiling=list(map(ProfileTask, cases)))
+    assert [len(job.tasks) for job in workers.jobs] == [2, 1, 1]
+    record = one.record()
+    assert len(record.cases) == 2
+    assert [profiled.operators[0].module for profiled in record.profiles] == ["fc"]
+    assert record.failed == {"profile, model reference batch 1": "no profile could be read"}
