@@ -2,7 +2,7 @@
 
 An engine's own rate stands beside it. The product is of square matrices, by numpy's BLAS and by the engines that the
 process has loaded, with as many threads as the cases; the fastest library and size count. Each of the first processes
-of a session measures for some 0.2 s, after everything else and at full speed, and the fastest call of all counts.
+of a session measures for some 0.1 s, after everything else and at full speed, and the fastest call of all counts.
 """
 
 import itertools
@@ -20,7 +20,7 @@ PROCESSES = 3
 """How many processes of a session measure it, so that one slow stretch of the machine does not decide."""
 SIZES = (512, 1024, 2048)
 """Rows and columns; 512 already reaches the peak of one thread, and many threads need more."""
-SECONDS = 0.04
+SECONDS = 0.02
 """Time of the calls of one library and size; a size whose single call would take longer is left out."""
 FEWEST_CALLS = 2
 PATIENCE_SECONDS = 0.3
