@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Any, Literal
 
@@ -119,7 +119,8 @@ def opened(case: Case, pool: Sequence[Inputs], kind: type[Runtime] | None = None
         StudyError: the model does not load, or the engine reports another number of threads than requested.
     """
     with in_one_line(f"{case} does not load"):
-        runtime = (kind or find(case.runtime))(case.model, Setting(case.threads, case.device))
+        setting = Setting(case.threads, case.device, batch=case.batch)
+        runtime = (kind or find(case.runtime))(case.model, setting)
     try:
         settings = runtime.settings()
         if settings.get("threads") != case.threads:
@@ -127,7 +128,7 @@ def opened(case: Case, pool: Sequence[Inputs], kind: type[Runtime] | None = None
                 f"{case}: expected {case.threads} threads, {case.runtime} reports {settings.get('threads')}"
             )
         if case.mode == "native":
-            with in_one_line(f"{case} does not take its inputs"):
+            with in_one_line(f"{case} does not take its inputs"), runtime.context():
                 native = [runtime.to_native(given) for given in pool]
             yield Engine(case, runtime, pool, runtime.run, cycle(native))
         else:
@@ -138,6 +139,19 @@ def opened(case: Case, pool: Sequence[Inputs], kind: type[Runtime] | None = None
             yield Engine(case, runtime, pool, call, cycle(pool))
     finally:
         runtime.close()
+
+
+def compile_ahead(case: Case, pool: Sequence[Inputs]) -> None:
+    """Make the first call of an engine that compiles at it, so that no measurement holds that, and no time limit.
+
+    Raises:
+        StudyError: it does not load, compile or run the model.
+    """
+    for name in dict.fromkeys((case.runtime, *case.against[:1])):
+        if getattr(find(name), "compiles", False):
+            one = replace(case, runtime=name, threads=case.threads if name == case.runtime else 1)
+            with opened(one, pool[:1]) as engine, engine.runtime.context():
+                engine.outputs()
 
 
 def find_cases(
@@ -166,6 +180,9 @@ def find_cases(
             raise StudyError(
                 f"{model.onnx}: none of {', '.join(runtimes)} runs an ONNX file; try --runtimes onnxruntime"
             )
+        refused = {name: reason for name in able if (reason := refusal(classes[name], model))}
+        if not (able := [name for name in able if name not in refused]):
+            raise StudyError(next(iter(refused.values())))
         cases += [
             Case(model, runtime, batch, count, mode, device, _against(model, runtime, able))
             for count in threads
@@ -173,6 +190,12 @@ def find_cases(
             for runtime in able
         ]
     return cases
+
+
+def refusal(runtime: type[Runtime], model: Model) -> str | None:
+    """Why a runtime does not run this model although it runs others; a user's class may have no opinion."""
+    ask = getattr(runtime, "refusal", None)
+    return ask(model) if ask else None
 
 
 def _against(model: Model, runtime: str, able: Sequence[str]) -> tuple[str, ...]:

@@ -5,14 +5,14 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.calibration import median
-from bench.cases import Case, Engine, opened
+from bench.cases import Case, Engine, compile_ahead, opened
 from bench.full_speed import Patience, timed
 from bench.keys import short_name
 from bench.machine.interference import monitor
@@ -121,8 +121,9 @@ def latency(case: Case, process: Process) -> CaseOnce:
     """
     budget = process.budget
     started = time.perf_counter()
-    until = started + budget.process_seconds
     pool = case.model.pool(case.batch)
+    compile_ahead(case, pool)
+    until = time.perf_counter() + budget.process_seconds
     wanted = expected(case, pool, budget.check_seconds, process.most_checked)
     generator = np.random.default_rng(process.seed_of(str(case)))
     shares = process.shares.get(short_name(case.key))
@@ -185,8 +186,10 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
     """
     budget, cases = process.budget, (reference, reference, runtime, runtime)
     started = time.perf_counter()
-    until = started + budget.process_seconds
     pool = runtime.model.pool(runtime.batch)
+    for case in (reference, runtime):
+        compile_ahead(replace(case, against=()), pool)
+    until = time.perf_counter() + budget.process_seconds
     patience = Patience(process.level, 2 * budget.patience_seconds, postpone=process.postpone)
     with garbage_collector_held():
         settings: dict[str, Settings] = {}

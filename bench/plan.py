@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import models
 from bench.best import find_families
-from bench.cases import MODES, Case, find_cases, find_pairs, opened
+from bench.cases import MODES, Case, find_cases, find_pairs, opened, refusal
 from bench.machine.cpus import chosen_cpus, most_threads
 from bench.profile.measure import find_profiles, without_profiler
 from bench.randomness import refuse_random
@@ -182,12 +182,15 @@ def _runtimes(text: str, device: str) -> list[str]:
 def _left_out(cases: Sequence[Case], chosen: Sequence[models.Model], runtimes: Sequence[str]) -> list[str]:
     """The runtimes that do not run some of the models."""
     measured = {(case.model.name, case.runtime) for case in cases}
-    missing = {name: [one.name for one in chosen if (one.name, name) not in measured] for name in runtimes}
-    return [
-        f"{name} is left out for {', '.join(names)}: it runs only what a checkpoint of the catalogue computes"
-        for name, names in missing.items()
-        if names
-    ]
+    lines = []
+    for name in runtimes:
+        missing = [one for one in chosen if (one.name, name) not in measured]
+        refused = [reason for one in missing if one.in_torch and (reason := refusal(find(name), one))]
+        lines += [f"{name} is left out: {reason}" for reason in refused]
+        if names := [one.name for one in missing if not one.in_torch]:
+            only = "it runs only what a checkpoint of the catalogue or a module computes"
+            lines.append(f"{name} is left out for {', '.join(names)}: {only}")
+    return lines
 
 
 def _fixed(cases: Sequence[Case], batches: Sequence[int]) -> list[str]:

@@ -1,10 +1,12 @@
-"""Checkpoints whose bytes are those that their run.json describes; each is hashed once a process."""
+"""Checkpoints and modules whose bytes are those that their records describe; each file is hashed once a process."""
 
 from functools import cache
 from pathlib import Path
 
 from study.artifacts import RunFiles, read_record, sha256
 from study.errors import StudyError
+from study.modules.files import ModuleFiles, current_module
+from study.records.module import ModuleRecord
 from study.records.training import RunRecord
 
 
@@ -36,3 +38,19 @@ def verified_checkpoint(files: RunFiles) -> Path:
 def _digests(files: RunFiles, *stamps: tuple[int, int]) -> tuple[str, str]:
     """The checkpoint's SHA-256 in run.json, and its own; of files of these sizes and times."""
     return read_record(files.record, RunRecord, remedy_for(files)).checkpoint_sha256, sha256(files.checkpoint)
+
+
+def verified_module(files: ModuleFiles) -> ModuleRecord:
+    """The record of a module whose ONNX file and weights are those that it describes. It does not import torch.
+
+    Raises:
+        StudyError: as `study.modules.files.current_module`.
+    """
+    paths = (files.record, files.onnx, files.data)
+    stamps = [(stat.st_size, stat.st_mtime_ns) for path in paths if path.is_file() and (stat := path.stat())]
+    return _module(files, *stamps)
+
+
+@cache
+def _module(files: ModuleFiles, *stamps: tuple[int, int]) -> ModuleRecord:
+    return current_module(files)

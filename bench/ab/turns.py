@@ -75,7 +75,7 @@ class Engine:
         for option, value in {"threads": threads, **request["options"]}.items():
             if str(found := reported.get(option)).casefold() != str(value).casefold():
                 raise StudyError(f"{option}: {value} was set, {name} reports {found}")
-        with in_one_line(f"{name} does not take the inputs"):
+        with in_one_line(f"{name} does not take the inputs"), runtime.context():
             self.native = request["mode"] == "native"
             self.call: Callable[[Any], Any] = runtime.run if self.native else self._from_numpy
             self.pool = [runtime.to_native(given) for given in pool] if self.native else pool

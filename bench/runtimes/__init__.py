@@ -18,9 +18,14 @@ from study.records.bench import Settings
 
 RUNTIMES = {
     "torch": "bench.runtimes.pytorch:Torch",
-    "torch-compile": "bench.runtimes.pytorch:TorchCompile",
+    "torch-channels-last": "bench.runtimes.pytorch:TorchChannelsLast",
+    "torch-compile": "bench.runtimes.torch_compiled:TorchCompile",
+    "torch-aoti": "bench.runtimes.torch_aoti:TorchAOTI",
+    "torch-jit": "bench.runtimes.torch_compiled:TorchJit",
     "torch-sparse": "bench.runtimes.pytorch_sparse:TorchSparse",
     "onnxruntime": "bench.runtimes.onnx_runtime:ONNXRuntime",
+    "onnxruntime-iobinding": "bench.runtimes.onnx_bound:ONNXRuntimeBound",
+    "onnxruntime-spinning": "bench.runtimes.onnx_runtime:ONNXRuntimeSpinning",
     "openvino": "bench.runtimes.open_vino:OpenVINO",
     "opencv": "bench.runtimes.open_cv:OpenCV",
     "tract": "bench.runtimes.tract_onnx:Tract",
@@ -44,6 +49,8 @@ class Setting:
     device: str = "cpu"
     options: Mapping[str, str] = field(default_factory=dict)
     """Options of the engine by name, for one that takes any; `settings` reports each as it was read back."""
+    batch: int | None = None
+    """Number of items of every call, for an engine that compiles for it; None: not known."""
 
 
 class Runtime(ABC):
@@ -53,6 +60,9 @@ class Runtime(ABC):
     """The members of DEVICES that it supports."""
     needs_checkpoint = False
     """Whether it runs the torch network that an ONNX file was made from, and so no other ONNX files."""
+    compiles = False
+    """Whether its first call at a batch size compiles, and that takes seconds. The bench makes that call before its
+    clock starts; what is compiled serves all later loads of the process or of the session."""
     takes_options = False
     """Whether it sets `Setting.options` and reports them by the same names in `settings`."""
     profiler = ""
@@ -77,6 +87,11 @@ class Runtime(ABC):
     @staticmethod  # noqa: B027  # most engines load a file as it is
     def prepare(model: Model) -> Any:
         """Do once a session what users do before they load a model, such as converting it; it is in no measurement."""
+
+    @staticmethod
+    def refusal(model: Model) -> str | None:
+        """Why it runs no model such as this one, in a sentence; None if it does. Such a model is left out."""
+        return None
 
     def to_native(self, inputs: Inputs) -> Any:
         """Convert C-contiguous arrays, by the names of the model's inputs, to the argument of `run`, on the device."""

@@ -23,8 +23,6 @@ BITS = {"tensor(bfloat16)": np.uint16} | {
 """Types that numpy lacks, and those of their bits."""
 BFLOAT16 = 16  # TensorProto.BFLOAT16
 SPINNING, DENORMAL = "session.intra_op.allow_spinning", "session.set_denormal_as_zero"
-CONFIGURED = {SPINNING: "0", DENORMAL: "0"}
-"""Entries of the session's configuration, unless the user gives others."""
 LEVELS = {"disable": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED"}
 LEVELS |= {"layout": "ORT_ENABLE_LAYOUT", "all": "ORT_ENABLE_ALL"}
 MOST_THREADS = 1024
@@ -37,6 +35,7 @@ class ONNXRuntime(Runtime):
     devices = ("cpu", "cuda")
     takes_options = True
     profiler = "bench.profile.onnx_runtime:ONNXRuntimeSource"
+    spinning = "0"
 
     def __init__(self, model: Model, setting: Setting) -> None:
         provider = PROVIDERS[setting.device]
@@ -46,7 +45,7 @@ class ONNXRuntime(Runtime):
         options.intra_op_num_threads = setting.threads
         options.inter_op_num_threads = 1
         self.given = setting.options
-        for name, value in {**CONFIGURED, **setting.options}.items():
+        for name, value in {SPINNING: self.spinning, DENORMAL: "0", **setting.options}.items():
             _set(options, name, value)
         self.configure(options)
         with in_one_line(f"{model.onnx}: ONNX Runtime does not load it"):
@@ -67,7 +66,7 @@ class ONNXRuntime(Runtime):
         if self.device == "cpu":
             if not all(array.flags.c_contiguous for array in inputs.values()):
                 raise ValueError("arrays that are not contiguous would be copied in every call")
-            return {name: _value(array) for name, array in inputs.items()} if self.without_numpy else dict(inputs)
+            return {name: ort_value(array) for name, array in inputs.items()} if self.without_numpy else dict(inputs)
         binding = self.session.io_binding()
         for name, array in inputs.items():
             binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array, self.device, 0))
@@ -86,7 +85,7 @@ class ONNXRuntime(Runtime):
     def to_numpy(self, outputs: Any) -> list[Any]:
         if self.device != "cpu":
             return list(outputs.copy_outputs_to_cpu())
-        return [_array(value) for value in outputs] if self.without_numpy else list(outputs)
+        return [numpy_array(value) for value in outputs] if self.without_numpy else list(outputs)
 
     def settings(self) -> Settings:
         options = self.session.get_session_options()
@@ -156,14 +155,20 @@ def _has_entry(name: str) -> bool:
     return not libraries
 
 
-def _value(array: NDArray[Any]) -> Any:
-    """An array in ONNX Runtime's own type, where numpy has none."""
+class ONNXRuntimeSpinning(ONNXRuntime):
+    """The same as ONNX Runtime is by default: waiting threads spin, so with one thread nothing differs."""
+
+    spinning = "1"
+
+
+def ort_value(array: NDArray[Any], device: str = "cpu") -> Any:
+    """An array in ONNX Runtime's own type, which shares its memory on the CPU."""
     if array.dtype.name != "bfloat16":
-        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0)
     return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), BFLOAT16)
 
 
-def _array(value: Any) -> Any:
+def numpy_array(value: Any) -> Any:
     """The array of a tensor, of a type that numpy lacks its bits."""
     if value.data_type() not in BITS:
         return value.numpy()

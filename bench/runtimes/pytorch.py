@@ -1,4 +1,4 @@
-"""PyTorch: the network that an ONNX file was made from in eager mode, and compiled by Inductor."""
+"""PyTorch in eager mode: the network that an ONNX file was made from, as it is or in channels_last."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,8 +12,8 @@ from torch import Tensor
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from bench.runtimes.openmp import end_threads
-from bench.runtimes.torch_network import network_of
-from study.errors import StudyError, one_line
+from bench.runtimes.torch_network import input_ranks, network_of
+from study.errors import StudyError
 from study.modules.building import flat
 from study.records.bench import Settings
 
@@ -29,11 +29,7 @@ class Torch(Runtime):
     profiler = "bench.profile.torch_profiler:TorchSource"
 
     def __init__(self, model: Model, setting: Setting) -> None:
-        if setting.device == "cuda" and not torch.cuda.is_available():
-            raise StudyError("--device cuda: torch finds no GPU here; measure with --device cpu")
-        torch.set_num_threads(setting.threads)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32, as on the CPU
-        self.device = torch.device(setting.device)
+        self.device = started(setting)
         self.built = network_of(model)
         self.network = self.built.network.to(self.device)
         self.call: Callable[..., Any] = self.network
@@ -55,36 +51,65 @@ class Torch(Runtime):
         return torch.inference_mode()
 
     def settings(self) -> Settings:
-        smallest = torch.tensor([2.0**-126])
-        return {
-            "threads": torch.get_num_threads(),
-            "interop_threads": torch.get_num_interop_threads(),
-            "device": self.device.type,
-            "subnormals_flushed": (smallest / 2).item() == 0,
-        }
+        return torch_settings(self.device)
 
     def close(self) -> None:
         torch.set_num_threads(1)
         end_threads()
 
 
-class TorchCompile(Torch):
-    """The same, compiled by `torch.compile` (Inductor); the first call of each batch size compiles."""
+class TorchChannelsLast(Torch):
+    """The same with weights and 4-D inputs in the layout NHWC, in which oneDNN convolves without reordering them."""
 
     def __init__(self, model: Model, setting: Setting) -> None:
         super().__init__(model, setting)
-        self.call = torch.compile(self.call, fullgraph=True, dynamic=False)
+        if reason := self.refusal(model):
+            raise StudyError(reason)
+        self.network = self.call = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def run(self, inputs: Arguments) -> Any:
-        try:
-            return super().run(inputs)
-        except torch._dynamo.exc.TorchDynamoException as error:
-            reason = one_line(error)
-            raise StudyError(f"torch.compile fails here ({reason}); it needs a C++ compiler such as g++") from None
+    @staticmethod
+    def refusal(model: Model) -> str | None:
+        ranks = input_ranks(model)
+        if 4 in ranks:
+            return None
+        found = ", ".join(f"{rank} dimensions" for rank in ranks)
+        return f"{model.name}: channels_last orders inputs of 4 dimensions, found {found}"
 
-    def close(self) -> None:
-        super().close()
-        torch.compiler.reset()  # torch keeps a few compiled graphs for each function and refuses to make more
+    def to_native(self, inputs: Inputs) -> Arguments:
+        tensors = {name: tensor(array).to(self.device) for name, array in inputs.items()}
+        return self.built.arguments({name: channels_last(one) for name, one in tensors.items()})
+
+    def settings(self) -> Settings:
+        return {**super().settings(), "memory_format": "channels_last"}
+
+
+def channels_last(one: Tensor) -> Tensor:
+    """The tensor with its channels last in memory if it has 4 dimensions; its shape stays."""
+    return one.contiguous(memory_format=torch.channels_last) if one.dim() == 4 else one
+
+
+def started(setting: Setting) -> torch.device:
+    """The device, with torch's threads and float32 arithmetic as they are to be.
+
+    Raises:
+        StudyError: it has no such device.
+    """
+    if setting.device == "cuda" and not torch.cuda.is_available():
+        raise StudyError("--device cuda: torch finds no GPU here; measure with --device cpu")
+    torch.set_num_threads(setting.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32, as on the CPU
+    return torch.device(setting.device)
+
+
+def torch_settings(device: torch.device) -> Settings:
+    """Settings of torch itself, read back."""
+    smallest = torch.tensor([2.0**-126])
+    return {
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "device": device.type,
+        "subnormals_flushed": (smallest / 2).item() == 0,
+    }
 
 
 def tensor(values: NDArray[Any]) -> Tensor:

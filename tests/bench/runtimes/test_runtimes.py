@@ -25,7 +25,10 @@ from study.onnx_given import Given
 from tests.conftest import ROOT, Trained
 
 BATCH = 7
-ALL = ("torch", "torch-compile", "onnxruntime", "openvino", "opencv", "tract", "ncnn", "reference")
+TORCH = ("torch", "torch-channels-last", "torch-compile", "torch-aoti", "torch-jit")
+ALL = (*TORCH, "onnxruntime", "onnxruntime-iobinding", "onnxruntime-spinning")
+ALL += ("openvino", "opencv", "tract", "ncnn", "reference")
+COMPILING = ("torch-compile", "torch-aoti")
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +49,15 @@ def by_torch(gap: Model) -> NDArray[Any]:
     return found
 
 
-@pytest.mark.parametrize("runtime", ALL)
+def grouped(runtime: str) -> Any:
+    """The runtime as a parameter; those that compile for seconds in one group, in which their files are shared."""
+    return pytest.param(runtime, marks=pytest.mark.xdist_group("compiling")) if runtime in COMPILING else runtime
+
+
+@pytest.mark.parametrize("runtime", [*map(grouped, ALL)])
 def test_every_runtime_computes_the_probabilities_of_torch(gap: Model, by_torch: NDArray[Any], runtime: str) -> None:
     pool = gap.pool(BATCH)[:2]
-    for mode in MODES[:1] if runtime == "torch-compile" else MODES:  # it compiles for half a minute each time
+    for mode in MODES:
         with opened(Case(gap, runtime, BATCH, mode=mode), pool) as engine, engine.runtime.context():
             found = np.concatenate([probabilities for (probabilities,) in engine.outputs()])
             once = engine.once()
@@ -63,11 +71,16 @@ def test_every_runtime_computes_the_probabilities_of_torch(gap: Model, by_torch:
 
 EXPECTED: dict[str, dict[str, Any]] = {
     "torch": {"device": "cpu", "subnormals_flushed": False},
+    "torch-channels-last": {"device": "cpu", "memory_format": "channels_last"},
     "torch-compile": {"device": "cpu", "subnormals_flushed": False},
+    "torch-aoti": {"compiler": "aotinductor", "freezing": True, "dynamic": False},
+    "torch-jit": {"device": "cpu", "subnormals_flushed": False},
     "onnxruntime": {
         **{"device": "cpu", "provider": "CPUExecutionProvider", "interop_threads": 1},
         **{"spinning": False, "subnormals_flushed": False},
     },
+    "onnxruntime-iobinding": {"spinning": False, "io_binding": True},
+    "onnxruntime-spinning": {"spinning": True, "subnormals_flushed": False},
     "openvino": {"device": "cpu", "streams": 1, "precision": "f32"},
     "opencv": {"device": "cpu"},
     "tract": {"device": "cpu"},
@@ -261,7 +274,7 @@ class Half:
 
 def test_a_missing_or_incomplete_runtime_is_refused() -> None:
     for name, message in {
-        "tensorrt": "no runtime is called 'tensorrt'; there are: torch, torch-compile, onnxruntime, openvino, opencv, ",
+        "tensorrt": "no runtime is called 'tensorrt'; there are: torch, torch-channels-last, torch-compile, ",
         "": "no runtime is called ''",
         "nowhere.engine:Mine": "nowhere.engine:Mine cannot be imported: No module named 'nowhere'$",
         "bench.runtimes:Mine": "cannot be imported: module 'bench.runtimes' has no attribute",
@@ -295,7 +308,7 @@ def test_a_file_that_an_engine_does_not_load_is_refused(tmp_path: Path) -> None:
         with pytest.raises(StudyError, match=rf"^{path}: .* does not load it: ") as error:
             find(runtime)(Model("bad", path, ""), Setting(1))
         assert "\n" not in str(error.value)
-    for runtime in ("torch", "torch-compile"):
+    for runtime in TORCH:
         with pytest.raises(StudyError, match="torch has no network of an ONNX file"):
             find(runtime)(Model("bad", path, ""), Setting(1))
 
