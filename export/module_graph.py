@@ -11,14 +11,12 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.utils import parametrize
 
 from export.conversion import reason
 from study.errors import StudyError
-from study.modules.building import Built, draw
-from study.modules.outputs import flat
+from study.modules.building import Built, Flat, draw
 from study.modules.words import ModuleInput, batches_of
 from study.onnx_inputs import BATCH
 from study.variants import OPSET
@@ -27,18 +25,6 @@ EXAMPLES = 2
 """Items in the exporter's example: with one, the batch could become a constant."""
 HOPELESS = ("data-dependent control flow", "ONNX has no operator")
 """Reasons for which no other choice of dimensions helps."""
-
-
-class Flat(nn.Module):
-    """The module with named inputs by position and a tuple of tensors as its result: what is exported."""
-
-    def __init__(self, built: Built, names: Sequence[str]) -> None:
-        super().__init__()
-        self.network, self.built, self.names = built.network, built, tuple(names)
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        positional, keywords = self.built.arguments(dict(zip(self.names, inputs, strict=True)))
-        return tuple(tensor for _, tensor in flat(self.network(*positional, **keywords)))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,18 @@ class Built:
         return (tuple(inputs.values()), {}) if self.by_position else ((), dict(inputs))
 
 
+class Flat(nn.Module):
+    """The module with inputs by position and a tuple of tensors as its result: what is exported and compiled."""
+
+    def __init__(self, built: Built, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.built, self.names = built.network, built, tuple(names)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        positional, keywords = self.built.arguments(dict(zip(self.names, inputs, strict=True)))
+        return tuple(tensor for _, tensor in flat(self.network(*positional, **keywords)))
+
+
 def rebuild(record: ModuleRecord) -> Built:
     """The module that an ONNX file was exported from.
 
