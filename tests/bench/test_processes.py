@@ -70,6 +70,13 @@ def test_one_fresh_process_measures_everything_in_an_order_of_its_own() -> None:
     assert [one.name for one in given if one.began] != names
 
 
+def test_the_peak_is_measured_after_everything_else_with_each_number_of_threads() -> None:
+    *earlier, last = run(Job((Fake("sound"),), Process(1, Budget(quick=True), 7), again=False, peaks=(1, 2)))
+    assert [one.matrix_products for one in earlier] == [()] * 3
+    assert [one.threads for one in last.matrix_products] == [1, 2]
+    assert all(one.flops_per_second > 0 for one in last.matrix_products)
+
+
 def test_what_the_machine_disturbed_is_measured_once_more_at_the_end() -> None:
     assert [one.name for one in messages("disturbed", "sound") if one.began][-1] == "disturbed"
     assert len(messages("disturbed", "sound")) == 6
