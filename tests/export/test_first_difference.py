@@ -91,9 +91,8 @@ def test_one_attribute(tmp_path: Path) -> None:
     module_file.write(tmp_path / "model.onnx", model)
     place = first_difference(exported.traced, tmp_path / "model.onnx", given, expected, LIMIT, 2)
     begin, _, values = place.sentence.partition("]: ")
-    assert begin.startswith(
-        "it begins at node 'node_leaky_relu_8' (LeakyRelu, module blocks.8, test_first_difference.py:"
-    )
+    where = "(LeakyRelu, module blocks.8, test_first_difference.py:"
+    assert begin.startswith(f"it begins at node 'node_leaky_relu_8' {where}")
     found, _, wanted = values.partition(" instead of ")
     assert float(found) == pytest.approx(float(wanted) / 2, rel=1e-5)
     assert not place.tied
