@@ -189,7 +189,8 @@ def _left_out(cases: Sequence[Case], chosen: Sequence[models.Model], runtimes: S
         lines += [f"{name} is left out: {reason}" for reason in refused]
         if names := [one.name for one in missing if not one.in_torch]:
             only = "it runs only what a checkpoint of the catalogue or a module computes"
-            lines.append(f"{name} is left out for {', '.join(names)}: {only}")
+            other = "onnx2fx and onnx2torch make torch modules of ONNX files"
+            lines.append(f"{name} is left out for {', '.join(names)}: {only} ({other})")
     return lines
 
 

@@ -78,6 +78,8 @@ def prove(
         _record(name, dtype, shapes[name], results[name], limit) for name, dtype in zip(names, types, strict=True)
     )
     notes = [note for one in outputs if (note := _not_finite(one))]
+    doubts = dict.fromkeys(doubt for several in results.values() for one in several if (doubt := one.doubt(limit)))
+    notes += [doubt for doubt in doubts if " too small " in doubt]
     notes += [
         f"{one.differing} of {one.values} values of output {one.name!r} differ{_why(one, tied)}"
         for one in outputs

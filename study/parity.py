@@ -117,7 +117,7 @@ class Difference:
         if self.nothing_compared:
             return f"output {self.name!r} has no finite value for these inputs, so nothing was compared"
         if self.kind == "number":
-            if self.differing and self.scale <= limit.absolute:
+            if self.scale <= limit.absolute and self._worst(limit)._excess(limit) > 0:
                 return f"output {self.name!r} is too small ({self.scale:.1g}) to be compared"
         elif self.differing and not self._is_rounding(limit):
             return f"{self.differing:,} of {self.values:,} values of output {self.name!r} differ"

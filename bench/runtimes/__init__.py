@@ -26,6 +26,8 @@ RUNTIMES = {
     "onnxruntime": "bench.runtimes.onnx_runtime:ONNXRuntime",
     "onnxruntime-iobinding": "bench.runtimes.onnx_bound:ONNXRuntimeBound",
     "onnxruntime-spinning": "bench.runtimes.onnx_runtime:ONNXRuntimeSpinning",
+    "onnx2fx": "bench.runtimes.by_onnx2fx:Onnx2FX",
+    "onnx2torch": "bench.runtimes.by_onnx2torch:Onnx2Torch",
     "openvino": "bench.runtimes.open_vino:OpenVINO",
     "opencv": "bench.runtimes.open_cv:OpenCV",
     "tract": "bench.runtimes.tract_onnx:Tract",

@@ -163,6 +163,7 @@ def test_what_is_within_the_limit_but_may_be_wrong_is_a_doubt() -> None:
         True,
         "2 of 4,000 values of output 'y' differ",
     )
+    assert differ(array(1e-10), array(1.0005e-10)).doubt(LIMIT) == "", "the share holds without the absolute part"
     assert differ(array(1e-7), array(-1e-7)).doubt(LIMIT) == "output 'y' is too small (1e-07) to be compared"
     assert differ(array(20_000, 3, dtype=np.int16), array(20_020, 23, dtype=np.int16)).doubt(LIMIT) == ""
     assert differ(array(1, 1e-7), array(1, -1e-7)).doubt(LIMIT) == ""
