@@ -210,7 +210,8 @@ def test_a_runtime_that_does_not_run_a_model_is_named(planned: Callable[..., Ses
     words = ("--onnx", str(two), "--shape", "ids=5", "--input", "ids=1", "--models", "gap")
     session = planned(*words, "--runtimes", "torch,onnxruntime")
     assert session.notes == [
-        "torch is left out for two: it runs only what a checkpoint of the catalogue or a module computes"
+        "torch is left out for two: it runs only what a checkpoint of the catalogue or a module computes "
+        "(onnx2fx and onnx2torch make torch modules of ONNX files)"
     ]
     assert {case.runtime for case in session.cases if case.model.name == "two"} == {"onnxruntime"}
     assert planned("--models", "gap").notes == []
