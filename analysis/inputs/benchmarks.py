@@ -27,6 +27,7 @@ from study.records.bench import (
     MatrixProduct,
     Measurement,
 )
+from study.records.profile import ProfileRecord
 from study.variants import STANDARD_NAME
 
 MEASURE = "run `pytest bench --benchmark-json={}` to measure"
@@ -59,6 +60,7 @@ class Measurements:
     cases: tuple[Measured[CaseRecord], ...] = ()
     comparisons: tuple[Measured[ComparisonRecord], ...] = ()
     cold_starts: tuple[Measured[ColdStartRecord], ...] = ()
+    profiles: tuple[Measured[ProfileRecord], ...] = ()
     environments: tuple[BenchEnvironment, ...] = ()
     """One for each file."""
     peaks: Mapping[tuple[str, int], MatrixProduct] = field(default_factory=dict)
@@ -103,7 +105,11 @@ def read_measurements(
     for one in measured:
         sums.setdefault(one.model, set()).update({one.onnx_sha256} if one.onnx_sha256 else ())
     named = modules.union(others)
-    keys = [record.key for bench in benches for record in (*bench.cases, *bench.comparisons, *bench.cold_starts)]
+    keys = [
+        record.key
+        for bench in benches
+        for record in (*bench.cases, *bench.comparisons, *bench.cold_starts, *bench.profiles)
+    ]
     names = _own_names([key for key in keys if key.seed is None and key.model not in named], sums)
     order = {model: i for i, model in enumerate(dict.fromkeys([*sums, *names.values()]))}
     notes: list[str] = []
@@ -131,6 +137,7 @@ def read_measurements(
     cases = kept("benchmark case", lambda bench: bench.cases)
     comparisons = kept("comparison", lambda bench: bench.comparisons)
     cold_starts = kept("cold start", lambda bench: bench.cold_starts)
+    profiles = kept("profile", lambda bench: bench.profiles)
     exported = {record.onnx_sha256 for one in measured if isinstance(one, Run) for record in one.exports[1:]}
     variants = tuple(
         one
@@ -146,6 +153,7 @@ def read_measurements(
     notes += _doubts(cases, "benchmark cases", "latency.csv")
     notes += _doubts(comparisons, "comparisons", "comparisons.csv")
     notes += _doubts(cold_starts, "cold starts", "cold_starts.csv")
+    notes += _doubts(profiles, "profiles", "profile.csv")
     if all_alike:
         notes += _gaps(cases, sums, "benchmark case", remedy)
         if any(one.model in sums for one in comparisons):
@@ -159,7 +167,7 @@ def read_measurements(
     notes += _repeats(ratios, "comparisons", "ratios")
     notes += _other_best(benches, sums)
     peaks = {(file, one.threads): one for file, _, bench in files for one in bench.matrix_products}
-    return Measurements(cases, comparisons, cold_starts, environments, peaks, variants, tuple(notes))
+    return Measurements(cases, comparisons, cold_starts, profiles, environments, peaks, variants, tuple(notes))
 
 
 def machine(environment: Environment) -> str:

@@ -14,6 +14,7 @@ from analysis.inputs.files import (
     OF_RUNS,
     PICTURES,
     PORTABILITY,
+    PROFILED,
     REPORT,
     SEARCHED,
     TABLES,
@@ -33,6 +34,7 @@ from analysis.pages.search import search_results
 from analysis.plots import costs as costs_plots
 from analysis.plots import histogram as histogram_plots
 from analysis.plots import latency as latency_plots
+from analysis.plots import profiles as profile_plots
 from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
 from analysis.plots import training as history_plots
@@ -43,6 +45,7 @@ from analysis.tables import exports as exports_tables
 from analysis.tables import headline, pictured
 from analysis.tables import latency as latency_tables
 from analysis.tables import modules as modules_tables
+from analysis.tables import profiles as profile_tables
 from analysis.tables import search as search_tables
 from analysis.tables import sparsity as sparsity_tables
 from analysis.tables import summary as summary_tables
@@ -96,6 +99,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "history": history_plots.histories,
         **{name: getattr(latency_plots, name) for name in latency_plots.PICTURES},
         "costs": lambda frame: costs_plots.costs(frame, read(folder / "latency.csv")),
+        "profile_modules": profile_plots.profile_modules,
         "search": search_plots.search,
         "importance": search_plots.importance,
     }
@@ -106,6 +110,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
     for names, there in (
         (VARIANTS, study.has_variants),
         (PORTABILITY, study.portability),
+        ([f"{name}{suffix}" for name in PROFILED for suffix in (".csv", ".svg", ".png")], study.measured.profiles),
         ([name for name in REPORT if Path(name).stem in OF_RUNS], study.runs),
     ):
         for name in () if there else names:
@@ -124,7 +129,8 @@ def chosen(study: Study) -> tuple[list[str], list[str]]:
     """The tables that a report on this study has as files, and the pictures: without a training there is less."""
     tables = [*TABLES, *(OF_MODULES if study.modules else ()), *(SEARCHED if study.searches else ())]
     tables = [name for name in tables if study.runs or name not in OF_RUNS]
-    return tables, [name for name in tables if name in (*PICTURES, *SEARCHED)]
+    tables += PROFILED if study.measured.profiles else ()
+    return tables, [name for name in tables if name in (*PICTURES, *SEARCHED, PROFILED[1])]
 
 
 def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, pd.DataFrame]:
@@ -146,6 +152,8 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "images_per_second": pictured.images_per_second(latency),
         "accuracy": pictured.accuracy(runs, latency),
         "cold_starts": cold_starts(study.measured),
+        "profile": profile_tables.profile(study.measured),
+        "profile_modules": profile_tables.profile_modules(study.measured),
         "search": search_tables.trials(study.searches),
         "importance": search_tables.importance(study.searches),
         "variants": variants,
@@ -183,6 +191,7 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
         shown={
             "sparsity": sparsity_tables.by_layer(layers),
             "variants": exports_tables.shown(frames["variants"]),
+            "profile_modules": profile_tables.shown(frames["profile_modules"]),
             "zeros": zeros_tables.shown(frames["zeros"]),
             "ranks": zeros_tables.ranks_shown(frames["ranks"]),
             **{name: text(columns, frames[name]) for name, columns in SHOWN.items()},

@@ -14,6 +14,7 @@ from analysis.tables import (
     layers,
     pictured,
     portability,
+    profiles,
     results,
     search,
     sparsity,
@@ -75,7 +76,21 @@ def test_a_page_leaves_out_what_has_no_heading_and_settings_that_rows_share() ->
 
 @pytest.mark.parametrize(
     "module",
-    [cold_starts, exports, latency, layers, pictured, portability, results, search, sparsity, summary, training, zeros],
+    [
+        cold_starts,
+        exports,
+        latency,
+        layers,
+        pictured,
+        portability,
+        profiles,
+        results,
+        search,
+        sparsity,
+        summary,
+        training,
+        zeros,
+    ],
 )
 def test_the_keys_of_a_table_are_unique_and_those_it_refers_to_are_its_own(module: ModuleType) -> None:
     tables = list(_tables(module))
