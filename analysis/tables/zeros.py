@@ -70,7 +70,7 @@ ZEROS = (
     Column("bytes", "of the file, with those that its weights lie in", "KiB", ",.1f", 1 / 1024),
     Column(
         "zstd_bytes",
-        "compressed with Zstandard, level 19; empty without the package zstandard",
+        "compressed with Zstandard, level 3; empty without the package zstandard",
         "zstd, KiB",
         ",.1f",
         1 / 1024,

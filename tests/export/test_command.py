@@ -45,6 +45,31 @@ def test_the_proof_is_over_all_test_images(trained: Trained) -> None:
         assert (record.opset, record.ir_version) == (18, 8)
 
 
+def test_dead_units_are_removed_from_the_file_and_the_probabilities_stay(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten units of fc1 get no weight, five of fc2 lead nowhere; more cannot be removed, and gap has no dead unit."""
+    artifacts = trained.copy(tmp_path / "a")
+    files = artifacts.run("baseline", 0)
+    weights, old = torch.load(files.checkpoint, weights_only=True), sha256(files.checkpoint)
+    weights["fc1.weight"][:10] = 0
+    weights["fc3.weight"][:, 20:25] = 0
+    torch.save(weights, files.checkpoint)
+    files.record.write_text(files.record.read_text().replace(old, sha256(files.checkpoint)))
+    assert main(["baseline", "gap", "--remove-dead", "--artifacts", str(artifacts.root)]) == 0
+    compact = files.of(Variant(remove_dead=True))
+    record = read_record(compact.export, ExportRecord, "")
+    sizes = {one.layer: (one.before, one.after, one.constant, one.unused) for one in record.removed}
+    assert (sizes["fc1"], sizes["fc2"]) == ((120, 110, 10, 0), (84, 79, 0, 5))
+    assert record.same is not None
+    assert (record.same.images, record.same.argmax_mismatches) == (10_000, 0)
+    assert record.same.max_abs_difference <= 1e-6
+    removed = 4 * (10 * (400 + 1 + 84) + 5 * (110 + 1 + 10))
+    assert compact.onnx.stat().st_size == pytest.approx(files.onnx.stat().st_size - removed, abs=200)
+    assert "`fc1` has 110 of 120 units, `fc2` has 79 of 84 units" in compact.card.read_text()
+    assert "gap seed 0: nothing to remove: none of 78 units is dead; no file is written" in capsys.readouterr().out
+
+
 def test_parity_by_hand() -> None:
     expected = np.array([[0.6, 0.4], [0.5, 0.5], [0.1, 0.9]], np.float32)
     parity = compare(expected, np.array([[0.6, 0.4], [0.4, 0.6], [0.1, 0.9]], np.float32))

@@ -14,7 +14,7 @@ class Compressor:
     """zlib behind the interface of zstandard: it compresses in parts."""
 
     def __init__(self, level: int) -> None:
-        assert level == 19
+        assert level == 3
         self.made = zlib.compressobj(9)
 
     def compressobj(self, size: int) -> "Compressor":
