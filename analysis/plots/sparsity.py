@@ -48,21 +48,26 @@ def sparsity(frame: pd.DataFrame, models: Sequence[str], references: References 
 
     `frame` has the columns model, layer, measure and value, a row a run. A bar is the mean of the runs; if there are
     several, they are points on it. Lines are at `references`. A model of `models` without such a layer has a text in
-    its place.
+    its place, unless most layers are those of one model alone, as of different networks: a row then has the bars of the
+    models that have its layer.
     """
     layers, measures = (list(dict.fromkeys(frame[column])) for column in ("layer", "measure"))
     if not layers:
         return empty("no model has a fully-connected layer")
     frame = frame.assign(value=frame["value"].astype(float).replace([math.inf, -math.inf], math.nan))
     first = frame[frame["measure"] == measures[0]].groupby("layer", sort=False)["value"].mean()
-    shown = extremes(first.to_dict(), max(2, min(ROWS, BARS // len(models))))
+    owners = frame.groupby("layer")["model"].unique()
+    unlike = frame["model"].nunique() > 1 and (owners.map(len) == 1).mean() > 0.5
+    slots = {layer: [one for one in models if not unlike or one in owners[layer]] for layer in layers}
+    most = max(map(len, slots.values()))
+    shown = extremes(first.to_dict(), max(2, min(ROWS, BARS // most)))
     columns = min(len(measures), 4 if len(models) == 1 else 2)
-    height = (len(shown) * (len(models) * 10.5 + 5) + 62) / 72
+    height = (len(shown) * (most * 10.5 + 5) + 62) / 72
     figure, axes = panels(len(measures), height, columns, sharey=True)
     names = [tail(layer, LONGEST) for layer in shown]
     length = (WIDTH * 72 - CHARACTER * max(map(len, names)) - 20) / columns - 14
     for axis, measure in zip(axes, measures, strict=True):
-        _panel(axis, frame[frame["measure"] == measure], models, shown, length)
+        _panel(axis, frame[frame["measure"] == measure], models, {layer: slots[layer] for layer in shown}, length)
         name_rows(axis, names)
         title = MEASURES.get(measure, measure)
         axis.set_title("\n".join(textwrap.wrap(title, max(8, int(length / 5.5)), break_on_hyphens=False)), fontsize=9)
@@ -88,16 +93,23 @@ def ends_of(shown: int, layers: int) -> str:
     return f"the {shown - shown // 2} least and {shown // 2} most sparse of {layers:,} layers"
 
 
-def _panel(axis: Axes, panel: pd.DataFrame, models: Sequence[str], layers: Sequence[str], length: float) -> None:
-    """The bars of one measure with their texts, and the axis of values, `length` points long."""
+def _panel(
+    axis: Axes, panel: pd.DataFrame, models: Sequence[str], layers: Mapping[str, Sequence[str]], length: float
+) -> None:
+    """The bars of one measure with their texts, and the axis of values, `length` points long.
+
+    `layers` has the models of each row.
+    """
     from_0_to_1 = str(panel["measure"].iloc[0]).partition("(")[0] in FROM_0_TO_1
     text = _share if from_0_to_1 else digits
-    thickness = min(THICKNESS / len(models), 0.6)
+    thickness = min(THICKNESS / max(map(len, layers.values())), 0.6)
     means, ends = [], [0.0]
     for i, model in enumerate(models):
         own = panel[panel["model"] == model]
         for row, layer in enumerate(layers):
-            y = row + (i - (len(models) - 1) / 2) * thickness
+            if model not in layers[layer]:
+                continue
+            y = row + (layers[layer].index(model) - (len(layers[layer]) - 1) / 2) * thickness
             runs = own.loc[own["layer"] == layer, "value"].dropna().to_numpy(dtype=float)
             if not len(runs):
                 why = "undefined" if layer in set(own["layer"]) else "no such layer" if len(own) else "no FC layer"

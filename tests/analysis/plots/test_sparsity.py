@@ -119,6 +119,16 @@ class TestSparsity:
         assert [text for text in texts(axis) if ":" in text] == expected
         assert legend(figure) == ["a", "b"]
 
+    def test_layers_of_different_networks_have_bars_of_their_own_models_alone(self) -> None:
+        """Two of three layers are of one model; both models have the other one."""
+        layers = (("a", "fc", 0.1), ("a", "head", 0.2), ("b", "head", 0.3), ("b", "mix", 0.4))
+        (axis,) = draw(
+            *(row(model, layer, value=value) for model, layer, value in layers), models=("a", "b", "gap")
+        ).axes
+        assert not any(":" in text for text in texts(axis))
+        middles = dict(zip([0.1, 0.2, 0.3, 0.4], sorted(middle for middle, _ in bars(axis)), strict=True))
+        assert middles == pytest.approx({0.1: 0, 0.2: 1 - 0.215, 0.3: 1 + 0.215, 0.4: 2})
+
     def test_the_mean_is_of_the_runs_that_have_a_value_and_without_any_there_is_no_bar(self) -> None:
         runs = (row(value=0.2), row(value=None, seed=1), row(value=0.4, seed=2), row(measure="H_G", value=None))
         hoyer, undefined = draw(*runs).axes
