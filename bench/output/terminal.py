@@ -187,12 +187,18 @@ def _table(title: str, columns: Sequence[Column], width: int) -> Iterator[str]:
         there = [column.heading for column in shown]
         if (excess := _width(shown) - width) > 0 and heading in there:
             i = there.index(heading)
-            most = max(least, shown[i].width - excess)
-            shown[i] = replace(shown[i], cells=[shortened(cell, most) for cell in shown[i].cells])
+            shown[i] = replace(shown[i], cells=_distinct(shown[i].cells, max(least, shown[i].width - excess)))
     yield _line([column.heading for column in shown], shown)
     yield _line(["-" * column.width for column in shown], shown)
     for n in range(rows):
         yield _line([column.cells[n] for column in shown], shown)
+
+
+def _distinct(names: Sequence[str], most: int) -> list[str]:
+    """The names in this many characters, or in as many as keep different names apart."""
+    while len(set(short := [shortened(name, most) for name in names])) < len(set(names)):
+        most += 1
+    return short
 
 
 def _width(columns: Sequence[Column]) -> int:

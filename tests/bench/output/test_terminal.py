@@ -1,6 +1,6 @@
 """What `pytest bench` prints; the tables, whole, are in tests/golden/bench.txt."""
 
-from bench.output.terminal import about, shortened, tables
+from bench.output.terminal import _distinct, about, shortened, tables
 from bench.output.units import number, readable, unit
 from tests.bench.builders import bench, case
 from tests.support.golden import GOLDEN, bench_tables
@@ -51,3 +51,11 @@ def test_a_name_is_shortened_in_the_middle() -> None:
 
 def test_forecasts_are_round() -> None:
     assert [about(seconds) for seconds in (0.1, 12, 89, 90, 200)] == ["5 s", "10 s", "90 s", "2 min", "3 min"]
+
+
+def test_settings_whose_names_differ_in_the_middle_are_not_shortened_to_the_same() -> None:
+    assert _distinct(["onnxruntime-spinning", "onnxruntime-iobinding", "torch"], 8) == [
+        "onn..ning",
+        "onn..ding",
+        "torch",
+    ]
