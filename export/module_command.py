@@ -5,6 +5,7 @@ No torch until there is something to export.
 
 import argparse
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def _export(entry: Entry, files: ModuleFiles) -> int:
 
     started = time.perf_counter()
     try:
-        record = export_module(entry, files)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside the packages of the module
+            record = export_module(entry, files)
     except ModuleParityError as error:
         print_error(error)
         return NOT_PROVEN

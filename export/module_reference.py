@@ -167,7 +167,18 @@ def in_torch(subject: Subject, built: Built) -> Reference:
         if [name for name, _ in named] != names:
             raise StudyError(f"{name}: expected the outputs {', '.join(names)}, found others at batch {batch}")
         results[batch] = outputs
+    notes += [
+        f"output {one!r} is the same for all inputs, so that its proof shows little: try trained weights, --weights"
+        for index, one in enumerate(names)
+        if results and all(_constant(calls, index) for calls in results.values())
+    ]
     return Reference(names, results, _elsewhere(subject, built, max(results)), notes)
+
+
+def _constant(calls: Calls, index: int) -> bool:
+    """Whether an output, of floating-point numbers, is the same in all calls."""
+    first = np.asarray(calls[0][index])
+    return first.dtype.kind not in "biu" and all(np.array_equal(first, np.asarray(one[index])) for one in calls[1:])
 
 
 def _elsewhere(subject: Subject, built: Built, batch: int) -> tuple[int, Inputs, Calls] | None:

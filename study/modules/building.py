@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from study.errors import StudyError
 from study.modules import weights as weights_files
-from study.modules.finding import find, is_imported
+from study.modules.finding import find, is_imported, with_torchvision
 from study.modules.outputs import flat as flat  # the other half of a call
 from study.modules.outputs import tensor
 from study.modules.words import ModuleInput, as_onnx, parse_inputs
@@ -97,7 +97,6 @@ def build(
     imported = is_imported(factory)
     _seed(seed)  # before the import too: the callable may be a module that is made there
     made = find(factory, import_folder)
-    _seed(seed)
     if isinstance(made, nn.Module):
         if given:
             raise StudyError(f"--module-args: {factory} is a module already, which takes no arguments; leave them out")
@@ -110,7 +109,7 @@ def build(
         raise StudyError(f"--module {factory}: expected a callable, found {type(made).__name__}")
     else:
         try:
-            made = made(*given) if isinstance(given, list) else made(**given)
+            made = with_torchvision(lambda: _called(made, given, seed))
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             reason = "it calls sys.exit" if isinstance(error, SystemExit) else failure(error)
             with_what = f"--module-args {arguments}" if arguments else "no arguments, see --module-args"
@@ -135,6 +134,11 @@ def build(
         if one.device.type != "cpu":
             raise StudyError(f"--module {factory}: expected weights on the CPU, found {name} on {one.device}")
     return built
+
+
+def _called(callable_: Any, given: list[Any] | dict[str, Any], seed: int) -> Any:
+    _seed(seed)
+    return callable_(*given) if isinstance(given, list) else callable_(**given)
 
 
 def _seed(seed: int) -> None:

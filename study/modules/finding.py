@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -44,15 +44,7 @@ def find(factory: str, folder: str | None = None) -> Any:
         raise StudyError(f"--module {factory}: expected a Python file, found {found} at {place}")
     _importable(folder)
     try:
-        try:
-            return _found(place, name)
-        except RuntimeError as error:
-            if "torchvision::nms" not in str(error):
-                raise
-            from study.data.tensors import import_torchvision
-
-            import_torchvision()  # which may be built for another torch, and is needed by other packages too
-            return _found(place, name)
+        return with_torchvision(lambda: _found(place, name))
     except AttributeError as error:
         raise StudyError(f"--module {factory}: {one_line(error)}{_instead(place)}") from None
     except ModuleNotFoundError as error:
@@ -82,6 +74,25 @@ def is_imported(factory: str) -> bool:
         return place in sys.modules
     path = str(Path(place).resolve())
     return any(getattr(one, "__file__", None) == path for one in list(sys.modules.values()))
+
+
+def with_torchvision(call: Callable[[], Any]) -> Any:
+    """The result of code that may import torchvision, which may be built for another torch: then it is imported first.
+
+    Other packages import it too, such as timm and transformers.
+    """
+    try:
+        return call()
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and "torchvision::nms" not in str(cause):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+    from study.data.tensors import import_torchvision
+
+    import_torchvision()
+    return call()
 
 
 def _parts(factory: str) -> tuple[str, str]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from study.errors import StudyError
 
 CACHES = ("past_key_values", "cache_params", "mems")
-"""Outputs in which transformers keeps what a next call may use; they are left out."""
+"""Outputs in which transformers keeps what a next call may use; they are left out, and so is any object of a class
+called ...Cache."""
 
 
 def flat(outputs: Any) -> list[tuple[str, Tensor]]:
@@ -33,7 +34,11 @@ def flat(outputs: Any) -> list[tuple[str, Tensor]]:
 
 def left_out(outputs: Any) -> list[str]:
     """The names of the caches at the top of what a module returns, which `flat` leaves out."""
-    return [name for name, value in _items(outputs) if name in CACHES and value is not None]
+    return [name for name, value in _items(outputs) if _is_cache(name, value)]
+
+
+def _is_cache(name: str, value: Any) -> bool:
+    return value is not None and (name in CACHES or type(value).__name__.endswith("Cache"))
 
 
 def _items(value: Any) -> Iterable[tuple[str, Any]]:
@@ -53,7 +58,7 @@ def _flat(value: Any, name: str, top: bool = True) -> Iterator[tuple[str, Tensor
         yield name, _plain(value, name)
     elif items := _items(value):
         for key, one in items:
-            if not (top and key in CACHES):
+            if not (top and _is_cache(key, one)):
                 yield from _flat(one, key if top else f"{name}.{key}", top=False)
     elif isinstance(value, tuple | list):
         for index, one in enumerate(value):

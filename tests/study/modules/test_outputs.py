@@ -29,7 +29,11 @@ def test_outputs_are_called_by_key_or_number(returned: object, names: list[str])
 
 
 def test_a_cache_is_left_out_and_named() -> None:
+    """By the name that transformers gives it, or by its class."""
+    cache = type("DynamicCache", (), {})()
     assert left_out(Result(A, None, object())) == ["past_key_values"]
+    assert left_out({"logits": A, "kept": cache}) == ["kept"]
+    assert [name for name, _ in flat({"logits": A, "kept": cache})] == ["logits"]
 
 
 @pytest.mark.parametrize(
