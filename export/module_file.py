@@ -18,6 +18,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from export.portable import edits, folding
 from study.errors import StudyError
+from study.onnx_graph import has_subgraph
 
 LARGE = 2**30
 """Bytes of weights from which they are beside the file: one file alone is easier to handle, and smaller ones load
@@ -26,7 +27,7 @@ KEPT = 2**20
 """Bytes of a weight up to which it stays in the file nevertheless: the edits need the values of small ones."""
 ALIGNED = 4096
 """Multiple of the offsets in the file of weights: a page, so that runtimes can map it."""
-FLOATS = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
+EDITED = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
 """Types for which the portable edits are written."""
 Runs = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
 """Inputs of two calls with other sizes of the free dimensions."""
@@ -89,23 +90,25 @@ def serialised(model: ir.Model) -> ModelProto:
     return proto
 
 
-def edited(model: ModelProto, runs: Runs, folder: Path) -> ModelProto | None:
-    """The same graph for every runtime; None where the edits do not apply: they are written for float32.
+def edited(model: ModelProto, runs: Runs, folder: Path) -> ModelProto:
+    """The same graph for every runtime.
 
     Args:
         folder: the one with the file of weights.
+
+    Raises:
+        StudyError: the edits do not apply.
     """
     tensors = {tensor.data_type for tensor in model.graph.initializer}
     values = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
-    if not (tensors | values) <= set(FLOATS):
-        return None
+    if others := sorted((tensors | values) - set(EDITED)):
+        raise StudyError(f"they are for float32, found {', '.join(TensorProto.DataType.Name(one) for one in others)}")
+    if any(has_subgraph(node) for node in model.graph.node):
+        raise StudyError("they are for graphs without loops and branches")
     made = ModelProto()
     made.CopyFrom(model)
-    try:
-        folding.fold(made, *runs, folder)
-        edits.make_portable(made, weights_prefix="network.")
-    except StudyError:
-        return None
+    folding.fold(made, *runs, folder)
+    edits.make_portable(made, weights_prefix="network.")
     return made
 
 

@@ -15,6 +15,7 @@
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,16 @@ def rename_weights(graph: GraphProto, prefix: str) -> None:
         if prefix and initializer.name.startswith(prefix):
             names[initializer.name] = unique(initializer.name.removeprefix(prefix), taken)
             initializer.name = names[initializer.name]
+    _rename_uses(graph, names)
+
+
+def _rename_uses(graph: GraphProto, names: Mapping[str, str]) -> None:
     for node in graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = names.get(name, name)
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                _rename_uses(body, names)
 
 
 def _use_flatten(graph: GraphProto) -> None:

@@ -95,7 +95,7 @@ def _use_constant(graph: GraphProto, node: NodeProto, position: int, first: Valu
     one, other = first[name], second[name]
     if np.array_equal(one, other):
         node.input[position] = constant(graph, name, one)
-    elif node.op_type == "Reshape" and position == 1 and (one != other).sum() == 1:
+    elif node.op_type == "Reshape" and position == 1 and (one != other).sum() == 1 and -1 not in one:
         node.input[1] = constant(graph, f"{name}_any_batch", np.where(one == other, one, -1))
     elif node.op_type == "Expand" and position == 1 and _expands_in_vain(graph, node, first, second):
         node.CopyFrom(helper.make_node("Identity", [node.input[0]], list(node.output), name=node.name))
