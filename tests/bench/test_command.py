@@ -188,19 +188,25 @@ def test_a_quick_file_compared_with_itself_is_withheld(quick: Quick) -> None:
 
 
 def test_a_session_is_a_pilot_and_five_processes(tmp_path: Path) -> None:
-    """Of a model that needs no torch."""
+    """Of a model that needs no torch, with a choice of ONNX Runtime's settings."""
     file, model = tmp_path / "bench.json", write(tmp_path / "free.onnx", "N")
-    record, output = measured(file, *FREE, "--onnx", model, "--runtimes", "onnxruntime,openvino", "--seconds", "0.1")
+    engines = ("openvino", "onnxruntime", "onnxruntime-iobinding")
+    record, output = measured(file, *FREE, "--onnx", model, "--runtimes", ",".join(engines), "--seconds", "0.1")
     assert record.pilot is not None
     assert record.pilot.processes == 2
-    assert list(record.pilot.forecast_half_widths) == ["free onnxruntime/openvino batch 1"]
+    assert list(record.pilot.forecast_half_widths) == [f"free openvino/{name} batch 1" for name in engines[1:]]
     assert 5 <= record.processes <= 5 + MOST_REPLACEMENTS, "the others replace what was disturbed"
     for case in record.cases:
         assert [process.process for process in case.processes[:5]] == [1, 2, 3, 4, 5]
         assert case.median_seconds.low <= case.median_seconds.value <= case.median_seconds.high
-    (comparison,) = record.comparisons
-    assert len({process.random_seed for process in comparison.processes}) == len(comparison.processes)
-    assert comparison.after_switch_reference.lead_in_calls >= 1
+    for comparison in record.comparisons:
+        assert len({process.random_seed for process in comparison.processes}) == len(comparison.processes)
+        assert comparison.after_switch_reference.lead_in_calls >= 1
+    (best,) = [one for one in record.comparisons if one.best_of]
+    assert best.best_of is not None
+    assert [one.runtime for one in best.best_of.reference] == ["openvino"]
+    assert best.best_of.runtime[0].runtime == best.key.runtime, "the fastest of the pilot"
+    assert {one.runtime for one in best.best_of.runtime} == set(engines[1:])
     titles = [line.partition(":")[0] for line in output.splitlines()]
     assert [title for title in titles if re.fullmatch(r"pilot( \d of 2)?|forecast|process \d of 5", title)] == [
         *("pilot 1 of 2", "pilot 2 of 2", "pilot", "forecast"),
