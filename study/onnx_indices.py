@@ -15,10 +15,23 @@ from onnx import helper, numpy_helper
 from study.onnx_graph import Body, Dimensions, initializers, subgraphs
 from study.onnx_inputs import Input
 
-UNCHANGED = {"Cast", "CastLike", "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity"}
+UNCHANGED = {
+    "Cast",
+    "CastLike",
+    "Clip",
+    "Concat",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Identity",
+}
 UNCHANGED |= {"Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where"}
-"""Operators whose outputs have only values of their inputs."""
-COMPUTED = {"Abs", "Add", "And", "Ceil", "Clip", "CumSum", "Div", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less"}
+"""Operators whose outputs have only values of their inputs; Clip moves those outside, which an index must not be."""
+BOUNDS = {"Max", "Min"}
+"""Operators that do as Clip with a constant."""
+COMPUTED = {"Abs", "Add", "And", "Ceil", "CumSum", "Div", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less"}
 COMPUTED |= {"LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "ReduceMax", "ReduceMin", "ReduceProd"}
 COMPUTED |= {"ReduceSum", "Relu", "Round", "Sign", "Sub", "Sum", "Xor"}
 """Operators through which a value reaches a condition or a size."""
@@ -127,6 +140,9 @@ class _Walk:
                 came |= self.sources.get(name, {})
         elif node.op_type in COMPUTED:
             came |= dict.fromkeys(source for name in node.input for source in self.sources.get(name, {}))
+            changing = [name for name in node.input if name not in self.constants]
+            if node.op_type in BOUNDS and len(changing) == 1:
+                came |= self._exact(changing[0])
             sign = {"Add": 1, "Sub": -1}.get(node.op_type, 0)
             for name, other in permutations(node.input, 2) if len(node.input) == 2 and sign else ():
                 shift = _single(self.constants.get(other))

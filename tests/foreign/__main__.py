@@ -130,8 +130,14 @@ def latency(file: Fetched) -> tuple[str, bool]:
             [*command, f"--benchmark-json={target}"], capture_output=True, text=True, timeout=MOST_SECONDS
         )
         if done.returncode == 0:
-            [pair] = read_bench(target, "").comparisons
-            return f"{pair.key.runtime} {pair.ratio.value:.3f} times as fast as {pair.reference} (quick)", True
+            record = read_bench(target, "")
+            parts = [
+                f"{pair.key.runtime} {pair.ratio.value:.3f} times as fast as {pair.reference} (quick)"
+                for pair in record.comparisons
+            ]
+            differences = [case.parity.max_abs_difference for case in record.cases if case.parity]
+            parts += [f"outputs differ by at most {max(differences):.1e}"] if differences else []
+            return ", ".join([*parts, *record.left_out.values()]), True
     output = (done.stdout + done.stderr).splitlines()
     errors = dict.fromkeys(line.strip() for line in output if "error: " in line)
     broken = any("Traceback" in line or "INTERNALERROR" in line for line in output)

@@ -27,6 +27,11 @@ TABLES: list[tuple[str, Expected]] = [
     (f"(uint8[n, 4] i) => (float[] y) {T5} {{ j = Cast<to = 7>(i) y = Gather(t, j) }}", {"i": Use(0, 4)}),
     ("(bool[n] i) => (float[] y) <float[1] t = {7}> { j = Cast<to = 7>(i) y = Gather(t, j) }", {"i": Use(0, 0)}),
     (f"(int32[n, 4] i) => (float[] y) {T5} {{ j = Flatten(i) k = Transpose(j) y = Gather(t, k) }}", {"i": Use(0, 4)}),
+    (f"(int32[n, 4] i) => (float[] y) {T5} {{ s = Constant<value_ints = [-1]>() low = Constant<value = int32 {{0}}>()"
+     "high = Constant<value = int32 {9}>() j = Clip(i, low, high) k = Cast<to = 7>(j) l = Reshape(k, s)"
+     "y = Gather(t, l) }", {"i": Use(0, 4)}),
+    (f"(int64[n] i) => (float[] y) {T5} {{ low = Constant<value_int = 0>() high = Constant<value_int = 4>()"
+     "j = Max(low, i) k = Min(j, high) y = Gather(t, k) }", {"i": Use(0, 4)}),
     # two tables: the smaller; two inputs: each its own
     ("(int64[n] i) => (float[] y, float[] z) <float[5] t = {1, 2, 3, 4, 5}, float[2] u = {1, 2}>"
      "{ y = Gather(t, i) z = Gather(u, i) }", {"i": Use(0, 1)}),
