@@ -114,6 +114,13 @@ def test_numbers_that_are_not_finite_in_both_are_said() -> None:
         proven(half, np.nan_to_num(half, neginf=-np.inf))
 
 
+def test_an_output_that_is_zero_throughout_is_said_to_prove_little() -> None:
+    """torchvision's vit_b_16 as it is made: the weights of its head are 0."""
+    zero = np.zeros((1, 2), np.float32)
+    [note] = proven(zero, zero)
+    assert note.startswith("output 'y' is 0 throughout, in torch too, so its proof says little")
+
+
 def test_decisions_may_differ_on_tied_values_alone() -> None:
     labels, others = np.array([[3, 1]]), np.array([[3, 2]])
     assert proven(labels, others, tied=True) == (
