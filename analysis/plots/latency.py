@@ -72,10 +72,10 @@ def comparisons(frame: pd.DataFrame) -> Figure:
         axis.axvline(1, color="black", linewidth=0.8, zorder=1)
     axes[0].set_title("speed-up (95 % interval)", loc="right", fontsize=8)
     against = runtime(references[0]) if len(references) == 1 else "the reference"
-    what = "ratio with 95 % interval; "
+    what = ": ratio with 95 % interval"
     if rows["runtime"].str.endswith(BEST).any():
         against, what = f"{against} or its best setting", ""  # a line is not wider than the picture
-    axes[-1].set_xlabel(f"times as fast as {against} (log scale): {what}hollow: verdict withheld")
+    axes[-1].set_xlabel(f"times as fast as {against} (log scale){what}; hollow: verdict withheld")
     margins = [f"{100 * margin:g}" for margin in sorted(set(rows["margin"]))]
     more: list[Artist] = [Patch(label=f"margin of {' or '.join(margins)} %", **MARGIN)]
     if rows["unpaired_ratio"].notna().any():
