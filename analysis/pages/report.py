@@ -157,7 +157,7 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "search": search_tables.trials(study.searches),
         "importance": search_tables.importance(study.searches),
         "variants": variants,
-        "zeros": zeros_tables.zeros(of_study(study), study.paired, zeros_tables.medians(variants)),
+        "zeros": zeros_tables.zeros(of_study(study), study.paired, zeros_tables.medians(variants), pairs),
         "ranks": zeros_tables.ranks_of(
             ({"model": one.model, "seed": one.seed}, each) for one in study.files for each in one.layers
         ),

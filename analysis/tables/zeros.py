@@ -96,13 +96,17 @@ RANKS = (
 
 
 def zeros(
-    subjects: Iterable[Subject], paired: Sequence[AbRecord], medians: Mapping[str, Mapping[str, Any]] | None = None
+    subjects: Iterable[Subject],
+    paired: Sequence[AbRecord],
+    medians: Mapping[str, Mapping[str, Any]] | None = None,
+    pairs: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row a form of each subject, the dense one first.
 
     Args:
         paired: the comparisons of `bench ab`.
         medians: by the SHA-256 of a file, the columns of its ratio in the table of variants.
+        pairs: the table of the comparisons of `pytest bench`, for PyTorch with compressed rows.
     """
     rows: list[dict[str, object]] = []
     for subject in subjects:
@@ -116,9 +120,24 @@ def zeros(
                 row |= in_turns(paired, dense.onnx_sha256, form.onnx_sha256)
             rows.append(row)
         sparse = in_turns(paired, dense.onnx_sha256, dense.onnx_sha256, ("torch", CSR))
+        if not sparse and pairs is not None:
+            sparse = _of_pairs(pairs[pairs["model"] == subject.model])
         if sparse:
             rows.append({"model": subject.model, "seed": subject.seed, "form": CSR, **sparse})
     return frame(ZEROS, rows)
+
+
+def _of_pairs(pairs: pd.DataFrame) -> dict[str, object]:
+    """The ratio of PyTorch with compressed rows to PyTorch, with one item and the fewest threads; empty without any."""
+    found = pairs[(pairs["runtime"] == CSR) & (pairs["reference"] == "torch") & (pairs["batch"] == 1)]
+    if found.empty:
+        return {}
+    row: Any = next(found.sort_values("threads").itertuples(index=False))
+    return {
+        **{"ratio": 1 / row.ratio, "ratio_low": 1 / row.high, "ratio_high": 1 / row.low},
+        "in_turns": True,
+        "latency_verdict": row.verdict,
+    }
 
 
 def medians(variants: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -9,12 +9,13 @@ from msgspec import structs
 from analysis.inputs.forms import of_study
 from analysis.pages.markup import render
 from analysis.pages.zeros import values
+from analysis.tables.latency import comparisons
 from analysis.tables.zeros import ranks_of, zeros
 from study.artifacts import Artifacts, write_record
 from tests.support.ab import compared
 from tests.support.exports import write_compact
-from tests.support.records import case
-from tests.support.study import layers, only, study_of, write_run
+from tests.support.records import case, comparison
+from tests.support.study import layers, only, study_of, write_bench, write_run
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,17 @@ def test_torch_with_compressed_rows_is_compared_with_dense_torch(artifacts: Arti
     row = only(tables(artifacts)[1], form="torch-sparse")
     assert (row.ratio, row.latency_verdict) == (pytest.approx(1.5, abs=1e-4), "slower")
     assert "torch-sparse takes 1.50 (1.49 to 1.51) times as long as dense in PyTorch (slower)" in sentences(artifacts)
+
+
+def test_a_comparison_of_pytest_bench_is_taken_where_bench_ab_has_none(artifacts: Artifacts) -> None:
+    """Half as fast is twice the time."""
+    slow = comparison(artifacts, "l1-1e-3", 1, 0.5, 0.4, 0.625, runtime="torch-sparse", verdict="slower")
+    write_bench(artifacts, [], [slow])
+    pairs = comparisons(study_of(artifacts, "l1-1e-3").measured)
+    subjects, _, _ = tables(artifacts)
+    row = only(zeros(subjects, (), pairs=pairs), form="torch-sparse")
+    assert (row.ratio, row.ratio_low, row.ratio_high) == pytest.approx((2.0, 1.6, 2.5))
+    assert row.latency_verdict == "slower"
 
 
 def test_what_is_not_measured_is_said_with_the_command(artifacts: Artifacts) -> None:
