@@ -96,8 +96,16 @@ def test_reading_weights_needs_no_engine_and_no_tables(module: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("train", "train search", "train.experiments.throughput", "export", "export check", "export conformance"),
-        *("analysis", "analysis sparsity", "analysis portability"),
+        *(
+            "train",
+            "train search",
+            "train.experiments.throughput",
+            "export",
+            "export check",
+            "export conformance",
+            "export compact",
+        ),
+        *("analysis", "analysis sparsity", "analysis portability", "analysis zeros"),
     ],
 )
 def test_help_imports_no_torch(command: str) -> None:
