@@ -18,6 +18,7 @@ from study.modules.files import ModuleFiles, current_module, module_files
 from study.modules.finding import absolute, packages
 from study.modules.words import checked_sizes, parse_inputs, parse_sizes
 from study.records.module import ModuleRecord
+from study.variants import OPSET
 
 DONE, NOT_PROVEN, REFUSED = 0, 1, 2
 MADE_WITH = ("torch", "onnx", "onnxscript")
@@ -29,6 +30,7 @@ def export_entries(entries: Sequence[Entry], options: argparse.Namespace) -> int
 
     An error of one is printed, and the others go on.
     """
+    _refuse_variants(options)
     codes = [DONE]
     for entry in entries:
         files = module_files(Artifacts(options.artifacts), entry.name)
@@ -42,6 +44,20 @@ def export_entries(entries: Sequence[Entry], options: argparse.Namespace) -> int
             print_error(error)
             codes.append(REFUSED)
     return max(codes)
+
+
+def _refuse_variants(options: argparse.Namespace) -> None:
+    """
+    Raises:
+        StudyError: an option is given that makes a variant, of which a module has none.
+    """
+    usual = {"opset": OPSET, "simplify": False, "int8": None, "remove_dead": False, "sparse": False}
+    if given := next((name for name, default in usual.items() if getattr(options, name, default) != default), None):
+        option = f"--{given.replace('_', '-')}"
+        raise StudyError(
+            f"{option} is for models that are trained here, not for torch modules; leave it out, and see "
+            "`python -m export compact --help` for variants of any ONNX file"
+        )
 
 
 def _export(entry: Entry, files: ModuleFiles) -> int:

@@ -14,7 +14,7 @@ from study.arithmetic import checked_tolerance
 from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.modules.building import SEED, Built, build, draw
-from study.modules.finding import absolute
+from study.modules.finding import absolute, find
 from study.modules.outputs import array, flat, left_out
 from study.modules.words import ModuleInput, batches_of, checked_sizes, parse_inputs, parse_sizes
 from study.parity import Calls
@@ -89,6 +89,8 @@ class Weights:
     dtypes: frozenset[torch.dtype]
     random: tuple[str, ...]
     """The names of those that another seed gives other values."""
+    imported: bool
+    """Whether no callable makes them but the import of a file, which happens once: none are known to be random."""
 
     @classmethod
     def of(cls, subject: Subject, network: nn.Module) -> "Weights":
@@ -98,6 +100,7 @@ class Weights:
             sum(one.nbytes for one in tensors),
             frozenset(one.dtype for one in tensors),
             () if subject.weights else _random(subject, network),
+            not subject.weights and isinstance(find(subject.factory), nn.Module),
         )
 
 

@@ -229,6 +229,8 @@ def _notes(subject: Subject, weights: Weights, reference: Reference, proven: Pro
     if random:
         more = f" and {len(random) - SHOWN} more" if len(random) > SHOWN else ""
         yield f"random weights, of torch.manual_seed({SEED}): {', '.join(random[:SHOWN])}{more}"
+    if weights.imported:
+        yield f"weights of the module that {Path(subject.factory).name} has made when it was imported: random or not"
     yield from reference.notes
     yield from proven.notes
     if proven.fixed:
