@@ -15,7 +15,7 @@ from study.entry import Entry
 from study.environment import versions
 from study.errors import StudyError, print_error
 from study.modules.files import ModuleFiles, current_module, module_files
-from study.modules.finding import absolute, packages
+from study.modules.finding import absolute, installed
 from study.modules.words import checked_sizes, parse_inputs, parse_sizes
 from study.records.module import ModuleRecord
 from study.variants import OPSET
@@ -113,7 +113,7 @@ def current(entry: Entry, files: ModuleFiles) -> ModuleRecord | None:
         described == known
         and _digest(weights) == record.weights_sha256
         and all(_digest(Path(path)) == digest for path, digest in record.sources.items())
-        and packages(record.factory) == record.packages
+        and installed(record.packages) == record.packages
         and all(now.get(name) == then.get(name) for name in MADE_WITH)
     )
     return record if same else None

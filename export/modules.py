@@ -76,6 +76,7 @@ def export_module(entry: Entry, files: ModuleFiles) -> ModuleRecord:
     reference = in_torch(subject, built)
     by_position = built.by_position
     files_of_it = sources(subject.factory)
+    packages_of_it = packages(subject.factory, {type(one).__module__ for one in built.network.modules()})
     names = unique_names(reference.names, [one.name for one in subject.inputs])
     batch_is_free = len(reference.expected) > 1
     with _new_folder(files) as place:
@@ -109,7 +110,7 @@ def export_module(entry: Entry, files: ModuleFiles) -> ModuleRecord:
             seed=None if subject.weights else SEED,
             random=weights.random,
             sources=files_of_it,
-            packages=packages(subject.factory),
+            packages=packages_of_it,
             tolerance=entry.tolerance,
             parameters=weights.parameters,
             weight_bytes=weights.bytes,

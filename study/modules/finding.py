@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -188,12 +188,21 @@ def sources(factory: str) -> dict[str, str]:
     return {str(path): sha256(path) for path in sorted(file.resolve() for file in files) if path.is_file()}
 
 
-def packages(factory: str) -> dict[str, str]:
-    """Versions of the installed packages that a callable's own package is part of."""
+def packages(factory: str, modules: Iterable[str]) -> dict[str, str]:
+    """Versions of the installed packages that a callable is from, and the Python modules that define its layers."""
     place, _ = _parts(factory)
-    top = "" if place.endswith(".py") else place.partition(".")[0]
-    found: Mapping[str, list[str]] = metadata.packages_distributions() if top else {}
-    return {name: metadata.version(name) for name in sorted(set(found.get(top, ())))}
+    tops = {name.partition(".")[0] for name in (*modules, *([] if place.endswith(".py") else [place]))}
+    found = metadata.packages_distributions()
+    return {name: metadata.version(name) for name in sorted({one for top in tops for one in found.get(top, ())})}
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those of these packages that are installed."""
+    known = {}
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            known[name] = metadata.version(name)
+    return known
 
 
 def _installed(path: Path) -> bool:

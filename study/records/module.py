@@ -61,7 +61,7 @@ class ModuleRecord(Record, tag_field="schema", tag="module/1"):
     sources: dict[str, Sha256]
     """SHA-256 by path of the source file of the callable, and of what it imported from the same folder or below."""
     packages: dict[str, str]
-    """Versions of the packages that the callable is from."""
+    """Versions of the packages that the callable and the layers of its module are from."""
     tolerance: NotNegative | None
     """The limit that was asked for; null: that of the dtype."""
     parameters: Count

@@ -117,6 +117,12 @@ def test_large_weights_lie_beside_the_file_and_two_exports_are_the_same_bytes(
     assert str(SAMPLE.parent) not in json.dumps(props)
 
 
+def test_a_variant_of_a_module_is_refused_and_not_ignored(tmp_path: Path) -> None:
+    words = ["--module", f"{SAMPLE}:Linear", "--input", "x=float32[batch,4]", "--artifacts", str(tmp_path)]
+    with pytest.raises(StudyError, match=r"--int8 is for models that are trained here.*python -m export compact"):
+        main([*words, "--int8", "dynamic"])
+
+
 @pytest.mark.parametrize(
     ("name", "inputs", "reason"),
     [
