@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bench.statistics.pilot import Shares
 
 BALLASTS, BALLAST_BYTES = 32, 100_000
+LARGE_BYTES = 2**29
+"""Size of an ONNX file with its weights above which the engines of a comparison are loaded one at a time."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
                     warm_ups.append(warm_up(engine.once, WARM_UP_AGAIN_SECONDS, schedule.warm_up_seconds))
                 part, around = timed(engine.call, engine.inputs, counts[len(loads)], call_seconds, patience)
                 settings.append(engine.runtime.settings())
+            del engine  # or its weights stay while the next one loads
             loads.append(part)
             speeds += around
         elapsed = time.perf_counter() - began - patience.waited
@@ -178,13 +181,17 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
     """Compare two cases that take turns; their outputs are compared first.
 
     With one thread all engines of a round are loaded at once. With more, each part loads its engine alone, because the
-    idle threads of one engine slow the other down. Slow engines make one call a part, in as many rounds as fit.
+    idle threads of one engine slow the other down. So it does for a large model: four copies, each beside the weights
+    that its engine has packed, would take eight times the memory of the weights. Slow engines make one call a part, in
+    as many rounds as fit.
 
     Raises:
         StudyError: as `latency`.
         TooSlowError: not even one round fits into the time.
     """
     budget, cases = process.budget, (reference, reference, runtime, runtime)
+    large = runtime.model.facts.bytes > LARGE_BYTES
+    alone = large or runtime.threads > 1
     started = time.perf_counter()
     pool = runtime.model.pool(runtime.batch)
     for case in (reference, runtime):
@@ -202,7 +209,8 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
                 wanted = Expected(case.runtime, found)
                 limit = min(budget.check_seconds, WARM_UP_AGAIN_SECONDS)  # each round warms up again
                 speeds.append(warm_up(engine.once, limit, budget.check_seconds, called=True).call_seconds)
-                settings[role] = engine.runtime.settings()
+                settings[role] = {**engine.runtime.settings(), **({"loaded_alone": True} if alone else {})}
+            del engine  # or its weights stay while the other engine loads
         if (seconds := round_seconds(speeds, Parts((1, 1), (1, 1)))) > budget.process_seconds / 2:
             remedy = budget.remedy(sum(speeds), 4)
             raise TooSlowError(f"one round of the comparison takes {seconds:.1f} s; {remedy}")
@@ -218,7 +226,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
 
         @contextmanager
         def load(generator: np.random.Generator) -> Iterator[list[Turn]]:
-            if runtime.threads > 1:
+            if alone:
                 yield [_comes_back(case, pool, parts.calls[i // 2], generator) for i, case in enumerate(cases)]
                 return
             with ExitStack() as stack:
@@ -277,6 +285,7 @@ def _stays(engine: Engine) -> Turn:
 def _comes_back(case: Case, pool: Sequence[Inputs], calls: int, generator: np.random.Generator) -> Turn:
     @contextmanager
     def turn() -> Iterator[Timed]:
+        gc.collect()  # networks with cycles would stay
         with elsewhere(generator), opened(case, pool) as engine:
             warm_again(engine, calls)
             with engine.runtime.context():

@@ -1,7 +1,7 @@
 """The models that are measured: trained models of the catalogue, or any ONNX file of the user."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from study.catalogue import Entry
 from study.errors import StudyError
 from study.modules.exported import given_of
 from study.modules.files import ModuleFiles, current_module
-from study.onnx_given import Given
+from study.onnx_given import Given, parse_given
 from study.records.training import RunRecord
 from study.variants import STANDARD, STANDARD_NAME
 
@@ -151,15 +151,28 @@ def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_N
     return Model(name, run.onnx, export.onnx_sha256, entry, run, artifacts.data.resolve())
 
 
-def from_module(files: ModuleFiles) -> Model:
-    """A torch module of the user and its ONNX file; its inputs are drawn as its words say.
+def from_module(files: ModuleFiles, feeds: Sequence[Path] = ()) -> Model:
+    """A torch module of the user and its ONNX file; its inputs are those of `feeds`, or drawn as its words say.
 
     Raises:
-        StudyError: it has not been exported, or its ONNX file is missing or another one.
+        StudyError: it has not been exported, its ONNX file is missing or another one, or does not take what is given.
     """
     record = current_module(files)
     given, tolerance = given_of(record), record.tolerance
-    return Model(record.name, files.onnx.absolute(), record.onnx_sha256, given=given, module=files, tolerance=tolerance)
+    if feeds:
+        from study.onnx_values import check
+
+        fed = parse_given([], [], feeds)
+        values = {name: value for name, value in given.values.items() if name not in fed.shapes}
+        given = replace(fed, values=values, sizes=given.sizes)
+    name, onnx = record.name, files.onnx.absolute()
+    model = Model(name, onnx, record.onnx_sha256, given=given, module=files, tolerance=tolerance)
+    if feeds:
+        try:
+            check(model.facts.inputs, given)
+        except StudyError as error:
+            raise StudyError(f"{record.name}: {error}") from None
+    return model
 
 
 def from_file(path: Path, given: Given, others: Sequence[Path] = (), tolerance: float | None = None) -> Model:

@@ -33,6 +33,7 @@ from study.modules.files import module_files
 from study.modules.options import add_module_options, entry_of, export_command, words_of
 from study.onnx_given import parse_given
 from study.selection import add_options, selected
+from study.verified import verified_module
 
 FEWEST_COLD_STARTS = 5
 BEST = "best"
@@ -144,7 +145,8 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         with opened(case, []):  # fails before anything is measured if there is no GPU
             pass
     loads = scenario_tasks(option, cases, _numbers("streams", option.streams))
-    notes = [*_left_out(cases, chosen, runtimes), *_fixed(cases, batches), *_drawn(cases), *scenario_notes(loads, cpus)]
+    notes = [*_of_modules(chosen), *_left_out(cases, chosen, runtimes), *_fixed(cases, batches), *_drawn(cases)]
+    notes += scenario_notes(loads, cpus)
     if loads and option.profile:
         raise StudyError("--profile is of single calls; leave it out with --scenario")
     if loads:
@@ -192,6 +194,11 @@ def _left_out(cases: Sequence[Case], chosen: Sequence[models.Model], runtimes: S
             other = "onnx2fx and onnx2torch make torch modules of ONNX files"
             lines.append(f"{name} is left out for {', '.join(names)}: {only} ({other})")
     return lines
+
+
+def _of_modules(chosen: Sequence[models.Model]) -> list[str]:
+    """What a reader must know of the modules: above all that weights are random."""
+    return [f"{one.name}: {note}" for one in chosen if one.module for note in verified_module(one.module).notes]
 
 
 def _fixed(cases: Sequence[Case], batches: Sequence[int]) -> list[str]:
@@ -247,8 +254,12 @@ def _models(option: Namespace) -> list[models.Model]:
                 chosen += [models.from_catalogue(artifacts, entry, variant) for variant in variants]
         if not option.collectonly:
             datasets.prepare((one.dataset for one in entries if not one.is_module), artifacts.data, option.data)
+    if module and option.shape:
+        raise StudyError("--shape applies to a file given with --onnx; the shapes of a module are in its --input")
     if module:
         return chosen
+    if option.feed and any(one.module for one in chosen):
+        raise StudyError("--feed applies to --module or --onnx, not to modules of a catalogue")
     for name in ("shape", "input", "feed", "size"):
         if getattr(option, name) and not option.onnx:
             raise StudyError(f"--{name} applies to inputs of a file given with --onnx")
@@ -269,7 +280,7 @@ def _module(option: Namespace, entry: Entry, export: bool) -> models.Model:
         command = [sys.executable, "-m", "export", *words_of(entry), f"--artifacts={option.artifacts}"]
         if subprocess.run(command).returncode:
             raise StudyError(f"`{export_command(entry)}` failed; see above")
-    return models.from_module(files)
+    return models.from_module(files, option.feed if option.module else ())
 
 
 def _export(option: Namespace, entries: Sequence[Entry]) -> None:

@@ -42,11 +42,11 @@ def both_started(sides: Sides, chance: np.random.Generator) -> Iterator[tuple[Pr
         yield found[0], found[1]
 
 
-def load(pair: Sequence[Process], files: Sequence[Path], chance: np.random.Generator) -> None:
+def load(pair: Sequence[Process], files: Sequence[Path], chance: np.random.Generator, batch: int) -> None:
     """Load both models, in random order, at random places in memory."""
     for i in map(int, chance.permutation(2)):
         seed = int(chance.integers(2**32))
-        pair[i].ask("load", **pair[i].side.request, inputs=str(files[i]), seed=seed)
+        pair[i].ask("load", **pair[i].side.request, inputs=str(files[i]), seed=seed, batch=batch)
 
 
 def measure(sides: Sides, inputs: Inputs, seconds: float, number: int, seed: int) -> dict[int, Once]:
@@ -59,7 +59,7 @@ def measure(sides: Sides, inputs: Inputs, seconds: float, number: int, seed: int
     found: dict[int, tuple[Alternation, tuple[Settings, Settings]]] = {}
     with monitor() as monitored, both_started(sides, chance) as pair:
         for batch in map(int, chance.permutation(sorted(inputs))):
-            alternation = take_turns(pair, lambda: load(pair, inputs[batch], chance), seconds, chance)  # noqa: B023
+            alternation = take_turns(pair, lambda: load(pair, inputs[batch], chance, batch), seconds, chance)  # noqa: B023
             settings = pair[0].ask("settings")["settings"], pair[1].ask("settings")["settings"]
             found[batch] = alternation, settings
     seen = monitored.interference

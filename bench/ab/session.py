@@ -78,7 +78,7 @@ class Session:
             self.greetings = [process.greeting for process in pair]
             start = time.perf_counter() - begin
             for batch, files in inputs.items():
-                load(pair, files, chance)
+                load(pair, files, chance, batch)
                 self.outputs[batch] = check.outputs(pair, batch, folder, CHECK_SECONDS)
         return start
 

@@ -1,6 +1,7 @@
 """What a side of `python -m bench ab` means: a model in an engine, with its settings and its environment.
 
 model.onnx                        an ONNX file; its name may have commas
+artifacts/modules/NAME, or NAME   an exported torch module, of which torch runs the module itself (runtime=torch)
 baseline,variant=int8-static      a model of the catalogue, in one of its exports
 model.onnx,threads=2              intra-op threads
 model.onnx,runtime=openvino       another engine
@@ -20,11 +21,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.cases import Case, Device, Mode
-from bench.models import Model, from_catalogue, from_file
+from bench.models import Model, from_catalogue, from_file, from_module
 from study import catalogue
 from study.artifacts import Artifacts
 from study.cores import usable_cores
 from study.errors import StudyError
+from study.modules.files import ModuleFiles, module_files
 from study.onnx_given import Given
 from study.selection import known
 from study.variants import STANDARD_NAME
@@ -72,6 +74,8 @@ class Side:
             "network": model.entry.network if model.entry else None,
             "run": str(model.run.folder.resolve()) if model.run else None,
             "trained": model.in_torch,
+            "module": str(model.module.folder.resolve()) if model.module else None,
+            "sha256": model.onnx_sha256,
             "shapes": {name: list(shape) for name, shape in model.given.shapes.items()},
             "sizes": dict(model.given.sizes),
         }
@@ -110,7 +114,7 @@ def side(name: Literal["A", "B"], word: str, common: Namespace, given: Given) ->
     model = _model(target, one, common, given)
     runtime = one.get("runtime", "onnxruntime")
     if runtime.startswith("torch") and not model.in_torch:
-        raise StudyError(f"{name} ({word}): {runtime} runs the standard variant of the catalogue's models alone")
+        raise StudyError(f"{name} ({word}): {runtime} runs modules, and the standard variant of trained models")
     threads = one.get("threads", str(common.threads))
     if not threads.isdecimal() or not 1 <= int(threads) <= usable_cores():
         raise StudyError(f"{name} ({word}): expected 1 to {usable_cores()} threads, found {threads}")
@@ -133,13 +137,28 @@ def _model(target: str, one: Mapping[str, str], common: Namespace, given: Given)
     path = Path(target)
     if target in {entry.name for entry in entries}:
         artifacts = Artifacts(Path(one.get("artifacts", common.artifacts)))
-        return from_catalogue(artifacts, catalogue.entry(target, entries), one.get("variant", STANDARD_NAME))
+        entry = catalogue.entry(target, entries)
+        if entry.is_module:
+            return _module(target, one, module_files(artifacts, target))
+        return from_catalogue(artifacts, entry, one.get("variant", STANDARD_NAME))
+    if (folder := ModuleFiles(path)).record.is_file():
+        return _module(target, one, folder)
+    exported = module_files(Artifacts(Path(one.get("artifacts", common.artifacts))), target)
+    if not path.exists() and exported.record.is_file():
+        return _module(target, one, exported)
     if not path.exists():
         names = ", ".join(SETTINGS)
         raise StudyError(f"expected an ONNX file or a model of the catalogue, found {target!r}; settings are {names}")
     if wrong := {"variant", "artifacts"} & one.keys():
         raise StudyError(f"{target} is a file: {' and '.join(sorted(wrong))} applies to a model of the catalogue")
     return from_file(path, given, tolerance=common.tolerance)
+
+
+def _module(target: str, one: Mapping[str, str], files: ModuleFiles) -> Model:
+    """An exported torch module: the ONNX file, and for torch's runtimes the module itself."""
+    if "variant" in one:
+        raise StudyError(f"{target} is a torch module: variant applies to a trained model of the catalogue")
+    return from_module(files)
 
 
 def _option(text: str) -> tuple[str, str]:

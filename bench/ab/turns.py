@@ -39,6 +39,7 @@ from study.artifacts import RunFiles
 from study.entry import Entry
 from study.environment import commit, versions
 from study.errors import StudyError, in_one_line, one_line
+from study.modules.files import ModuleFiles
 from study.onnx_given import Given
 from study.recipe import Recipe
 
@@ -64,8 +65,8 @@ class Engine:
         name, threads = request["runtime"], request["threads"]
         kind = find(name)
         if kind.needs_checkpoint and not request["trained"]:
-            raise StudyError(f"{name} runs the standard variant of the catalogue's models, no other ONNX file")
-        setting = Setting(threads, request["device"], request["options"])
+            raise StudyError(f"{name} runs modules, and the standard variant of trained models, no other ONNX file")
+        setting = Setting(threads, request["device"], request["options"], request.get("batch"))
         checked_options(name, kind, setting)
         pool = load_inputs(Path(request["inputs"]))
         with in_one_line(f"{name} does not load {request['onnx']}"):
@@ -151,9 +152,9 @@ def _model(request: dict[str, Any]) -> Model:
         run = RunFiles(Path(folder), request["model"], int(Path(folder).name[4:]))
         entry = Entry(request["model"], request["network"], Recipe())
     shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
-    return Model(
-        request["model"], Path(request["onnx"]), "", entry, run, given=Given(shapes, sizes=request.get("sizes", {}))
-    )
+    module = ModuleFiles(Path(request["module"])) if request.get("module") else None
+    given, digest = Given(shapes, sizes=request.get("sizes", {})), request.get("sha256", "")
+    return Model(request["model"], Path(request["onnx"]), digest, entry, run, given=given, module=module)
 
 
 def main() -> None:

@@ -54,6 +54,8 @@ class Torch(Runtime):
         return torch_settings(self.device)
 
     def close(self) -> None:
+        for name in ("network", "built", "call", "compiled"):
+            self.__dict__.pop(name, None)  # the weights, even if someone still holds the engine
         torch.set_num_threads(1)
         end_threads()
 

@@ -54,10 +54,6 @@ class TorchAOTI(Torch):
     def settings(self) -> Settings:
         return {**super().settings(), "compiler": "aotinductor", "freezing": True, "dynamic": False}
 
-    def close(self) -> None:
-        self.call = None
-        super().close()
-
     def _load(self, made: Path) -> None:
         verified(made)
         with quiet(), in_one_line(f"{self.model.name}: the package of AOTInductor does not load"):

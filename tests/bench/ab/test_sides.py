@@ -57,7 +57,7 @@ def test_a_side_has_the_settings_of_its_word_and_else_those_of_the_command(file:
         ("{file},variant=int8", "variant applies to a model of the catalogue"),
         ("{file},python=/nowhere/python", "python=/nowhere/python: expected an interpreter"),
         ("{file},checkout=/", "checkout=/: expected a checkout of this project"),
-        ("{file},runtime=torch", "torch runs the standard variant of the catalogue's models alone"),
+        ("{file},runtime=torch", "torch runs modules, and the standard variant of trained models"),
         ("{file},thread=2", "found '.*m.onnx,thread=2'; settings are variant, threads, runtime, options, python"),
         ("gap", "gap has no finished run in nowhere"),
         ("", "expected MODEL,NAME=VALUE, found ''"),
