@@ -117,8 +117,8 @@ class TorchCompile(CompiledTorch):
         for cpp_wrapper in (True, False):
             # One graph: a second one, made outside of the configuration below, would not be frozen.
             only: Any = {"fullgraph": True, "dynamic": False, "isolate_recompiles": True, "recompile_limit": 1}
-            call = torch.compile(self.network, **only)
             try:
+                call = torch.compile(self.network, **only)
                 with (
                     inductor.patch(freezing=True, cpp_wrapper=cpp_wrapper, compile_threads=1),
                     dynamo.patch(allow_rnn=True),
