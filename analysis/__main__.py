@@ -53,6 +53,12 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         help=f"which set of models: {', '.join(STUDIES)} (default: {DEFAULT_STUDY}); others go into report-NAME",
     )
     parser.add_argument("--dataset", metavar="NAME", default="", help="the same models for another data set: cifar10")
+    parser.add_argument(
+        "--catalogue",
+        metavar="FILE",
+        type=Path,
+        help="the models of this Python file, if none is named; it is executed",
+    )
     parser.add_argument("--artifacts", metavar="DIR", type=Path, default=Path("artifacts"), help="default: artifacts")
     parser.add_argument(
         "--bench",
@@ -91,13 +97,16 @@ def main(words: Sequence[str] | None = None) -> int:
     from analysis.inputs.files import PROJECT, find, models_of
     from analysis.measures.sparsity import chosen
     from study.artifacts import Artifacts
-    from study.catalogue import FASHION_MNIST
+    from study.catalogue import FASHION_MNIST, extended
+    from study.selection import own_names
 
     other = options.dataset if options.dataset != FASHION_MNIST else ""
     study = f"{options.study}-{other}" if other else options.study
     if options.publish:
         _publishable(study)
     names = [name for name in options.models.split(",") if name]
+    if options.catalogue and not names:
+        names = own_names(extended(options.catalogue))
     benches = [Path(name) for name in options.bench.split(",") if name]
     measures = chosen(options.measure)
     artifacts = Artifacts(options.artifacts)

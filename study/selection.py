@@ -23,7 +23,12 @@ def add_options(add: Callable[..., Any]) -> None:
         help=f"the models if none is named: {', '.join(catalogue.STUDIES)} (default: {catalogue.DEFAULT_STUDY})",
     )
     add("--dataset", default="", metavar="NAME", help=f"the same models for one of {', '.join(datasets.DATASETS)}")
-    add("--catalogue", type=Path, metavar="FILE", help="a Python file with your own ENTRIES")
+    add(
+        "--catalogue",
+        type=Path,
+        metavar="FILE",
+        help="a Python file with your own ENTRIES, which are meant if none is named",
+    )
 
 
 def known(options: Namespace) -> tuple[Entry, ...]:
@@ -31,8 +36,13 @@ def known(options: Namespace) -> tuple[Entry, ...]:
     return catalogue.extended(options.catalogue) if options.catalogue else catalogue.ENTRIES
 
 
+def own_names(everything: Sequence[Entry]) -> list[str]:
+    """The models of a catalogue that are not this project's."""
+    return [entry.name for entry in everything if entry not in catalogue.ENTRIES]
+
+
 def selected(options: Namespace, names: Sequence[str]) -> list[Entry]:
-    """The entries that `names` and the options select.
+    """The entries that `names` and the options select; without either, those of --catalogue, or of the study.
 
     Those that are not in the catalogue may be modules that have been exported.
 
@@ -41,6 +51,8 @@ def selected(options: Namespace, names: Sequence[str]) -> list[Entry]:
     """
     everything = known(options)
     taken = {entry.name for entry in everything}
+    if options.catalogue and not names and options.study == catalogue.DEFAULT_STUDY:
+        names = own_names(everything)
     if not taken.issuperset(names):
         everything += exported_entries(Artifacts(options.artifacts), taken)
     if options.dataset:

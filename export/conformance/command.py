@@ -78,12 +78,13 @@ def main(words: Sequence[str]) -> int:
     if options.shape or options.input or options.feed or options.size or options.tolerance is not None:
         raise StudyError("--shape, --input, --feed, --size and --tolerance: expected --onnx FILE with them")
     code = 0
-    if modules := [entry.name for entry in selected(options, options.models) if entry.is_module]:
+    entries = selected(options, options.models)
+    if modules := [entry.name for entry in entries if entry.is_module]:
         for name in modules:
             files = module_files(Artifacts(options.artifacts), name)
             module = current_module(files)
             code = max(code, run_file(options, files.onnx, given_of(module), module.tolerance))
-        options.models = [name for name in options.models if name not in modules]
+        options.models = [entry.name for entry in entries if not entry.is_module]
         if not options.models:
             return code
     from export.conformance.subjects import find_subjects  # imports torch

@@ -14,7 +14,7 @@ from study.modules.exported import onnx_file
 from study.modules.files import module_files
 from study.selection import selected, to_train
 from tests.support.modules import write_module
-from tests.support.study import layers, write_run
+from tests.support.study import analyse, layers, write_run
 
 
 @pytest.fixture
@@ -64,6 +64,22 @@ def test_an_exported_module_is_an_entry_without_a_catalogue_file(artifacts: Arti
     assert mine.inputs == ("image=float32[batch,1,28,28]",)
     with pytest.raises(StudyError, match=r"no model is called 'yours'; the catalogue has: baseline, .*, mine$"):
         selected(options(artifacts), ["yours"])
+
+
+def test_the_models_of_a_file_are_meant_where_none_is_named(artifacts: Artifacts, tmp_path: Path) -> None:
+    file = tmp_path / "two_of_my_own.py"
+    file.write_text(
+        "from study.catalogue import Entry\n"
+        "ENTRIES = [Entry(name, 'm:M', inputs=('x=float32[batch]',)) for name in ('one', 'other')]\n"
+    )
+    given = options(artifacts)
+    given.catalogue = file
+    assert [entry.name for entry in selected(given, [])] == ["one", "other"]
+    assert [entry.name for entry in selected(given, ["gap"])] == ["gap"]
+    for name in ("one", "other"):
+        write_module(artifacts, name, layers(0))
+    analyse(artifacts.root, "--catalogue", str(file))
+    assert "one, other</h1>" in (artifacts.root / "report-modules" / "index.html").read_text()
 
 
 def test_a_module_is_not_trained(artifacts: Artifacts) -> None:
