@@ -270,8 +270,37 @@ def test_a_folded_scalar_stays_a_scalar() -> None:
     ]
     model = graph(nodes, {"one": 1})
     before = evaluate(model)
-    folding.fold(model, *({"x": np.zeros((batch, 2, 3, 3), np.float32)} for batch in (2, 3)))
+    folding.fold(model, {"x": np.zeros((2, 2, 3, 3), np.float32)}, {"x": np.zeros((3, 2, 3, 3), np.float32)})
     assert operators(model) == ["Gather"]
+    np.testing.assert_array_equal(evaluate(model), before)
+
+
+def test_a_reshape_that_infers_one_dimension_does_not_infer_the_batch_too() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["size"], start=0, end=1),
+        helper.make_node("Concat", ["size", "rest"], ["target"], axis=0),
+        helper.make_node("Relu", ["x"], ["h"]),
+        helper.make_node("Reshape", ["h", "target"], ["y"]),
+    ]
+    model = graph(nodes, {"rest": [-1, 3]})
+    before = evaluate(model)
+    folding.fold(model, {"x": np.zeros((2, 2, 3, 3), np.float32)}, {"x": np.zeros((3, 2, 3, 3), np.float32)})
+    np.testing.assert_array_equal(evaluate(model), before)
+
+
+def test_a_weight_is_renamed_within_branches_too() -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Add", ["x", "network.w"], ["z"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+    )
+    model = graph([helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch)], {})
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), "network.w"))
+    before = evaluate(model)
+    edits.rename_weights(model.graph, "network.")
+    assert [tensor.name for tensor in model.graph.initializer] == ["yes", "w"]
     np.testing.assert_array_equal(evaluate(model), before)
 
 
