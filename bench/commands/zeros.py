@@ -124,8 +124,8 @@ def find_plan(options: argparse.Namespace) -> Plan:
         StudyError: there is nothing of that name.
     """
     from study.errors import StudyError
+    from study.modules.exported import given_of
     from study.modules.files import current_module, module_files
-    from study.modules.words import parse_inputs
     from study.onnx_given import parse_shapes
     from study.selection import known
 
@@ -142,9 +142,9 @@ def find_plan(options: argparse.Namespace) -> Plan:
         return Plan(options, model, model, in_torch=True, given=[])
     files = module_files(artifacts, model)
     if files.record.is_file():
-        record = current_module(files)
-        words = [f"--input={one.name}={one.values}" for one in parse_inputs(record.inputs) if one.values]
-        words += [f"--size={name}={size}" for name, size in record.sizes.items()]
+        its = given_of(current_module(files))
+        words = [f"--input={name}={values}" for name, values in its.values.items()]
+        words += [f"--size={name}={size}" for name, size in its.sizes.items()]
         return Plan(
             options, model, str(files.onnx), in_torch=False, given=[*words, *given], folder=artifacts.zeros(model)
         )

@@ -3,6 +3,7 @@
     python -m export compact model.onnx -o small.onnx     remove the units that decide nothing
     python -m export compact model.onnx --sparse          store weights sparsely where that is smaller
     python -m export compact model.onnx --int8 dynamic    quantise; then the outputs only nearly agree
+    python -m export compact NAME                         of an exported module, into artifacts/zeros/NAME
 
 Both files are run in ONNX Runtime on seeded inputs, and nothing is written unless their outputs agree to 1e-6 of the
 largest value. A record lies beside the file, as OUT.json. Exit code: 0 written or nothing to do, 1 not proven, 2 a
@@ -12,10 +13,14 @@ mistake or a bad file.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.errors import StudyError, print_error
+from study.modules.exported import given_of, onnx_file
+from study.modules.files import current_module, module_files
 from study.variants import Variant
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("file", metavar="FILE.onnx", type=Path, help="any ONNX model")
+    add("file", metavar="FILE.onnx", type=Path, help="any ONNX model, or the name of an exported module")
     add("-o", "--output", metavar="OUT.onnx", type=Path, help="default: FILE-VARIANT.onnx beside it")
     add("--remove-dead", action="store_true", help="remove dead units (the default if nothing is asked for)")
     add("--sparse", action="store_true", help="store weights as their nonzero values, where that is smaller")
@@ -40,6 +45,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--size", action="append", default=[], metavar="NAME=N", help="size of a named dimension")
     add("--input", action="append", default=[], metavar="NAME=VALUE", help="its value, 16000, or range, 0..30521")
     add("--feed", action="append", default=[], type=Path, metavar="FILE.npz", help="arrays of a call, by input")
+    add("--artifacts", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="of the names (%(default)s)")
     return parser.parse_args(words)
 
 
@@ -48,22 +54,29 @@ def main(words: Sequence[str] | None = None) -> int:
     wanted = options.remove_dead or not (options.sparse or options.int8)
     variant = Variant(remove_dead=wanted, sparse=options.sparse, int8=options.int8)
     variant.check()
-    target = options.output or options.file.with_name(f"{variant.named(options.file.stem)}.onnx")
-    if target.exists() and target.resolve() == options.file.resolve():
-        raise StudyError(f"-o {target}: expected another file than {options.file}")
-
-    from dataclasses import replace
 
     from export.compact.files import UnprovenError, compact
     from export.compact.removal import NothingError
-    from study.modules.words import parse_sizes
     from study.onnx_given import parse_given
 
-    given = replace(parse_given(options.shape, options.input, options.feed), sizes=parse_sizes(options.size))
+    given = parse_given(options.shape, options.input, options.feed, options.size)
+    artifacts = Artifacts(options.artifacts)
+    file = onnx_file(options.file, artifacts)
+    if file != options.file and artifacts.runs(str(options.file)):
+        raise StudyError(f"{options.file} is a trained model: run `python -m export {options.file}{variant.options}`")
+    target = file.with_name(f"{variant.named(file.stem)}.onnx")
+    module = module_files(artifacts, str(options.file))
+    if file == module.onnx:
+        target = artifacts.zeros(module.name) / f"{variant.name}.onnx"
+        its = given_of(current_module(module))
+        given = replace(given, values={**its.values, **given.values}, sizes={**its.sizes, **given.sizes})
+    target = options.output or target
+    if target.exists() and target.resolve() == file.resolve():
+        raise StudyError(f"-o {target}: expected another file than {file}")
     try:
-        record = compact(options.file, target, variant, given)
+        record = compact(file, target, variant, given)
     except NothingError as error:
-        print(f"{options.file}: {error}; no file is written")
+        print(f"{file}: {error}; no file is written")
         return DONE
     except UnprovenError as error:
         print_error(error)

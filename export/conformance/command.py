@@ -22,7 +22,6 @@ from export.conformance.environments import Prepared, browser_version, prepare
 from export.conformance.programs import DOCUMENT
 from export.conformance.runtimes import RUNTIMES, Runtime, select
 from export.options import add_arguments
-from study.arithmetic import checked_tolerance
 from study.artifacts import Artifacts, write_record
 from study.cores import usable_cores
 from study.environment import environment
@@ -74,6 +73,8 @@ def main(words: Sequence[str]) -> int:
         if options.models:
             raise StudyError(f"--onnx: expected no models of the catalogue beside it, found {' '.join(options.models)}")
         given = parse_given(options.shape, options.input, options.feed, options.size)
+        from study.arithmetic import checked_tolerance
+
         return run_file(options, options.onnx, given, checked_tolerance(options.tolerance))
     if options.shape or options.input or options.feed or options.size or options.tolerance is not None:
         raise StudyError("--shape, --input, --feed, --size and --tolerance: expected --onnx FILE with them")

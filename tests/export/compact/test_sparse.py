@@ -12,11 +12,12 @@ from analysis.weights.layers import read
 from export.compact import command
 from export.compact.removal import NothingError
 from export.compact.sparse import store_sparsely
-from study.artifacts import read_record, sha256
+from study.artifacts import Artifacts, read_record, sha256
 from study.errors import StudyError
 from study.records.compact import CompactRecord
 from study.variants import Variant
 from tests.export.compact.test_removal import f, two_layers, weights
+from tests.support.modules import write_module
 
 
 def diagonal(size: int) -> onnx.ModelProto:
@@ -70,6 +71,23 @@ def test_nothing_to_remove_is_no_error(tmp_path: Path, capsys: pytest.CaptureFix
     assert command.main([str(file)]) == 0
     assert "nothing to remove: none of 2 units is dead; no file is written" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_module_is_named_and_gets_the_inputs_of_its_proof(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    dead = np.ones((3, 2), np.float32)
+    dead[1] = 0
+    write_module(artifacts, "mine", {"a": dead, "b": np.ones((2, 3), np.float32)}, inputs=("image=float32[batch,2]",))
+    graph = onnx.load(artifacts.root / "modules" / "mine" / "model.onnx")
+    assert graph.graph.input[0].name == "image"
+    assert command.main(["mine", "--artifacts", str(tmp_path), "--shape", "image=4,2"]) == 0
+    record = read_record(artifacts.zeros("mine") / "compact.json", CompactRecord, "")
+    assert (record.removed[0].layer, record.removed[0].after) == ("a", 2)
+
+
+def test_a_trained_model_is_exported_by_its_own_command(artifacts: Artifacts) -> None:
+    with pytest.raises(StudyError, match="trained model: run `python -m export baseline --remove-dead`"):
+        command.main(["baseline", "--artifacts", str(artifacts.root)])
 
 
 def test_sparse_and_int8_exclude_each_other(tmp_path: Path) -> None:
