@@ -83,8 +83,9 @@ def put_beside(model: ir.Model, path: Path, location: str) -> Weights:
 
 
 def serialised(model: ir.Model) -> ModelProto:
-    """The model as protobuf, without what torch notes at each node."""
+    """The model as protobuf, without what torch notes at each node but the path of its module."""
     proto: ModelProto = ir.to_proto(model)
+    edits.name_by_module(proto.graph, "network.")
     edits.drop_annotations(proto)
     del proto.metadata_props[:]
     return proto

@@ -21,6 +21,8 @@ FUSED = re.compile("^(Fused|QLinear|Dynamic|QAttention)")
 UPSTREAM = 8
 """Nodes before a fused one among which the one of its kind is looked for."""
 FULLY_CONNECTED = frozenset(("Gemm", "MatMul", "FullyConnected"))
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+"""Nodes whose weights tell more than their names: a normalisation that an exporter folded into one gave it its name."""
 SAME = {"Convolution": "Conv", **dict.fromkeys(FULLY_CONNECTED, "Gemm")}
 """Kinds by the names of other engines and those of their fusions."""
 
@@ -103,10 +105,12 @@ def modules_of(graph: GraphProto) -> Modules:
 
 
 def _of_node(node: NodeProto, weights: set[str]) -> str | None:
-    if (module := _in_name(node.name)) is not None:
-        return module
     found = (PARAMETER.fullmatch(name) for name in node.input if name in weights)
-    return next((one["module"] for one in found if one), None)
+    by_weight = next((one["module"] for one in found if one), None)
+    by_name = _in_name(node.name)
+    if by_name is None or (by_weight is not None and node.op_type in CONVOLUTIONS):
+        return by_weight
+    return by_name
 
 
 def _in_name(name: str) -> str | None:

@@ -13,6 +13,7 @@
     python -m bench.experiments bare-loop      the median of the bench against a loop around `session.run`
     python -m bench.experiments loadgen        against MLPerf LoadGen (`pip install mlcommons-loadgen`)
     python -m bench.experiments queue          a server of constant calls under random arrivals against theory
+    python -m bench.experiments profile        do operators and the time outside of them add up to a call?
     python -m bench.experiments closed-session torch after a closed ONNX Runtime session, and without one
 
 Each but the first four needs an idle machine and trained and exported models. `sessions` takes half an hour, `control`
@@ -41,6 +42,7 @@ NAMES = (
     "bare-loop",
     "loadgen",
     "queue",
+    "profile",
     "closed-session",
 )
 

@@ -15,6 +15,7 @@
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,10 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference
 
 from study.onnx_graph import dimensions
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""torch's note of the modules that a node is in: a printed list of strings, each a whole path."""
+SCOPE = re.compile(r"'([^']*)'")
 
 
 def make_portable(model: ModelProto, weights_prefix: str) -> None:
@@ -236,6 +241,20 @@ def _drop_unused_initializers(graph: GraphProto) -> None:
     kept = [initializer for initializer in graph.initializer if initializer.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
+
+
+def name_by_module(graph: GraphProto, prefix: str) -> None:
+    """Put the path of the torch module before the name of each node: `layer1.0.conv1/node_conv2d`, `/node_relu`.
+
+    Engines keep these names, also those of nodes that they fuse, so a profile can be read by module. The paths are what
+    torch notes at each node, without `prefix`.
+    """
+    for node in graph.node:
+        scopes = next((one.value for one in node.metadata_props if one.key == SCOPES), "")
+        paths = SCOPE.findall(scopes)  # from the outermost module to the operator
+        if node.name and len(paths) > 1:
+            path = paths[-2] if f"{paths[-2]}.".startswith(prefix) else ""
+            node.name = f"{path.removeprefix(prefix.rstrip('.')).removeprefix('.')}/{node.name}"
 
 
 def drop_annotations(model: ModelProto) -> None:

@@ -92,7 +92,7 @@ def test_one_attribute(tmp_path: Path) -> None:
     place = first_difference(exported.traced, tmp_path / "model.onnx", given, expected, LIMIT, 2)
     begin, _, values = place.sentence.partition("]: ")
     where = "(LeakyRelu, module blocks.8, test_first_difference.py:"
-    assert begin.startswith(f"it begins at node 'node_leaky_relu_8' {where}")
+    assert begin.startswith(f"it begins at node 'blocks.8/node_leaky_relu_8' {where}")
     found, _, wanted = values.partition(" instead of ")
     assert float(found) == pytest.approx(float(wanted) / 2, rel=1e-5)
     assert not place.tied

@@ -70,3 +70,8 @@ def test_a_node_without_a_name_is_called_as_onnxruntime_calls_it() -> None:
 def test_a_constant_whose_name_is_no_path_tells_nothing() -> None:
     node = helper.make_node("Add", ["x", "val_1"], ["y"], name="add")
     assert modules_of(graph(node, weights=("val_1",))).of("add", "Add") is None
+
+
+def test_a_convolution_with_a_folded_normalisation_belongs_where_its_weights_are() -> None:
+    node = helper.make_node("Conv", ["x", "block.conv.weight"], ["y"], name="block.bn/node_Conv_56")
+    assert modules_of(graph(node, weights=("block.conv.weight",))).of("y_nchwc", "Conv") == "block.conv"
