@@ -70,7 +70,7 @@ def _with_bias(graph: Graph, node: NodeProto, weight: Array, beta: float) -> Lay
     if len(node.input) < 3 or not node.input[2]:
         return Layer(node, weight, None)
     bias = graph.constant(node.input[2])
-    if bias is None or bias.size not in (1, len(weight)) or bias.shape[-1:] not in ((), (1,), (len(weight),)):
+    if bias is None or (bias.size > 1 and bias.shape[-1:] != (bias.size,)) or bias.size not in (1, len(weight)):
         return None  # computed, or different for each item
     return Layer(node, weight, np.broadcast_to(bias.reshape(-1) * bias.dtype.type(beta), len(weight)))
 

@@ -52,7 +52,6 @@ def remove_dead_units(model: ModelProto) -> tuple[RemovedUnits, ...]:
     """
     before, shapes = uses(model), _shapes(model)
     counts: dict[str, _Count] = {}
-    changed = set[str]()
     graph = Graph(model)
     again = True
     while again:
@@ -62,12 +61,9 @@ def remove_dead_units(model: ModelProto) -> tuple[RemovedUnits, ...]:
             if path is None:
                 continue
             if _cut(model, graph, path, counts.setdefault(_key(node), _Count(path.units))):
-                changed.update(name for one in (node, *path.nodes) for name in one.output)
-                graph, again = Graph(model), True
-    if changed:
-        kept = [value for value in model.graph.value_info if value.name not in changed]
-        del model.graph.value_info[:]
-        model.graph.value_info.extend(kept)
+                _forget_shapes(model, {name for one in (node, *path.nodes) for name in one.output})
+                graph, shapes, again = Graph(model), _shapes(model), True
+    if any(one.constant or one.unused for one in counts.values()):
         drop_unused(model, before)
         graph = Graph(model)
     names = {_key(node): layer.name for node in graph.nodes if (layer := layer_of(graph, node))}
@@ -81,6 +77,13 @@ def remove_dead_units(model: ModelProto) -> tuple[RemovedUnits, ...]:
         )
         for key, one in counts.items()
     )
+
+
+def _forget_shapes(model: ModelProto, names: set[str]) -> None:
+    """Drop what the file declares of values whose shapes have changed."""
+    kept = [value for value in model.graph.value_info if value.name not in names]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
 
 
 def _key(node: NodeProto) -> str:

@@ -208,7 +208,22 @@ def test_a_weight_that_two_layers_share_is_cut_for_one_of_them() -> None:
     assert shapes == {"h": (1, 2), "g": (2, 1), "y": (2, 2)}
 
 
-@pytest.mark.parametrize("kind", ["output", "softmax", "residual", "computed bias"])
+def test_a_reshape_is_followed_again_after_its_first_cut() -> None:
+    """The second unit of the second layer dies with the first one of the first; both layers lie before a reshape."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "a"], ["h"], transB=1),
+        helper.make_node("Gemm", ["h", "b"], ["g"], transB=1),
+        helper.make_node("Reshape", ["g", "shape"], ["r"]),
+        helper.make_node("Gemm", ["r", "c"], ["y"], transB=1),
+    ]
+    tensors: Arrays = {"a": f([[0, 0], [1, 2]]), "b": f([[1, 3], [4, 0], [0, 0]]), "c": f([[1, 2, 3]])}
+    tensors["shape"] = np.array([-1, 3])
+    model, removed = reduced(network(nodes, tensors, ["batch", 2]), (3, 2))
+    assert {one.layer: one.after for one in removed} == {"h": 1, "g": 1}
+    assert weights(model)["shape"].tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("kind", ["output", "softmax", "residual", "computed bias", "bias of rows"])
 def test_units_that_something_else_needs_stay(kind: str) -> None:
     model = two_layers([[1, 2], [0, 0]], [5, 6], [[1, 2], [3, 4]])
     nodes = list(model.graph.node)
@@ -217,9 +232,14 @@ def test_units_that_something_else_needs_stay(kind: str) -> None:
     elif kind == "residual":
         nodes[1] = helper.make_node("Add", ["h", "x"], ["r"])
     elif kind == "computed bias":
-        nodes[0].input[2] = "x"
+        nodes[0].input[2] = "x_row"
+        nodes.insert(0, helper.make_node("ReduceMean", ["x"], ["x_row"], keepdims=1))
+    elif kind == "bias of rows":
+        nodes[0].input[2] = "rows"  # of a batch of two
     outputs = ("y", "r") if kind == "output" else ("y",)
-    made, removed = reduced(network(nodes, weights(model), ["batch", 2], outputs), (3, 2))
+    rows = 2 if kind == "bias of rows" else 3
+    tensors = {**weights(model), "rows": f([[5], [6]])}
+    made, removed = reduced(network(nodes, tensors, ["batch", 2], outputs), (rows, 2))
     assert removed == ()
     assert weights(made)["a.weight"].shape == (2, 2)
     with pytest.raises(NothingError, match="nothing to remove: no layer leads to another"):
