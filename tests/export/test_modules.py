@@ -141,3 +141,9 @@ def test_a_module_without_a_result_of_its_own_is_refused(name: str, inputs: Sequ
     subject = subject_of(Entry(name, f"{SAMPLE}:{name}", inputs=tuple(inputs)))
     with pytest.raises(StudyError, match=reason):
         in_torch(subject, subject.build())
+
+
+def test_an_output_that_is_the_same_for_all_inputs_is_said_to_prove_little() -> None:
+    subject = subject_of(Entry("mine", f"{SAMPLE}:Untrained", inputs=("x=float32[batch,4]",)))
+    (note,) = in_torch(subject, subject.build()).notes
+    assert note.startswith("output 'logits' is the same for all inputs, so that its proof shows little")

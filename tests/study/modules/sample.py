@@ -84,6 +84,18 @@ class Counting(nn.Module):
         return x * self.calls
 
 
+class Untrained(nn.Module):
+    """Its last layer begins with zeros, as those of many vision transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        nn.init.zeros_(self.fc.weight)
+
+    def forward(self, x: Tensor) -> Any:
+        return {"features": x * 2, "logits": self.fc(x)}
+
+
 class Leaving(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         raise SystemExit(3)
