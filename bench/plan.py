@@ -23,7 +23,6 @@ from bench.shares import share
 from bench.statistics.estimates import FEWEST_PROCESSES
 from bench.statistics.percentiles import FEWEST_SAMPLES
 from bench.surroundings import surroundings
-from study.arithmetic import checked_tolerance
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets
 from study.entry import Entry
@@ -31,7 +30,7 @@ from study.errors import StudyError
 from study.families import FAMILIES, family
 from study.modules.files import module_files
 from study.modules.options import add_module_options, entry_of, export_command, words_of
-from study.onnx_given import parse_given
+from study.onnx_given import checked_tolerance, parse_given
 from study.selection import add_options, selected
 from study.verified import verified_module
 

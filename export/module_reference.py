@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from study.arithmetic import checked_tolerance
 from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.modules.building import SEED, Built, build, draw
 from study.modules.finding import absolute, find
 from study.modules.outputs import array, flat, left_out
 from study.modules.words import ModuleInput, batches_of, checked_sizes, parse_inputs, parse_sizes
+from study.onnx_given import checked_tolerance
 from study.parity import Calls
 from study.soundness import NOISE, Drawn, failure
 

@@ -6,7 +6,6 @@ from typing import Literal
 import onnx
 from onnx import TensorProto
 
-from study.errors import StudyError
 from study.onnx_graph import bodies, tensors
 from study.parity import INT8_DIFFERENCE, Limit
 
@@ -50,14 +49,3 @@ def limit(kind: Arithmetic, tolerance: float | None = None) -> Limit:
     absolute = STEPS * STEP[kind]
     relative = INT8_DIFFERENCE if kind == "int8" else max(LEAST_SHARE, absolute)
     return Limit(absolute, relative if tolerance is None else tolerance, f" ({STEPS} steps of {kind} at 1)")
-
-
-def checked_tolerance(tolerance: float | None) -> float | None:
-    """The user's tolerance.
-
-    Raises:
-        StudyError: it is no share.
-    """
-    if tolerance is not None and not 0 < tolerance < 1:
-        raise StudyError(f"--tolerance: expected a share between 0 and 1, such as 1e-3, found {tolerance:g}")
-    return tolerance

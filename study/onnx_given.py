@@ -135,3 +135,14 @@ def read_feed(path: Path) -> dict[str, NDArray[Any]]:
     if not read:
         raise StudyError(f"--feed {path}: expected arrays by the names of the inputs, found none")
     return read
+
+
+def checked_tolerance(tolerance: float | None) -> float | None:
+    """The user's tolerance.
+
+    Raises:
+        StudyError: it is no share.
+    """
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise StudyError(f"--tolerance: expected a share between 0 and 1, such as 1e-3, found {tolerance:g}")
+    return tolerance

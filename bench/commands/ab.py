@@ -94,10 +94,9 @@ def _plan(options: argparse.Namespace) -> "Plan":
     from bench.ab.session import Plan
     from bench.ab.sides import side
     from bench.statistics.estimates import FEWEST_PROCESSES
-    from study.arithmetic import checked_tolerance
     from study.data import datasets
     from study.errors import StudyError
-    from study.onnx_given import parse_given
+    from study.onnx_given import checked_tolerance, parse_given
 
     if not 0 < options.seconds < math.inf or options.processes < FEWEST_PROCESSES:
         raise StudyError(f"expected --seconds above 0 and --processes from {FEWEST_PROCESSES}")

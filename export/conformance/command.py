@@ -28,7 +28,7 @@ from study.environment import environment
 from study.errors import StudyError, one_line, printable
 from study.modules.exported import given_of
 from study.modules.files import current_module, module_files
-from study.onnx_given import Given, parse_given
+from study.onnx_given import Given, checked_tolerance, parse_given
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
 from study.selection import selected
 from study.variants import STANDARD_NAME
