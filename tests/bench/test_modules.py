@@ -77,8 +77,10 @@ def test_every_setting_computes_what_the_module_computes(mixed: Model, runtime: 
             wanted = network(**{name: torch.from_numpy(array) for name, array in given.items()})
         assert len(found) == 3
         for name, one in zip(("scores", "image", "best"), found, strict=True):
-            np.testing.assert_allclose(one, wanted[name].numpy(), rtol=1e-5, atol=1e-6)
-    assert not np.array_equal(calls[0][0], calls[1][0]), "outputs of different inputs are not one buffer"
+            np.testing.assert_allclose(np.asarray(one), wanted[name].numpy(), rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(np.asarray(calls[0][0]), np.asarray(calls[1][0])), (
+        "outputs of different inputs are not one buffer"
+    )
 
 
 def test_what_is_compiled_serves_the_next_load_of_the_process(mixed: Model, monkeypatch: pytest.MonkeyPatch) -> None:

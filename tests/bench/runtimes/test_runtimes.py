@@ -25,7 +25,7 @@ from study.onnx_given import Given
 from tests.conftest import ROOT, Trained
 
 BATCH = 7
-TORCH = ("torch", "torch-channels-last", "torch-compile", "torch-aoti", "torch-jit", "torch-sparse")
+TORCH = ("torch", "torch-channels-last", "torch-compile", "torch-aoti", "torch-jit")
 ALL = (*TORCH, "onnxruntime", "onnxruntime-iobinding", "onnxruntime-spinning")
 ALL += ("openvino", "opencv", "tract", "ncnn", "reference")
 COMPILING = ("torch-compile", "torch-aoti")
@@ -78,7 +78,6 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "torch-compile": {"device": "cpu", "subnormals_flushed": False},
     "torch-aoti": {"compiler": "aotinductor", "freezing": True, "dynamic": False},
     "torch-jit": {"device": "cpu", "subnormals_flushed": False},
-    "torch-sparse": {"device": "cpu", "sparse_layers": 1},
     "onnxruntime": {
         **{"device": "cpu", "provider": "CPUExecutionProvider", "interop_threads": 1},
         **{"spinning": False, "subnormals_flushed": False},
