@@ -73,8 +73,6 @@ def main(words: Sequence[str]) -> int:
         if options.models:
             raise StudyError(f"--onnx: expected no models of the catalogue beside it, found {' '.join(options.models)}")
         given = parse_given(options.shape, options.input, options.feed, options.size)
-        from study.arithmetic import checked_tolerance
-
         return run_file(options, options.onnx, given, checked_tolerance(options.tolerance))
     if options.shape or options.input or options.feed or options.size or options.tolerance is not None:
         raise StudyError("--shape, --input, --feed, --size and --tolerance: expected --onnx FILE with them")
