@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench.cases import Case
-from bench.models import from_file
+from bench.models import Model, from_file
 from bench.profile.measure import ProfileTask, find_profiles, profile, without_profiler
 from bench.profile.onnx_chain import chain
 from bench.profile.onnx_runtime import events, lines
@@ -125,3 +125,11 @@ def test_engines_without_a_profiler_are_named(case: Case) -> None:
     assert without_profiler(cases) == ["no profile of reference: only some engines have a profiler, on the CPU"]
     with pytest.raises(StudyError, match="reference has no profiler"):
         profile(cases[1], QUICK, Path())
+
+
+def test_a_trained_model_in_torch_has_the_modules_of_its_network(gap: Model, tmp_path: Path) -> None:
+    """Without the Sequential that the bench puts it into; the softmax there is the network's own."""
+    record = profile(Case(gap, "torch", 1), QUICK, tmp_path)
+    kinds = {one.module: one.kind for one in record.operators if one.kind == "aten::conv2d"}
+    assert set(kinds) == {f"conv{i}" for i in range(1, 6)}
+    assert [one.module for one in record.operators if "softmax" in one.kind] == [""]
