@@ -5,6 +5,7 @@ profiler slows the calls down, small operators by a multiple. So one process mea
 turns, and calibrates what an event costs on graphs of known length; this is subtracted (bench/profile/accounts.py).
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,8 @@ class Source(ABC):
 
     own_share = 1.0
     """Part of an event's cost that is in the time of the event itself; the rest is in what is around it."""
+    most_per_call = math.inf
+    """The most that it can cost a call beside the events, in events."""
     resolution_seconds = 0.0
     """Unit that it rounds each time of an operator down to, unless that does not matter."""
 

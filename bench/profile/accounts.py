@@ -6,6 +6,7 @@ The rest of w - a - n c is outside of the operators. So all of it adds up to a c
 known exactly; how far it does not is reported.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,7 +120,16 @@ class Slowed:
         return self.recorded - self.plain
 
 
-def calibrated(small: Slowed, large: Slowed, own_share: float) -> Cost:
-    """What an event and a call cost, from the same graph in two lengths."""
+def calibrated(small: Slowed, large: Slowed, own_share: float, most_per_call: float = math.inf) -> Cost:
+    """What an event and a call cost, from the same graph in two lengths.
+
+    Args:
+        most_per_call: the most that a call can cost beside its events, in events; more is noise, of which the events
+            then take their part.
+    """
     event = max(0.0, (large.slower - small.slower) / (large.events - small.events))
-    return Cost(max(0.0, small.slower - small.events * event), event, own_share)
+    call = max(0.0, small.slower - small.events * event)
+    if call > most_per_call * event:
+        event = (small.slower + large.slower) / (small.events + large.events + 2 * most_per_call)
+        call = most_per_call * event
+    return Cost(call, event, own_share)

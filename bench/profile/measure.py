@@ -163,7 +163,7 @@ def _cost(kind: type[Source], plain: Engine, folder: Path) -> Cost:
         with kind(folder).chain(plain, length) as chain:
             slowed.append(recorded(kind(folder), chain, chain.pool, TURNS * CHAIN_CALLS, TURNS).slowed)
     small, large = slowed
-    return calibrated(small, large, kind.own_share)
+    return calibrated(small, large, kind.own_share, kind.most_per_call)
 
 
 def _record(

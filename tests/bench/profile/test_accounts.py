@@ -62,6 +62,14 @@ def test_two_lengths_of_a_graph_give_the_cost_of_an_event_and_of_a_call() -> Non
     assert cost.call / US == pytest.approx(2)
 
 
+def test_what_a_call_cannot_cost_is_noise() -> None:
+    """6 us in the short graph, where at most an event is possible: 40 us in all are those of 8 and 32 events."""
+    small, large = Slowed(0.0, 10 * US, 7), Slowed(0.0, 30 * US, 31)
+    cost = calibrated(small, large, 1.0, most_per_call=1.0)
+    assert cost.event / US == pytest.approx(1)
+    assert cost.call / US == pytest.approx(1)
+
+
 def test_turns_in_which_the_machine_was_slow_do_not_count() -> None:
     """Three turns of four calls, the first of each a lead-in; a neighbour slowed the second one down."""
     seconds = [*(9.0, 1.0, 1.0, 1.0), *(9.0, 1.3, 1.3, 1.3), *(9.0, 1.02, 1.0, 7.0)]
