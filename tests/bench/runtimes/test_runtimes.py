@@ -26,7 +26,7 @@ from tests.conftest import ROOT, Trained
 
 BATCH = 7
 TORCH = ("torch", "torch-channels-last", "torch-compile", "torch-aoti", "torch-jit")
-ALL = (*TORCH, "onnxruntime", "onnxruntime-iobinding", "onnxruntime-spinning")
+ALL: tuple[str, ...] = (*TORCH, "onnxruntime", "onnxruntime-iobinding", "onnxruntime-spinning")
 ALL += ("openvino", "opencv", "tract", "ncnn", "reference")
 COMPILING = ("torch-compile", "torch-aoti")
 
