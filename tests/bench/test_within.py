@@ -178,7 +178,7 @@ def test_each_load_has_the_median_of_its_own_calls(
 
     monkeypatch.setattr(measure, "opened", load)
     monkeypatch.setattr(measure, "expected", lambda *_: None)
-    monkeypatch.setattr(measure, "parity", lambda engine, found, wanted: (None, []))
+    monkeypatch.setattr(measure, "parity", lambda engine, found, wanted, **_: (None, []))
     monkeypatch.setattr(measure, "warm_up", lambda once, *_, **__: WARM)
     monkeypatch.setattr(measure, "timed", lambda call, inputs, number, *_: ([float(call)] * number, [SPEED]))
     budget = Budget(seconds=10, percentiles=(50,), processes=1)

@@ -16,6 +16,7 @@ from export.module_parity import ModuleParityError, prove
 from export.module_reference import subject_of
 from export.modules import export_module
 from study.entry import Entry
+from study.errors import StudyError
 from study.first_difference import Place
 from study.modules.files import ModuleFiles
 from study.modules.outputs import array
@@ -59,7 +60,10 @@ def export(folder: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Model
         fault(made := written(model))
         return made
 
-    monkeypatch.setattr(module_file, "edited", lambda *_: None)
+    def refused(*_: object) -> ModelProto:
+        raise StudyError("the edits do not apply")
+
+    monkeypatch.setattr(module_file, "edited", refused)
     monkeypatch.setattr(module_file, "as_written", faulty)
     export_module(ENTRY, ModuleFiles(folder))
 
