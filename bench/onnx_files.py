@@ -34,7 +34,7 @@ from study.onnx_graph import (
     random_nodes,
 )
 from study.onnx_indices import Use, uses
-from study.onnx_inputs import Input, resolve, signature
+from study.onnx_inputs import BATCH, Input, resolve, signature
 
 SMALL = 1024
 """Largest number of elements of a constant that is kept for shape inference, because it may be a shape."""
@@ -158,8 +158,9 @@ def _macs(
     shapes: Shapes,
 ) -> int | None:
     """See `read`."""
-    firsts = {shape[0] for shape in resolve(inputs, shapes).values() if shape}
-    free = not all(isinstance(first, int) for first in firsts)
+    resolved = [shape for shape in resolve(inputs, shapes).values() if shape]
+    firsts = {shape[0] for shape in resolved}
+    free = not all(isinstance(first, int) for first in firsts) or any(BATCH in shape for shape in resolved)
     batch = 1 if free or not firsts else firsts.pop() if len(firsts) == 1 else None
     if not isinstance(batch, int) or batch < 1:
         return None

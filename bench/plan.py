@@ -133,7 +133,7 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         raise StudyError(f"--cold-starts: expected 0 or at least {FEWEST_COLD_STARTS}, found {budget.cold_starts}")
     margin = _share("--margin", option.margin)
     precision = None if option.precision is None else _share("--precision", option.precision)
-    chosen, runtimes = _models(option), _runtimes(option.runtimes, option.device)
+    chosen, runtimes = _models(option), _runtimes(option.runtimes, option.device, option.quick)
     batches = _numbers("batches", option.batches)
     cases = find_cases(chosen, runtimes, batches, threads, option.mode, option.device)
     refuse_random(cases)
@@ -152,8 +152,8 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
         return Session([], [], [], budget, surroundings(cases, words), cpus=cpus, scenarios=loads, notes=notes)
     starting = {(case.model.name, case.runtime): case for case in reversed(cases)} if budget.cold_starts else {}
     families = find_families(cases)
-    if families and option.quick:
-        families, notes = [], [*notes, "best against best is not measured: a pilot chooses it, and --quick has none"]
+    if option.quick:
+        families = []  # the pilot chooses among them
     profiling = find_profiles(cases) if option.profile else []
     if option.profile:
         notes = [*notes, *without_profiler(cases)]
@@ -172,9 +172,11 @@ def find_session(option: Namespace, words: Sequence[str]) -> Session:
     )
 
 
-def _runtimes(text: str, device: str) -> list[str]:
+def _runtimes(text: str, device: str, quick: bool) -> list[str]:
     """The runtimes of `--runtimes`; `best` stands for every setting of PyTorch and of ONNX Runtime on this device."""
     words = text.split(",")
+    if BEST in words and quick:
+        raise StudyError(f"--runtimes {BEST}: a pilot chooses it, and --quick has none; leave out --quick")
     every = [name for name in RUNTIMES if family(name) in FAMILIES and name not in NOT_FOR_ALL] if BEST in words else []
     best = [name for name in every if device == "cpu" or device in find(name).devices]
     return list(dict.fromkeys(name for word in words for name in (best if word == BEST else [word])))
@@ -261,7 +263,7 @@ def _models(option: Namespace) -> list[models.Model]:
         raise StudyError("--feed applies to --module or --onnx, not to modules of a catalogue")
     for name in ("shape", "input", "feed", "size"):
         if getattr(option, name) and not option.onnx:
-            raise StudyError(f"--{name} applies to inputs of a file given with --onnx")
+            raise StudyError(f"--{name} applies to a file given with --onnx; a module is exported with its own")
     if option.tolerance is not None and not option.onnx:
         raise StudyError("--tolerance applies to a file given with --onnx or to a module; entries have their own limit")
     given = parse_given(option.shape, option.input, option.feed, option.size)

@@ -115,8 +115,12 @@ def read_feed(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file by name: the inputs of one call.
 
     Raises:
-        StudyError: the file is missing or malformed, has no arrays or more than `MOST_BYTES`.
+        StudyError: the file is missing, no plain file or malformed, has no arrays or more than `MOST_BYTES`.
     """
+    if (
+        path.exists() and not path.is_file() and not path.is_dir()
+    ):  # a pipe would be waited for, and a device may be endless
+        raise StudyError(f"--feed {path}: expected a file of numpy.savez, found no plain file")
     try:
         with zipfile.ZipFile(path) as file:
             if (total := sum(entry.file_size for entry in file.infolist())) > MOST_BYTES:

@@ -109,9 +109,9 @@ def _plan(options: argparse.Namespace) -> "Plan":
     given = parse_given(options.shape, options.input, options.feed, options.size)
     sides = side("A", options.a, options, given), side("B", options.b, options, given)
     named = options.shape or options.input or options.feed or options.size or options.tolerance is not None
-    if named and all(one.model.run for one in sides):
+    if named and not any(one.model.is_file for one in sides):
         words = "--shape, --input, --feed, --size and --tolerance"
-        raise StudyError(f"{words} apply to an ONNX file, A and B are models of the catalogue")
+        raise StudyError(f"{words} apply to an ONNX file, A and B are models by name; export a module with other sizes")
     for one in sides:
         if one.model.entry and one.model.data:
             datasets.prepare([one.model.entry.dataset], one.model.data, options.data)

@@ -143,8 +143,9 @@ def find_plan(options: argparse.Namespace) -> Plan:
     files = module_files(artifacts, model)
     if files.record.is_file():
         its = given_of(current_module(files))
-        words = [f"--input={name}={values}" for name, values in its.values.items()]
-        words += [f"--size={name}={size}" for name, size in its.sizes.items()]
+        own = {word.partition("=")[0] for word in (*options.input, *options.size)}
+        words = [f"--input={name}={values}" for name, values in its.values.items() if name not in own]
+        words += [f"--size={name}={size}" for name, size in its.sizes.items() if name not in own]
         return Plan(
             options, model, str(files.onnx), in_torch=False, given=[*words, *given], folder=artifacts.zeros(model)
         )

@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
+from study.catalogue import ENTRIES
 from study.entry import Entry
 from study.errors import StudyError
 
@@ -38,6 +39,8 @@ def entry_of(options: Namespace) -> Entry | None:
     name = options.name or options.module.rpartition(":")[2].rpartition(".")[2]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise StudyError(f"--name: expected letters, digits, '.', '_' and '-', found {name!r}")
+    if name in {entry.name for entry in ENTRIES}:
+        raise StudyError(f"--name: {name} is a model of the catalogue; give the module another name")
     return Entry(
         name,
         options.module,

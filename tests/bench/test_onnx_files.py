@@ -66,6 +66,13 @@ def test_inputs_are_those_without_an_initializer_and_dimensions_have_a_number_a_
     assert (facts.output_types, facts.arithmetic) == ((np.dtype(np.float32),), "float32")
 
 
+def test_macs_are_of_one_item_wherever_the_batch_stands(tmp_path: Path) -> None:
+    """16 steps of 4 x 3 products each; the batch is the second dimension, and the first one has a size."""
+    made = model([node("MatMul", "x w")], [value("x", ["steps", "batch", 4])], [ones("w", 4, 3)])
+    path = save(tmp_path / "m.onnx", made)
+    assert read(path, Given(sizes={"steps": 16})).macs == 16 * 4 * 3
+
+
 def test_an_input_without_any_shape_has_the_rank_that_the_user_gives_it(tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", model([node("MatMul", "x w")], [value("x", None)], [ones("w", 4, 3)]))
     facts = read(path, Given({"x": (2, 5, 4)}))
