@@ -10,6 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from export.compact.finite import stays_finite
 from export.compact.graph import OUTSIDE, Graph, attribute
 from export.compact.layers import Layer, layer_of
 from study.errors import in_one_line
@@ -69,7 +70,7 @@ class Path:
 
     `sliced` are inputs of nodes with a number for each unit, with its axis there; `shapes` are target shapes of Reshape
     that have the number of units in them. `varies` is true where a constant unit does not stay constant: an average
-    that counts zeros beyond the border.
+    that counts zeros beyond the border. `finite` is false where a node may give Inf or NaN for a finite number.
     """
 
     layer: Layer
@@ -78,6 +79,7 @@ class Path:
     sliced: list[tuple[NodeProto, int, int]] = field(default_factory=list)
     shapes: list[NodeProto] = field(default_factory=list)
     varies: bool = False
+    finite: bool = True
 
     @property
     def units(self) -> int:
@@ -111,6 +113,7 @@ def follow(graph: Graph, layer: Layer, shapes: Mapping[str, tuple[int | None, ..
         if len(path.nodes) >= MOST_STEPS:
             raise BlockedError
         known[node.output[0]] = _step(graph, path, node, known, shapes)
+        path.finite &= stays_finite(graph, node, known)
         path.nodes.append(node)
         _go_on(graph, node.output[0], waiting)
     if not path.ends:

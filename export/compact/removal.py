@@ -2,9 +2,9 @@
 
 A unit of a fully-connected layer, or a channel of a convolution, is dead if all weights that lead to it are zero, since
 it then gives out a constant, which is added to the biases of the layers behind it; or if all weights that lead away
-from it are zero, since nothing depends on it. Removing it may leave others without a weight, so this is repeated until
-nothing changes. A unit whose weights are all zero stays where its constant cannot be added: before a convolution that
-pads its input, unless the constant is 0.
+from it are zero, since nothing depends on it; but not if it may be Inf or NaN, which a weight of zero makes NaN.
+Removing it may leave others without a weight, so this is repeated until nothing changes. A unit whose weights are all
+zero stays where its constant cannot be added: before a convolution that pads its input, unless the constant is 0.
 """
 
 from collections.abc import Mapping
@@ -118,14 +118,16 @@ def _cut(model: ModelProto, graph: Graph, path: Path, count: _Count) -> bool:
     layer, units = path.layer, path.units
     outgoing = [_outgoing(end, units) for end in path.ends]
     needed = [weights.any(axis=(0, *range(2, weights.ndim))) for weights in outgoing]
-    unused: Mask = ~np.logical_or.reduce(needed)
+    unneeded: Mask = ~np.logical_or.reduce(needed)
+    unused = unneeded & path.finite & _finite(layer)
     silent: Mask = np.array([not row.any() for row in layer.weight])
     values: list[NDArray[Any]] = []
     if (silent & ~unused).any():
         values = constants(model, path, graph)
         for end, value in zip(path.ends, values, strict=True):
             movable = can_add(graph, end) and not (path.varies or (end.is_conv and end.padded))
-            silent &= np.isfinite(value) if movable else value == 0
+            still = np.isfinite(value) & (movable or (unneeded & (not path.varies)))
+            silent &= (value == 0) | still
     else:
         silent = np.zeros(units, np.bool_)
     dead = unused | silent
@@ -157,6 +159,14 @@ def _cut(model: ModelProto, graph: Graph, path: Path, count: _Count) -> bool:
     count.constant += int(folded.sum())
     count.unused += int((dead & ~folded).sum())
     return True
+
+
+def _finite(layer: Layer) -> Mask:
+    """Whether all weights that lead to a unit, and its bias, are finite: (out,)."""
+    finite: Mask = np.isfinite(layer.weight.reshape(len(layer.weight), -1)).all(1)
+    if layer.bias is not None:
+        finite &= np.isfinite(layer.bias)
+    return finite
 
 
 def _outgoing(end: Layer, units: int) -> NDArray[Any]:

@@ -82,6 +82,24 @@ def test_a_unit_without_outgoing_weights_goes_without_a_trace() -> None:
     assert (removed[0].constant, removed[0].unused) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("activation", "bias", "left"), [("Relu", 6, 1), ("Exp", 6, 2), ("Sqrt", 6, 2), ("Relu", np.inf, 2)]
+)
+def test_a_unit_that_may_be_infinite_or_nan_stays_although_its_outgoing_weights_are_zero(
+    activation: str, bias: float, left: int
+) -> None:
+    """0 * Inf is NaN: exp(8 * 100) and sqrt(-9) reach the outputs of the original."""
+    model = two_layers([[1, 2], [8, 9]], [5, bias], [[1, 0], [4, 0]], activation)
+    with np.errstate(invalid="ignore"):
+        remove_dead_units(model)
+    assert weights(model)["a.weight"].shape == (left, 2)
+
+
+def test_a_finite_constant_goes_although_its_activation_may_be_infinite() -> None:
+    _, removed = reduced(two_layers([[0.1, 0.2], [0, 0]], [5, 6], [[1, 0], [4, 0]], "Exp"), (3, 2))
+    assert (removed[0].constant, removed[0].unused) == (1, 0)
+
+
 def test_removal_goes_on_while_it_leaves_others_without_a_weight() -> None:
     nodes = [
         *two_layers([[0, 0]], [0], [[0]]).graph.node[:2],
