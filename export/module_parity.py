@@ -81,7 +81,7 @@ def prove(
     notes += [
         f"output {name!r} is 0 throughout, in torch too, so its proof says little: the last layer's weights may be 0"
         for name, several in results.items()
-        if all(one.kind == "number" and one.values and not one.scale and not one.nan + one.infinite for one in several)
+        if all(one.zero_throughout for one in several)
     ]
     doubts = dict.fromkeys(doubt for several in results.values() for one in several if (doubt := one.doubt(limit)))
     notes += [doubt for doubt in doubts if " too small " in doubt]

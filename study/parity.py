@@ -112,6 +112,11 @@ class Difference:
         """Whether no number of it is finite in the first engine."""
         return 0 < self.values == self.nan + self.infinite
 
+    @property
+    def zero_throughout(self) -> bool:
+        """Whether every number of it is 0 in the first engine."""
+        return self.kind == "number" and self.values > 0 and not self.scale and not self.nan + self.infinite
+
     def doubt(self, limit: Limit) -> str:
         """Why an output within the limit is not known to be right; "" if it is."""
         if self.nothing_compared:

@@ -95,4 +95,5 @@ def lines(record: "CompactRecord", target: Path) -> list[str]:
     parts += [f"{one.tensor} {one.elements - one.nonzero:,} of {one.elements:,} zeros left out" for one in smaller]
     proof = f"{record.calls} calls, largest difference {record.max_rel_difference:.1e} of the largest value"
     share = record.bytes / record.source_bytes
-    return [*parts, f"{proof}, {record.source_bytes:,} -> {record.bytes:,} bytes ({share:.0%}), wrote {target}"]
+    sizes = f"{record.source_bytes:,} -> {record.bytes:,} bytes ({share:.0%})"
+    return [*parts, *(f"note: {note}" for note in record.notes), f"{proof}, {sizes}, wrote {target}"]

@@ -19,7 +19,7 @@ from study.onnx_given import Given
 from study.onnx_graph import check_calls, checked_size, tensors
 from study.onnx_inputs import batch_sizes, signature
 from study.onnx_values import generate
-from study.parity import Limit, differences, held
+from study.parity import Difference, Limit, differences, held
 from study.records.compact import CompactRecord, RemovedUnits, SparseTensor
 from study.variants import Variant
 
@@ -73,7 +73,7 @@ def compact(path: Path, target: Path, variant: Variant, given: Given) -> Compact
 
     Raises:
         StudyError: there is nothing to remove or to store sparsely, or the file cannot be read or run.
-        UnprovenError: the outputs differ.
+        UnprovenError: the outputs differ, or have no finite value.
     """
     model = load(path)
     original = model.SerializeToString(deterministic=True)
@@ -90,7 +90,7 @@ def compact(path: Path, target: Path, variant: Variant, given: Given) -> Compact
 
             model = quantise(model, None, variant.int8)
     content = model.SerializeToString(deterministic=True)
-    calls, largest = prove(path, original, content, given, exact=variant.int8 is None)
+    calls, largest, doubts = prove(path, original, content, given, exact=variant.int8 is None)
     write_bytes(target, content)
     record = CompactRecord(
         source=path.name,
@@ -104,27 +104,33 @@ def compact(path: Path, target: Path, variant: Variant, given: Given) -> Compact
         calls=calls,
         max_rel_difference=largest,
         environment=environment(),
+        notes=doubts,
     )
     write_record(target.with_suffix(".json"), record)
     return record
 
 
-def prove(path: Path, original: bytes, content: bytes, given: Given, exact: bool = True) -> tuple[int, float]:
-    """Run both models in ONNX Runtime; gives the number of calls and the largest relative difference.
+def prove(
+    path: Path, original: bytes, content: bytes, given: Given, exact: bool = True
+) -> tuple[int, float, tuple[str, ...]]:
+    """Run both models in ONNX Runtime; gives the number of calls, the largest relative difference, and notes.
 
     Raises:
         StudyError: one does not run, or the original differs from itself.
-        UnprovenError: the outputs differ by more than `EXACT`, or, unless `exact`, in shape or finiteness.
+        UnprovenError: the outputs differ by more than `EXACT`, or, unless `exact`, in shape or finiteness; or an output
+            has no finite value in any call, so that nothing was compared.
     """
     model = onnx.ModelProto.FromString(original)
     inputs = signature(model.graph, given)
     names = [value.name for value in model.graph.output]
     largest, calls = 0.0, 0
     limit = Limit(0.0, EXACT)
+    compared: dict[str, list[Difference]] = {name: [] for name in names}
     for batch in batch_sizes(inputs, given.shapes, BATCHES):
         pool = generate(inputs, given, batch, INPUT_SEED, CALLS)
         expected, found = (_run(each, pool, path) for each in (original, content))
         for one in differences(names, expected, found, batch):
+            compared[one.name].append(one)
             if one.scale and one.largest < float("inf"):
                 largest = max(largest, one.largest / one.scale)
             if exact and not one.holds(limit):
@@ -136,7 +142,18 @@ def prove(path: Path, original: bytes, content: bytes, given: Given, exact: bool
                     f"{path}: the new file differs, nothing is written: {one.sentence('the old', limit)}"
                 )
         calls += len(pool)
-    return calls, largest
+    for name, several in compared.items():
+        if several and all(one.nothing_compared for one in several):
+            raise UnprovenError(
+                f"{path}: output {name!r} has no finite value for these inputs, in neither file, so nothing was "
+                "compared and nothing is written; give the inputs another range, such as --input x=0..1"
+            )
+    notes = (
+        f"output {name!r} is 0 throughout, so its proof says little: the last layer's weights may be 0"
+        for name, several in compared.items()
+        if all(one.zero_throughout for one in several)
+    )
+    return calls, largest, tuple(notes)
 
 
 def _run(content: bytes, pool: Sequence[Any], path: Path) -> list[list[Any]]:

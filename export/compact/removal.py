@@ -164,9 +164,10 @@ def _cut(model: ModelProto, graph: Graph, path: Path, count: _Count) -> bool:
 def _finite(layer: Layer) -> Mask:
     """Whether all weights that lead to a unit, and its bias, are finite: (out,)."""
     finite: Mask = np.isfinite(layer.weight.reshape(len(layer.weight), -1)).all(1)
-    if layer.bias is not None:
-        finite &= np.isfinite(layer.bias)
-    return finite
+    if layer.bias is None:
+        return finite
+    biases: Mask = np.isfinite(layer.bias)
+    return finite & biases
 
 
 def _outgoing(end: Layer, units: int) -> NDArray[Any]:

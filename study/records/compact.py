@@ -46,3 +46,5 @@ class CompactRecord(Record, tag_field="schema", tag="compact/1"):
     max_rel_difference: NotNegative
     """Largest difference of an output / its largest magnitude."""
     environment: Environment
+    notes: tuple[str, ...] = ()
+    """What a reader must know of it: what was asked for and did not apply, outputs that prove little."""

@@ -299,3 +299,23 @@ def test_a_file_that_is_not_as_it_was_proven_is_not_written(tmp_path: Path, monk
     monkeypatch.setattr(files, "remove_dead_units", wrong)
     assert command.main([str(tmp_path / "m.onnx")]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_outputs_without_a_finite_value_prove_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from export.compact import command
+
+    model = two_layers([[1, 2], [0, 0]], [5, 6], [[np.nan, 2], [np.nan, 4]])
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert command.main([str(tmp_path / "m.onnx")]) == 1
+    assert "output 'y' has no finite value for these inputs" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_outputs_of_zeros_get_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from export.compact import command
+
+    model = two_layers(np.eye(9, 2), np.zeros(9), np.zeros((2, 9)))
+    model.graph.initializer[3].CopyFrom(numpy_helper.from_array(f([0, 0]), "b.bias"))
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert command.main([str(tmp_path / "m.onnx")]) == 0
+    assert "note: output 'y' is 0 throughout, so its proof says little" in capsys.readouterr().out
