@@ -160,6 +160,10 @@ def bar(i: int) -> Look:
     return {"facecolor": COLOURS[i % len(COLOURS)], "hatch": hatch, "edgecolor": "black", "linewidth": 0.6}
 
 
+TICKS = {30: (1, 1.5, 2, 3, 5, 7), 300: (1, 2, 5)}
+"""First digits of the ticks of a logarithmic axis, by the ratio of its ends; of a longer one powers of ten."""
+
+
 def log_scale(axes: Axes, axis: Axis, low: float, high: float, room: float) -> None:
     """A logarithmic axis from `low` to `high`, longer by that share at either end, with ticks at round numbers."""
     margin = max(math.log(high / low) * room, 0.005)
@@ -168,8 +172,9 @@ def log_scale(axes: Axes, axis: Axis, low: float, high: float, room: float) -> N
         axes.set(xscale="log", xlim=ends)
     else:
         axes.set(yscale="log", ylim=ends)
-    narrow = ends[1] / ends[0] < 2
-    axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]) if narrow else LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    ratio = ends[1] / ends[0]
+    subs = next((digits for widest, digits in TICKS.items() if ratio < widest), (1,))
+    axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]) if ratio < 2 else LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter("{x:,g}")

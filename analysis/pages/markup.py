@@ -50,8 +50,13 @@ LATEX = {
 
 
 def render(template: str, form: Form, **values: object) -> str:
-    """Render a template of this folder with these values; several empty lines in a row become one."""
+    """Render a template of this folder with these values; several empty lines in a row become one.
+
+    In HTML what stands between backticks, commands mostly, is shown as code.
+    """
     text = _environment(form).get_template(template).render(values)
+    if form == "html":
+        text = re.sub(r"`([^`<>\n]+)`", r"<code>\1</code>", text)
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
 

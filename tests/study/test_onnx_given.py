@@ -124,7 +124,7 @@ def test_a_file_that_is_none_of_arrays_is_refused_in_one_line(tmp_path: Path) ->
     for wrong in (tmp_path / "missing.npz", tmp_path):
         with pytest.raises(StudyError, match=r"--feed .*: (No such file|Is a directory)"):
             parse_given([], [], [wrong])
-    with pytest.raises(StudyError, match="expected a file of numpy.savez, found no plain file"):
+    with pytest.raises(StudyError, match=r"expected a file of numpy\.savez, found no plain file"):
         parse_given([], [], [Path("/dev/zero")])
     pickled = save(path, x=np.array([{}], object))
     with pytest.raises(StudyError, match=r"Object arrays cannot be loaded .*: give texts as .astype\(str\)"):

@@ -76,7 +76,7 @@ class TestMatrix:
         assert list(matrix(cells(stale))["gap"]) == ["7.0e-07 (stale)", "FAILED: 12 classes differ (stale)", "not run"]
         (line,) = [line for line in page(stale, "").splitlines() if line.startswith("- Stale")]
         assert "the ONNX files of baseline, gap have changed" in line
-        assert "run `tox -e portability` again" in line
+        assert "run <code>tox -e portability</code> again" in line
         assert "Stale" not in page(found, "")
 
 
@@ -101,7 +101,7 @@ class TestCommand:
         assert text == page(found, "portability.png")
 
     def test_without_the_file_the_command_says_what_to_run(self, artifacts: Artifacts) -> None:
-        with pytest.raises(StudyError, match=r"portability\.json is missing; run `tox -e portability`"):
+        with pytest.raises(StudyError, match=r"portability\.json is missing; run <code>tox -e portability</code>"):
             main(["portability", "--artifacts", str(artifacts.root)])
         assert not artifacts.report.exists()
 
@@ -119,7 +119,7 @@ class TestCommand:
         with pytest.raises(StudyError) as error:
             read_portability(artifacts)
         assert message in str(error.value)
-        assert str(error.value).endswith("run `tox -e portability`")
+        assert str(error.value).endswith("run <code>tox -e portability</code>")
         assert "\n" not in str(error.value)
 
     def test_a_cell_of_an_unknown_runtime_is_refused(self, artifacts: Artifacts) -> None:
@@ -160,7 +160,7 @@ class TestPage:
     def test_without_the_file_it_says_how_to_get_it(self, reported: tuple[Path, str, str]) -> None:
         text = (reported[0] / "report" / "index.html").read_text(encoding="utf-8")
         section = text.partition("<h2>Portability</h2>")[2].partition("<h2>")[0]
-        assert "run `tox -e portability`" in section
+        assert "run <code>tox -e portability</code>" in section
         assert "<img" not in section
 
     def test_the_fingerprint_of_the_inputs_changes_with_the_file_and_with_an_onnx_file_it_may_be_about(
