@@ -13,7 +13,7 @@ from study.artifacts import Artifacts, RunFiles, current_export, read_record, sh
 from study.catalogue import Entry
 from study.errors import StudyError
 from study.modules.exported import given_of
-from study.modules.files import ModuleFiles, current_module
+from study.modules.files import ModuleFiles, current_module, refuse_changed
 from study.onnx_given import Given, parse_given
 from study.records.training import RunRecord
 from study.variants import STANDARD, STANDARD_NAME
@@ -155,9 +155,11 @@ def from_module(files: ModuleFiles, feeds: Sequence[Path] = ()) -> Model:
     """A torch module of the user and its ONNX file; its inputs are those of `feeds`, or drawn as its words say.
 
     Raises:
-        StudyError: it has not been exported, its ONNX file is missing or another one, or does not take what is given.
+        StudyError: it has not been exported, its ONNX file is missing or another one, or does not take what is given;
+            or the module's code or weights have changed since: torch would run another module than the file has.
     """
     record = current_module(files)
+    refuse_changed(files, record)
     given, tolerance = given_of(record), record.tolerance
     if feeds:
         from study.onnx_values import check

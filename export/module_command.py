@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.module_card import write_card
-from study.artifacts import Artifacts, sha256
+from study.artifacts import Artifacts
 from study.entry import Entry
 from study.environment import versions
 from study.errors import StudyError, print_error
-from study.modules.files import ModuleFiles, current_module, module_files
+from study.modules.files import ModuleFiles, changed, current_module, module_files
 from study.modules.finding import absolute, installed
 from study.modules.words import checked_sizes, parse_inputs, parse_sizes
 from study.records.module import ModuleRecord
@@ -111,13 +111,8 @@ def current(entry: Entry, files: ModuleFiles) -> ModuleRecord | None:
     now, then = versions(), record.environment.packages
     same = (
         described == known
-        and _digest(weights) == record.weights_sha256
-        and all(_digest(Path(path)) == digest for path, digest in record.sources.items())
+        and changed(record) == ([], [])
         and installed(record.packages) == record.packages
         and all(now.get(name) == then.get(name) for name in MADE_WITH)
     )
     return record if same else None
-
-
-def _digest(path: Path | None) -> str | None:
-    return sha256(path) if path and path.is_file() else None

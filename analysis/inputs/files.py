@@ -13,9 +13,10 @@ from pathlib import Path
 
 from analysis.inputs.portability import onnx_files
 from study import catalogue
-from study.artifacts import Artifacts, RunFiles, sha256
+from study.artifacts import Artifacts, RunFiles, read_record, sha256
 from study.errors import StudyError
-from study.modules.files import ModuleFiles, exported_modules
+from study.modules.files import ModuleFiles, changed, exported_modules
+from study.records.module import ModuleRecord
 
 MODULES = "modules"
 """Name of a study with torch modules that are not trained here; its report is in report-modules."""
@@ -146,6 +147,9 @@ class Inputs:
         for path in self.files():
             name = path.relative_to(self.artifacts.root) if path.is_relative_to(self.artifacts.root) else path
             lines.append(f"{name} {sha256(path) if path.is_file() else 'missing'}")
+        for module in self.modules:
+            record = read_record(module.record, ModuleRecord, f"export {module.name} again")
+            lines.append(f"{module.name} changed or missing {changed(record)}")
         lines += [f"{path.relative_to(PROJECT)} {sha256(path)}" for path in sources()]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

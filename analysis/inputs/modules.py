@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from analysis.weights.layers import Layer, read
-from study.modules.files import ModuleFiles, current_module
+from study.modules.files import ModuleFiles, changed, current_module
 from study.records.module import ModuleRecord
 
 
@@ -45,6 +46,15 @@ def remarks(modules: Iterable[Module]) -> Iterator[str]:
     """What a reader must know first, such as that weights are random: once for all modules that it is true of."""
     named: dict[str, list[str]] = {}
     for module in modules:
-        for note in module.record.notes:
+        for note in (*module.record.notes, *since_export(module.record)):
             named.setdefault(note, []).append(module.model)
     return (f"{', '.join(names)}: {note}" for note, names in named.items())
+
+
+def since_export(record: ModuleRecord) -> Iterator[str]:
+    """A note for each file of a module's code and weights that is another one now, or that this machine lacks."""
+    others, missing = changed(record)
+    for path in others:
+        yield f"{Path(path).name} has changed since the export, which is of the file as it was"
+    for path in missing:
+        yield f"{Path(path).name} is missing here, so that nothing tells whether it has changed since the export"

@@ -1,9 +1,10 @@
 """The files of a torch module's export: `modules/NAME/` among the artifacts. No torch here."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.artifacts import Artifacts, read_record, sha256
+from study.artifacts import DEFAULT_ROOT, Artifacts, read_record, sha256
 from study.errors import StudyError
 from study.records.module import ModuleRecord
 
@@ -61,3 +62,26 @@ def current_module(files: ModuleFiles) -> ModuleRecord:
         if sha256(path) != digest:
             raise StudyError(f"{path} is not the file that {files.record} describes; {remedy}")
     return record
+
+
+def changed(record: ModuleRecord) -> tuple[list[str], list[str]]:
+    """The files of a module's code and weights that have changed since its export, and those that are missing here."""
+    known = dict(record.sources)
+    if record.weights and record.weights_sha256:
+        known[record.weights] = record.weights_sha256
+    there = {path: digest for path, digest in known.items() if Path(path).is_file()}
+    return [path for path, digest in there.items() if sha256(Path(path)) != digest], sorted(known.keys() - there)
+
+
+def refuse_changed(files: ModuleFiles, record: ModuleRecord) -> None:
+    """
+    Raises:
+        StudyError: a file of a module's code or weights has changed since its export; one that is missing may be that
+            of another machine.
+    """
+    others, _ = changed(record)
+    if others:
+        root = files.folder.parent.parent
+        options = [] if root == DEFAULT_ROOT else [f"--artifacts={root}"]
+        command = shlex.join(["python", "-m", "export", record.name, *options])
+        raise StudyError(f"{others[0]} has changed since {record.name} was exported; run `{command}` again")

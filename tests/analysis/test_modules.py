@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.inputs.files import OF_MODULES, OF_RUNS, REPORT
-from study.artifacts import Artifacts
+from study.artifacts import Artifacts, sha256
 from study.errors import StudyError
 from study.modules.files import module_files
 from tests.support.modules import of_module, write_module, write_modules
@@ -78,6 +78,25 @@ def test_only_the_modules_asked_for_are_reported_and_only_of_their_present_files
     assert {each["model"] for each in table(artifacts.root, "latency.csv")} == {"pruned"}
     assert "note: 2 of 4 benchmark cases" in errors
     assert "no longer there" in errors
+
+
+def test_code_that_has_changed_since_the_export_makes_the_report_again_with_a_note(artifacts: Artifacts) -> None:
+    code, weights = artifacts.root / "mine.py", artifacts.root / "mine.pt"
+    code.write_text("as exported")
+    write_module(
+        artifacts,
+        "mine",
+        layers(1),
+        sources={str(code): sha256(code)},
+        weights=str(weights),
+        weights_sha256="a" * 64,
+    )
+    _, errors = analyse(artifacts.root, "--models", "mine")
+    assert "note: mine: mine.pt is missing here" in errors
+    assert "mine.py" not in errors
+    code.write_text("later")
+    _, errors = analyse(artifacts.root, "--models", "mine")
+    assert "note: mine: mine.py has changed since the export" in errors
 
 
 def test_a_measured_module_is_not_in_the_report_on_the_default_study(modules: tuple[Artifacts, Path]) -> None:

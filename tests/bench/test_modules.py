@@ -163,6 +163,23 @@ def test_a_side_of_ab_is_a_module_by_its_folder_or_its_name(artifacts: Artifacts
         side("A", "Mixed,variant=int8-static", common, Given())
 
 
+def test_a_module_whose_code_has_changed_since_its_export_is_not_measured(mixed: Model, artifacts: Artifacts) -> None:
+    source, files = artifacts.root / "mixed.py", module_files(artifacts, "Mixed")
+    source.write_text(f"{SOURCE}# later")
+    try:
+        command = rf"run `python -m export Mixed --artifacts={artifacts.root}` again"
+        with pytest.raises(StudyError, match=rf"^{source} has changed since Mixed was exported; {command}$"):
+            from_module(files)
+    finally:
+        source.write_text(SOURCE)
+    from_module(files)
+    source.rename(artifacts.root / "elsewhere")
+    try:
+        from_module(files)  # of another machine, where only the ONNX file can run
+    finally:
+        (artifacts.root / "elsewhere").rename(source)
+
+
 def test_a_feed_replaces_the_inputs_that_are_drawn(mixed: Model, tmp_path: Path) -> None:
     assert mixed.module
     one = mixed.pool(2)[0]
