@@ -76,7 +76,7 @@ class TestMatrix:
         assert list(matrix(cells(stale))["gap"]) == ["7.0e-07 (stale)", "FAILED: 12 classes differ (stale)", "not run"]
         (line,) = [line for line in page(stale, "").splitlines() if line.startswith("- Stale")]
         assert "the ONNX files of baseline, gap have changed" in line
-        assert "run <code>tox -e portability</code> again" in line
+        assert "run `tox -e portability` again" in line
         assert "Stale" not in page(found, "")
 
 
@@ -101,7 +101,7 @@ class TestCommand:
         assert text == page(found, "portability.png")
 
     def test_without_the_file_the_command_says_what_to_run(self, artifacts: Artifacts) -> None:
-        with pytest.raises(StudyError, match=r"portability\.json is missing; run <code>tox -e portability</code>"):
+        with pytest.raises(StudyError, match=r"portability\.json is missing; run `tox -e portability`"):
             main(["portability", "--artifacts", str(artifacts.root)])
         assert not artifacts.report.exists()
 
@@ -119,7 +119,7 @@ class TestCommand:
         with pytest.raises(StudyError) as error:
             read_portability(artifacts)
         assert message in str(error.value)
-        assert str(error.value).endswith("run <code>tox -e portability</code>")
+        assert str(error.value).endswith("run `tox -e portability`")
         assert "\n" not in str(error.value)
 
     def test_a_cell_of_an_unknown_runtime_is_refused(self, artifacts: Artifacts) -> None:
