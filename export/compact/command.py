@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.artifacts import DEFAULT_ROOT, Artifacts, read_record
 from study.errors import StudyError, print_error
 from study.modules.exported import given_of, onnx_file
 from study.modules.files import current_module, module_files
@@ -71,8 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
         its = given_of(current_module(module))
         given = replace(given, values={**its.values, **given.values}, sizes={**its.sizes, **given.sizes})
     target = options.output or target
-    if target.exists() and target.resolve() == file.resolve():
-        raise StudyError(f"-o {target}: expected another file than {file}")
+    check_target(target, file)
     try:
         record = compact(file, target, variant, given)
     except NothingError as error:
@@ -84,6 +83,30 @@ def main(words: Sequence[str] | None = None) -> int:
     for line in lines(record, target):
         print(line)
     return DONE
+
+
+def check_target(target: Path, source: Path) -> None:
+    """
+    Raises:
+        StudyError: the file, or its record beside it, would take the place of something else.
+    """
+    from study.records.compact import CompactRecord
+
+    if target.suffix != ".onnx":
+        raise StudyError(f"-o {target}: expected a name that ends in .onnx; the record gets the same name with .json")
+    for path in (target, target.with_suffix(".json")):
+        if path.exists() and not path.is_file():
+            raise StudyError(f"-o {target}: expected the name of a file, found another thing called {path}")
+    if target.exists() and target.resolve() == source.resolve():
+        raise StudyError(f"-o {target}: expected another file than {source}")
+    record = target.with_suffix(".json")
+    if record.exists():
+        try:
+            read_record(record, CompactRecord, "")
+        except StudyError:
+            raise StudyError(
+                f"-o {target}: its record would replace {record}, which is none of this command; choose another name"
+            ) from None
 
 
 def lines(record: "CompactRecord", target: Path) -> list[str]:

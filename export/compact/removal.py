@@ -163,7 +163,7 @@ def _cut(model: ModelProto, graph: Graph, path: Path, count: _Count) -> bool:
 
 def _finite(layer: Layer) -> Mask:
     """Whether all weights that lead to a unit, and its bias, are finite: (out,)."""
-    finite: Mask = np.isfinite(layer.weight.reshape(len(layer.weight), -1)).all(1)
+    finite: Mask = np.array([np.isfinite(row).all() for row in layer.weight])
     if layer.bias is None:
         return finite
     biases: Mask = np.isfinite(layer.bias)

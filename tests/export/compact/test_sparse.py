@@ -58,6 +58,30 @@ def test_the_command_writes_a_file_and_its_record(tmp_path: Path, capsys: pytest
     assert "a 20 -> 2 units (18 constant, 0 unused)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("out.json", "expected a name that ends in .onnx"),
+        ("", "expected a name that ends in .onnx"),
+        ("folder.onnx", "expected the name of a file"),
+        ("mine.onnx", "its record would replace .*mine.json"),
+        ("m.onnx", "expected another file than"),
+    ],
+)
+def test_nothing_else_is_replaced(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "m.onnx").write_bytes(diagonal(20).SerializeToString())
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "mine.json").write_text('{"my": "settings"}')
+    with pytest.raises(StudyError, match=message):
+        command.main([str(tmp_path / "m.onnx"), "-o", str(tmp_path / name)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.onnx", "m.onnx", "mine.json"]
+
+
+def test_a_record_of_this_command_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(diagonal(20).SerializeToString())
+    assert [command.main([str(tmp_path / "m.onnx"), "-o", str(tmp_path / "o.onnx")]) for _ in range(2)] == [0, 0]
+
+
 def test_the_reader_of_weights_finds_the_same_ones_in_a_sparse_file(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(diagonal(20).SerializeToString())
     assert command.main([str(tmp_path / "m.onnx"), "--sparse"]) == 0
