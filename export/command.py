@@ -141,6 +141,8 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
             continue
         if codes[-1] == DONE and record.removed:
             print(f"{files.model} seed {files.seed}: {describe(record.removed)}")
+        if codes[-1] == DONE and variant.sparse and not record.sparse:
+            print(f"{files.model} seed {files.seed}: nothing to store sparsely: no weight has enough zeros")
         print(
             f"{files.model} seed {files.seed}: {parity.images} images, largest difference "
             f"{parity.max_abs_difference:.1e}, {parity.argmax_mismatches} differing predictions, {outcome} "

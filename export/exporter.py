@@ -8,7 +8,7 @@ from torch import Tensor
 
 from export.card import LEVELS, write_card
 from export.compact.files import EXACT
-from export.compact.removal import refuse_nothing, remove_dead_units
+from export.compact.removal import noted, refuse_nothing, refuse_useless, remove_dead_units
 from export.compact.sparse import store_sparsely
 from export.conversion import convert, finished
 from export.parity import images_for, run_onnx, run_torch
@@ -92,13 +92,17 @@ def export(
     same: Parity | None = None
     removed: tuple[RemovedUnits, ...] = ()
     stored: tuple[SparseTensor, ...] = ()
+    nothing: list[str] = []
     if variant.remove_dead or variant.sparse:
         if variant.remove_dead:
             removed = remove_dead_units(floats)
-            refuse_nothing(removed)
+            with noted(nothing):
+                refuse_nothing(removed)
         model = finished(floats, name, structs.replace(variant, int8=None))
         if variant.sparse:
-            stored = store_sparsely(model)
+            with noted(nothing):
+                stored = store_sparsely(model)
+        refuse_useless(variant, nothing)
         content = model.SerializeToString(deterministic=True)
         before, computed = computed, run_onnx(content, images if every else images[:in_torch])
         same = compare(before, computed)

@@ -113,7 +113,7 @@ def lines(record: "CompactRecord", target: Path) -> list[str]:
     """What was done, in words."""
     from export.compact.removal import describe
 
-    parts = [describe(record.removed)] if record.removed else []
+    parts = [describe(record.removed)] if any(one.before > one.after for one in record.removed) else []
     smaller = [one for one in record.sparse if one.sparse_bytes < one.dense_bytes]
     parts += [f"{one.tensor} {one.elements - one.nonzero:,} of {one.elements:,} zeros left out" for one in smaller]
     proof = f"{record.calls} calls, largest difference {record.max_rel_difference:.1e} of the largest value"

@@ -9,7 +9,7 @@ import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
-from export.compact.removal import refuse_nothing, remove_dead_units
+from export.compact.removal import noted, refuse_nothing, refuse_useless, remove_dead_units
 from export.compact.sparse import store_sparsely
 from study.artifacts import sha256, write_bytes, write_record
 from study.environment import environment
@@ -72,19 +72,24 @@ def compact(path: Path, target: Path, variant: Variant, given: Given) -> Compact
     A quantised file cannot compute the same; how far it is off is in the record.
 
     Raises:
-        StudyError: there is nothing to remove or to store sparsely, or the file cannot be read or run.
+        NothingError: nothing of what was asked for applies.
+        StudyError: the file cannot be read or run.
         UnprovenError: the outputs differ, or have no finite value.
     """
     model = load(path)
     original = model.SerializeToString(deterministic=True)
     removed: tuple[RemovedUnits, ...] = ()
     stored: tuple[SparseTensor, ...] = ()
+    nothing: list[str] = []
     with in_one_line(str(path)):
         if variant.remove_dead:
             removed = remove_dead_units(model)
-            refuse_nothing(removed)
+            with noted(nothing):
+                refuse_nothing(removed)
         if variant.sparse:
-            stored = store_sparsely(model)
+            with noted(nothing):
+                stored = store_sparsely(model)
+        refuse_useless(variant, nothing)
         if variant.int8:
             from export.quantisation import quantise
 
@@ -104,7 +109,7 @@ def compact(path: Path, target: Path, variant: Variant, given: Given) -> Compact
         calls=calls,
         max_rel_difference=largest,
         environment=environment(),
-        notes=doubts,
+        notes=(*nothing, *doubts),
     )
     write_record(target.with_suffix(".json"), record)
     return record

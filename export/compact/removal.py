@@ -7,8 +7,8 @@ Removing it may leave others without a weight, so this is repeated until nothing
 zero stays where its constant cannot be added: before a convolution that pads its input, unless the constant is 0.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from export.compact.paths import BlockedError, Path, constants, follow
 from study.errors import StudyError
 from study.onnx_graph import dimensions
 from study.records.compact import RemovedUnits
+from study.variants import Variant
 
 
 class NothingError(StudyError):
@@ -195,3 +196,25 @@ def refuse_nothing(removed: tuple[RemovedUnits, ...]) -> None:
             f"none of {sum(one.before for one in removed)} units is dead" if removed else "no layer leads to another"
         )
         raise NothingError(f"nothing to remove: {reason}")
+
+
+@contextmanager
+def noted(nothing: list[str]) -> Iterator[None]:
+    """Add the reason to `nothing` instead of raising `NothingError`."""
+    try:
+        yield
+    except NothingError as error:
+        nothing.append(str(error))
+
+
+def refuse_useless(variant: Variant, nothing: Sequence[str]) -> None:
+    """
+    Args:
+        nothing: why a part of what was asked for does not apply, for each such part.
+
+    Raises:
+        NothingError: no part of it applies.
+    """
+    asked = (variant.remove_dead, variant.sparse, variant.int8 is not None)
+    if nothing and len(nothing) == sum(asked):
+        raise NothingError("; ".join(nothing))

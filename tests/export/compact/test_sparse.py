@@ -1,6 +1,7 @@
 """Weights are stored as their nonzero values where that is smaller, and the commands say what they did."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -95,6 +96,27 @@ def test_nothing_to_remove_is_no_error(tmp_path: Path, capsys: pytest.CaptureFix
     assert command.main([str(file)]) == 0
     assert "nothing to remove: none of 2 units is dead; no file is written" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "written", "note"),
+    [
+        (np.eye(20, 2) + np.eye(20, 2, -18), np.ones((2, 20)), "a 20 -> 4 units", "nothing to store sparsely"),
+        (np.tile([1, 0, 0, 0, 0, 0, 0, 0, 0, 1.0], (20, 1)), np.ones((2, 20)), "160 of 200 zeros", "nothing to remove"),
+    ],
+)
+def test_what_applies_is_written_although_the_other_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], first: Any, second: Any, written: str, note: str
+) -> None:
+    file = tmp_path / "m.onnx"
+    model = two_layers(first, np.zeros(20), second)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = first.shape[1]
+    file.write_bytes(model.SerializeToString())
+    assert command.main([str(file), "--remove-dead", "--sparse"]) == 0
+    lines = capsys.readouterr().out
+    assert written in lines
+    assert f"note: {note}" in lines
+    assert (tmp_path / "m-compact-sparse.onnx").is_file()
 
 
 def test_a_module_is_named_and_gets_the_inputs_of_its_proof(tmp_path: Path) -> None:
