@@ -8,7 +8,7 @@ from torch import Tensor
 
 from export.card import LEVELS, write_card
 from export.compact.files import EXACT
-from export.compact.removal import noted, refuse_nothing, refuse_useless, remove_dead_units
+from export.compact.removal import noted, refuse_larger, refuse_nothing, refuse_useless, remove_dead_units
 from export.compact.sparse import store_sparsely
 from export.conversion import convert, finished
 from export.parity import images_for, run_onnx, run_torch
@@ -103,7 +103,9 @@ def export(
             with noted(nothing):
                 stored = store_sparsely(model)
         refuse_useless(variant, nothing)
-        content = model.SerializeToString(deterministic=True)
+        dense, content = len(content), model.SerializeToString(deterministic=True)
+        if not variant.int8:
+            refuse_larger(dense, len(content))
         before, computed = computed, run_onnx(content, images if every else images[:in_torch])
         same = compare(before, computed)
         if not same.holds(EXACT):

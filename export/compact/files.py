@@ -9,7 +9,7 @@ import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
-from export.compact.removal import noted, refuse_nothing, refuse_useless, remove_dead_units
+from export.compact.removal import noted, refuse_larger, refuse_nothing, refuse_useless, remove_dead_units
 from export.compact.sparse import store_sparsely
 from study.artifacts import sha256, write_bytes, write_record
 from study.environment import environment
@@ -72,7 +72,7 @@ def compact(path: Path, target: Path, variant: Variant, given: Given) -> Compact
     A quantised file cannot compute the same; how far it is off is in the record.
 
     Raises:
-        NothingError: nothing of what was asked for applies.
+        NothingError: nothing of what was asked for applies, or the new file would be no smaller.
         StudyError: the file cannot be read or run.
         UnprovenError: the outputs differ, or have no finite value.
     """
@@ -95,6 +95,8 @@ def compact(path: Path, target: Path, variant: Variant, given: Given) -> Compact
 
             model = quantise(model, None, variant.int8)
     content = model.SerializeToString(deterministic=True)
+    if not variant.int8:
+        refuse_larger(len(original), len(content))
     calls, largest, doubts = prove(path, original, content, given, exact=variant.int8 is None)
     write_bytes(target, content)
     record = CompactRecord(

@@ -51,6 +51,11 @@ def remove_dead_units(model: ModelProto) -> tuple[RemovedUnits, ...]:
     Raises:
         StudyError: ONNX Runtime does not compute an activation.
     """
+    with np.errstate(all="ignore"):  # weights may be Inf; what follows from them is compared afterwards
+        return _removed(model)
+
+
+def _removed(model: ModelProto) -> tuple[RemovedUnits, ...]:
     before, shapes = uses(model), _shapes(model)
     counts: dict[str, _Count] = {}
     graph = Graph(model)
@@ -196,6 +201,18 @@ def refuse_nothing(removed: tuple[RemovedUnits, ...]) -> None:
             f"none of {sum(one.before for one in removed)} units is dead" if removed else "no layer leads to another"
         )
         raise NothingError(f"nothing to remove: {reason}")
+
+
+def refuse_larger(before: int, after: int) -> None:
+    """
+    Args:
+        before: bytes of the original; `after` those of the new file.
+
+    Raises:
+        NothingError: it is no smaller, as where a weight that several layers share was cut for some of them.
+    """
+    if after >= before:
+        raise NothingError(f"nothing gained: the new file would have {after:,} bytes, the original has {before:,}")
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def store_sparsely(model: ModelProto) -> tuple[SparseTensor, ...]:
             sparse_bytes=positions.size * (flat.itemsize + 8),
         )
         found.append(one)
-        if one.sparse_bytes < one.dense_bytes and one.nonzero:
+        if one.sparse_bytes < one.dense_bytes:
             values = numpy_helper.from_array(flat[positions], name)
             indices = numpy_helper.from_array(positions.astype(np.int64))
             model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, array.shape))

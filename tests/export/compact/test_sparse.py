@@ -17,7 +17,7 @@ from study.artifacts import Artifacts, read_record, sha256
 from study.errors import StudyError
 from study.records.compact import CompactRecord
 from study.variants import Variant
-from tests.export.compact.test_removal import f, two_layers, weights
+from tests.export.compact.test_removal import f, network, two_layers, weights
 from tests.support.modules import write_module
 
 
@@ -40,6 +40,14 @@ def test_the_sparse_form_is_taken_where_it_is_smaller() -> None:
     x = f([[3, 4]])
     assert session.run(None, {"x": x})[0].tolist() == [[7 + 10, 7 + 20]]
     assert dense.sum() == 2
+
+
+def test_a_weight_of_zeros_alone_takes_no_bytes() -> None:
+    model = two_layers(np.zeros((20, 2)), np.zeros(20), np.ones((2, 20)))
+    first, _ = store_sparsely(model)
+    assert (first.nonzero, first.sparse_bytes) == (0, 0)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": f([[3, 4]])})[0].tolist() == [[10, 20]]
 
 
 def test_a_third_of_nonzero_weights_is_too_many() -> None:
@@ -88,6 +96,32 @@ def test_the_reader_of_weights_finds_the_same_ones_in_a_sparse_file(tmp_path: Pa
     assert command.main([str(tmp_path / "m.onnx"), "--sparse"]) == 0
     one, other = (read(tmp_path / name).layers for name in ("m.onnx", "m-sparse.onnx"))
     assert [layer.weight.load().tolist() for layer in one] == [layer.weight.load().tolist() for layer in other]
+
+
+def test_a_file_that_would_be_larger_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both layers have the same weight, of which each needs another cut."""
+    model = two_layers(np.ones((40, 40)), np.zeros(40), np.ones((2, 40)))
+    nodes = list(model.graph.node)
+    nodes[1:] = [
+        onnx.helper.make_node("Gemm", ["h", "a.weight"], ["g"], transB=1),
+        onnx.helper.make_node("Softmax", ["g"], ["y"]),
+    ]
+    weight = np.random.default_rng(0).normal(size=(40, 40))
+    weight[7] = 0
+    file = tmp_path / "m.onnx"
+    file.write_bytes(network(nodes, {"a.weight": f(weight), "a.bias": f(np.ones(40))}, ["n", 40]).SerializeToString())
+    assert command.main([str(file)]) == 0
+    assert "nothing gained: the new file would have 13," in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_weights_give_no_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.onnx"
+    model = two_layers([[1, 2], [0, 0], [0, 0], [0, 0]], [1, 1, 1, 1], [[1, np.inf, -np.inf, 2], [1, 2, 3, 4]])
+    file.write_bytes(model.SerializeToString())
+    assert command.main([str(file)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_nothing_to_remove_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
