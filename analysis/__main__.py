@@ -98,6 +98,8 @@ def main(words: Sequence[str] | None = None) -> int:
     from analysis.measures.sparsity import chosen
     from study.artifacts import Artifacts
     from study.catalogue import FASHION_MNIST, extended
+    from study.modules.exported import refuse_another
+    from study.modules.files import module_files
     from study.selection import own_names
 
     other = options.dataset if options.dataset != FASHION_MNIST else ""
@@ -105,11 +107,16 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.publish:
         _publishable(study)
     names = [name for name in options.models.split(",") if name]
+    entries = extended(options.catalogue) if options.catalogue else ()
     if options.catalogue and not names:
-        names = own_names(extended(options.catalogue))
+        names = own_names(entries)
     benches = [Path(name) for name in options.bench.split(",") if name]
     measures = chosen(options.measure)
     artifacts = Artifacts(options.artifacts)
+    for entry in entries:
+        if entry.is_module and entry.name in names:
+            remedy = f"run `python -m export {entry.name} --catalogue={options.catalogue}`"
+            refuse_another(entry, module_files(artifacts, entry.name), remedy)
     models = models_of(artifacts, names, options.study, other)
     inputs = find(artifacts, models, benches, [str(measure) for measure in measures], study)
     if options.publish:

@@ -28,6 +28,7 @@ from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError
 from study.families import FAMILIES, family
+from study.modules.exported import refuse_another
 from study.modules.files import module_files
 from study.modules.options import add_module_options, entry_of, export_command, words_of
 from study.onnx_given import checked_tolerance, parse_given
@@ -281,6 +282,8 @@ def _module(option: Namespace, entry: Entry, export: bool) -> models.Model:
         command = [sys.executable, "-m", "export", *words_of(entry), f"--artifacts={option.artifacts}"]
         if subprocess.run(command).returncode:
             raise StudyError(f"`{export_command(entry)}` failed; see above")
+    elif not option.module:
+        refuse_another(entry, files, "run with --export")
     return models.from_module(files, option.feed if option.module else ())
 
 

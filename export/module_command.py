@@ -7,16 +7,15 @@ import argparse
 import time
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 from export.module_card import write_card
 from study.artifacts import Artifacts
 from study.entry import Entry
 from study.environment import versions
 from study.errors import StudyError, print_error
+from study.modules.exported import difference
 from study.modules.files import ModuleFiles, changed, current_module, module_files
-from study.modules.finding import absolute, installed
-from study.modules.words import checked_sizes, parse_inputs, parse_sizes
+from study.modules.finding import installed
 from study.records.module import ModuleRecord
 from study.variants import OPSET
 
@@ -92,25 +91,13 @@ def current(entry: Entry, files: ModuleFiles) -> ModuleRecord | None:
     Raises:
         StudyError: the inputs are not described as they should be.
     """
-    inputs, sizes = parse_inputs(entry.inputs), parse_sizes(entry.sizes)
-    checked_sizes(inputs, sizes)
     try:
         record = current_module(files)
     except StudyError:
         return None
-    weights = Path(entry.weights).absolute() if entry.weights else None
-    described = (
-        absolute(entry.network),
-        entry.arguments,
-        tuple(map(str, inputs)),
-        sizes,
-        str(weights) if weights else None,
-        entry.tolerance,
-    )
-    known = (record.factory, record.arguments, record.inputs, record.sizes, record.weights, record.tolerance)
     now, then = versions(), record.environment.packages
     same = (
-        described == known
+        not difference(entry, record)
         and changed(record) == ([], [])
         and installed(record.packages) == record.packages
         and all(now.get(name) == then.get(name) for name in MADE_WITH)

@@ -26,6 +26,7 @@ from study import catalogue
 from study.artifacts import Artifacts
 from study.cores import usable_cores
 from study.errors import StudyError
+from study.modules.exported import refuse_another
 from study.modules.files import ModuleFiles, module_files
 from study.onnx_given import Given
 from study.selection import known
@@ -139,7 +140,9 @@ def _model(target: str, one: Mapping[str, str], common: Namespace, given: Given)
         artifacts = Artifacts(Path(one.get("artifacts", common.artifacts)))
         entry = catalogue.entry(target, entries)
         if entry.is_module:
-            return _module(target, one, module_files(artifacts, target))
+            files = module_files(artifacts, target)
+            refuse_another(entry, files, f"run `python -m export {target} --catalogue={common.catalogue}`")
+            return _module(target, one, files)
         return from_catalogue(artifacts, entry, one.get("variant", STANDARD_NAME))
     if (folder := ModuleFiles(path)).record.is_file():
         return _module(target, one, folder)

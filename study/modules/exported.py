@@ -1,7 +1,7 @@
 """Exported modules by their names: the entry that each was exported from, and the inputs it takes. No torch here."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,59 @@ def _entry(files: ModuleFiles) -> Entry:
         weights=record.weights or "",
         tolerance=record.tolerance,
     )
+
+
+def difference(entry: Entry, record: ModuleRecord) -> str:
+    """What an export was made from otherwise than an entry says: "sizes n=4 instead of n=8"; "" where nothing is.
+
+    Raises:
+        StudyError: the inputs are not described as they should be.
+    """
+    from study.modules.finding import absolute
+    from study.modules.words import checked_sizes, parse_inputs, parse_sizes
+
+    inputs, sizes = parse_inputs(entry.inputs), parse_sizes(entry.sizes)
+    checked_sizes(inputs, sizes)
+    wanted = {
+        "callable": _resolved(absolute(entry.network)),
+        "arguments": entry.arguments,
+        "inputs": " ".join(map(str, inputs)),
+        "sizes": _in_words(sizes),
+        "weights": os.path.realpath(entry.weights) if entry.weights else "",
+        "tolerance": entry.tolerance,
+    }
+    made = {
+        "callable": _resolved(record.factory),
+        "arguments": record.arguments,
+        "inputs": " ".join(record.inputs),
+        "sizes": _in_words(record.sizes),
+        "weights": os.path.realpath(record.weights) if record.weights else "",
+        "tolerance": record.tolerance,
+    }
+    other = next((key for key, value in wanted.items() if value != made[key]), None)
+    return f"{other} {made[other] or 'none'} instead of {wanted[other] or 'none'}" if other else ""
+
+
+def _in_words(sizes: Mapping[str, int]) -> str:
+    return " ".join(f"{name}={size}" for name, size in sorted(sizes.items()))
+
+
+def _resolved(text: str) -> str:
+    """A callable with the file that a symbolic link leads to."""
+    place, colon, name = text.rpartition(":")
+    return f"{os.path.realpath(place)}{colon}{name}" if place.endswith(".py") else text
+
+
+def refuse_another(entry: Entry, files: ModuleFiles, remedy: str) -> None:
+    """
+    Raises:
+        StudyError: what has been exported under the name of an entry was made from something else than it says.
+    """
+    if not files.record.is_file():
+        return
+    record = read_record(files.record, ModuleRecord, f"export {files.name} again")
+    if found := difference(entry, record):
+        raise StudyError(f"{entry.name} was exported with {found}; {remedy}")
 
 
 def given_of(record: ModuleRecord) -> "Given":

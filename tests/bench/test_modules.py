@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis import __main__ as analysis
 from bench import cold_start
 from bench.ab.sides import side
 from bench.cases import Case, compile_ahead, find_cases, opened
@@ -178,6 +179,33 @@ def test_a_module_whose_code_has_changed_since_its_export_is_not_measured(mixed:
         from_module(files)  # of another machine, where only the ONNX file can run
     finally:
         (artifacts.root / "elsewhere").rename(source)
+
+
+def test_an_entry_that_says_something_else_than_was_exported_is_not_measured_by_its_name(
+    artifacts: Artifacts, planned: Callable[..., Session]
+) -> None:
+    same, entries, given = (
+        artifacts.root / "same.py",
+        artifacts.root / "entries.py",
+        ["--models", "Mixed", "--artifacts", str(artifacts.root)],
+    )
+    written = (
+        "from study.entry import Entry\nENTRIES = (Entry('Mixed', 'mixed.py:Mixed', inputs={}, sizes=('length={}',)),)"
+    )
+    words = [*given, "--catalogue", str(entries)]
+    same.write_text(written.format(INPUTS, LENGTH))
+    assert planned(*given, "--catalogue", str(same), "--runtimes", "onnxruntime", "--batches", "1").cases
+    entries.write_text(written.format(INPUTS, 8))
+    message = "^Mixed was exported with sizes length=6 instead of length=8; run "
+    with pytest.raises(StudyError, match=f"{message}with --export$"):
+        planned(*words)
+    common = Namespace(
+        threads=1, mode="native", device="cpu", catalogue=entries, artifacts=artifacts.root, tolerance=None
+    )
+    with pytest.raises(StudyError, match=f"{message}`python -m export Mixed --catalogue={entries}`$"):
+        side("A", "Mixed", common, Given())
+    with pytest.raises(StudyError, match=f"{message}`python -m export Mixed --catalogue={entries}`$"):
+        analysis.main(words)
 
 
 def test_a_feed_replaces_the_inputs_that_are_drawn(mixed: Model, tmp_path: Path) -> None:
