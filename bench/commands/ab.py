@@ -89,17 +89,27 @@ def run(options: argparse.Namespace) -> int:
     return code(record, options.fail_above)
 
 
+def check_effort(processes: int, seconds: float) -> None:
+    """
+    Raises:
+        StudyError: too few processes for an interval, or no time.
+    """
+    from bench.statistics.estimates import FEWEST_PROCESSES
+    from study.errors import StudyError
+
+    if not 0 < seconds < math.inf or processes < FEWEST_PROCESSES:
+        raise StudyError(f"expected --seconds above 0 and --processes from {FEWEST_PROCESSES}")
+
+
 def _plan(options: argparse.Namespace) -> "Plan":
     from bench.ab.check import batch_sizes
     from bench.ab.session import Plan
     from bench.ab.sides import side
-    from bench.statistics.estimates import FEWEST_PROCESSES
     from study.data import datasets
     from study.errors import StudyError
     from study.onnx_given import checked_tolerance, parse_given
 
-    if not 0 < options.seconds < math.inf or options.processes < FEWEST_PROCESSES:
-        raise StudyError(f"expected --seconds above 0 and --processes from {FEWEST_PROCESSES}")
+    check_effort(options.processes, options.seconds)
     words = options.batches.split(",")
     if not all(word.isascii() and word.isdecimal() and int(word) for word in words):
         raise StudyError(f"--batches: expected numbers from 1 with commas between them, found {options.batches!r}")

@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", action="append", default=[], metavar="NAME=VALUE", help="its value, 16000, or range, 0..30521")
     add("--feed", action="append", default=[], metavar="FILE.npz", help="arrays for a call, by input")
     add("--cpus", default=None, metavar="N,M-K", help="cores that the processes run on (default: any)")
-    add("--processes", default="5", metavar="N", help="pairs of fresh processes (default: %(default)s)")
-    add("--seconds", default="2", metavar="S", help="in each, for a form (default: %(default)s)")
+    add("--processes", default=5, type=int, metavar="N", help="pairs of fresh processes (default: %(default)s)")
+    add("--seconds", default=2.0, type=float, metavar="S", help="in each, for a form (default: %(default)s)")
     add("--artifacts", default=DEFAULT_ROOT, type=Path, metavar="DIR", help="default: %(default)s")
     add("--data", default=None, type=Path, metavar="DIR", help="folder with the files of the data sets")
     add_options(add)
@@ -90,7 +90,8 @@ class Plan:
         """Compare two sides, and keep the record where the report looks for it."""
         target = self.options.artifacts / "ab" / f"zeros-{self.name}-{name}.json"
         target.unlink(missing_ok=True)
-        words = ["--json", str(target), "--processes", self.options.processes, "--seconds", self.options.seconds]
+        effort = ["--processes", str(self.options.processes), "--seconds", f"{self.options.seconds:g}"]
+        words = ["--json", str(target), *effort]
         words += ["--cpus", self.options.cpus] if self.options.cpus else []
         self.run("bench", "ab", a, b, *words, *self.common, *self.given)
 
@@ -103,7 +104,16 @@ class Plan:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make, compare and report; the exit code is the worst of all commands."""
+    """Make, compare and report; the exit code is the worst of all commands.
+
+    Raises:
+        StudyError: the comparison would refuse its options, or there is nothing of that name; nothing is made then.
+    """
+    from bench.commands.ab import check_effort
+    from bench.machine.cpus import chosen_cpus
+
+    check_effort(options.processes, options.seconds)
+    chosen_cpus(options.cpus)
     plan = find_plan(options)
     for name, side in plan.forms():
         plan.compare(name, plan.dense, side)

@@ -82,3 +82,12 @@ def test_a_module_gets_the_inputs_it_was_exported_with(artifacts: Artifacts, com
 def test_what_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="expected a trained model, an exported module or an ONNX file, found 'nix'"):
         main(["zeros", "nix", "--artifacts", str(tmp_path)])
+
+
+@pytest.mark.parametrize("wrong", [("--processes", "2"), ("--seconds", "0"), ("--cpus", "99999")])
+def test_what_the_comparison_would_refuse_is_refused_before_anything_is_made(
+    artifacts: Artifacts, commands: list[list[str]], wrong: tuple[str, str]
+) -> None:
+    with pytest.raises(StudyError, match="expected"):
+        main(["zeros", "baseline", "--artifacts", str(artifacts.root), *wrong])
+    assert commands == []
