@@ -5,7 +5,6 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-import sysconfig
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from importlib.util import module_from_spec, spec_from_file_location
@@ -15,6 +14,7 @@ from typing import Any
 
 from study.artifacts import sha256
 from study.errors import StudyError, one_line
+from study.modules.namesakes import is_installed, refuse_namesakes
 
 EXAMPLE = "package.module:callable or PATH.py:callable"
 MOST_NAMES = 10
@@ -22,8 +22,6 @@ MOST_NAMES = 10
 PROJECT = Path(__file__).parents[2]
 OWN = tuple(str(PROJECT / folder) for folder in ("analysis", "bench", "docs", "export", "study", "tests", "train"))
 """Folders of this project, whose version its commit says."""
-INSTALLED = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")})
-"""Folders of Python itself and of installed packages, whose version says what is in them."""
 
 
 def find(factory: str, folder: str | None = None) -> Any:
@@ -44,7 +42,9 @@ def find(factory: str, folder: str | None = None) -> Any:
         raise StudyError(f"--module {factory}: expected a Python file, found {found} at {place}")
     _importable(folder)
     try:
-        return with_torchvision(lambda: _found(place, name))
+        found = with_torchvision(lambda: _found(place, name))
+    except StudyError as error:
+        raise StudyError(f"--module {factory}: {error}") from None
     except AttributeError as error:
         raise StudyError(f"--module {factory}: {one_line(error)}{_instead(place)}") from None
     except ModuleNotFoundError as error:
@@ -53,6 +53,9 @@ def find(factory: str, folder: str | None = None) -> Any:
         raise StudyError(f"--module {factory} cannot be imported ({one_line(error)}){remedy}") from None
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise StudyError(f"--module {factory} cannot be imported ({type(error).__name__}: {one_line(error)})") from None
+    if folder and (other := import_folder(factory)) and other != folder:
+        raise StudyError(f"--module {factory}: expected the package in {folder}, but Python has that of {other}")
+    return found
 
 
 def _instead(place: str) -> str:
@@ -114,7 +117,7 @@ def absolute(factory: str) -> str:
         return f"{Path(place).absolute()}:{name}"
     spec = importlib.util.find_spec(place) if place.isidentifier() and place not in sys.modules else None
     file = Path(spec.origin) if spec and spec.origin else Path()
-    return f"{file.absolute()}:{name}" if file.name == f"{place}.py" and not _installed(file) else factory
+    return f"{file.absolute()}:{name}" if file.name == f"{place}.py" and not is_installed(file) else factory
 
 
 def _importable(folder: str | None) -> None:
@@ -137,6 +140,7 @@ def _imported(path: Path) -> ModuleType:
     for loaded in list(sys.modules.values()):
         if getattr(loaded, "__file__", None) == str(path):
             return loaded
+    refuse_namesakes(path)
     name = path.stem if path.stem not in sys.modules else f"_fashionbench_{path.stem}"  # another module's name
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -159,7 +163,7 @@ def import_folder(factory: str) -> str | None:
     if place.endswith(".py"):
         return None
     file = getattr(sys.modules.get(place.partition(".")[0]), "__file__", None)
-    if not file or _installed(Path(file)):
+    if not file or is_installed(Path(file)):
         return None
     path = Path(file).resolve()
     return str(path.parent.parent if path.name == "__init__.py" else path.parent)
@@ -181,7 +185,7 @@ def sources(factory: str) -> dict[str, str]:
         if (
             name != "__main__"
             and path.is_relative_to(folder)
-            and not _installed(path)
+            and not is_installed(path)
             and not str(path).startswith(OWN)
         ):
             files.add(path)
@@ -203,7 +207,3 @@ def installed(packages: Iterable[str]) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             known[name] = metadata.version(name)
     return known
-
-
-def _installed(path: Path) -> bool:
-    return "site-packages" in path.parts or str(path.resolve()).startswith(INSTALLED)

@@ -84,6 +84,23 @@ def test_the_sources_are_the_file_and_what_it_imports_from_its_folder(tmp_path: 
     assert [Path(path).name for path in sources(f"{tmp_path}/mine.py:net")] == ["layers_of_mine.py", "mine.py"]
 
 
+def test_a_file_of_the_same_name_in_another_folder_is_not_taken_for_the_modules_own(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder, width in ((one, 3), (other, 5)):
+        folder.mkdir()
+        (folder / "namesake.py").write_text(f"WIDTH = {width}\n")
+        (folder / "unused.py").write_text("")
+        (folder / f"net_{folder.name}.py").write_text(
+            "from torch import nn\ndef net():\n    from namesake import WIDTH\n    return nn.Linear(4, WIDTH)\n"
+        )
+        (folder / "alone.py").write_text("from torch import nn\nimport json\ndef net(): return nn.Linear(4, 2)\n")
+    assert build(f"{one}/net_one.py:net", "", None, X).network.weight.shape == (3, 4)
+    assert build(f"{other}/alone.py:net", "", None, X).network.weight.shape == (2, 4)
+    both = rf"which is {other}/namesake.py, but Python has {one}/namesake.py already; rename one of them, or"
+    with pytest.raises(StudyError, match=rf"^--module .*{other}/net_other.py imports namesake, {both}"):
+        build(f"{other}/net_other.py:net", "", None, X)
+
+
 def test_tied_weights_stay_tied_also_where_the_file_has_them_once(tmp_path: Path) -> None:
     state = Tied().state_dict()
     del state["head.weight"]

@@ -1,0 +1,92 @@
+"""Files of the same name in two folders of modules: Python would give the second module what the first one imported."""
+
+import ast
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from study.errors import StudyError
+
+INSTALLED = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")})
+"""Folders of Python itself and of installed packages, whose version says what is in them."""
+
+
+def is_installed(path: Path) -> bool:
+    return "site-packages" in path.parts or str(path.resolve()).startswith(INSTALLED)
+
+
+def refuse_namesakes(path: Path) -> None:
+    """Check what a Python file, whose folder is on the import path, would import as files of its own folder.
+
+    Its code is read only where a name is in two folders, which costs a single module no time.
+
+    Raises:
+        StudyError: Python has another file or folder under one of these names.
+    """
+    others = dict(_namesakes(path.parent))
+    if others and (name := next((one for one in _imports(path) if one in others), None)):
+        own, other = others[name]
+        raise StudyError(
+            f"{path} imports {name}, which is {own}, but Python has {other} already; rename one of them, or use a "
+            "command for each"
+        )
+
+
+def _namesakes(folder: Path) -> Iterator[tuple[str, tuple[Path, Path]]]:
+    """Names of the folder's files and packages of which Python has or finds another one, with both."""
+    before = []
+    for one in sys.path:
+        if (earlier := Path(one or ".").resolve()) == folder:
+            break
+        if earlier.is_dir() and not is_installed(earlier):
+            before.append(earlier)
+    for own in folder.iterdir():
+        name = own.stem if own.suffix == ".py" else own.name
+        if not name.isidentifier() or not (own.suffix == ".py" or own.is_dir()):
+            continue
+        other = _loaded(name) or _first(name, before)
+        if other and other != own.resolve() and not is_installed(other):
+            yield name, (own, other)
+
+
+def _loaded(name: str) -> Path | None:
+    """The file of an imported module, or the folder of a package."""
+    module = sys.modules.get(name)
+    if not isinstance(module, ModuleType):
+        return None
+    if written := getattr(module, "__file__", None):
+        file = Path(written).resolve()
+        return file.parent if file.name == "__init__.py" else file
+    return next((Path(one).resolve() for one in getattr(module, "__path__", ())), None)
+
+
+def _first(name: str, folders: list[Path]) -> Path | None:
+    places = (place for folder in folders for place in (folder / name, folder / f"{name}.py"))
+    return next((one for one in places if one.is_file() or (one / "__init__.py").is_file()), None)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The top-level names that a file imports, and the files of its folder that it imports."""
+    folder, done, waiting = path.parent, set[Path](), [path]
+    while waiting:
+        path = waiting.pop()
+        if path in done:
+            continue
+        done.add(path)
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError, OSError):  # which the import reports
+            continue
+        for name in _names(tree):
+            yield name
+            waiting += [folder / f"{name}.py"] if (folder / f"{name}.py").is_file() else (folder / name).rglob("*.py")
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (one.name.partition(".")[0] for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
