@@ -138,7 +138,7 @@ def in_torch(subject: Subject, built: Built) -> Reference:
     """The names and values of the outputs, at all batch sizes at which the module runs.
 
     Raises:
-        StudyError: it does not run, stays in training mode, draws random numbers or keeps a state.
+        StudyError: it does not run, stays in training mode, draws random numbers or keeps a state, at any batch size.
     """
     name = subject.entry.name
     if training := next((name for name, one in built.network.named_modules() if one.training), None):
@@ -156,6 +156,7 @@ def in_torch(subject: Subject, built: Built) -> Reference:
                 if not results and not outputs:
                     names = [name for name, _ in named]
                     notes += [f"its output {name} is left out: the file keeps no cache" for name in caches]
+                if not outputs:
                     _check_repeats(built, given, named, drawn, before)
                 outputs.append([one for _, one in named])
         except StudyError as error:
