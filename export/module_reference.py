@@ -127,18 +127,30 @@ Named = list[tuple[str, NDArray[Any]]]
 
 
 def outputs_of(built: Built, given: Mapping[str, Tensor]) -> tuple[Named, list[str]]:
-    """The outputs of one call, copied, with their names; and the names of those that are left out."""
-    positional, keywords = built.arguments({name: one.clone() for name, one in given.items()})  # it may change them
+    """The outputs of one call, copied, with their names; and the names of those that are left out.
+
+    Raises:
+        StudyError: it changes an input in place: the arrays of the bench, which every engine gets, would not be the
+            same any more.
+    """
+    taken = {name: one.clone() for name, one in given.items()}
+    positional, keywords = built.arguments(taken)
     with torch.inference_mode():
         found = built.network(*positional, **keywords)
-        return [(name, np.array(array(one))) for name, one in flat(found)], left_out(found)
+        outputs = [(name, np.array(array(one))) for name, one in flat(found)]
+    if changed := next(
+        (name for name, one in given.items() if taken[name]._version or not _equal(one, taken[name])), None
+    ):
+        raise StudyError(f"it changes its input {changed!r} in place; write {changed} = {changed}.mul(...) or the like")
+    return outputs, left_out(found)
 
 
 def in_torch(subject: Subject, built: Built) -> Reference:
     """The names and values of the outputs, at all batch sizes at which the module runs.
 
     Raises:
-        StudyError: it does not run, stays in training mode, draws random numbers or keeps a state, at any batch size.
+        StudyError: it does not run, stays in training mode, draws random numbers, keeps a state or changes an
+            input in place, at any batch size.
     """
     name = subject.entry.name
     if training := next((name for name, one in built.network.named_modules() if one.training), None):

@@ -137,6 +137,7 @@ def test_a_variant_of_a_module_is_refused_and_not_ignored(tmp_path: Path) -> Non
             ["x=float32[batch,4]"],
             r"^NoisyAt.*: expected the same .*draws random numbers, aten.rand",
         ),
+        ("Overwriting", ["x=float32[batch,4]"], "^Overwriting: it changes its input 'x' in place; write x = x.mul"),
         ("Counting", ["x=float32[batch,4]"], "changes its buffer 'calls'; take it as an input and return it"),
         ("Leaving", ["x=float32[batch,4]"], r"does not run with x=float32\[batch,4\] at batch 1 \(SystemExit: 3"),
         ("Linear", ["x=float32[batch,5]"], r"does not run with x=float32\[batch,5\] at batch 1 \(RuntimeError: mat1"),

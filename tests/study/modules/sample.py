@@ -77,6 +77,11 @@ class NoisyAtLargeBatches(nn.Module):
         return x + torch.rand_like(x) if len(x) > 4 else x * 2
 
 
+class Overwriting(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mul_(2)
+
+
 class Counting(nn.Module):
     calls: Tensor
 
