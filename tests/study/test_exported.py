@@ -77,7 +77,7 @@ def test_the_models_of_a_file_are_meant_where_none_is_named(artifacts: Artifacts
     assert [entry.name for entry in selected(given, [])] == ["one", "other"]
     assert [entry.name for entry in selected(given, ["gap"])] == ["gap"]
     for name in ("one", "other"):
-        write_module(artifacts, name, layers(0))
+        write_module(artifacts, name, layers(0), factory="m:M", inputs=("x=float32[batch]",))
     analyse(artifacts.root, "--catalogue", str(file))
     assert "one, other</h1>" in (artifacts.root / "report-modules" / "index.html").read_text()
 
