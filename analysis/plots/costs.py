@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, LogLocator
+from matplotlib.ticker import LogLocator
 
 from analysis.plots.latency import (
     INVALID,
+    batch_axis,
     by_series,
     in_microseconds,
     interval_point,
@@ -62,9 +63,7 @@ def costs(frame: pd.DataFrame, latency: pd.DataFrame) -> Figure:
         axis.set_title(short(model), loc="left")
         log_scale(axis, axis.yaxis, low, high, room=0.03)
         axis.yaxis.set_major_locator(LogLocator(subs=(1,)))
-        log_scale(axis, axis.xaxis, batches[0], batches[-1], room=0.05)
-        axis.xaxis.set_major_locator(FixedLocator(batches if len(batches) <= 6 else batches[::-2][::-1]))
-        axis.grid(True, axis="both")
+        batch_axis(axis, batches)
     figure.supxlabel(f"batch size b (log scale); {INVALID}", fontsize=9)
     figure.supylabel("microseconds a call (log scale)", fontsize=9)
     legend(figure, series, lines=True)

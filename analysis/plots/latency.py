@@ -132,13 +132,18 @@ def images_per_second(frame: pd.DataFrame) -> Figure:
         axis.set_title(short(model), loc="left")
         log_scale(axis, axis.yaxis, low, high, room=0.03)
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
-        log_scale(axis, axis.xaxis, batches[0], batches[-1], room=0.05)
-        axis.xaxis.set_major_locator(FixedLocator(batches if len(batches) <= 6 else batches[::-2][::-1]))
-        axis.grid(True, axis="both")
+        batch_axis(axis, batches)
     figure.supxlabel(f"batch size (log scale); {INVALID}", fontsize=9)
     figure.supylabel("items per second, one call after the other (log scale)", fontsize=9)
     legend(figure, series, lines=True)
     return figure
+
+
+def batch_axis(axis: Axes, batches: Sequence[int]) -> None:
+    """A logarithmic x axis of batch sizes, in their order, with ticks at most of them, and a grid."""
+    log_scale(axis, axis.xaxis, batches[0], batches[-1], room=0.05)
+    axis.xaxis.set_major_locator(FixedLocator(batches if len(batches) <= 6 else batches[::-2][::-1]))
+    axis.grid(True, axis="both")
 
 
 def accuracy(frame: pd.DataFrame) -> Figure:

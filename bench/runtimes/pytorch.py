@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,7 +13,7 @@ from bench.runtimes import Runtime, Setting
 from bench.runtimes.openmp import end_threads
 from bench.runtimes.torch_network import input_ranks, network_of
 from study.errors import StudyError
-from study.modules.building import flat
+from study.modules.outputs import array, flat, tensor
 from study.records.bench import Settings
 
 Arguments = tuple[tuple[Tensor, ...], dict[str, Tensor]]
@@ -112,20 +111,3 @@ def torch_settings(device: torch.device) -> Settings:
         "device": device.type,
         "subnormals_flushed": (smallest / 2).item() == 0,
     }
-
-
-def tensor(values: NDArray[Any]) -> Tensor:
-    """The tensor that shares the memory of an array, of bfloat16 too."""
-    if values.dtype.name == "bfloat16":
-        return torch.from_numpy(values.view(np.uint16)).view(torch.bfloat16)
-    return torch.from_numpy(values)
-
-
-def array(values: Tensor) -> NDArray[Any]:
-    """The array that shares the memory of a tensor on the CPU, of bfloat16 too."""
-    if values.dtype == torch.bfloat16:
-        import ml_dtypes
-
-        bits: NDArray[Any] = values.contiguous().view(torch.uint16).numpy()
-        return bits.view(ml_dtypes.bfloat16)
-    return values.numpy()

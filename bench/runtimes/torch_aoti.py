@@ -14,11 +14,12 @@ from torch import Tensor
 from bench.models import Inputs, Model
 from bench.runtimes import Setting
 from bench.runtimes.conversions import converted, made_before, record_hashes, verified
-from bench.runtimes.pytorch import Arguments, Torch, started, tensor
+from bench.runtimes.pytorch import Arguments, Torch, started
 from bench.runtimes.torch_compiled import quiet, reason
 from bench.runtimes.torch_network import identity, input_names, network_of
 from study.errors import StudyError, in_one_line
 from study.modules.building import Flat
+from study.modules.outputs import tensor
 from study.records.bench import Settings
 
 PACKAGE = "model.pt2"

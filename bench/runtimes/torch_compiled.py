@@ -21,10 +21,11 @@ from torch import Tensor
 from bench.models import Inputs, Model
 from bench.runtimes import Setting
 from bench.runtimes.conversions import folder as session_folder
-from bench.runtimes.pytorch import Arguments, Torch, started, tensor
+from bench.runtimes.pytorch import Arguments, Torch, started
 from bench.runtimes.torch_network import identity, input_names, network_of
 from study.errors import StudyError, one_line
 from study.modules.building import Built, Flat
+from study.modules.outputs import tensor
 from study.records.bench import Settings
 
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(session_folder() / "inductor")  # which the processes of a session share

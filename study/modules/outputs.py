@@ -104,7 +104,10 @@ def tensor(values: NDArray[Any]) -> Tensor:
 
 def array(values: Tensor) -> NDArray[Any]:
     """The array that shares the memory of a tensor on the CPU, of bfloat16 too."""
-    values = values.detach().resolve_conj().resolve_neg()
+    if values.requires_grad:  # each step only where it is needed: the bench times this in its mode numpy
+        values = values.detach()
+    if values.is_conj() or values.is_neg():
+        values = values.resolve_conj().resolve_neg()
     if values.dtype == torch.bfloat16:
         import ml_dtypes
 

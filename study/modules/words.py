@@ -5,11 +5,12 @@ A dimension is a number or a name. The one called `batch` is the number of items
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from study import onnx_given
 from study.errors import StudyError
 from study.onnx_given import Given
 from study.onnx_graph import Dimensions
@@ -65,23 +66,17 @@ def _parse(word: str) -> ModuleInput:
     return ModuleInput(found["name"], found["dtype"], shape, found["values"])
 
 
-def parse_sizes(words: Iterable[str]) -> dict[str, int]:
+def parse_sizes(words: Sequence[str]) -> dict[str, int]:
     """Sizes of named dimensions, from words such as `sequence=128`.
 
     Raises:
         StudyError: a word has another syntax, a name comes twice, or is that of the batch.
     """
-    sizes: dict[str, int] = {}
     for word in words:
         name, _, number = word.partition("=")
-        if not NAME.fullmatch(name) or not NUMBER.fullmatch(number):
+        if not NAME.fullmatch(name) or not NUMBER.fullmatch(number):  # an ONNX file's may have any name, and be 0
             raise StudyError(f"--size: expected name=128, found {word!r}")
-        if name == BATCH:
-            raise StudyError(f"--size {word}: the size of the batch is for --batches")
-        if name in sizes:
-            raise StudyError(f"--size: expected one size for each dimension, found {word!r} as another for {name!r}")
-        sizes[name] = int(number)
-    return sizes
+    return onnx_given.parse_sizes(words)
 
 
 def batches_of(inputs: Sequence[ModuleInput], sizes: Mapping[str, int], wanted: Sequence[int]) -> tuple[int, ...]:

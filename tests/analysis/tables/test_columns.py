@@ -1,32 +1,23 @@
 """Columns: what a CSV file has of them, and how a page shows a value."""
 
+import pkgutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from analysis.tables import (
-    cold_starts,
-    exports,
-    latency,
-    layers,
-    pictured,
-    portability,
-    profiles,
-    results,
-    search,
-    sparsity,
-    summary,
-    training,
-    zeros,
-)
+from analysis import tables as package
 from analysis.tables.columns import Column, common_settings, frame, plain, read, text, write_as_json
 from analysis.tables.numbers import MINUS, MISSING, TIMES
 from study.artifacts import read_record
 from study.records.analysis import TableRecord
 
+NAMES = [module.name for module in pkgutil.iter_modules(package.__path__)]
+WITHOUT_TABLES = ("columns", "headline", "numbers")
+"""Modules of analysis.tables that serve the others."""
 RATIO = Column("ratio", "of the times", "speed-up", ".2f", unit=TIMES, bounds=("low", "high"), valid="valid")
 ERROR = Column("error", "a fraction", "error, %", ".2f", 100, deviation="std")
 
@@ -76,21 +67,7 @@ def test_a_page_leaves_out_what_has_no_heading_and_settings_that_rows_share() ->
 
 @pytest.mark.parametrize(
     "module",
-    [
-        cold_starts,
-        exports,
-        latency,
-        layers,
-        pictured,
-        portability,
-        profiles,
-        results,
-        search,
-        sparsity,
-        summary,
-        training,
-        zeros,
-    ],
+    [import_module(f"analysis.tables.{name}") for name in NAMES if name not in WITHOUT_TABLES],
 )
 def test_the_keys_of_a_table_are_unique_and_those_it_refers_to_are_its_own(module: ModuleType) -> None:
     tables = list(_tables(module))
