@@ -1,5 +1,6 @@
 """Read what `pytest bench` measured: its JSON, or the journal of a session that was interrupted."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -41,8 +42,8 @@ def read_bench(path: Path, remedy: str) -> BenchRecord:
 
 
 def _refuse_copies(records: Sequence[Measurement], path: Path, remedy: str) -> None:
-    identities = list(map(_identity, records))
-    if twice := next((key for n, (key, *_) in enumerate(identities) if identities[n] in identities[:n]), None):
+    times = Counter(map(_identity, records))
+    if twice := next((key for (key, *_), n in times.items() if n > 1), None):
         engine = f"{twice.model} in {twice.runtime} at batch {twice.batch}"
         raise StudyError(f"{path}: expected each measurement once, found {engine} twice; {remedy}")
 

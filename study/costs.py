@@ -148,12 +148,13 @@ def _medians(case: CaseRecord) -> dict[int, float]:
 
 def reference(several: Sequence[Costs], one: Costs) -> Costs | None:
     """What an engine is compared with: torch in the same setting, else its first engine; None for that one itself."""
-    alike = [other for other in several if _setting(other.key) == _setting(one.key)]
+    alike = [other for other in several if setting(other.key) == setting(one.key)]
     first = next((other for other in alike if other.key.runtime == "torch"), alike[0])
     return None if first is one else first
 
 
-def _setting(key: CaseKey) -> CaseKey:
+def setting(key: CaseKey) -> CaseKey:
+    """What those that are compared have in common: all of a key but the engine and the batch size."""
     return replace(key, runtime="", batch=1)
 
 

@@ -148,10 +148,11 @@ def line(i: int) -> Look:
 
 
 def point(i: int, valid: bool = True) -> Look:
-    """Colour and marker of the i-th kind of points: filled if valid, hollow if not."""
+    """Colour and marker of the i-th kind of points: filled if valid, hollow if not; markers move on as hatches do."""
     colour = COLOURS[i % len(COLOURS)]
     edge = {"markerfacecolor": colour if valid else "white", "markeredgecolor": "black", "markeredgewidth": 0.8}
-    return {"marker": MARKERS[i % len(MARKERS)], "markersize": 6, "color": colour, **edge}
+    marker = MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]
+    return {"marker": marker, "markersize": 6, "color": colour, **edge}
 
 
 def bar(i: int) -> Look:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,7 @@ def half_width(deviation: float, n: int, confidence: float = CONFIDENCE) -> floa
     return student(n, confidence) * deviation / math.sqrt(n)
 
 
+@cache
 def student(n: int, confidence: float = CONFIDENCE) -> float:
     """The quantile t(n - 1) of Student's distribution for a two-sided interval from `n` values."""
     from scipy.special import stdtrit  # imported here to keep --help fast; scipy.stats takes a second more

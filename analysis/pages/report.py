@@ -38,7 +38,7 @@ from analysis.plots import profiles as profile_plots
 from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
 from analysis.plots import training as history_plots
-from analysis.plots.beside import draw_beside
+from analysis.plots.beside import MODELS, draw_beside, of_first_models
 from analysis.plots.pruning import pruning
 from analysis.tables import costs as costs_tables
 from analysis.tables import exports as exports_tables
@@ -70,6 +70,8 @@ SHOWN = {
     **MEASURED,
 }
 """The columns of tables that are on the page."""
+ROWS = 300
+"""Rows of these tables on the page at most; the CSV files have all."""
 
 
 def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[Path]:
@@ -92,9 +94,9 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
 
     pictures = {}
     draw: dict[str, Callable[[pd.DataFrame], Figure]] = {
-        "sparsity": lambda frame: weight_plots.sparsity(frame, study.models, noise),
+        "sparsity": lambda frame: weight_plots.sparsity(frame, study.models[:MODELS], noise),
         "weights_histogram": histogram_plots.histograms,
-        "pruning": lambda frame: pruning(frame, list(study.models)),
+        "pruning": lambda frame: pruning(frame, list(study.models[:MODELS])),
         "convergence": history_plots.convergence,
         "history": history_plots.histories,
         **{name: getattr(latency_plots, name) for name in latency_plots.PICTURES},
@@ -104,7 +106,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "importance": search_plots.importance,
     }
     for name in drawn:
-        yield from draw_beside(folder / f"{name}.csv", draw[name])
+        yield from draw_beside(folder / f"{name}.csv", of_first_models(draw[name], study.models))
         pictures[name] = (folder / f"{name}.svg").read_bytes()
 
     for names, there in (
@@ -180,6 +182,8 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
     history, layers = frames["history"], frames["sparsity"]
     portability = study.portability.of(study.models) if study.portability else None
     tried = portability_page.values(portability) if portability and portability.cells else {"portability": None}
+    listed = {name: frames[name] for name in SHOWN}
+    listed["comparisons"] = headline.without_settings(frames["comparisons"])
     return render(
         "report.html.j2",
         "html",
@@ -194,9 +198,9 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
             "profile_modules": profile_tables.shown(frames["profile_modules"]),
             "zeros": zeros_tables.shown(frames["zeros"]),
             "ranks": zeros_tables.ranks_shown(frames["ranks"]),
-            **{name: text(columns, frames[name]) for name, columns in SHOWN.items()},
-            "comparisons": text(latency_tables.COMPARISONS, headline.without_settings(frames["comparisons"])),
+            **{name: text(columns, listed[name], ROWS) for name, columns in SHOWN.items()},
         },
+        unlisted={name: len(rows) - ROWS for name, rows in listed.items() if len(rows) > ROWS},
         settings={name: common_settings(columns, frames[name]) for name, columns in MEASURED.items()},
         headline_cases=headline.cases(frames["latency"]),
         headline_costs=headline.costs(frames["costs"]),

@@ -11,6 +11,26 @@ from analysis.tables.columns import read
 from study import pictures
 from study.artifacts import write_bytes
 
+MODELS = 12
+"""Models in a picture at most: more have looks and places that nobody can tell apart."""
+
+
+def of_first_models(draw: Callable[[pd.DataFrame], Figure], models: Sequence[str]) -> Callable[[pd.DataFrame], Figure]:
+    """`draw` for the rows of the first `MODELS` models, those of `models` first; the legend says how many there are."""
+
+    def drawn(frame: pd.DataFrame) -> Figure:
+        there = set(frame["model"])
+        ordered = [model for model in dict.fromkeys([*models, *frame["model"]]) if model in there]
+        if len(ordered) <= MODELS:
+            return draw(frame)
+        figure = draw(frame[frame["model"].isin(ordered[:MODELS])])
+        words = f"the first {MODELS} of {len(ordered):,} models; the table has all"
+        for legend in figure.legends:  # which has room above its entries, unlike the figure's own title
+            legend.set_title(words)
+        return figure
+
+    return drawn
+
 
 def draw_beside(
     table: Path, draw: Callable[[pd.DataFrame], Figure], suffixes: Sequence[str] = pictures.FORMATS, small: bool = False

@@ -91,14 +91,14 @@ def frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]] | pd.Data
     return made.astype({key: "Int64" for key in whole if made[key].isna().any()})
 
 
-def text(columns: Sequence[Column], frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame as people read it: a column of text for each one with a heading.
+def text(columns: Sequence[Column], frame: pd.DataFrame, most: int | None = None) -> pd.DataFrame:
+    """A frame as people read it: a column of text for each one with a heading, of its first `most` rows.
 
-    Settings that all rows share are left out, and columns of which no row has anything.
+    Settings that all rows of the frame share are left out, and columns of which no row shown has anything.
     """
     common = common_settings(columns, frame)
     shown = [column for column in columns if column.heading and column.key not in common]
-    rows = [[column.text(row) for column in shown] for row in frame.itertuples(index=False)]
+    rows = [[column.text(row) for column in shown] for row in frame[:most].itertuples(index=False)]
     made = pd.DataFrame(rows, columns=[column.heading for column in shown])
     return made.loc[:, ~made.isin([MISSING, ""]).all()] if rows else made
 

@@ -22,7 +22,8 @@ from analysis.tables.columns import (
 )
 from analysis.tables.latency import WHENCE
 from analysis.tables.numbers import MISSING, TIMES, missing, number
-from study.costs import Costs, costs, reference
+from study.costs import Costs, costs, reference, setting
+from study.records.bench import CaseKey
 from study.student import Estimate
 
 MICROSECONDS = 1e6
@@ -70,12 +71,15 @@ def costs_table(measured: Measurements) -> pd.DataFrame:
     rows = []
     for file in sessions:
         several = costs([case.record for case in measured.cases if case.file == file])
+        alike: dict[CaseKey, list[Costs]] = {}
+        for one in several:
+            alike.setdefault(setting(one.key), []).append(one)
         for one in several:
             origin = origins[id(one.cases[0])]
             rows.append(
                 {**asdict(one.key), "model": origin.model, "measured_on": origin.machine, "file": file}
                 | _cells(one)
-                | _ratios(one, several)
+                | _ratios(one, alike[setting(one.key)])
             )
     return frame(COSTS, rows)
 

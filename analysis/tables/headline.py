@@ -127,6 +127,9 @@ def _as_one(
     """Rows that agree in `same` as one row: these intervals, further columns aggregated, `valid`, and `sessions`."""
     if frame.empty:
         return frame
+    repeated = frame.duplicated(same, keep=False)
+    if not repeated.any():  # 100,000 groups of one row each would take minutes
+        return _each_its_own(frame, same, intervals, more)
     repeats = frame.groupby(same, sort=False, dropna=False)
     merged = repeats.agg({**more, "valid": "all", "measured_on": "nunique", "file": "nunique"}).reset_index()
     merged = merged.rename(columns={"file": "sessions"}).assign(valid=merged["valid"] & (merged["measured_on"] == 1))
@@ -134,6 +137,26 @@ def _as_one(
         ends = [(combined or _together)(rows[[*names]].dropna()) for _, rows in repeats]
         merged[[*names]] = pd.DataFrame(ends, columns=list(names), dtype=float)
     return merged
+
+
+def _each_its_own(
+    frame: pd.DataFrame, same: list[str], intervals: Sequence[Sequence[str]], more: Mapping[str, Any]
+) -> pd.DataFrame:
+    """`_as_one` of rows without repeats: its columns, with the values that are there."""
+    rows = frame.reset_index(drop=True)
+    made = rows[[*same, *more, "valid", "measured_on", "file"]].rename(columns={"file": "sessions"})
+    made = made.assign(valid=rows["valid"].astype(bool), measured_on=1, sessions=1)
+    for name, how in more.items():
+        if how is list:
+            made[name] = [[value] for value in rows[name]]
+        elif how is _all_reasons:
+            made[name] = ["" if pd.isna(value) else value for value in rows[name]]
+        elif how == "sum" and rows[name].dtype == bool:
+            made[name] = rows[name].astype(int)
+    for names in intervals:
+        values = rows[[*names]].astype(float)
+        made[[*names]] = values.where(values.notna().all(axis=1), math.nan)
+    return made
 
 
 def _together(rows: pd.DataFrame) -> tuple[float, ...]:
@@ -149,15 +172,23 @@ def _together_of_either_sign(rows: pd.DataFrame) -> Estimate:
 
 
 def _alike(frame: pd.DataFrame) -> pd.DataFrame:
-    def rank(group: tuple[Any, pd.DataFrame]) -> tuple[Any, ...]:
-        (threads, mode, seed), rows = group
-        return -rows["runtime"].nunique(), threads, mode != "native", -1 if pd.isna(seed) else seed
-
-    chosen = [
-        min(rows.groupby(["threads", "mode", "seed"], dropna=False), key=rank)[1]
-        for _, rows in frame.groupby(["model", "batch", "device"], sort=False)
-    ]
-    return pd.concat(chosen, ignore_index=True) if chosen else frame
+    """For each model, batch size and device the rows in one setting, as `cases` says."""
+    if frame.empty:
+        return frame
+    place, setting = ["model", "batch", "device"], ["threads", "mode", "seed"]
+    runtimes = frame.groupby([*place, *setting], dropna=False)["runtime"].transform("nunique")
+    ranks = pd.DataFrame(
+        {
+            "place": frame.groupby(place, sort=False).ngroup(),
+            "fewer": -runtimes,
+            "threads": frame["threads"],
+            "numpy": frame["mode"] != "native",
+            "seed": frame["seed"].astype(float).fillna(-1),
+        }
+    ).astype(float)
+    first = ranks.sort_values(ranks.columns.tolist(), kind="stable").drop_duplicates("place").set_index("place")
+    chosen = ranks[list(first)].eq(first.loc[ranks["place"]].set_index(ranks.index)).all(axis=1)
+    return frame[chosen].loc[ranks[chosen].sort_values("place", kind="stable").index].reset_index(drop=True)
 
 
 def _verdict(row: Any) -> str:

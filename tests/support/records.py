@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from msgspec import structs
 
 from study.artifacts import Artifacts, sha256
-from study.catalogue import entry
+from study.catalogue import ENTRIES, entry
 from study.records.analysis import ImagesUsed, PruningPoint, PruningRecord, PruningTest
 from study.records.base import Environment, Interval, Parity
 from study.records.bench import (
@@ -120,14 +120,18 @@ def run_record(
     epochs: int = 3,
     validation: Sequence[float] = (),
 ) -> RunRecord:
-    """A run that validated with these errors after each epoch, if any, and kept the best one's weights."""
+    """A run that validated with these errors after each epoch, if any, and kept the best one's weights.
+
+    A model that is not in the catalogue has the network and the recipe of its first one.
+    """
     kept = 1 + validation.index(min(validation)) if validation else epochs
+    like = next((one for one in ENTRIES if one.name == model), ENTRIES[0])
     return RunRecord(
         model=model,
         seed=seed,
-        network=entry(model).network,
+        network=like.network,
         network_sha256=NETWORK,
-        recipe=entry(model).recipe,
+        recipe=like.recipe,
         dataset=TrainedOn(name="Fashion-MNIST", classes=("a", "b"), mean=0.28, std=0.35, files={}),
         parameters=parameters,
         train_error=train_error,
