@@ -1,34 +1,36 @@
 """Read what `pytest bench` measured: its JSON, or the journal of a session that was interrupted."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from study.artifacts import parse, parse_text, read_plain, to_record
+from msgspec.structs import replace
+
+from study.artifacts import parse_text, read_plain, to_record
 from study.errors import StudyError
+from study.json_pieces import pieces
 from study.records.bench import BenchRecord, CaseKey, CaseRecord, ComparisonRecord, JournalEntry, Measurement
 from study.records.scenarios import OfflineRecord, ServerRecord
 
 M = TypeVar("M", bound=Measurement)
+BENCHMARKS, STUDY, COMPARISONS = "benchmarks", "study", "study.comparisons"
+"""Keys of the file that are read a member at a time."""
 
 
-def read_bench(path: Path, remedy: str) -> BenchRecord:
+def read_bench(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord] = lambda case: case) -> BenchRecord:
     """The block `study` of a pytest-benchmark JSON file, with the `extra_info` of every case under `cases`.
 
-    A file called `.journal` is read as a journal.
+    A file called `.journal` is read as a journal. The cases are read one at a time; `kept` makes a smaller record of
+    each where not all of 100,000 are to be kept.
 
     Raises:
         StudyError: as `study.artifacts.read_record`, or a measurement is in the file twice.
     """
     if path.suffix == ".journal":
-        return _read_journal(path, remedy)
-    content = parse(path, remedy)
-    try:
-        study = {**content["study"], "cases": [b["extra_info"] for b in content["benchmarks"] if b["extra_info"]]}
-    except (KeyError, TypeError):
-        raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}") from None
-    record = to_record(study, BenchRecord, str(path), remedy)
+        record = _read_journal(path, remedy)
+        return replace(record, cases=tuple(map(kept, record.cases)))
+    record = _read_json(path, remedy, kept)
     for records in (
         record.cases,
         record.comparisons,
@@ -39,6 +41,41 @@ def read_bench(path: Path, remedy: str) -> BenchRecord:
     ):
         _refuse_copies(records, path, remedy)
     return record
+
+
+def _read_json(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord]) -> BenchRecord:
+    cases: list[CaseRecord] = []
+    comparisons: list[ComparisonRecord] = []
+    study: dict[str, Any] = {}
+    fault: StudyError | None = None
+    try:
+        if not path.is_file() and path.exists():
+            raise ValueError("expected a plain file")
+        with path.open(encoding="utf-8") as file:
+            for key, value in pieces(file, (BENCHMARKS, STUDY, COMPARISONS)):
+                try:
+                    if key == BENCHMARKS and value["extra_info"] and not fault:
+                        where = f"{path}: case {len(cases) + 1}"
+                        cases.append(kept(to_record(value["extra_info"], CaseRecord, where, remedy)))
+                    elif key == COMPARISONS and not fault:
+                        where = f"{path}: comparison {len(comparisons) + 1}"
+                        comparisons.append(to_record(value, ComparisonRecord, where, remedy))
+                    elif key.startswith(f"{STUDY}."):
+                        study[key.removeprefix(f"{STUDY}.")] = value
+                except StudyError as error:
+                    fault = error  # the version of the file, which may be further on, may be the reason
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
+    except (KeyError, TypeError):
+        study = {}
+    if not study:
+        raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}")
+    record = to_record({**study, "cases": (), "comparisons": ()}, BenchRecord, str(path), remedy)
+    if fault:
+        raise fault
+    return replace(record, cases=tuple(cases), comparisons=tuple(comparisons))
 
 
 def _refuse_copies(records: Sequence[Measurement], path: Path, remedy: str) -> None:

@@ -73,15 +73,16 @@ class Costs:
 
     @cached_property
     def fit(self) -> Fit:
-        seconds = [[_medians(case)[process] for case in self.cases] for process in self.processes]
+        medians = [_medians(case) for case in self.cases]
+        seconds = [[of_case[process] for of_case in medians] for process in self.processes]
         return fit(self.batches, np.array(seconds))
 
-    @property
+    @cached_property
     def fixed(self) -> Estimate:
         """Cost of a call, in seconds."""
         return arithmetic_interval(self.fit.fixed)
 
-    @property
+    @cached_property
     def per_item(self) -> Estimate:
         """Cost of each item of the batch, in seconds."""
         return arithmetic_interval(self.fit.per_item)
@@ -99,8 +100,10 @@ class Costs:
         confidence = 1 - (1 - CONFIDENCE) / len(self.batches)
         found = {}
         for batch, values in zip(self.batches, self.fit.misses.T, strict=True):
+            if not abs(float(np.mean(values))) > MISS:
+                continue
             one = arithmetic_interval(values, confidence)
-            if abs(one.value) > MISS and not one.low <= 0 <= one.high:
+            if not one.low <= 0 <= one.high:
                 found[batch] = one.value
         return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
 

@@ -6,10 +6,11 @@ seed is of a user's own file. The same case in several files is a repeat.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from analysis.inputs import kept
 from analysis.inputs.modules import Module
 from analysis.inputs.runs import Run
 from study.bench_file import read_bench
@@ -37,7 +38,7 @@ MEASURE_MODULES = (
 M = TypeVar("M", bound=Measurement)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measured(Generic[M]):
     """A measurement of a file."""
 
@@ -58,6 +59,7 @@ class Measurements:
     """The measurements of all files, by model in the order of the study, those of a user's own files last."""
 
     cases: tuple[Measured[CaseRecord], ...] = ()
+    """Each a `KeptCase`."""
     comparisons: tuple[Measured[ComparisonRecord], ...] = ()
     cold_starts: tuple[Measured[ColdStartRecord], ...] = ()
     profiles: tuple[Measured[ProfileRecord], ...] = ()
@@ -69,6 +71,11 @@ class Measurements:
     """The cases of exports other than the standard one, which are in none of the above."""
     notes: tuple[str, ...] = ()
     """What a reader must know first, a sentence each."""
+
+    @property
+    def in_tables(self) -> "Measurements":
+        """Without what is in tables, 100,000 cases perhaps, once it is there."""
+        return replace(self, cases=(), comparisons=(), cold_starts=(), variants=())
 
     @property
     def peaks_by_threads(self) -> Sequence[MatrixProduct]:
@@ -98,7 +105,7 @@ def read_measurements(
     remedy = remedy or (MEASURE_MODULES if len(modules) == len(measured) else MEASURE).format(paths[0])
     if not any(path.is_file() for path in paths):
         return Measurements(notes=(f"{paths[0]} is missing, so the report has no latency; {remedy}",))
-    benches = [read_bench(path, MEASURE.format(path)) for path in paths]
+    benches = [read_bench(path, MEASURE.format(path), kept.kept) for path in paths]
     machines = [machine(bench.environment) for bench in benches]
     files = list(zip(_distinct_names(paths), machines, benches, strict=True))
     sums: dict[str, set[str]] = {}
@@ -121,7 +128,7 @@ def read_measurements(
                 name = names.get((record.key.model, record.key.onnx_sha256)) if own else None
                 yield Measured(record, name or record.key.model, file, where)
 
-    def kept(what: str, records: Callable[[BenchRecord], Iterable[M]]) -> tuple[Measured[M], ...]:
+    def of_report(what: str, records: Callable[[BenchRecord], Iterable[M]]) -> tuple[Measured[M], ...]:
         standard = [one for one in taken(records) if one.key.variant == STANDARD_NAME]
         asked = [one for one in standard if one.model in order]
         there = [one for one in asked if one.model not in sums or one.key.onnx_sha256 in sums[one.model]]
@@ -134,10 +141,10 @@ def read_measurements(
             notes.append(f"{quick} of {len(there)} {what}s were measured with --quick: a trial, not a result")
         return tuple(sorted(there, key=lambda one: order[one.model]))
 
-    cases = kept("benchmark case", lambda bench: bench.cases)
-    comparisons = kept("comparison", lambda bench: bench.comparisons)
-    cold_starts = kept("cold start", lambda bench: bench.cold_starts)
-    profiles = kept("profile", lambda bench: bench.profiles)
+    cases = of_report("benchmark case", lambda bench: bench.cases)
+    comparisons = of_report("comparison", lambda bench: bench.comparisons)
+    cold_starts = of_report("cold start", lambda bench: bench.cold_starts)
+    profiles = of_report("profile", lambda bench: bench.profiles)
     exported = {record.onnx_sha256 for one in measured if isinstance(one, Run) for record in one.exports[1:]}
     variants = tuple(
         one

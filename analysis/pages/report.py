@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -77,6 +78,7 @@ ROWS = 300
 def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[Path]:
     """Write the report, with these measures of sparsity, into `folder`, yielding each file once it is there."""
     frames = all_tables(study, measures)
+    study = replace(study, measured=study.measured.in_tables)
     noise = references(measures)
     tables, drawn = chosen(study)
     for name in tables:

@@ -14,6 +14,8 @@ from study.pictures import CHARACTER, COLOURS, WIDTH, Look, empty, legend_above,
 
 PANELS = 24
 """Panels in a picture at most."""
+RUNS = 10
+"""Runs with a line of their own in a panel at most: more cover each other."""
 FLOOR = 0.7
 """Lower end of the axis of counts, so that a bin with one weight is visible."""
 RUN: Look = {"color": COLOURS[0], "linewidth": 0.8}
@@ -22,7 +24,7 @@ ZEROS |= {"markerfacecolor": COLOURS[3], "markeredgewidth": 0.7}
 
 
 def histograms(frame: pd.DataFrame, hoyer: Mapping[tuple[str, str], float] | None = None) -> Figure:
-    """Histograms of the weights: a panel a layer of a model, a line a run, counts on a log scale.
+    """Histograms of the weights: a panel a layer of a model, a line a run (of the first `RUNS`), counts on a log scale.
 
     `frame` has the columns model, seed, layer, low, high and count: the rows of `analysis.measures.histogram`. The
     weights that are exactly zero are a needle at 0, apart from the bins. Panels of layers of one name share their axes.
@@ -58,8 +60,9 @@ def histograms(frame: pd.DataFrame, hoyer: Mapping[tuple[str, str], float] | Non
         which = f"{ends_of(len(shown), len(every))} by Hoyer; the table has all"
     figure.supxlabel("weight" + (f" ({which})" if more else ""), fontsize=9)
     figure.supylabel("weights in a bin (log scale)", fontsize=9)
-    several = frame.groupby(["model", "layer"])["seed"].nunique().gt(1).any()
-    labels = ("not 0, one line a run", "exactly 0, mean of the runs") if several else ("not 0", "exactly 0")
+    runs = frame.groupby(["model", "layer"])["seed"].nunique().max()
+    lines = "one line a run" if runs <= RUNS else f"a line for each of the first {RUNS} runs"
+    labels = (f"not 0, {lines}", "exactly 0, mean of the runs") if runs > 1 else ("not 0", "exactly 0")
     legend_above(figure, [Line2D([], [], label=f"weights {labels[i]}", **(RUN, ZEROS)[i]) for i in (0, 1)])
     return figure
 
@@ -67,9 +70,9 @@ def histograms(frame: pd.DataFrame, hoyer: Mapping[tuple[str, str], float] | Non
 def _histogram(axis: Axes, own: pd.DataFrame, same: pd.DataFrame) -> str:
     """The histograms of the runs `own`, on axes that fit all layers of this name, `same`; the zeros in words."""
     shares, zeros = [], []
-    for _, run in own.groupby("seed", sort=False, dropna=False):
+    for i, (_, run) in enumerate(own.groupby("seed", sort=False, dropna=False)):
         bins, at_zero = run[run["low"] < run["high"]], run[(run["low"] == 0) & (run["high"] == 0)]
-        if len(bins):
+        if len(bins) and i < RUNS:
             edges = [*bins["low"], bins["high"].iloc[-1]]
             axis.stairs(bins["count"], edges, fill=True, color=RUN["color"], alpha=0.15)
             axis.stairs(bins["count"], edges, **RUN)

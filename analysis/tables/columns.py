@@ -4,6 +4,7 @@ A tuple of columns is a table: the order of its CSV file, its headings and forma
 docs/formats.md.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,10 @@ FILE = Column("file", "name of the bench.json", "file", setting=True)
 def frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """Rows as a frame of just these columns; what a row lacks is missing there, an empty field in the CSV file."""
     keys = [column.key for column in columns]
-    made = rows[keys].copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=keys)
+    if isinstance(rows, pd.DataFrame):
+        made = rows[keys].copy()
+    else:  # the cells alone: the rows of 100,000 measurements have much else
+        made = pd.DataFrame([[row.get(key, math.nan) for key in keys] for row in rows], columns=keys)
     whole = [column.key for column in columns if column.whole]
     return made.astype({key: "Int64" for key in whole if made[key].isna().any()})
 

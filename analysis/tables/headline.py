@@ -113,6 +113,14 @@ def at_batch_1(model: str, latency: pd.DataFrame, compared: pd.DataFrame) -> tup
     return rows, pairs[pairs["device"] == pairs["device"].min()]
 
 
+def all_at_batch_1(
+    models: Sequence[str], latency: pd.DataFrame, compared: pd.DataFrame
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """`at_batch_1` of each model."""
+    latency, compared = (frame[frame["batch"] == 1] for frame in (latency, compared))
+    return [at_batch_1(model, latency, compared) for model in models]
+
+
 def _one_item(model: str, frame: pd.DataFrame) -> pd.DataFrame:
     return frame[(frame["model"] == model) & (frame["batch"] == 1)]
 

@@ -1,13 +1,13 @@
 """The tables of cases and comparisons as pandas frames: raw numbers, full precision, SI units."""
 
-from collections.abc import Mapping, Sequence
-from statistics import median
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 from msgspec.structs import asdict, astuple
 
 from analysis.inputs.benchmarks import Measured, Measurements
+from analysis.inputs.kept import KeptCase, conditions
 from analysis.measures.repeats import counted
 from analysis.tables import headline as headlines
 from analysis.tables.columns import (
@@ -28,7 +28,7 @@ from analysis.tables.columns import (
 from analysis.tables.numbers import TIMES, runtime
 from study.costs import flops_per_second
 from study.records.base import Interval
-from study.records.bench import AfterSwitch, CaseRecord, MatrixProduct, Range, WorkerProcess
+from study.records.bench import AfterSwitch, CaseRecord, MatrixProduct, Range
 
 
 def _percentile(name: str, heading: str = "") -> tuple[Column, ...]:
@@ -162,27 +162,22 @@ COMPARISONS = (
 
 def latency(measured: Measurements) -> pd.DataFrame:
     """One row a benchmark case. Times are seconds for one call with `batch` items."""
-    rows = []
+    return frame(LATENCY, _case_rows(measured))
+
+
+def _case_rows(measured: Measurements) -> Iterator[dict[str, Any]]:
     for case in measured.cases:
-        record, processes = case.record, counted(case.record.processes)
-        parity = asdict(record.parity) if record.parity else {}
-        of_processes = {
-            "drift": max((process.drift for process in processes), key=abs),
-            "spread": max(process.spread for process in processes),
-            "warmup_calls": max(process.warmup.calls for process in processes),
-        }
+        assert isinstance(case.record, KeptCase)
+        parity = asdict(case.record.parity) if case.record.parity else {}
         parity = {f"parity_{key}": value for key, value in parity.items()}
-        rows.append(
-            {**cells(case), **_conditions(record.processes), **parity, **of_processes, **_rate(case, measured.peaks)}
-        )
-    return frame(LATENCY, rows)
+        yield {**cells(case), **asdict(case.record.of_processes), **parity, **_rate(case, measured.peaks)}
 
 
 def comparisons(measured: Measurements) -> pd.DataFrame:
     """One row a comparison; `ratio` is the time of `reference` over that of `runtime`."""
     rows = []
     for pair in measured.comparisons:
-        record, row = pair.record, {**cells(pair), **_conditions(pair.record.processes)}
+        record, row = pair.record, {**cells(pair), **conditions(pair.record.processes)}
         for names, one in ((headlines.RATIO, record.ratio), (headlines.UNPAIRED, record.unpaired_ratio)):
             row |= dict(zip(names, astuple(one), strict=True)) if one else {}
         for engine in ("reference", "runtime"):
@@ -224,21 +219,3 @@ def _rate(case: Measured[CaseRecord], peaks: Mapping[tuple[str, int], MatrixProd
         if rate:
             row["peak_share"] = rate / peak.flops_per_second
     return row
-
-
-def _conditions(processes: Sequence[WorkerProcess]) -> dict[str, object]:
-    """The cells of the processes that count: the median of what is theirs, the highest of what may disturb one."""
-    used = counted(processes)
-
-    def highest(name: str) -> float | None:
-        there = [value for process in used if (value := getattr(process.machine, name)) is not None]
-        return max(there, default=None)
-
-    return {
-        "processes": len(used),
-        "processes_left_out": len(processes) - len(used),
-        "cores_used": median(process.cores_used for process in used),
-        **{name: highest(name) for name in ("other_cores", "other_share", "steal_share", "throttled_share")},
-        "arithmetic_seconds": median(process.calibration.arithmetic_seconds for process in used),
-        "memory_seconds": median(process.calibration.memory_seconds for process in used),
-    }
