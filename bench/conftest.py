@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_benchmark.utils import safe_dumps
 
 from bench.output import terminal
 from bench.output.progress import Progress
@@ -18,6 +19,8 @@ from study.artifacts import as_json
 from study.bench_file import read_bench
 from study.errors import StudyError, interrupt_on_sigterm, print_error
 from study.records.bench import JournalEntry
+from study.bench_file import seal_of
+from study.seal import KEY
 
 SESSION = pytest.StashKey[Session]()
 TARGET = pytest.StashKey[Path]()
@@ -173,10 +176,11 @@ def _session(request: pytest.FixtureRequest) -> Session:
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
-    """Add the block `study`; pytest-benchmark calls this for each file that it writes."""
+    """Add the block `study` and the seal; pytest-benchmark calls this for each file that it writes."""
     study = as_json(config.stash[SESSION].record())
     del study["cases"]  # which are the benchmarks' own
     output_json["study"] = study
+    output_json[KEY] = seal_of(safe_dumps(output_json))  # type: ignore[no-untyped-call]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

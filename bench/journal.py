@@ -9,6 +9,7 @@ from pathlib import Path
 
 from study.artifacts import as_json
 from study.records.bench import BenchEnvironment, JournalEntry
+from study.seal import sealed
 
 
 class Journal:
@@ -21,7 +22,7 @@ class Journal:
 
     def write(self, entry: JournalEntry) -> None:
         """Append one entry; it is on disk when this returns."""
-        line = json.dumps(as_json(entry), allow_nan=False) + "\n"
+        line = json.dumps(sealed(as_json(entry)), allow_nan=False) + "\n"
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()

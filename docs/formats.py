@@ -1,7 +1,7 @@
 """Write the generated parts of docs/formats.md, or print a JSON Schema.
 
 `python -m docs.formats` writes the tables of keys from the records and those of columns from the tables of the
-analysis; `python -m docs.formats run/1` prints the JSON Schema of run.json.
+analysis; `python -m docs.formats run/2` prints the JSON Schema of run.json.
 """
 
 import argparse
@@ -171,8 +171,9 @@ def value(content: Mapping[str, Any]) -> str:
         case {"type": "object", "additionalProperties": one}:
             return f"object of {value(one)}"
         case {"type": ("integer" | "number") as kind}:
-            limits = {"exclusiveMinimum": "> ", "minimum": ">= ", "maximum": "<= "}
-            shown = ", ".join(f"{sign}{content[limit]:g}" for limit, sign in limits.items() if limit in content)
+            limits = {"exclusiveMinimum": "> ", "minimum": ">= ", "exclusiveMaximum": "< ", "maximum": "<= "}
+            number = str if kind == "integer" else "{:g}".format
+            shown = ", ".join(f"{sign}{number(content[limit])}" for limit, sign in limits.items() if limit in content)
             return f"{kind} {shown}".rstrip()
         case {"type": "string"}:
             return "hexadecimal digits" if "pattern" in content else "text"

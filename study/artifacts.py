@@ -1,7 +1,7 @@
 """The layout of an artifacts folder, and how its files are read and written. No torch here.
 
-docs/formats.md describes the files. Each JSON file is a record (study/records/), which is checked when it is read and
-before it is written. Every write is atomic.
+docs/formats.md describes the files. Each JSON file is a record (study/records/) with a seal (study/seal.py); both are
+checked when it is read. Every write is atomic.
 """
 
 import csv
@@ -23,6 +23,7 @@ from study.errors import StudyError
 from study.records.base import Record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
+from study.seal import KEY, damage, sealed
 from study.variants import STANDARD, STANDARD_NAME, Variant
 
 R = TypeVar("R", bound=Record)
@@ -225,22 +226,36 @@ def as_json(record: Record) -> dict[str, Any]:  # what json.dumps and pytest-ben
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a JSON file: the keys in the order of the record's fields.
+    """Write a JSON file: the keys in the order of the record's fields, then the seal.
 
     Raises:
         ValueError: a value is not what its field allows, or not finite; a fault of this program.
     """
-    write_text(path, json.dumps(as_json(record), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(sealed(as_json(record)), indent=2, allow_nan=False) + "\n")
 
 
 def read_record(path: Path, kind: type[R], remedy: str) -> R:
     """The content of a JSON file.
 
     Raises:
-        StudyError: the file is missing, is not JSON or not a record of this kind; the message has the path inside the
-            file and ends with `remedy`.
+        StudyError: the file is missing, is not JSON, not a record of this kind, or was changed after it was written;
+            the message has the path inside the file and ends with `remedy`.
     """
-    return to_record(parse(path, remedy), kind, str(path), remedy)
+    return to_sealed_record(parse(path, remedy), kind, str(path), remedy)
+
+
+def to_sealed_record(content: object, kind: type[R], where: str, remedy: str) -> R:
+    """The record that parsed JSON with a seal is; `where` names it in the message.
+
+    Raises:
+        StudyError: as `read_record`.
+    """
+    values = {key: value for key, value in content.items() if key != KEY} if isinstance(content, dict) else content
+    record = to_record(values, kind, where, remedy)  # first: its message names the value
+    assert isinstance(content, dict)
+    if fault := damage(content):
+        raise StudyError(f"{where}: {fault}; {remedy}")
+    return record
 
 
 def to_record(content: object, kind: type[R], where: str, remedy: str) -> R:

@@ -1,5 +1,6 @@
 """Read what `pytest bench` measured: its JSON, or the journal of a session that was interrupted."""
 
+import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -7,22 +8,39 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from study.artifacts import parse_text, read_plain, to_record
+from study.artifacts import parse_text, read_plain, to_record, to_sealed_record
 from study.errors import StudyError
 from study.json_pieces import pieces
 from study.records.bench import BenchRecord, CaseKey, CaseRecord, ComparisonRecord, JournalEntry, Measurement
 from study.records.scenarios import OfflineRecord, ServerRecord
+from study.seal import SealOfPieces
 
 M = TypeVar("M", bound=Measurement)
 BENCHMARKS, STUDY, COMPARISONS = "benchmarks", "study", "study.comparisons"
+OPENED = (BENCHMARKS, STUDY, COMPARISONS)
 """Keys of the file that are read a member at a time."""
+BEFORE_SEALS = "bench/4"
+"""The last version of bench.json without a seal, which is otherwise like today's."""
 
 
-def read_bench(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord] = lambda case: case) -> BenchRecord:
+def seal_of(text: str) -> str:
+    """The value of the key `sha256` of a bench.json with this text."""
+    seal = SealOfPieces()
+    for key, value in pieces(io.StringIO(text), OPENED):
+        seal.add(key, value)
+    return seal.digest()
+
+
+def read_bench(
+    path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord] = lambda case: case, older: bool = False
+) -> BenchRecord:
     """The block `study` of a pytest-benchmark JSON file, with the `extra_info` of every case under `cases`.
 
     A file called `.journal` is read as a journal. The cases are read one at a time; `kept` makes a smaller record of
     each where not all of 100,000 are to be kept.
+
+    Args:
+        older: read files from before there were seals too: what is compared over months is not measured again.
 
     Raises:
         StudyError: as `study.artifacts.read_record`, or a measurement is in the file twice.
@@ -30,7 +48,7 @@ def read_bench(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord]
     if path.suffix == ".journal":
         record = _read_journal(path, remedy)
         return replace(record, cases=tuple(map(kept, record.cases)))
-    record = _read_json(path, remedy, kept)
+    record = _read_json(path, remedy, kept, older)
     for records in (
         record.cases,
         record.comparisons,
@@ -43,7 +61,8 @@ def read_bench(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord]
     return record
 
 
-def _read_json(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord]) -> BenchRecord:
+def _read_json(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord], older: bool) -> BenchRecord:
+    seal = SealOfPieces()
     cases: list[CaseRecord] = []
     comparisons: list[ComparisonRecord] = []
     study: dict[str, Any] = {}
@@ -52,7 +71,8 @@ def _read_json(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord]
         if not path.is_file() and path.exists():
             raise ValueError("expected a plain file")
         with path.open(encoding="utf-8") as file:
-            for key, value in pieces(file, (BENCHMARKS, STUDY, COMPARISONS)):
+            for key, value in pieces(file, OPENED):
+                seal.add(key, value)
                 try:
                     if key == BENCHMARKS and value["extra_info"] and not fault:
                         where = f"{path}: case {len(cases) + 1}"
@@ -72,9 +92,14 @@ def _read_json(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord]
         study = {}
     if not study:
         raise StudyError(f"{path}: expected the pytest-benchmark JSON of this project's bench; {remedy}")
+    unsealed = older and study.get("schema") == BEFORE_SEALS
+    if unsealed:
+        study["schema"] = BenchRecord.__struct_config__.tag
     record = to_record({**study, "cases": (), "comparisons": ()}, BenchRecord, str(path), remedy)
     if fault:
         raise fault
+    if damaged := seal.damage(needed=not unsealed):
+        raise StudyError(f"{path}: {damaged}; {remedy}")
     return replace(record, cases=tuple(cases), comparisons=tuple(comparisons))
 
 
@@ -96,7 +121,7 @@ def _read_journal(path: Path, remedy: str) -> BenchRecord:
     All but cold starts and profiles are written again after each process; the last entry counts.
     """
     try:
-        lines = read_plain(path).split(b"\n")[:-1]
+        *lines, cut_off = read_plain(path).split(b"\n")
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
@@ -107,7 +132,9 @@ def _read_journal(path: Path, remedy: str) -> BenchRecord:
             content = parse_text(line)
         except ValueError as error:
             raise StudyError(f"{path}: line {n} cannot be read as JSON ({error}); {remedy}") from None
-        entries.append(to_record(content, JournalEntry, f"{path}: line {n}", remedy))
+        entries.append(to_sealed_record(content, JournalEntry, f"{path}: line {n}", remedy))
+    if _is_whole(cut_off):
+        raise StudyError(f"{path}: expected the end of a line after entry {len(lines) + 1}, found none; {remedy}")
     environments = [entry.environment for entry in entries if entry.environment]
     if len(environments) != 1:
         raise StudyError(f"{path}: expected a journal that begins with its session; {remedy}")
@@ -130,6 +157,15 @@ def _read_journal(path: Path, remedy: str) -> BenchRecord:
         matrix_products=tuple({one.threads: one for entry in entries if (one := entry.matrix_product)}.values()),
         profiles=_last(entry.profile for entry in entries),
     )
+
+
+def _is_whole(cut_off: bytes) -> bool:
+    """Whether the last line of a journal is an entry whose end of line was changed, not one that was cut off."""
+    try:
+        parse_text(cut_off[:-1])
+    except ValueError:
+        return False
+    return True
 
 
 def _last(records: Iterable[M | None]) -> tuple[M, ...]:

@@ -4,15 +4,12 @@ A run depends on its recipe and its seed alone: the checkpoint has the same byte
 or not.
 """
 
-import io
 import math
-import pickle
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-import msgspec
 import torch
 from msgspec import structs
 from torch import Tensor
@@ -25,9 +22,10 @@ from study.errors import StudyError
 from study.evaluation import evaluate
 from study.networks import parameters, source_sha256
 from study.recipe import Recipe
-from study.records.base import Record
 from study.records.training import RunRecord, TrainedOn
+from train import resume
 from train.penalties import kernels, penalty
+from train.resume import MadeWith, State, serialise
 from train.split import hold_out
 from train.tasks import Epoch
 from train.trainer import Trainer
@@ -57,15 +55,6 @@ class DivergedError(Exception):
     """A loss is not finite."""
 
 
-class MadeWith(Record):
-    """All that determines the result of a run, apart from its seed; a part of run.json."""
-
-    network: str
-    network_sha256: str
-    recipe: Recipe
-    dataset: TrainedOn
-
-
 def made_with(entry: Entry) -> MadeWith:
     """As `entry` and the source of its network are now."""
     dataset = datasets.find(entry.dataset)
@@ -84,16 +73,30 @@ def made_with(entry: Entry) -> MadeWith:
 
 
 def is_finished(files: RunFiles, entry: Entry) -> bool:
-    """Whether this run is complete, with the recipe and network that `entry` has now."""
-    if not files.record.exists() or not files.checkpoint.exists():
+    """Whether this run is complete, with the recipe and network that `entry` has now.
+
+    Prints a line to standard error where it is complete but for a file that is damaged.
+    """
+    if not files.record.exists():
         return False
     try:
-        record = read_record(files.record, RunRecord, "")
-    except StudyError:
+        record = read_record(files.record, RunRecord, "it is trained again")
+    except StudyError as error:
+        print(error, file=sys.stderr)
         return False
     same = (entry.network, source_sha256(entry), entry.recipe) == (record.network, record.network_sha256, record.recipe)
     same = same and record.dataset.name == datasets.find(entry.dataset).title
-    return same and record.checkpoint_sha256 == sha256(files.checkpoint)
+    if not same:
+        return False
+    for path, digest in (
+        (files.checkpoint, record.checkpoint_sha256),
+        (files.history, record.history_sha256),
+        (files.predictions, record.predictions_sha256),
+    ):
+        if not path.is_file() or sha256(path) != digest:
+            print(f"{path} is missing or not the file that run.json describes; it is trained again", file=sys.stderr)
+            return False
+    return True
 
 
 def best_epoch(history: Sequence[Epoch]) -> int:
@@ -117,14 +120,17 @@ def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[Epoch],
 
     Raises:
         DivergedError: a loss is not finite. The history up to the epoch before is left, and no checkpoint.
-        StudyError: the state of an unfinished run does not fit the network.
     """
     recipe, made = entry.recipe, made_with(entry)  # now: the source may be edited during training
     images = images.split(recipe)
     trainer = Trainer(entry, *images.train, seed=files.seed)
     for result in (files.record, files.checkpoint, files.predictions, files.onnx, files.export):
         result.unlink(missing_ok=True)  # from here on this run is not a finished one
-    state = _resume(files, trainer, made) or State(made, [], {})
+    state = resume.load(files, trainer, made)
+    if state is None:
+        state = State(made, [], {})
+        if files.resume.exists():  # of which the first trainer may have loaded a part
+            trainer = Trainer(entry, *images.train, seed=files.seed)
     history = state.history
     for row in history:
         report(row)
@@ -134,22 +140,12 @@ def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[Epoch],
             if recipe.patience and best_epoch(history) == len(history):
                 state.best = {name: value.clone() for name, value in trainer.network.state_dict().items()}
             write_csv(files.history, HISTORY, map(asdict, history))
-            _save(files, trainer, state)
+            resume.save(files, trainer, state)
             report(history[-1])
         return _finish(files, trainer, images, state)
     except DivergedError:
         files.resume.unlink(missing_ok=True)  # it would diverge again
         raise
-
-
-@dataclass
-class State:
-    """The state of a run, apart from its network and optimiser."""
-
-    made_with: MadeWith
-    history: list[Epoch]
-    best: dict[str, Tensor]
-    """Weights after the epoch of the lowest validation loss, in a recipe with patience."""
 
 
 def _stops(history: Sequence[Epoch], recipe: Recipe) -> bool:
@@ -174,38 +170,6 @@ def _epoch(trainer: Trainer, images: Images, epoch: int) -> Epoch:
     )
 
 
-def _save(files: RunFiles, trainer: Trainer, state: State) -> None:
-    content = {
-        "network": trainer.network.state_dict(),
-        "optimiser": trainer.optimiser.state_dict(),
-        "made_with": msgspec.to_builtins(state.made_with),
-        "history": [asdict(row) for row in state.history],
-        "best": state.best,
-    }
-    write_bytes(files.resume, serialise(content))
-
-
-def _resume(files: RunFiles, trainer: Trainer, made: MadeWith) -> State | None:
-    """Load the state after the last whole epoch, if there is one made with the same."""
-    try:
-        content = torch.load(files.resume, weights_only=True)
-        same = content["made_with"] == msgspec.to_builtins(made)
-        state = State(made, [Epoch(**row) for row in content["history"]], content["best"])
-    except FileNotFoundError:
-        return None
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        print(f"{files.resume} cannot be read ({type(error).__name__}): training from the start", file=sys.stderr)
-        return None
-    if not same:
-        return None
-    try:
-        trainer.network.load_state_dict(content["network"])
-        trainer.optimiser.load_state_dict(content["optimiser"])
-    except (RuntimeError, LookupError, ValueError):
-        raise StudyError(f"{files.resume} does not fit {made.network} as it is now; train with --fresh") from None
-    return state
-
-
 def _finish(files: RunFiles, trainer: Trainer, images: Images, state: State) -> RunRecord:
     """Evaluate, then write the checkpoint, the predictions and, last, run.json, which marks the run as finished."""
     recipe, network, history = trainer.recipe, trainer.network, state.history
@@ -220,6 +184,7 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, state: State) -> 
     seconds = sum(row.seconds for row in history)
     rate_sum = sum(trainer.rate(step) for step in range(len(history) * trainer.steps))
     write_bytes(files.checkpoint, serialise(network.state_dict()))
+    write_csv(files.history, HISTORY, map(asdict, history))  # again: it may have been changed since
     pairs = zip(images.test[1].tolist(), test.predicted, strict=True)
     write_csv(files.predictions, PREDICTIONS, (dict(zip(PREDICTIONS, pair, strict=True)) for pair in pairs))
     record = RunRecord(
@@ -242,14 +207,9 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, state: State) -> 
         images_per_second=len(history) * len(images.train[1]) / seconds,
         environment=structs.replace(environment(), threads=torch.get_num_threads()),
         checkpoint_sha256=sha256(files.checkpoint),
+        history_sha256=sha256(files.history),
+        predictions_sha256=sha256(files.predictions),
     )
     write_record(files.record, record)
     files.resume.unlink(missing_ok=True)
     return record
-
-
-def serialise(state: object) -> bytes:
-    """`torch.save` as bytes; saved to a path, the file would contain its own temporary name."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()

@@ -15,27 +15,14 @@ from numpy.typing import NDArray
 
 from analysis.measures.pruning import current
 from analysis.weights.layers import Layer, read
-from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export, read_record
+from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export, read_plain, read_record, sha256
 from study.errors import StudyError
 from study.records.analysis import PruningRecord
-from study.records.base import Record
 from study.records.export import ExportRecord
-from study.records.training import RunRecord
+from study.records.training import EpochRecord, RunRecord
 from study.variants import STANDARD
 
 PREDICTION = re.compile("[0-9]{1,9},[0-9]{1,9}")
-
-
-class Epoch(Record, kw_only=True):
-    """A row of history.csv; without validation images its validation is empty."""
-
-    epoch: int
-    lr: float
-    train_loss: float
-    train_error: float
-    validation_loss: float | None = None
-    validation_error: float | None = None
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +31,7 @@ class Run:
 
     files: RunFiles
     record: RunRecord
-    history: tuple[Epoch, ...]
+    history: tuple[EpochRecord, ...]
     labels: NDArray[np.int64]
     """Class of every test image."""
     wrong: NDArray[np.bool_]
@@ -117,7 +104,7 @@ def read_training(files: RunFiles) -> Run:
             f"{files.record}: expected {files.model} with seed {files.seed}, found {record.model} with seed "
             f"{record.seed}; {retrain}"
         )
-    history = _read_history(files.history, record.epochs, retrain)
+    history = _read_history(files.history, record, retrain)
     labels, predicted = _read_predictions(files.predictions, retrain)
     wrong = predicted != labels
     if abs(wrong.mean() - record.test_error) > 1e-9:
@@ -125,6 +112,7 @@ def read_training(files: RunFiles) -> Run:
             f"{files.predictions}: expected the test error of run.json, {record.test_error}, found {wrong.mean()}; "
             f"{retrain}"
         )
+    _refuse_changed(files.predictions, record.predictions_sha256, retrain)
     return Run(files, record, history, labels, wrong)
 
 
@@ -142,20 +130,21 @@ def same_images(runs: Sequence[Run]) -> None:
             )
 
 
-def _read_history(path: Path, epochs: int, remedy: str) -> tuple[Epoch, ...]:
-    """Every epoch from 1 to `epochs`."""
+def _read_history(path: Path, run: RunRecord, remedy: str) -> tuple[EpochRecord, ...]:
+    """Every epoch of a run, from 1."""
     history = []
     for n, line in enumerate(_lines(path, HISTORY, remedy), 1):
         try:
             cells = dict(zip(HISTORY, line.split(","), strict=True))
-            row = msgspec.convert({key: text for key, text in cells.items() if text}, Epoch, strict=False)
+            row = msgspec.convert({key: text for key, text in cells.items() if text}, EpochRecord, strict=False)
         except (ValueError, msgspec.ValidationError):
             row = None
         if row is None or row.epoch != n:
             raise StudyError(f"{path}: expected epoch {n} with {','.join(HISTORY)}, found {line[:120]!r}; {remedy}")
         history.append(row)
-    if len(history) != epochs:
-        raise StudyError(f"{path}: expected the {epochs} epochs of run.json, found {len(history)}; {remedy}")
+    if len(history) != run.epochs:
+        raise StudyError(f"{path}: expected the {run.epochs} epochs of run.json, found {len(history)}; {remedy}")
+    _refuse_changed(path, run.history_sha256, remedy)
     return tuple(history)
 
 
@@ -169,6 +158,15 @@ def _read_predictions(path: Path, remedy: str) -> NDArray[np.int64]:
     return np.array([line.split(",") for line in lines], dtype=np.int64).T
 
 
+def _refuse_changed(path: Path, digest: str, remedy: str) -> None:
+    """
+    Raises:
+        StudyError: the file is not the one with this SHA-256, which is that in run.json.
+    """
+    if (found := sha256(path)) != digest:
+        raise StudyError(f"{path}: expected sha256 {digest[:16]}... as in run.json, found {found[:16]}...; {remedy}")
+
+
 def _lines(path: Path, columns: Sequence[str], remedy: str) -> list[str]:
     """The rows of a CSV file with these columns.
 
@@ -176,7 +174,7 @@ def _lines(path: Path, columns: Sequence[str], remedy: str) -> list[str]:
         StudyError: it is missing, has other columns, or its last row is cut off.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_plain(path).decode()
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:

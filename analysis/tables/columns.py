@@ -120,7 +120,7 @@ def write_frame(path: Path, frame: pd.DataFrame, form: str | None = None) -> Pat
 
 
 def write_as_json(path: Path, frame: pd.DataFrame) -> None:
-    """Write `frame` as JSON (`table/1`): the rows of the CSV file of its name, null where that is empty."""
+    """Write `frame` as JSON (`table/2`): the rows of the CSV file of its name, null where that is empty."""
     values = frame.astype(object).where(frame.notna(), None)
     rows = tuple(dict(zip(frame.columns, row, strict=True)) for row in values.itertuples(index=False))
     write_record(path, TableRecord(table=path.stem, rows=rows))

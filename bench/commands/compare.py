@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from study.bench_file import read_bench
 
     files = [("old", options.old), ("new", options.new)]
-    old, new = records = [read_bench(path, REMEDY) for _, path in files]
+    old, new = records = [read_bench(path, REMEDY, older=True) for _, path in files]
     found = compare(old, new, options.fail_above, options.metrics, options.allow)
     found = replace(found, notes=(*found.notes, *_covered([path for _, path in files])))
     if options.format == "json":

@@ -75,7 +75,7 @@ def read_session(path: Path) -> Session:
     Raises:
         StudyError: as `study.bench_file.read_bench`; or the file has no time, as a journal has none.
     """
-    record = read_bench(path, REMEDY)
+    record = read_bench(path, REMEDY, older=True)
     if path.suffix == ".journal":
         raise StudyError(f"{path}: the journal of an interrupted session has no time; {REMEDY}")
     text = parse(path, REMEDY).get("datetime")

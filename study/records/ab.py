@@ -103,7 +103,7 @@ class AbComparison(Record):
     """Why it is not, and what to do."""
 
 
-class AbRecord(Record, tag_field="schema", tag="ab/1"):
+class AbRecord(Record, tag_field="schema", tag="ab/2"):
     """One comparison of two sides, at one or more batch sizes."""
 
     environment: Environment

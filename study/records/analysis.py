@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from study.records.base import AtLeastOne, Count, Environment, NotNegative, Record, Scalar, Sha256, Share
+from study.records.base import AtLeastOne, Count, Environment, NotNegative, Record, Scalar, Seed, Sha256, Share
 
 Noise = Literal["uniform", "normal", "Laplace"]
 Role = Literal["fc", "conv-as-fc", "pointwise", "recurrent"]
@@ -38,11 +38,11 @@ class PruningTest(Record):
     """Error of the file as it is."""
 
 
-class PruningRecord(Record, tag_field="schema", tag="pruning/1"):
+class PruningRecord(Record, tag_field="schema", tag="pruning/2"):
     """How many fully-connected weights of one ONNX file can be pruned."""
 
     model: str
-    seed: Count
+    seed: Seed
     onnx_sha256: Sha256
     """SHA-256 of the ONNX file; where it differs, or one of the next two keys, the file is measured again."""
     loss_allowed: Share
@@ -60,7 +60,7 @@ class PruningRecord(Record, tag_field="schema", tag="pruning/1"):
     environment: Environment
 
 
-class TableRecord(Record, tag_field="schema", tag="table/1"):
+class TableRecord(Record, tag_field="schema", tag="table/2"):
     """A table, as its CSV file of the same name has it."""
 
     table: str

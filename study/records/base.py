@@ -7,8 +7,11 @@ from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
+Seed = Annotated[int, Meta(ge=0, lt=2**32)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
+Loss = Annotated[float, Meta(ge=0, le=3.5e38)]
+"""A mean of float32 numbers, which end at 3.4e38."""
 Positive = Annotated[float, Meta(gt=0)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Scalar = bool | int | float | str | None
@@ -19,7 +22,7 @@ Scalar = bool | int | float | str | None
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
     """An object of a JSON file: the fields, in their order, are its keys.
 
-    A whole file is a record with a tag, such as "run/1", which is the value of its first key, `schema`.
+    A whole file is a record with a tag, such as "run/2", which is the value of its first key, `schema`.
     Values are checked where a file is read or written (study/artifacts.py), not where a record is constructed.
     """
 

@@ -336,7 +336,7 @@ class Pilot(Record):
     """Expected half-width of the 95 % interval of each comparison's ratio, by name; 0.01 is 1 %."""
 
 
-class BenchRecord(Record, tag_field="schema", tag="bench/4", omit_defaults=True):
+class BenchRecord(Record, tag_field="schema", tag="bench/5", omit_defaults=True):
     """One session: the block `study` of bench.json, with the cases of its benchmarks."""
 
     environment: BenchEnvironment
@@ -364,7 +364,7 @@ class BenchRecord(Record, tag_field="schema", tag="bench/4", omit_defaults=True)
     """The machine's peak, with each number of threads of the cases; absent with `--quick` and in older files."""
 
 
-class JournalEntry(Record, tag_field="schema", tag="journal/3", omit_defaults=True):
+class JournalEntry(Record, tag_field="schema", tag="journal/4", omit_defaults=True):
     """One line of the journal: exactly one of these keys."""
 
     environment: BenchEnvironment | None = None

@@ -1,6 +1,6 @@
 """What the removal of dead units and sparse storage write: a file beside the new one, and a part of export.json."""
 
-from study.records.base import Count, Environment, NotNegative, Record, Sha256
+from study.records.base import AtLeastOne, Count, Environment, NotNegative, Record, Sha256
 from study.variants import Variant
 
 
@@ -27,7 +27,7 @@ class SparseTensor(Record):
     """Values, and an int64 for the position of each."""
 
 
-class CompactRecord(Record, tag_field="schema", tag="compact/1"):
+class CompactRecord(Record, tag_field="schema", tag="compact/2"):
     """An ONNX file made from another one that computes the same, or, quantised, nearly the same."""
 
     source: str
@@ -37,8 +37,8 @@ class CompactRecord(Record, tag_field="schema", tag="compact/1"):
     """SHA-256 of the file; where it differs, this record is not about it."""
     variant: Variant
     """What was asked for: `remove_dead`, `sparse`, `int8`."""
-    source_bytes: Count
-    bytes: Count
+    source_bytes: AtLeastOne
+    bytes: AtLeastOne
     removed: tuple[RemovedUnits, ...]
     sparse: tuple[SparseTensor, ...]
     calls: Count

@@ -5,24 +5,24 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
-from study.records.base import AtLeastOne, Count, Environment, NotNegative, Parity, Record, Sha256, Share
+from study.records.base import AtLeastOne, Count, Environment, NotNegative, Parity, Record, Seed, Sha256, Share
 from study.records.compact import RemovedUnits, SparseTensor
 from study.variants import STANDARD, Variant
 
 
-class ExportRecord(Record, tag_field="schema", tag="export/1", omit_defaults=True):
+class ExportRecord(Record, tag_field="schema", tag="export/2", omit_defaults=True):
     """One exported ONNX file and the proof that it computes the same as PyTorch."""
 
     model: str
-    seed: Count
+    seed: Seed
     onnx_sha256: Sha256
     """SHA-256 of the ONNX file; where it differs, the export is stale."""
     checkpoint_sha256: Sha256
     """SHA-256 of the checkpoint it was made from; where it differs, the export is stale."""
-    opset: Count
+    opset: AtLeastOne
     """Read back from the file."""
-    ir_version: Count
-    bytes: Count
+    ir_version: AtLeastOne
+    bytes: AtLeastOne
     parity: Parity
     """The probabilities of PyTorch against those of ONNX Runtime, over the first test images: all 10,000, or of a large
     network as many as PyTorch computes with 20 billion multiply-accumulates, at least 256. For an int8 variant it is
@@ -68,7 +68,7 @@ class CellRecord(Record):
     model: str
     variant: str
     """Variant of the export, such as "int8-static"; "standard" for the standard one."""
-    seed: Count
+    seed: Seed
     """Seed of the first finished run of the model."""
     onnx_sha256: Sha256
     batch: AtLeastOne
@@ -93,7 +93,7 @@ class CellRecord(Record):
     """Why it failed or was not run, in one line."""
 
 
-class PortabilityRecord(Record, tag_field="schema", tag="portability/2"):
+class PortabilityRecord(Record, tag_field="schema", tag="portability/3"):
     """The programs of docs/portability.md, run on the exported models."""
 
     environment: Environment

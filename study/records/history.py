@@ -54,7 +54,7 @@ class SeriesRecord(Record):
     changes: tuple[ChangeRecord, ...]
 
 
-class HistoryRecord(Record, tag_field="schema", tag="history/1"):
+class HistoryRecord(Record, tag_field="schema", tag="history/2"):
     """All series in the files."""
 
     sessions: AtLeastOne

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from study.records.base import AtLeastOne, Count, NotNegative, Positive, Record, Sha256
+from study.records.base import AtLeastOne, NotNegative, Positive, Record, Seed, Sha256
 
 Settings = dict[str, Any]  # what an engine reports of itself: any JSON
 
@@ -14,7 +14,7 @@ class CaseKey(Record):
     """Name in the catalogue; of a file given with `--onnx` its name without the suffix."""
     variant: str
     """Variant of the export, such as "int8-static"; "standard" for the standard one and for `--onnx`."""
-    seed: Count | None
+    seed: Seed | None
     """Seed of the run; null for `--onnx`."""
     onnx_sha256: Sha256
     runtime: str

@@ -33,7 +33,7 @@ class OutputParity(Record):
     """Number of values that are infinite in both."""
 
 
-class ModuleRecord(Record, tag_field="schema", tag="module/1"):
+class ModuleRecord(Record, tag_field="schema", tag="module/2"):
     """A torch module of the user, its ONNX file, and the proof that both compute the same."""
 
     name: str
@@ -71,12 +71,12 @@ class ModuleRecord(Record, tag_field="schema", tag="module/1"):
     onnx_sha256: Sha256
     data_sha256: Sha256 | None
     """SHA-256 of the weights beside the ONNX file; null where they are in it."""
-    bytes: Count
+    bytes: AtLeastOne
     """Of the ONNX file with its weights."""
     portable: bool
     """Whether its graph was edited for other runtimes (docs/portability.md), or is as torch's exporter writes it."""
-    opset: Count
-    ir_version: Count
+    opset: AtLeastOne
+    ir_version: AtLeastOne
     batches: tuple[AtLeastOne, ...]
     """Batch sizes of the proof."""
     input_seed: Count

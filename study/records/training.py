@@ -1,12 +1,24 @@
 """What training writes: run.json of each run, search.json of each search of hyper-parameters."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from study.recipe import FIRST, Recipe
-from study.records.base import AtLeastOne, Count, Environment, NotNegative, Record, Scalar, Sha256, Share
+from study.records.base import (
+    AtLeastOne,
+    Count,
+    Environment,
+    Loss,
+    NotNegative,
+    Record,
+    Scalar,
+    Seed,
+    Sha256,
+    Share,
+)
 
 
 class TrainedOn(Record):
@@ -16,19 +28,19 @@ class TrainedOn(Record):
     """Its title; where it differs from the catalogue's, the run is trained again."""
     classes: tuple[str, ...]
     """In the order of the outputs."""
-    mean: float | tuple[float, ...]
+    mean: Share | tuple[Share, ...]
     """Mean of the training images' pixels, in 0..1; of colour images a list, one number for each channel."""
-    std: float | tuple[float, ...]
+    std: Share | tuple[Share, ...]
     """Their standard deviation."""
     files: dict[str, Annotated[str, Meta(pattern="^([0-9a-f]{32}|[0-9a-f]{64})$")]]
     """SHA-256 of each file; for CIFAR-10 the published MD5."""
 
 
-class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
+class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/2"):
     """One finished run: one model trained with one seed."""
 
     model: str
-    seed: Count
+    seed: Seed
     network: str
     network_sha256: Sha256
     """SHA-256 of the network's source file; where it, `network` or `recipe` differs from the catalogue, the run is
@@ -36,13 +48,13 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
     recipe: Recipe
     """Every field of `study.recipe.Recipe`; in older runs a field that came later has its default."""
     dataset: TrainedOn
-    parameters: Count
+    parameters: AtLeastOne
     train_error: Share
     """Error of the kept weights in evaluation mode on the images trained on, without augmentation."""
     test_error: Share
     """Likewise on the test images, which nothing else in the training uses."""
-    train_loss: NotNegative
-    test_loss: NotNegative
+    train_loss: Loss
+    test_loss: Loss
     penalty: NotNegative
     """l1 * sum \\|w\\| + l2 * sum w^2 over the kernels after the last update; never part of a loss above."""
     learning_rate_sum: NotNegative
@@ -50,13 +62,13 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
     penalty_strength: NotNegative
     """(l1 + l2) * `learning_rate_sum`: for L1 the farthest that all steps together could move a weight; for L2 half the
     exponent by which they shrink it."""
-    epochs: Count
+    epochs: AtLeastOne
     kept_epoch: AtLeastOne | None = None
     """Epoch whose weights were kept: the last one, or with early stopping that of the lowest validation loss; not in
     older runs."""
     validation_error: Share | None = None
     """Error on the validation images after `kept_epoch`; null without any, and not in older runs."""
-    validation_loss: NotNegative | None = None
+    validation_loss: Loss | None = None
     """Loss on the validation images, likewise."""
     seconds: NotNegative
     """Time of the epochs, with validation, without loading and the final evaluation."""
@@ -64,10 +76,38 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/1"):
     """Training images per second of that time, on one core."""
     environment: Environment
     checkpoint_sha256: Sha256
+    history_sha256: Sha256
+    """SHA-256 of history.csv; where it, or the next one, differs, the run is trained again."""
+    predictions_sha256: Sha256
+    """SHA-256 of predictions.csv."""
+
+    def __post_init__(self) -> None:
+        if not (self.kept_epoch or 1) <= self.epochs <= self.recipe.epochs:
+            raise ValueError("Expected `kept_epoch` <= `epochs` <= `recipe.epochs`")
+        if (self.validation_error is None) != (self.validation_loss is None):
+            raise ValueError("Expected both `validation_error` and `validation_loss` or neither")
 
     @classmethod
     def lacks(cls, content: Mapping[str, Any]) -> str:
         return next((f"`{key}` - at `$.recipe`" for key in FIRST if key not in content["recipe"]), "")
+
+
+class EpochRecord(Record, kw_only=True):
+    """A row of history.csv; without validation images its validation is empty."""
+
+    epoch: AtLeastOne
+    lr: NotNegative
+    train_loss: Loss
+    train_error: Share
+    validation_loss: Loss | None = None
+    validation_error: Share | None = None
+    seconds: NotNegative
+
+    def __post_init__(self) -> None:
+        if (self.validation_error is None) != (self.validation_loss is None):
+            raise ValueError("Expected both `validation_error` and `validation_loss` or neither")
+        if not math.isfinite(self.lr + self.seconds):
+            raise ValueError("Expected finite `lr` and `seconds`")
 
 
 class ImageCounts(Record):
@@ -140,7 +180,7 @@ class Importance(Record):
     """Share of each parameter; their sum is 1."""
 
 
-class SearchRecord(Record, tag_field="schema", tag="search/1"):
+class SearchRecord(Record, tag_field="schema", tag="search/2"):
     """A search of the hyper-parameters of one model."""
 
     model: str
@@ -150,7 +190,7 @@ class SearchRecord(Record, tag_field="schema", tag="search/1"):
     """Name in the catalogue."""
     images: ImageCounts
     trial_epochs: AtLeastOne
-    trial_seed: Count
+    trial_seed: Seed
     space: dict[str, SearchRange]
     """Range of each parameter; `learning_rate_sgd` is the rate under SGD, `learning_rate_adam` under the others."""
     finished: AtLeastOne
@@ -161,6 +201,6 @@ class SearchRecord(Record, tag_field="schema", tag="search/1"):
     """The best complete trial; null before there is one."""
     importance: Importance | None
     """null where fewer than 20 trials have reached the epoch."""
-    seeds: tuple[Count, ...]
+    seeds: tuple[Seed, ...]
     """Seeds of the winner's runs; their test errors are in each run.json."""
     environment: Environment

@@ -82,7 +82,7 @@ def test_the_json_is_in_its_place_and_complete(quick: Quick) -> None:
     assert ".partial" not in quick.output
     assert {path.name for path in quick.file.parent.iterdir()} == {"bench.json", "bench.json.journal"}
     record = quick.record
-    assert (quick.content["study"]["schema"], record.processes) == ("bench/4", 1)
+    assert (quick.content["study"]["schema"], record.processes) == ("bench/5", 1)
     assert 0 < (record.harness_overhead_seconds or 0) < 1e-5
     assert record.environment.packages.keys() >= {"torch", "onnxruntime"}
     models = list(itertools.product(["baseline", "gap"], [1, 32]))

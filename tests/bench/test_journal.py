@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -18,6 +17,7 @@ from study.artifacts import as_json
 from study.bench_file import read_bench
 from study.errors import StudyError
 from study.records.bench import CaseRecord, JournalEntry
+from study.seal import sealed
 from tests.bench.builders import ENVIRONMENT, NOWHERE, bench, case, cold_start, paired
 from tests.conftest import ROOT
 from tests.support.records import profile
@@ -43,7 +43,7 @@ def journal(tmp_path: Path) -> Path:
 def test_a_journal_reads_like_the_json(journal: Path) -> None:
     assert read_bench(journal, REMEDY) == WHOLE
     with journal.open("a") as file:
-        file.write(json.dumps(as_json(JournalEntry(exit_status=2))) + "\n")
+        file.write(json.dumps(sealed(as_json(JournalEntry(exit_status=2)))) + "\n")
     assert read_bench(journal, REMEDY) == WHOLE
 
 
@@ -52,7 +52,7 @@ def test_the_last_entry_of_a_case_counts(journal: Path) -> None:
     more = case(2 / 3e4, batch=32), paired(6.0, reference="openvino"), paired(6.5)
     with journal.open("a") as file:
         for entry in (JournalEntry(case=more[0]), *(JournalEntry(comparison=pair) for pair in more[1:])):
-            file.write(json.dumps(as_json(entry)) + "\n")
+            file.write(json.dumps(sealed(as_json(entry))) + "\n")
     read = read_bench(journal, REMEDY)
     assert read.cases == (CASES[0], more[0])
     assert read.comparisons == (more[2], more[1])
@@ -90,13 +90,13 @@ def test_an_incomplete_last_line_is_ignored(journal: Path) -> None:
 
 
 DAMAGED = (
-    (b'{"schema": "journal/3", "ca', "line 3 cannot be read as JSON"),
+    (b'{"schema": "journal/4", "ca', "line 3 cannot be read as JSON"),
     (b"\xff\xfe\x00", "line 3 cannot be read as JSON"),
-    (b'{"schema": "journal/3", "exit_status": NaN}', "line 3 cannot be read as"),
-    (b"[]", "line 3: expected schema 'journal/3', found 'list'"),
-    (b'{"schema": "journal/2"}', "line 3: expected schema 'journal/3', found 'journal/2'"),
-    (b'{"schema": "journal/3", "case": {"samples": 1}}', "line 3: "),
-    (msgspec.json.encode(JournalEntry(environment=ENVIRONMENT)), "begins with its session"),
+    (b'{"schema": "journal/4", "exit_status": NaN}', "line 3 cannot be read as"),
+    (b"[]", "line 3: expected schema 'journal/4', found 'list'"),
+    (b'{"schema": "journal/3"}', "line 3: expected schema 'journal/4', found 'journal/3'"),
+    (b'{"schema": "journal/4", "case": {"samples": 1}}', "line 3: "),
+    (json.dumps(sealed(as_json(JournalEntry(environment=ENVIRONMENT)))).encode(), "begins with its session"),
 )
 
 
@@ -137,6 +137,7 @@ def test_a_process_killed_while_it_writes_leaves_its_entries(tmp_path: Path, kil
 import itertools, sys
 from pathlib import Path
 from bench.journal import Journal
+from study.seal import sealed
 from study.records.bench import JournalEntry
 from tests.bench.builders import ENVIRONMENT, case
 journal = Journal(Path({str(path)!r}), ENVIRONMENT)

@@ -84,9 +84,9 @@ BROKEN = {
     "missing": (None, "is missing; train it"),
     "no JSON": ("{", "cannot be read as JSON"),
     "no text": (b"\xff\xfe\x00", "cannot be read as JSON"),
-    "an array": ("[]", "expected schema 'run/1', found 'list'; train it"),
-    "another schema": ('{"schema": "run/2"}', "expected schema 'run/1', found 'run/2'; train it"),
-    "no keys": ('{"schema": "run/1"}', "Object missing required field `model`; train it"),
+    "an array": ("[]", "expected schema 'run/2', found 'list'; train it"),
+    "another schema": ('{"schema": "run/9"}', "expected schema 'run/2', found 'run/9'; train it"),
+    "no keys": ('{"schema": "run/2"}', "Object missing required field `model`; train it"),
     "nested deeply": ("[" * 100_000, "cannot be read as JSON"),
 }
 

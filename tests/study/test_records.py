@@ -16,6 +16,7 @@ from study.records.base import Environment, Parity, Record
 from study.records.bench import JournalEntry
 from study.records.export import ExportRecord
 from study.records.training import RunRecord, SearchRange, TrialRecord
+from study.seal import sealed
 from study.variants import STANDARD, Variant
 from tests.conftest import Trained
 from tests.support.records import ENVIRONMENT
@@ -45,7 +46,7 @@ def test_no_object_of_a_file_may_have_unknown_keys(kind: type[Record]) -> None:
 
 
 def test_the_schema_of_a_file_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert formats.main(["pruning/1"]) == 0
+    assert formats.main(["pruning/2"]) == 0
     share = json.loads(capsys.readouterr().out)["$defs"]["PruningPoint"]["properties"]["share"]
     assert (share["minimum"], share["maximum"], share["type"]) == (0, 1, "number")
 
@@ -60,9 +61,11 @@ def test_a_file_keeps_its_bytes_when_read_and_written_again(trained: Trained, tm
 def test_keys_are_in_the_order_of_the_fields_after_the_schema(tmp_path: Path) -> None:
     write_record(tmp_path / "export.json", EXPORT)
     text = (tmp_path / "export.json").read_text()
-    assert text.startswith('{\n  "schema": "export/1",\n  "model": "gap",\n  "seed": 0,\n')
+    assert text.startswith('{\n  "schema": "export/2",\n  "model": "gap",\n  "seed": 0,\n')
     fields = ExportRecord.__struct_fields__
-    assert list(json.loads(text)) == ["schema", *fields[: fields.index("variant")]], "no variant: it is the standard"
+    assert list(json.loads(text)) == ["schema", *fields[: fields.index("variant")], "sha256"], (
+        "no variant: it is the standard"
+    )
 
 
 def test_a_variant_is_written_unless_it_is_the_standard_one(tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_a_run_from_before_a_key_existed_has_its_default(trained: Trained, tmp_p
     for key in ("kept_epoch", "validation_error", "validation_loss"):
         del record[key]
     del record["recipe"]["bfloat16"]
-    (tmp_path / "run.json").write_text(json.dumps(record))
+    (tmp_path / "run.json").write_text(json.dumps(sealed(record)))
     read = read_record(tmp_path / "run.json", RunRecord, "")
     assert (read.kept_epoch, read.validation_error, read.validation_loss) == (None, None, None)
     assert read.recipe.bfloat16 is False
@@ -150,7 +153,7 @@ def test_a_run_from_before_a_key_existed_has_its_default(trained: Trained, tmp_p
 def test_a_recipe_without_one_of_the_first_fields_is_damaged(trained: Trained, tmp_path: Path) -> None:
     record = json.loads(trained.artifacts.run("gap", 0).record.read_text())
     del record["recipe"]["batch_size"]
-    (tmp_path / "run.json").write_text(json.dumps(record))
+    (tmp_path / "run.json").write_text(json.dumps(sealed(record)))
     with pytest.raises(StudyError, match=r"missing required field `batch_size` - at `\$\.recipe`; train it$"):
         read_record(tmp_path / "run.json", RunRecord, "train it")
 
@@ -172,7 +175,7 @@ TRIAL: dict[str, Any] = {
         (TrialRecord, {**TRIAL, "reason": "behind"}),
         (TrialRecord, {**TRIAL, "state": "pruned", "reason": "behind"}),
         (TrialRecord, {**TRIAL, "state": "failed", "validation_error": None}),
-        (JournalEntry, {"schema": "journal/3"}),
+        (JournalEntry, {"schema": "journal/4"}),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(kind: type[msgspec.Struct], content: dict[str, Any]) -> None:
@@ -187,7 +190,7 @@ def test_keys_that_contradict_each_other_are_refused(kind: type[msgspec.Struct],
         (SearchRange, {"choices": ["sgd", "adamw", None]}),
         (TrialRecord, TRIAL),
         (TrialRecord, {**TRIAL, "state": "pruned", "validation_error": None, "reason": "behind"}),
-        (JournalEntry, {"schema": "journal/3", "exit_status": 0}),
+        (JournalEntry, {"schema": "journal/4", "exit_status": 0}),
     ],
 )
 def test_a_record_is_written_as_it_was_read(kind: type[msgspec.Struct], content: dict[str, Any]) -> None:

@@ -149,6 +149,8 @@ def run_record(
         images_per_second=18000.0,
         environment=ENVIRONMENT,
         checkpoint_sha256=CHECKPOINT,
+        history_sha256="0" * 64,
+        predictions_sha256="0" * 64,
     )
 
 

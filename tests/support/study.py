@@ -25,6 +25,7 @@ from study.artifacts import HISTORY, PREDICTIONS, Artifacts, as_json, sha256, wr
 from study.errors import StudyError
 from study.records.base import Record
 from study.records.bench import BenchRecord, CaseRecord, ColdStartRecord, ComparisonRecord, MatrixProduct
+from study.seal import sealed
 from tests.support.records import (
     BENCH_ENVIRONMENT,
     case,
@@ -92,7 +93,6 @@ def write_run(
     digest = sha256(files.onnx)
     errors = {"test_error": test_error, "train_error": train_error}
     record = run_record(model, seed, **errors, parameters=parameters, epochs=epochs, validation=validation)
-    write_changed(files.record, record, **changes)
     write_record(files.export, export_record(model, seed, digest, files.onnx.stat().st_size, test_error))
     if weights:
         write_record(files.pruning, pruning_record(model, seed, digest))
@@ -108,12 +108,22 @@ def write_run(
             for n in range(1, record.epochs + 1)
         ),
     )
+    write_changed(files.record, record, **changes)
+    seal_tables(files.folder)
+
+
+def seal_tables(folder: Path) -> None:
+    """Put the digests of the CSV files of a run, as they are now, into its run.json."""
+    digests = {f"{name}_sha256": sha256(folder / f"{name}.csv") for name in ("history", "predictions")}
+    edit_json(folder / "run.json", **digests)
 
 
 def write_predictions(path: Path, wrong: Iterable[int]) -> None:
-    """Predictions that are wrong where `wrong` is 1."""
+    """Predictions that are wrong where `wrong` is 1; of a run that is there also their digest."""
     rows = ({"label": i % 2, "predicted": i % 2 ^ w} for i, w in enumerate(wrong))
     write_csv(path, PREDICTIONS, rows)
+    if (path.parent / "run.json").exists():
+        seal_tables(path.parent)
 
 
 def write_bench(
@@ -140,19 +150,19 @@ def write_bench(
     content = {"benchmarks": [{"name": "case", "extra_info": info} for info in study.pop("cases")], "study": study}
     path = artifacts.root / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
     return path
 
 
 def write_changed(path: Path, record: Record, **changes: Any) -> None:
     """Write a record with some keys changed to what a record may not have, or would not let them be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(as_json(record) | msgspec.to_builtins(changes)))
+    path.write_text(json.dumps(sealed(as_json(record) | msgspec.to_builtins(changes))))
 
 
 def edit_json(path: Path, **changes: Any) -> None:
-    """Replace top-level values of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | msgspec.to_builtins(changes)))
+    """Replace top-level values of a JSON file, and its seal."""
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | msgspec.to_builtins(changes))))
 
 
 def layers(seed: int, zeros: float = 0.0) -> Weights:

@@ -18,6 +18,7 @@ from study.evaluation import evaluate
 from study.networks import source_sha256
 from study.recipe import Recipe
 from study.records.training import RunRecord
+from study.seal import sealed
 from train.fitting import DivergedError, Images, fit, is_finished
 from train.split import hold_out
 from train.tasks import Epoch
@@ -170,7 +171,7 @@ def test_a_run_made_before_a_field_existed_has_its_default(few: Images, files: R
         del record["recipe"][later]
     for later in ("kept_epoch", "validation_error", "validation_loss"):
         del record[later]
-    files.record.write_text(json.dumps(record))
+    files.record.write_text(json.dumps(sealed(record)))
     assert is_finished(files, SHORT)
     assert not is_finished(files, with_recipe(structs.replace(SHORT.recipe, weight_decay=1e-4)))
 

@@ -11,6 +11,7 @@ from analysis.inputs.files import find
 from analysis.inputs.study import Study, read_study
 from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.seal import sealed
 from tests.support.records import case, cold_start, comparison
 from tests.support.study import analyse, command, layers, refusal, row, rows, study_of, write_bench, write_run
 
@@ -66,10 +67,10 @@ class TestWhichFiles:
 
     def test_one_of_an_older_version_is_refused_with_the_command_that_makes_it_again(self, three: Artifacts) -> None:
         older = three.root / "b.json"
-        older.write_text(older.read_text().replace("bench/4", "bench/3"))
+        older.write_text(older.read_text().replace("bench/5", "bench/3"))
         with pytest.raises(StudyError) as refusal:
             read(three, "a.json", "b.json")
-        expected = f"{older}: expected schema 'bench/4', found 'bench/3'; run `pytest bench --benchmark-json={older}` "
+        expected = f"{older}: expected schema 'bench/5', found 'bench/3'; run `pytest bench --benchmark-json={older}` "
         assert str(refusal.value).startswith(expected)
 
     def test_files_of_the_same_name_have_their_paths(self, artifacts: Artifacts, tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ class TestNotes:
         write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4)])
         content = json.loads(artifacts.bench.read_text())
         content["study"] |= {"failed": {"baseline onnxruntime batch 1": "it died"}, "left_out": {"gap": "too slow"}}
-        artifacts.bench.write_text(json.dumps(content))
+        artifacts.bench.write_text(json.dumps(sealed(content)))
         assert study_of(artifacts).notes == (
             "baseline onnxruntime batch 1 failed (bench.json): it died",
             "gap was left out (bench.json): too slow",

@@ -108,8 +108,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"schema": "portability/2", "cells": [', "cannot be read as JSON"),
-            ("[]", "expected schema 'portability/2', found 'list'"),
+            ('{"schema": "portability/3", "cells": [', "cannot be read as JSON"),
+            ("[]", "expected schema 'portability/3', found 'list'"),
             (as_text(record([runtime("a")], [])).replace('"images":256', '"images":-1'), "-1"),
             (as_text(record([runtime("a"), runtime("a")], [])), "expected each runtime once"),
         ],

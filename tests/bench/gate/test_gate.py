@@ -15,6 +15,7 @@ from bench.gate.decision import exit_code
 from study.artifacts import as_json
 from study.errors import StudyError
 from study.records.bench import BenchRecord
+from study.seal import sealed
 from tests.bench.builders import bench, case
 from tests.bench.gate.test_compare import INVALID, NAME, start
 from tests.conftest import run
@@ -27,7 +28,8 @@ def write(path: Path, record: BenchRecord) -> Path:
     """The record as pytest-benchmark's file, with a benchmark without extra_info: the harness."""
     study = as_json(record)
     benchmarks = [{"name": "test_null", "extra_info": {}}, *({"extra_info": it} for it in study.pop("cases"))]
-    path.write_text(json.dumps({"datetime": "2026-01-02T03:04:05.678", "benchmarks": benchmarks, "study": study}))
+    content = {"datetime": "2026-01-02T03:04:05.678", "benchmarks": benchmarks, "study": study}
+    path.write_text(json.dumps(sealed(content)))
     return path
 
 
@@ -174,7 +176,7 @@ def test_a_file_that_cannot_be_compared_is_refused_in_one_line(tmp_path: Path) -
         (whole[:-20], "cannot be read as JSON"),
         ('{"benchmarks": []}', f"expected the pytest-benchmark JSON of this project's bench{remedy}"),
         (whole.replace('"arithmetic_seconds": 0.0002', '"arithmetic_seconds": 0'), "arithmetic_seconds"),
-        (whole.replace("bench/4", "bench/3"), f"expected schema 'bench/4', found 'bench/3'{remedy}"),
+        (whole.replace("bench/5", "bench/3"), f"expected schema 'bench/5', found 'bench/3'{remedy}"),
         (other, f"no case is in both files: the old one has {NAME}; the new one has gap-onnxruntime-batch32-"),
         (write(tmp_path / "none.json", bench()).read_text(), f"the old one has {NAME}; the new one has none; measure"),
     ):

@@ -21,6 +21,7 @@ from study.artifacts import as_json, read_record
 from study.errors import StudyError
 from study.records.bench import BenchRecord
 from study.records.history import HistoryRecord
+from study.seal import sealed
 from tests.bench.builders import bench, case, paired
 from tests.support.records import best_of
 
@@ -35,7 +36,8 @@ def written(folder: Path, name: str, record: BenchRecord, time: datetime) -> Pat
     study = as_json(record)
     cases = [{"name": "a case", "extra_info": measured} for measured in study.pop("cases")]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(json.dumps({"datetime": time.isoformat(), "benchmarks": cases, "study": study}))
+    content = {"datetime": time.isoformat(), "benchmarks": cases, "study": study}
+    (folder / name).write_text(json.dumps(sealed(content)))
     return folder / name
 
 
@@ -155,10 +157,10 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_count(stepped: Path,
     (stepped / "99.json").write_text("{")
     old = json.loads((stepped / "98.json").read_text())
     (stepped / "98.json").write_text(json.dumps(old | {"study": old["study"] | {"schema": "bench/3"}}))
-    (stepped / "97.json").write_text(json.dumps({key: old[key] for key in ("benchmarks", "study")}))
+    (stepped / "97.json").write_text(json.dumps(sealed({key: old[key] for key in ("benchmarks", "study")})))
     assert run(stepped, "--output", tmp_path / "out") == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    reasons = ("97.json: expected a time", "98.json: expected schema 'bench/4'", "99.json cannot be read as JSON")
+    reasons = ("97.json: expected a time", "98.json: expected schema 'bench/5'", "99.json cannot be read as JSON")
     assert [reason for reason, line in zip(reasons, errors, strict=True) if reason in line] == list(reasons)
     record = read_record(tmp_path / "out/history.json", HistoryRecord, "")
     assert (record.sessions, len(record.unreadable), len(record.series[0].changes)) == (21, 3, 1)
