@@ -30,6 +30,7 @@ from study.records.export import ExportRecord
 from study.records.training import RunRecord
 from study.variants import Variant
 from tests.conftest import Trained, run
+from tests.support.study import edit_json
 
 
 def test_the_proof_is_over_all_test_images(trained: Trained) -> None:
@@ -51,11 +52,11 @@ def test_dead_units_are_removed_from_the_file_and_the_probabilities_stay(
     """Ten units of fc1 get no weight, five of fc2 lead nowhere; more cannot be removed, and gap has no dead unit."""
     artifacts = trained.copy(tmp_path / "a")
     files = artifacts.run("baseline", 0)
-    weights, old = torch.load(files.checkpoint, weights_only=True), sha256(files.checkpoint)
+    weights = torch.load(files.checkpoint, weights_only=True)
     weights["fc1.weight"][:10] = 0
     weights["fc3.weight"][:, 20:25] = 0
     torch.save(weights, files.checkpoint)
-    files.record.write_text(files.record.read_text().replace(old, sha256(files.checkpoint)))
+    edit_json(files.record, checkpoint_sha256=sha256(files.checkpoint))
     assert main(["baseline", "gap", "--remove-dead", "--artifacts", str(artifacts.root)]) == 0
     compact = files.of(Variant(remove_dead=True))
     record = read_record(compact.export, ExportRecord, "")
@@ -272,9 +273,8 @@ def test_a_checkpoint_that_runs_code_is_not_unpickled(
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return Path.touch, (Path(flag),)  # type: ignore[return-value]
 
-    old = sha256(files.checkpoint)
     torch.save({"conv1.weight": Exploit()}, files.checkpoint)
-    files.record.write_text(files.record.read_text().replace(old, sha256(files.checkpoint)))
+    edit_json(files.record, checkpoint_sha256=sha256(files.checkpoint))
     assert main(["gap", "--artifacts", str(artifacts.root)]) == 2
     assert "does not hold the weights of" in capsys.readouterr().err
     assert not flag.exists()

@@ -14,6 +14,7 @@ from study.bench_file import read_bench
 from study.errors import StudyError
 from study.records.training import RunRecord
 from tests.conftest import ROOT, Trained
+from tests.support.study import edit_json
 
 
 def test_the_paths_of_the_contract() -> None:
@@ -121,7 +122,7 @@ def test_an_export_is_current_only_with_its_checkpoint_and_its_bytes(trained: Tr
     files = trained.copy(tmp_path / "a").run("gap", 0)
     assert current_export(files).model == "gap"
     record = files.record.read_text()
-    files.record.write_text(record.replace(sha256(files.checkpoint), "0" * 64))
+    edit_json(files.record, checkpoint_sha256="0" * 64)
     with pytest.raises(StudyError, match=r"was made from another checkpoint than .*; run `python -m export gap`"):
         current_export(files)
     files.record.write_text(record)

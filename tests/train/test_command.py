@@ -19,6 +19,7 @@ from study.errors import StudyError
 from study.recipe import Recipe
 from study.records.training import RunRecord
 from tests.conftest import ROOT, Trained
+from tests.support.study import edit_json
 from train import __main__ as command
 from train import engine
 from train.tasks import Epoch, Event, Failed, Finished, Task
@@ -176,7 +177,7 @@ def test_evaluate_compares_each_checkpoint_with_its_record(
     assert main(monkeypatch, *words, "0,7") == 1
     assert "gap seed 7: no finished run; run `python -m train gap --seeds 7`\n" in capsys.readouterr().err
 
-    files.record.write_text(files.record.read_text().replace(f'"test_error": {error!r}', '"test_error": 0.01'))
+    edit_json(files.record, test_error=0.01)
     assert main(monkeypatch, *words, "0") == 1
     assert "run.json says 1.00 %" in capsys.readouterr().out
 

@@ -83,7 +83,7 @@ def test_the_output_says_what_the_intervals_do_not_cover(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], date: str, text: str
 ) -> None:
     old, new = (write(tmp_path / name, bench(case())) for name in ("old.json", "new.json"))
-    new.write_text(new.read_text().replace("02T03:04", date))
+    edit_json(new, datetime=f"2026-01-{date}:05.678")
     main(["compare", str(old), str(new)])
     assert f"not what differs between two sessions, such as a reboot or {text}" in capsys.readouterr().out
 
