@@ -82,8 +82,8 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/2"):
     """SHA-256 of predictions.csv."""
 
     def __post_init__(self) -> None:
-        if not (self.kept_epoch or 1) <= self.epochs <= self.recipe.epochs:
-            raise ValueError("Expected `kept_epoch` <= `epochs` <= `recipe.epochs`")
+        if (self.kept_epoch or 1) > self.epochs:
+            raise ValueError("Expected `kept_epoch` <= `epochs`")
         if (self.validation_error is None) != (self.validation_loss is None):
             raise ValueError("Expected both `validation_error` and `validation_loss` or neither")
 

@@ -78,9 +78,8 @@ def test_a_model_with_wrong_outputs_is_one_line_and_the_others_are_measured(trai
     file = tmp_path / "bench.json"
     artifacts = trained.copy(tmp_path / "artifacts")
     gap, baseline = artifacts.run("gap", 0), artifacts.run("baseline", 0)
-    old = sha256(gap.onnx)
     gap.onnx.write_bytes(baseline.onnx.read_bytes())
-    gap.export.write_text(gap.export.read_text().replace(old, sha256(gap.onnx)))
+    edit_json(gap.export, onnx_sha256=sha256(gap.onnx))
     words = ("--models", "baseline,gap", "--batches", "1", "--quick", "--cold-starts", "0")
     shown = run("pytest", "bench", f"--benchmark-json={file}", "--artifacts", artifacts.root, *words)
     assert shown.returncode == 1

@@ -15,6 +15,7 @@ from study.errors import StudyError
 from tests.bench.builders import ENVIRONMENT, bench, case, paired
 from tests.bench.gate.test_compare import INVALID
 from tests.bench.gate.test_gate import Gate, gate, row, write
+from tests.support.study import edit_json
 
 __all__ = ["gate"]  # a fixture
 
