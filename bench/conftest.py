@@ -16,10 +16,9 @@ from bench.sampling import TooSlowError
 from bench.session import Session
 from bench.tasks import CaseTask, PairTask, Task
 from study.artifacts import as_json
-from study.bench_file import read_bench
+from study.bench_file import read_bench, seal_of
 from study.errors import StudyError, interrupt_on_sigterm, print_error
 from study.records.bench import JournalEntry
-from study.bench_file import seal_of
 from study.seal import KEY
 
 SESSION = pytest.StashKey[Session]()

@@ -1,6 +1,7 @@
 """Read a large JSON object a piece at a time: a file of 100,000 benchmarks is a gigabyte, and parsed whole several."""
 
 import json
+import math
 from collections.abc import Collection, Iterator
 from typing import Any, NoReturn, TextIO
 
@@ -14,7 +15,7 @@ ENDS = (*SPACE, *",]}:")
 
 
 class _ConstantError(Exception):
-    """NaN or Infinity, which Python accepts."""
+    """NaN, Infinity, or a number beyond the largest one, such as 1e400: Python accepts them."""
 
 
 def pieces(file: TextIO, opened: Collection[str]) -> Iterator[tuple[str, Any]]:
@@ -69,7 +70,7 @@ class _Text:
 
     def __init__(self, file: TextIO) -> None:
         self.file, self.text, self.at, self.whole = file, "", 0, False
-        self.decoder = json.JSONDecoder(parse_constant=_refuse)
+        self.decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
     def following(self) -> str:
         """The next character that is not white space, which stays; "" at the end."""
@@ -111,6 +112,12 @@ class _Text:
         self.text += read
         self.whole = not read
         return bool(read)
+
+
+def _finite(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise _ConstantError(text)
+    return value
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -16,6 +16,7 @@ from study.bench_file import read_bench
 from tests.bench.test_command import FREE, bench, journal, kinds
 from tests.bench.test_plan import write
 from tests.conftest import ROOT, Trained, run
+from tests.support.study import edit_json
 
 pytestmark = pytest.mark.xdist_group("timing")
 

@@ -1,5 +1,6 @@
 """Measurements that nobody made, for a bench.json of any number of cases."""
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from itertools import count, islice, product
@@ -7,7 +8,10 @@ from itertools import count, islice, product
 from msgspec import structs
 
 from study.artifacts import Artifacts, as_json, sha256
+from study.bench_file import BENCHMARKS, OPENED
+from study.json_pieces import pieces
 from study.records.bench import BenchRecord, CaseKey, CaseRecord, ComparisonRecord
+from study.seal import KEY, SealOfPieces
 from tests.support.records import BENCH_ENVIRONMENT, case, case_process, cold_start, comparison, interval
 
 ENGINES = {"torch": 100e-6, "onnxruntime": 20e-6, "torch-compile": 60e-6, "openvino": 25e-6}
@@ -83,7 +87,7 @@ def write_measurements(artifacts: Artifacts, names: Sequence[str], seeds: int, c
     )
     study = as_json(session)
     del study["cases"]
-    written = 0
+    written, seal = 0, SealOfPieces()
     with artifacts.bench.open("w") as file:
         file.write('{"benchmarks": [')
         for record in cases_of(made, keys(artifacts, names, seeds, cases), samples):
@@ -91,8 +95,11 @@ def write_measurements(artifacts: Artifacts, names: Sequence[str], seeds: int, c
             stats = {"data": [record.median_seconds.value] * samples, "rounds": samples}
             benchmark = {"name": name, "extra_info": as_json(record), "stats": stats}
             file.write(",\n" * (written > 0) + json.dumps(benchmark, indent=4))
+            seal.add(BENCHMARKS, benchmark)
             written += 1
-        file.write('], "datetime": "2026-01-01T00:00:00+00:00", "study": ')
-        json.dump(study, file, indent=4)
-        file.write("}\n")
+        rest = {"datetime": "2026-01-01T00:00:00+00:00", "study": study}
+        text = json.dumps(rest, indent=4)
+        for key, value in pieces(io.StringIO(text), OPENED):
+            seal.add(key, value)
+        file.write(f'], {text.strip()[1:-1]}, "{KEY}": "{seal.digest()}"}}\n')
     return written

@@ -22,10 +22,11 @@ from analysis.__main__ import main
 from analysis.inputs.files import find
 from analysis.inputs.study import Study, read_study
 from study.artifacts import HISTORY, PREDICTIONS, Artifacts, as_json, sha256, write_csv, write_record
+from study.bench_file import seal_of
 from study.errors import StudyError
 from study.records.base import Record
 from study.records.bench import BenchRecord, CaseRecord, ColdStartRecord, ComparisonRecord, MatrixProduct
-from study.seal import sealed
+from study.seal import KEY, sealed
 from tests.support.records import (
     BENCH_ENVIRONMENT,
     case,
@@ -150,7 +151,7 @@ def write_bench(
     content = {"benchmarks": [{"name": "case", "extra_info": info} for info in study.pop("cases")], "study": study}
     path = artifacts.root / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(sealed(content)))
+    path.write_text(json.dumps(resealed(content)))
     return path
 
 
@@ -160,9 +161,15 @@ def write_changed(path: Path, record: Record, **changes: Any) -> None:
     path.write_text(json.dumps(sealed(as_json(record) | msgspec.to_builtins(changes))))
 
 
+def resealed(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a record or bench.json with the seal that its values have now."""
+    values = {key: value for key, value in content.items() if key != KEY}
+    return {**values, KEY: seal_of(json.dumps(values))} if "benchmarks" in values else sealed(values)
+
+
 def edit_json(path: Path, **changes: Any) -> None:
     """Replace top-level values of a JSON file, and its seal."""
-    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | msgspec.to_builtins(changes))))
+    path.write_text(json.dumps(resealed(json.loads(path.read_text()) | msgspec.to_builtins(changes))))
 
 
 def layers(seed: int, zeros: float = 0.0) -> Weights:

@@ -11,9 +11,8 @@ from analysis.inputs.files import find
 from analysis.inputs.study import Study, read_study
 from study.artifacts import Artifacts
 from study.errors import StudyError
-from study.seal import sealed
 from tests.support.records import case, cold_start, comparison
-from tests.support.study import analyse, command, layers, refusal, row, rows, study_of, write_bench, write_run
+from tests.support.study import analyse, command, layers, refusal, resealed, row, rows, study_of, write_bench, write_run
 
 OWN: dict[str, Any] = {"seed": None, "onnx_sha256": "f" * 64}
 GONE: dict[str, Any] = {"onnx_sha256": "0" * 64}
@@ -124,7 +123,7 @@ class TestNotes:
         write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4)])
         content = json.loads(artifacts.bench.read_text())
         content["study"] |= {"failed": {"baseline onnxruntime batch 1": "it died"}, "left_out": {"gap": "too slow"}}
-        artifacts.bench.write_text(json.dumps(sealed(content)))
+        artifacts.bench.write_text(json.dumps(resealed(content)))
         assert study_of(artifacts).notes == (
             "baseline onnxruntime batch 1 failed (bench.json): it died",
             "gap was left out (bench.json): too slow",

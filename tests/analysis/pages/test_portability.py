@@ -1,11 +1,11 @@
 """The matrix of what runs where, from a hand-made portability.json: its numbers, what is stale, hostile or damaged."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec import structs
 
@@ -17,9 +17,10 @@ from analysis.pages.portability import page
 from analysis.pages.publish import between, publish_portability
 from analysis.tables.columns import read
 from analysis.tables.portability import cells, matrix
-from study.artifacts import Artifacts, write_record
+from study.artifacts import Artifacts, as_json, write_record
 from study.errors import StudyError
 from study.records.base import Record
+from study.seal import sealed
 from tests.support.portability import UNTRIED, cell, record, runtime, write_portability
 from tests.support.study import PROJECT, layers, rows, write_run
 
@@ -27,7 +28,7 @@ HOSTILE = "x|y <img src=x onerror=alert(1)> **b** [a](http://e) `c` $m$ \u202eda
 
 
 def as_text(content: Record) -> str:
-    return msgspec.json.encode(content).decode()
+    return json.dumps(sealed(as_json(content)), separators=(",", ":"))
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from bench.experiments.sessions import no_false_alarm, same_ratios
 from study.artifacts import as_json
 from study.errors import StudyError
 from study.records.bench import BenchRecord
-from study.seal import sealed
 from tests.bench.builders import bench, case, paired
+from tests.support.study import resealed
 
 MODELS = ("gap", "baseline", "wide")
 
@@ -67,7 +67,7 @@ def test_an_experiment_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyt
         *words, json_option = command[3:]
         study = as_json(bench(case(), command=(*words, json_option)))
         cases = [{"extra_info": one} for one in study.pop("cases")]
-        Path(json_option.partition("=")[2]).write_text(json.dumps(sealed({"benchmarks": cases, "study": study})))
+        Path(json_option.partition("=")[2]).write_text(json.dumps(resealed({"benchmarks": cases, "study": study})))
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", measured)

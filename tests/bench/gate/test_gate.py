@@ -15,10 +15,10 @@ from bench.gate.decision import exit_code
 from study.artifacts import as_json
 from study.errors import StudyError
 from study.records.bench import BenchRecord
-from study.seal import sealed
 from tests.bench.builders import bench, case
 from tests.bench.gate.test_compare import INVALID, NAME, start
 from tests.conftest import run
+from tests.support.study import resealed
 from tests.test_design import modules_after
 
 Gate = Callable[..., tuple[int, list[str]]]
@@ -29,7 +29,7 @@ def write(path: Path, record: BenchRecord) -> Path:
     study = as_json(record)
     benchmarks = [{"name": "test_null", "extra_info": {}}, *({"extra_info": it} for it in study.pop("cases"))]
     content = {"datetime": "2026-01-02T03:04:05.678", "benchmarks": benchmarks, "study": study}
-    path.write_text(json.dumps(sealed(content)))
+    path.write_text(json.dumps(resealed(content)))
     return path
 
 

@@ -24,6 +24,7 @@ from study.records.history import HistoryRecord
 from study.seal import sealed
 from tests.bench.builders import bench, case, paired
 from tests.support.records import best_of
+from tests.support.study import resealed
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 MEDIANS = 100e-6 * np.exp(0.005 * np.random.default_rng(4).normal(size=24))
@@ -37,7 +38,7 @@ def written(folder: Path, name: str, record: BenchRecord, time: datetime) -> Pat
     cases = [{"name": "a case", "extra_info": measured} for measured in study.pop("cases")]
     folder.mkdir(parents=True, exist_ok=True)
     content = {"datetime": time.isoformat(), "benchmarks": cases, "study": study}
-    (folder / name).write_text(json.dumps(sealed(content)))
+    (folder / name).write_text(json.dumps(resealed(content)))
     return folder / name
 
 
@@ -158,7 +159,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_count(stepped: Path,
     (stepped / "99.json").write_text("{")
     old = json.loads((stepped / "98.json").read_text())
     (stepped / "98.json").write_text(json.dumps(old | {"study": old["study"] | {"schema": "bench/3"}}))
-    (stepped / "97.json").write_text(json.dumps(sealed({key: old[key] for key in ("benchmarks", "study")})))
+    (stepped / "97.json").write_text(json.dumps(resealed({key: old[key] for key in ("benchmarks", "study")})))
     assert run(stepped, "--output", tmp_path / "out") == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     reasons = ("97.json: expected a time", "98.json: expected schema 'bench/5'", "99.json cannot be read as JSON")
