@@ -319,7 +319,8 @@ def parse_text(text: bytes) -> Any:
     """The JSON in `text`.
 
     Raises:
-        ValueError: it is none. NaN, Infinity and numbers beyond the largest, such as 1e400, which Python accepts, are not.
+        ValueError: it is none. NaN, Infinity and 1e400, which is beyond the largest number, are not, though Python
+            accepts them.
     """
 
     def refuse(constant: str) -> NoReturn:

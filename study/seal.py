@@ -37,9 +37,7 @@ class SealOfPieces:
         if self.expected is None:
             return f"expected the key `{KEY}` with the digest of its values, found none" if needed else ""
         if (found := self.digest()) != self.expected:
-            return (
-                f"expected values of sha256 {str(self.expected)[:16]}..., found {found[:16]}...: it was changed since"
-            )
+            return f"expected values of sha256 {str(self.expected)[:16]}..., found {found[:16]}...: it was changed"
         return ""
 
 

@@ -21,6 +21,7 @@ from study.seal import sealed
 from tests.bench.builders import ENVIRONMENT, NOWHERE, bench, case, cold_start, paired
 from tests.conftest import ROOT
 from tests.support.records import profile
+from tests.support.study import resealed
 
 REMEDY = "measure again"
 CASES = (case(1 / 3e4), case(0.1 + 0.2, batch=32, reasons=("a line\nbreak, µs",), valid=False))  # floats of many digits
@@ -124,7 +125,7 @@ def test_a_file_with_a_measurement_twice_is_refused(tmp_path: Path) -> None:
     cases = study.pop("cases")
     for benchmarks, comparisons in ((2 * cases, study["comparisons"]), (cases, 2 * study["comparisons"])):
         content = {"benchmarks": [{"extra_info": one} for one in benchmarks]}
-        path.write_text(json.dumps({**content, "study": {**study, "comparisons": comparisons}}))
+        path.write_text(json.dumps(resealed({**content, "study": {**study, "comparisons": comparisons}})))
         with pytest.raises(StudyError, match=r"expected each measurement once, found .* at batch \d+ twice; measure"):
             read_bench(path, REMEDY)
 
