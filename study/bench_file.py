@@ -21,6 +21,8 @@ OPENED = (BENCHMARKS, STUDY, COMPARISONS)
 """Keys of the file that are read a member at a time."""
 BEFORE_SEALS = "bench/4"
 """The last version of bench.json without a seal, which is otherwise like today's."""
+DATE = "datetime"
+"""Key of the time at which pytest-benchmark wrote the file."""
 
 
 def seal_of(text: str) -> str:
@@ -45,10 +47,17 @@ def read_bench(
     Raises:
         StudyError: as `study.artifacts.read_record`, or a measurement is in the file twice.
     """
+    return read_dated(path, remedy, kept, older)[0]
+
+
+def read_dated(
+    path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord] = lambda case: case, older: bool = False
+) -> tuple[BenchRecord, object]:
+    """The same, and what the file has as the time at which it was written: text; None in a journal."""
     if path.suffix == ".journal":
         record = _read_journal(path, remedy)
-        return replace(record, cases=tuple(map(kept, record.cases)))
-    record = _read_json(path, remedy, kept, older)
+        return replace(record, cases=tuple(map(kept, record.cases))), None
+    record, date = _read_json(path, remedy, kept, older)
     for records in (
         record.cases,
         record.comparisons,
@@ -58,14 +67,17 @@ def read_bench(
         record.profiles,
     ):
         _refuse_copies(records, path, remedy)
-    return record
+    return record, date
 
 
-def _read_json(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord], older: bool) -> BenchRecord:
+def _read_json(
+    path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord], older: bool
+) -> tuple[BenchRecord, object]:
     seal = SealOfPieces()
     cases: list[CaseRecord] = []
     comparisons: list[ComparisonRecord] = []
     study: dict[str, Any] = {}
+    date: object = None
     fault: StudyError | None = None
     try:
         if not path.is_file() and path.exists():
@@ -80,6 +92,8 @@ def _read_json(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord]
                     elif key == COMPARISONS and not fault:
                         where = f"{path}: comparison {len(comparisons) + 1}"
                         comparisons.append(to_record(value, ComparisonRecord, where, remedy))
+                    elif key == DATE:
+                        date = value
                     elif key.startswith(f"{STUDY}."):
                         study[key.removeprefix(f"{STUDY}.")] = value
                 except StudyError as error:
@@ -100,7 +114,7 @@ def _read_json(path: Path, remedy: str, kept: Callable[[CaseRecord], CaseRecord]
         raise fault
     if damaged := seal.damage(needed=not unsealed):
         raise StudyError(f"{path}: {damaged}; {remedy}")
-    return replace(record, cases=tuple(cases), comparisons=tuple(comparisons))
+    return replace(record, cases=tuple(cases), comparisons=tuple(comparisons)), date
 
 
 def _refuse_copies(records: Sequence[Measurement], path: Path, remedy: str) -> None:

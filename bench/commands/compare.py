@@ -67,43 +67,44 @@ def run(options: argparse.Namespace) -> int:
     from bench.gate.compare import compare
     from bench.gate.report import paragraphs
     from study.artifacts import as_json
-    from study.bench_file import read_bench
+    from study.bench_file import read_dated
 
     files = [("old", options.old), ("new", options.new)]
-    old, new = records = [read_bench(path, REMEDY, older=True) for _, path in files]
+    (old, _), (new, _) = read = [read_dated(path, REMEDY, older=True) for _, path in files]
+    dates = [moment(text) for _, text in read]
     found = compare(old, new, options.fail_above, options.metrics, options.allow)
-    found = replace(found, notes=(*found.notes, *_covered([path for _, path in files])))
+    found = replace(found, notes=(*found.notes, *_covered(dates)))
     if options.format == "json":
         print(json.dumps(as_json(found), indent=1), flush=True)
         return found.exit_code
     heads = [
-        f"{which}: {described(path, record.environment)}" for (which, path), record in zip(files, records, strict=True)
+        f"{which}: {described(path, record.environment, date)}"
+        for (which, path), (record, _), date in zip(files, read, dates, strict=True)
     ]
     print("\n\n".join(paragraphs(heads, found, options.format == "markdown")), flush=True)
     return found.exit_code
 
 
-def described(path: Path, environment: BenchEnvironment) -> str:
+def described(path: Path, environment: BenchEnvironment, date: datetime | None) -> str:
     """One line on a file: date, commit, machine and versions."""
     from study.environment import describe
 
-    date = measured(path)
     description = describe(environment)
     when = date.isoformat(timespec="seconds")[:19] if date else "no date"
     return f"{path}, {when}, {description.commit}; {description.machine}, {description.versions}"
 
 
-def measured(path: Path) -> datetime | None:
-    """When a file of pytest-benchmark was measured; None for the journal of an interrupted session."""
+def moment(text: object) -> datetime | None:
+    """When a file of pytest-benchmark was written; None for the journal of an interrupted session."""
     try:
-        return datetime.fromisoformat(json.loads(path.read_bytes())["datetime"])
-    except (ValueError, KeyError, TypeError):
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
         return None
 
 
-def _covered(paths: list[Path]) -> Iterator[str]:
+def _covered(moments: list[datetime | None]) -> Iterator[str]:
     """What the intervals do not cover."""
-    dates = [date.replace(tzinfo=None) for date in map(measured, paths) if date]
+    dates = [date.replace(tzinfo=None) for date in moments if date]
     apart = ""
     if len(dates) == 2 and (hours := abs((dates[1] - dates[0]).total_seconds()) / 3600) >= 1:
         apart = f" (these were measured {f'{hours / 24:.0f} days' if hours >= 48 else f'{hours:.0f} hours'} apart)"

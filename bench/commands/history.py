@@ -61,7 +61,7 @@ def _probability(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Print the changes and write the files; returns the exit code."""
-    from bench.history import output
+    from bench.history import output, picture
     from bench.history.series import examine, series_of
     from bench.history.sessions import read_sessions
     from study.artifacts import as_json
@@ -74,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
         print("\n\n".join(output.paragraphs(history, read, options.format == "markdown")), flush=True)
     for path in write(history, read, options.output):
         print(f"wrote {path}", file=sys.stderr, flush=True)
+    if more := picture.left_out(history):
+        print(f"note: {more} further pictures are not drawn; history.json has every series", file=sys.stderr)
     for line in read.unreadable:
         print(f"error: {line}", file=sys.stderr)
     if options.fail_on_change and any(one.slower for one in history.examined):

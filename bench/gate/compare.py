@@ -19,8 +19,11 @@ from bench.keys import case_name, short_name
 from study.errors import StudyError
 from study.families import best_pairs, changed_pairs
 from study.records.base import Interval
-from study.records.bench import BenchRecord, CaseRecord
+from study.records.bench import BenchRecord, CaseKey, CaseRecord, Measurement
 from study.records.gate import Change, GateRecord, GateVerdict, Metric
+
+NAMED = 100
+"""Cases that a note names at most."""
 
 
 def compare(
@@ -124,11 +127,16 @@ def geometric_mean(pairs: Sequence[tuple[CaseRecord, CaseRecord]]) -> Interval |
 
 def _only(one: BenchRecord, other: BenchRecord, metrics: Collection[Metric]) -> list[str]:
     """Names of the measurements that the other file lacks, where it has some of their kind."""
-    names = [case_name(key[0]) for key in by_key(one.cases, "") if key not in by_key(other.cases, "")]
+    names = list(map(case_name, _lacking(one.cases, other.cases)))
     if other.cold_starts and {"cold-start", "memory"} & set(metrics):
-        lacking = [key for key in by_key(one.cold_starts, "") if key not in by_key(other.cold_starts, "")]
-        names += [f"cold start of {case_name(key[0])}" for key in lacking]
+        names += [f"cold start of {case_name(key)}" for key in _lacking(one.cold_starts, other.cold_starts)]
     return names
+
+
+def _lacking(one: Sequence[Measurement], other: Sequence[Measurement]) -> list[CaseKey]:
+    """The keys of `one` that `other` does not have."""
+    there = by_key(other, "")
+    return [key for key, reference in by_key(one, "") if (key, reference) not in there]
 
 
 def _other_best(old: BenchRecord, new: BenchRecord) -> Iterator[str]:
@@ -145,4 +153,5 @@ def _absent(old: BenchRecord, new: BenchRecord, metrics: Collection[Metric]) -> 
             yield f"cold start and memory are not compared: the {which} file has no cold starts"
     few = [case_name(pair[0].key) for pair in in_both(old.cases, new.cases) if not all(it.p99_seconds for it in pair)]
     if "p99" in metrics and few:
-        yield f"p99 is not compared, because the samples are too few: {', '.join(few)}"
+        more = [f"and {len(few) - NAMED:,} more"] if len(few) > NAMED else []
+        yield f"p99 is not compared, because the samples are too few: {', '.join([*few[:NAMED], *more])}"

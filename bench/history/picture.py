@@ -26,6 +26,8 @@ from study.pictures import COLOURS, Look, drawn, legend_above, panels
 
 ONE_PAGE = 12
 """Series that fit into one picture; more are drawn in one for each model, and for each so many."""
+MOST_PAGES = 24
+"""Pictures that are drawn at most, those with a change first."""
 ONE_COLUMN, COLUMNS = 3, 2
 """Panels that stand in one column, and columns of more."""
 HEIGHT = 1.75
@@ -83,9 +85,15 @@ def _marks(sessions: Sequence[Session], letters: Iterator[str]) -> Iterator[Mark
 def pictures(history: History) -> Iterator[tuple[str, bytes]]:
     """The files, each with its name: history.svg and history.png, or history-MODEL and so on."""
     machines = Machines.of(history.examined)
-    for name, page in pages(history.examined):
+    changed_first = sorted(pages(history.examined), key=lambda one: not any(each.changes for each in one[1]))
+    for name, page in changed_first[:MOST_PAGES]:
         for suffix, content in drawn(partial(figure, page, machines)).items():
             yield f"{name}{suffix}", content
+
+
+def left_out(history: History) -> int:
+    """How many pictures are not drawn."""
+    return max(0, sum(1 for _ in pages(history.examined)) - MOST_PAGES)
 
 
 def pages(examined: Sequence[Examined]) -> Iterator[tuple[str, Sequence[Examined]]]:
