@@ -94,12 +94,11 @@ def write_measurements(artifacts: Artifacts, names: Sequence[str], seeds: int, c
             name = f"{record.key.model}-{record.key.runtime}-{record.key.batch}"
             stats = {"data": [record.median_seconds.value] * samples, "rounds": samples}
             benchmark = {"name": name, "extra_info": as_json(record), "stats": stats}
-            file.write(",\n" * (written > 0) + json.dumps(benchmark, indent=4))
             seal.add(BENCHMARKS, benchmark)
+            file.write(",\n" * (written > 0) + json.dumps(benchmark, indent=4))
             written += 1
         rest = {"datetime": "2026-01-01T00:00:00+00:00", "study": study}
-        text = json.dumps(rest, indent=4)
-        for key, value in pieces(io.StringIO(text), OPENED):
+        for key, value in pieces(io.StringIO(json.dumps(rest)), OPENED):
             seal.add(key, value)
-        file.write(f'], {text.strip()[1:-1]}, "{KEY}": "{seal.digest()}"}}\n')
+        file.write("], " + json.dumps(rest | {KEY: seal.digest()}, indent=4)[1:] + "\n")
     return written
