@@ -163,7 +163,7 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     for path in written:
         print(f"wrote {path}")
     if not unmeasured:  # otherwise the next call measures again
-        write_text(inputs.mark, fingerprint + "\n")
+        write_text(inputs.mark, inputs.marked(fingerprint))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analysis.inputs.portability import onnx_files
 from study import catalogue
-from study.artifacts import Artifacts, RunFiles, read_record, sha256
+from study.artifacts import Artifacts, RunFiles, read_plain, read_record, sha256
 from study.errors import StudyError
 from study.modules.files import ModuleFiles, changed, exported_modules
 from study.records.module import ModuleRecord
@@ -155,13 +155,18 @@ class Inputs:
 
     @property
     def mark(self) -> Path:
-        """Holds the fingerprint of the inputs of the report beside it; written last."""
+        """Holds the digests of the inputs and of the files of the report beside it; written last."""
         return self.report / "inputs.sha256"
 
+    def marked(self, fingerprint: str) -> str:
+        """The content of `mark` for inputs with this fingerprint and the files of the report as they are."""
+        files = (f"{sha256(self.report / name)}  {name}\n" for name in self.outputs)
+        return f"{fingerprint}  inputs\n{''.join(files)}"
+
     def reported(self, fingerprint: str) -> bool:
-        """Whether there is a complete report of inputs with this fingerprint."""
-        complete = all((self.report / name).is_file() for name in self.outputs)
-        return complete and self.mark.is_file() and self.mark.read_bytes().strip() == fingerprint.encode()
+        """Whether there is a complete report of inputs with this fingerprint, as it was written."""
+        complete = all((self.report / name).is_file() for name in (*self.outputs, self.mark.name))
+        return complete and read_plain(self.mark) == self.marked(fingerprint).encode()
 
 
 def sources() -> list[Path]:

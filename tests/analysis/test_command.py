@@ -51,11 +51,15 @@ class TestFiles:
     def test_fresh_makes_the_report_again(self, reported: tuple[Path, str, str]) -> None:
         assert analyse(reported[0], "--fresh")[0] == reported[1]
 
-    def test_a_report_with_a_damaged_mark_is_made_again(self, artifacts: Artifacts) -> None:
+    def test_a_report_of_which_a_file_or_the_mark_was_changed_is_made_again(self, artifacts: Artifacts) -> None:
+        """Its tables are what --publish copies."""
         assert analyse(artifacts.root)[0].startswith("wrote ")
-        (artifacts.report / "inputs.sha256").write_bytes(b"\xff\xfe")
-        assert analyse(artifacts.root)[0].startswith("wrote ")
-        assert analyse(artifacts.root)[0].startswith("nothing to do")
+        table = (artifacts.report / "runs.csv").read_bytes()
+        for name, content in (("inputs.sha256", b"\xff\xfe"), ("runs.csv", table.replace(b"0.08", b"0.07"))):
+            (artifacts.report / name).write_bytes(content)
+            assert analyse(artifacts.root)[0].startswith("wrote "), name
+            assert analyse(artifacts.root)[0].startswith("nothing to do"), name
+        assert (artifacts.report / "runs.csv").read_bytes() == table
 
     def test_further_measures_are_there_where_asked_for(self, artifacts: Artifacts) -> None:
         analyse(artifacts.root, "--models", "baseline", "--measure", "-lp(p=0.3),kappa4")
