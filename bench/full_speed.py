@@ -8,13 +8,16 @@ speed counts, and the rest is timed again, as long as patience lasts.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.calibration import calibrate_briefly
-from bench.regimes import at_full_speed
+from bench.regimes import at_full_speed, level
 from bench.timing import timed_calls
 from study.records.bench import Calibration
 
+T = TypeVar("T")
+LEVEL_SECONDS = 1.0
+"""In which full speed is looked for, where the session does not know it yet."""
 STRETCH_SECONDS = 0.1
 """Time of the calls between two calibrations."""
 LEAD_IN_SECONDS, MOST_LEAD_IN = 0.003, 64
@@ -58,6 +61,17 @@ class Patience:
         """Whether these are at full speed, or there is no patience for better ones."""
         return self.full is None or self.seconds <= 0 or all(at_full_speed(one, self.full) for one in calibrations)
 
+    def steadily(self, measure: Callable[[], T]) -> tuple[T, Calibration, Calibration]:
+        """What `measure` gives, and the calibrations before and after it: it begins at full speed, and is measured
+        again if that does not last."""
+        while True:
+            before, began = self.calibration(), self.clock()
+            result = measure()
+            after = self.calibrate()
+            if self.accepts(after):
+                return result, before, after
+            self.spend(self.clock() - began)
+
     def spend(self, seconds: float) -> None:
         """Take from the patience."""
         self.seconds -= seconds
@@ -78,14 +92,23 @@ def timed(
     around: list[Calibration] = []
     longest = max(1, int(STRETCH_SECONDS / call_seconds))
     lead_in = max(1, min(MOST_LEAD_IN, int(LEAD_IN_SECONDS / call_seconds))) if call_seconds < STRETCH_SECONDS else 0
-    while len(samples) < calls:
-        before, began = patience.calibration(), patience.clock()
+
+    def stretch() -> list[float]:
         timed_calls(call, inputs, lead_in)
-        stretch = timed_calls(call, inputs, min(longest, calls - len(samples)))
-        after = patience.calibrate()
-        if patience.accepts(after):
-            samples += stretch
-            around += [before, after]
-        else:
-            patience.spend(patience.clock() - began)
+        return timed_calls(call, inputs, min(longest, calls - len(samples)))
+
+    while len(samples) < calls:
+        seconds, before, after = patience.steadily(stretch)
+        samples += seconds
+        around += [before, after]
     return samples, around
+
+
+def found_level(
+    calibrate: Callable[[], Calibration] = calibrate_briefly, clock: Callable[[], float] = time.perf_counter
+) -> Calibration:
+    """Full speed, as far as the machine shows it in a second."""
+    until, seen = clock() + LEVEL_SECONDS, [calibrate()]
+    while clock() < until:
+        seen.append(calibrate())
+    return level(seen)

@@ -162,7 +162,15 @@ def latency(case: Case, process: Process) -> CaseOnce:
     samples = [seconds for load in loads for seconds in load]
     return CaseOnce(
         process=case_process(
-            process.number, samples, sizes, warm_ups, monitored.interference, median(speeds), case.threads, budget
+            process.number,
+            samples,
+            sizes,
+            warm_ups,
+            monitored.interference,
+            median(speeds),
+            case.threads,
+            budget,
+            patience.waited,
         ),
         samples=samples,
         parity=compared,
@@ -242,7 +250,9 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         with monitor() as monitored:
             paired = compare(load, parts, effort, seed, patience, process.fastest.get(name))
     return PairOnce(
-        process=comparison_process(process.number, paired, monitored.interference, runtime.threads, process.seed),
+        process=comparison_process(
+            process.number, paired, monitored.interference, runtime.threads, process.seed, patience.waited
+        ),
         after_switch=(paired.after_switch_reference, paired.after_switch_runtime),
         settings=PairSettings(**settings),
         call_seconds=paired.call_seconds,

@@ -127,13 +127,10 @@ def compare(
             rounds.append([])
             until = elapsed_seconds() + effort.seconds / effort.fewest_rounds
             while len(rounds[-1]) < effort.blocks and (not rounds[-1] or elapsed_seconds() < until):
-                before, began = patience.calibration(), elapsed_seconds()
-                timed = block(turns, parts, order)
-                after, now = patience.calibrate(), elapsed_seconds()
-                if not patience.accepts(after):
-                    patience.spend(now - began)
-                    continue
-                rounds[-1].append(Block(timed, (before, after), now - began))
+                began = elapsed_seconds()
+                timed, *around = patience.steadily(lambda: block(turns, parts, order))  # noqa: B023
+                now = elapsed_seconds()
+                rounds[-1].append(Block(timed, (around[0], around[1]), now - began))
                 if not parts.known:
                     parts = probed(parts, by_engine(rounds), short=now > PROBE_SHARE * effort.seconds)
         elapsed = elapsed_seconds()

@@ -26,6 +26,7 @@ def case_process(
     speed: Calibration,
     threads: int,
     budget: Budget,
+    waited: float = 0.0,
 ) -> CaseProcess:
     """The record of a case in one process.
 
@@ -33,6 +34,7 @@ def case_process(
         samples: seconds of each call, in order, load after load.
         loads: number of calls of each load.
         speed: the calibration during the calls.
+        waited: seconds in which they waited for the machine's full speed.
     """
     change, by_chance = drift(samples)
     wide = spread(samples)
@@ -59,6 +61,7 @@ def case_process(
         calibration=speed,
         machine=seen.machine,
         cores_used=seen.cores_used,
+        waited_seconds=waited,
         valid=not reasons,
         reasons=tuple(reasons),
     )
@@ -70,6 +73,7 @@ def comparison_process(
     seen: Interference,
     threads: int,
     seed: int,
+    waited: float = 0.0,
 ) -> ComparisonProcess:
     """The record of a comparison in one process."""
     reasons = [*paired.reasons, *disturbances(seen, threads)]
@@ -85,6 +89,7 @@ def comparison_process(
         calibration=paired.calibration,
         machine=seen.machine,
         cores_used=seen.cores_used,
+        waited_seconds=waited,
         valid=not reasons,
         reasons=tuple(reasons),
     )

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -17,13 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.calibration import calibrate_briefly
-from bench.full_speed import Patience, SlowMachineError
+from bench.full_speed import Patience, SlowMachineError, found_level
 from bench.machine.cpus import pin
 from bench.measure import Process
 from bench.parent import end_with_parent
 from bench.peak import PATIENCE_SECONDS, matrix_products
-from bench.regimes import level
 from bench.sampling import TooSlowError, garbage_collector_held
 from bench.tasks import Task
 from bench.timing import timed_calls
@@ -31,7 +28,6 @@ from study.errors import StudyError
 from study.records.bench import MatrixProduct
 
 NULL_CALLS = 10_000
-LEVEL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -88,13 +84,8 @@ def work(job: Job, connection: Connection, log: Path) -> None:
 
 
 def with_level(process: Process) -> Process:
-    """The process, with the full speed that the machine shows in a second if the session does not know it yet."""
-    if process.level:
-        return process
-    until, seen = time.monotonic() + LEVEL_SECONDS, [calibrate_briefly()]
-    while time.monotonic() < until:
-        seen.append(calibrate_briefly())
-    return replace(process, level=level(seen))
+    """The process, with the full speed that the machine shows if the session does not know it yet."""
+    return process if process.level else replace(process, level=found_level())
 
 
 def _measured(tasks: Sequence[Task], process: Process, send: Callable[[Message], None]) -> list[Task]:

@@ -12,13 +12,14 @@ pair of processes says nothing about the next: the interval is over pairs.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.full_speed import Patience
 from bench.parts import PROBE_PARTS, after_switch, lead_in_calls, most_lead_in
 from bench.regimes import fast_blocks, level, two_speeds
 from study.records.bench import AfterSwitch, Calibration
@@ -68,6 +69,12 @@ class Alternation:
     """Of each block the seconds of the parts a1, a2, b1, b2."""
     calibrations: list[tuple[int, Calibration, Calibration]] = field(default_factory=list)
     """Of each block the side that calibrated, and how fast the machine was before and after."""
+    waited: float = 0.0
+    """Seconds in which both waited for the machine's full speed."""
+
+    def speeds(self, which: int) -> list[Calibration]:
+        """The calibrations of a side."""
+        return [one for side, *both in self.calibrations if side == which for one in both]
 
     def result(self) -> "Result":
         """The ratio over the blocks at full speed; over all if none is."""
@@ -102,7 +109,7 @@ class Alternation:
         speeds = np.log([[(c.arithmetic_seconds, c.memory_seconds) for c in both] for _, *both in self.calibrations])
         who = np.array([which for which, *_ in self.calibrations])
         for which in np.unique(who):
-            full = level([one for side, *both in self.calibrations if side == which for one in both])
+            full = level(self.speeds(int(which)))
             speeds[who == which] -= np.log([full.arithmetic_seconds, full.memory_seconds])
         return speeds
 
@@ -183,25 +190,41 @@ def alternate(
     seconds: float,
     chance: np.random.Generator,
     into: Alternation,
-    clock: Callable[[], float],
+    patience: Sequence[Patience],
 ) -> None:
     """Let A and B take turns for `seconds`, at least for one block: a round, which is added to `into`.
 
     Args:
-        clock: of the parent.
+        patience: of A and of B, for full speed as each sees it; the side that begins a block waits.
+
+    Raises:
+        SlowMachineError: the machine was slow, and the measurement may be postponed.
     """
-    until = clock() + seconds
+
+    def now() -> float:
+        return patience[0].clock() - sum(one.waited for one in patience)
+
+    until = now() + seconds
     into.rounds.append([])
-    while not into.rounds[-1] or clock() < until:
+    while not into.rounds[-1] or now() < until:
         turns = order(chance)
-        before = Calibration(**pair[turns[0]].ask("calibrate"))
+        replies, *around = patience[turns[0]].steadily(lambda: _block(pair, turns, into.sides))  # noqa: B023
         parts: tuple[list[float], list[float]] = ([], [])
-        for which in turns:
-            counted = into.sides[which]
-            reply = pair[which].ask("part", lead_in=counted.lead_in, calls=counted.calls)
-            parts[which].append(counted.add(reply))
+        for which, reply in zip(turns, replies, strict=True):
+            parts[which].append(into.sides[which].add(reply))
         into.rounds[-1].append((*parts[0], *parts[1]))
-        into.calibrations.append((turns[0], before, Calibration(**pair[turns[0]].ask("calibrate"))))
+        into.calibrations.append((turns[0], around[0], around[1]))
+    into.waited = sum(one.waited for one in patience)
+
+
+def _block(pair: Sequence[Callee], turns: Sequence[int], sides: Sequence[Counted]) -> list[dict[str, Any]]:
+    """The replies to the four parts."""
+    return [pair[which].ask("part", lead_in=sides[which].lead_in, calls=sides[which].calls) for which in turns]
+
+
+def calibrated(callee: Callee) -> Calibration:
+    """How fast the machine is now, as a side sees it."""
+    return Calibration(**callee.ask("calibrate"))
 
 
 def order(chance: np.random.Generator) -> tuple[int, int, int, int]:

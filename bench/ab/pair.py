@@ -4,17 +4,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from bench import calibration
-from bench.ab.alternate import Alternation, Callee, Counted, Result, alternate, probe, warmed_up
+from bench.ab.alternate import Alternation, Callee, Counted, Result, alternate, calibrated, probe, warmed_up
 from bench.ab.process import Process, started
 from bench.ab.sides import Side
+from bench.full_speed import Patience, SlowMachineError, found_level
 from bench.machine.interference import Interference, disturbances, external_disturbances, monitor
+from bench.sampling import PATIENCE_SECONDS
 from study.records.ab import InTurns, PairedProcess
-from study.records.bench import Machine, Settings
+from study.records.bench import Calibration, Machine, Settings
 
 ROUNDS = 14
 """Loads of each model in a process, if blocks and loads fit in the time: each has another place in memory."""
@@ -22,6 +25,8 @@ MOST_IDLE_CORES = 0.03
 """Cores that a waiting side may use: reading a pipe uses none, a thread that spins a whole one."""
 
 Sides = tuple[Side, Side]
+Levels = tuple[Calibration | None, Calibration | None]
+"""Full speed, as A and B have seen it; None: not known yet."""
 Inputs = Mapping[int, tuple[Path, Path]]
 """By batch size the files of inputs of A and of B."""
 
@@ -32,6 +37,8 @@ class Once:
 
     record: PairedProcess
     settings: tuple[Settings, Settings]
+    speeds: tuple[list[Calibration], list[Calibration]]
+    """Median calibration of A and of B, if they calibrated: the session's full speed is the fastest."""
 
 
 @contextmanager
@@ -49,8 +56,13 @@ def load(pair: Sequence[Process], files: Sequence[Path], chance: np.random.Gener
         pair[i].ask("load", **pair[i].side.request, inputs=str(files[i]), seed=seed, batch=batch)
 
 
-def measure(sides: Sides, inputs: Inputs, seconds: float, number: int, seed: int) -> dict[int, Once]:
-    """The batch sizes of `inputs`, each for about `seconds`.
+def measure(
+    sides: Sides, inputs: Inputs, seconds: float, number: int, seed: int, full: Levels = (None, None)
+) -> dict[int, Once]:
+    """The batch sizes of `inputs`, each for about `seconds`; one that waits in vain for full speed again at the end.
+
+    Args:
+        full: full speed, as the processes of A and of B have seen it so far.
 
     Raises:
         StudyError: a side does not load or run its model, or its process ends.
@@ -58,12 +70,27 @@ def measure(sides: Sides, inputs: Inputs, seconds: float, number: int, seed: int
     chance = np.random.default_rng(seed)
     found: dict[int, tuple[Alternation, tuple[Settings, Settings]]] = {}
     with monitor() as monitored, both_started(sides, chance) as pair:
-        for batch in map(int, chance.permutation(sorted(inputs))):
-            alternation = take_turns(pair, lambda: load(pair, inputs[batch], chance, batch), seconds, chance)  # noqa: B023
+        waiting = [(int(batch), True) for batch in chance.permutation(sorted(inputs))]
+        while waiting:
+            batch, postpone = waiting.pop(0)
+            again = partial(load, pair, inputs[batch], chance, batch)
+            try:
+                alternation = take_turns(pair, again, seconds, chance, full=full, postpone=postpone)
+            except SlowMachineError:
+                waiting.append((batch, False))
+                continue
             settings = pair[0].ask("settings")["settings"], pair[1].ask("settings")["settings"]
             found[batch] = alternation, settings
     seen = monitored.interference
-    return {batch: Once(_record(one, sides, seen, number, seed), settings) for batch, (one, settings) in found.items()}
+    return {
+        batch: Once(_record(one, sides, seen, number, seed), settings, _speeds(one))
+        for batch, (one, settings) in found.items()
+    }
+
+
+def _speeds(done: Alternation) -> tuple[list[Calibration], list[Calibration]]:
+    a, b = ([calibration.median(several)] if (several := done.speeds(which)) else [] for which in (0, 1))
+    return a, b
 
 
 def take_turns(
@@ -72,12 +99,24 @@ def take_turns(
     seconds: float,
     chance: np.random.Generator,
     clock: Callable[[], float] = time.perf_counter,
+    full: Levels = (None, None),
+    postpone: bool = False,
 ) -> Alternation:
-    """All rounds of one pair at one batch size; each begins with a load, and has its share of `seconds` for turns."""
+    """All rounds of one pair at one batch size; each begins with a load, and has its share of `seconds` for turns.
+
+    Raises:
+        SlowMachineError: the machine was slow, and `postpone`.
+    """
     into = Alternation()
     begin = clock()
     load_both()
     loading = clock() - begin
+    patience = [
+        Patience(known or found_level(ask, clock), most, ask, clock, postpone)
+        for ask, known in zip([partial(calibrated, one) for one in pair], full, strict=True)
+        for most in [max(PATIENCE_SECONDS, seconds / 3)]
+    ]
+    patience[0].calibration()  # before the warm-up
     speeds = [warmed_up(process, seconds / 4) for process in pair]
     probe(pair, speeds, seconds / 4, chance, into)
     block = sum(2 * (counted.lead_in + counted.calls) * one for counted, one in zip(into.sides, speeds, strict=True))
@@ -87,7 +126,7 @@ def take_turns(
             load_both()
             for process, counted in zip(pair, into.sides, strict=True):
                 process.ask("part", lead_in=0, calls=counted.lead_in + counted.calls)
-        alternate(pair, seconds / rounds, chance, into, clock)
+        alternate(pair, seconds / rounds, chance, into, patience)
     return into
 
 
@@ -111,6 +150,7 @@ def _record(done: Alternation, sides: Sides, seen: Interference, number: int, se
         full_speed_blocks=result.full_speed_blocks,
         random_seed=seed,
         calibration=calibration.median(both),
+        waited_seconds=done.waited,
         machine=seen.machine,
         valid=not reasons,
         reasons=tuple(reasons),

@@ -18,6 +18,7 @@ from bench.statistics.estimates import FEWEST_PROCESSES, control_holds
 from study.environment import environment
 from study.records.ab import AbComparison, AbRecord, Outputs, PairedProcess, SideRecord
 from study.records.base import Interval
+from study.records.bench import Calibration
 from study.student import mean_interval, verdict
 
 CHECK_SECONDS = 5.0
@@ -83,7 +84,7 @@ class Session:
         return start
 
     def _pair(self, inputs: Inputs, number: int, seed: int) -> None:
-        found = measure(self.plan.sides, inputs, self.plan.seconds, number, seed)
+        found = measure(self.plan.sides, inputs, self.plan.seconds, number, seed, (self._level(0), self._level(1)))
         for batch, once in found.items():
             self.measured.setdefault(batch, []).append(once)
         shown = (
@@ -91,6 +92,11 @@ class Session:
             for batch, once in sorted(found.items())
         )
         self.say(f"pair {number}: B / A {', '.join(shown)}")
+
+    def _level(self, which: int) -> Calibration | None:
+        """Full speed, as a side's processes have seen it."""
+        seen = [one for several in self.measured.values() for once in several for one in once.speeds[which]]
+        return regimes.level(seen) if seen else None
 
     def _lacking(self, batch: int) -> int:
         """Pairs of processes that this batch size lacks."""

@@ -5,7 +5,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.calibration import calibrate
 from bench.cases import Case, opened
+from bench.full_speed import Patience
 from bench.machine.counters import own_cores
 from bench.machine.interference import FEWEST_CORES_USED, Interference, disturbances, external_disturbances
 from bench.measure import Process
@@ -79,6 +81,13 @@ def overhead(streams: Streams, scenario: str, once: Callable[[], float]) -> floa
 def process_seconds(budget: Budget) -> float:
     """Time for the calls of a case in one process."""
     return 0.1 if budget.quick else max(SHORTEST_SECONDS, budget.seconds / budget.processes)
+
+
+def patience(process: Process, seconds: float) -> Patience:
+    """For full speed: at most as long as the case's calls take, and at least as long as any case."""
+    budget = process.budget
+    most = 0.0 if budget.quick else max(budget.patience_seconds, seconds)
+    return Patience(process.level, most, calibrate, postpone=process.postpone)
 
 
 def remedy(budget: Budget, seconds: float) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.calibration import calibrate, mean
+from bench.calibration import mean
 from bench.cases import Case
 from bench.measure import Process
 from bench.records import counted
@@ -83,6 +83,7 @@ def measure(case: Case, streams: Streams, process: Process) -> LoadOnce:
     Raises:
         StudyError: the engine does not load, uses another number of threads, or its outputs are wrong.
         TooSlowError: too few calls fit into the time for a measurement.
+        SlowMachineError: the machine is slow, and the process postpones measurements.
     """
     started, budget = time.perf_counter(), process.budget
     loaded = common.load(case, streams, process)
@@ -100,9 +101,11 @@ def measure(case: Case, streams: Streams, process: Process) -> LoadOnce:
         return float(max(NULL_SECONDS / max(one.result.calls, 1.0) for one in done))
 
     overhead = common.overhead(streams, "offline", nothing)
-    before = calibrate()
-    done, seen = common.begun_in_time(lambda: streams.do(job(window, null=False)))
-    pace = mean(before, calibrate())
+    patience = common.patience(process, window)
+    (done, seen), before, after = patience.steadily(
+        lambda: common.begun_in_time(lambda: streams.do(job(window, null=False)))
+    )
+    pace = mean(before, after)
     streams.unload()
     calls = tuple(one.result.calls for one in done)
     reasons = common.disturbed(seen, case, streams.number, loaded)
@@ -111,6 +114,7 @@ def measure(case: Case, streams: Streams, process: Process) -> LoadOnce:
         calibration=pace,
         machine=seen.machine,
         cores_used=seen.cores_used,
+        waited_seconds=patience.waited,
         valid=not reasons,
         reasons=reasons,
         window_seconds=window,

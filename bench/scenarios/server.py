@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.calibration import calibrate, mean
+from bench.calibration import median
 from bench.cases import Case
 from bench.machine.interference import Interference
 from bench.measure import Process
@@ -25,6 +25,7 @@ from bench.scenarios.search import LONG_TIMES, USUAL_SHORT, BoundTooLowError, Se
 from bench.scenarios.streams import Done, Streams, Take
 from bench.statistics.percentiles import FEWEST_SAMPLES
 from study.records.base import Interval
+from study.records.bench import Calibration
 from study.records.scenarios import ServerProcess, ServerRecord
 from study.student import mean_interval
 
@@ -105,6 +106,7 @@ def measure(case: Case, streams: Streams, goal: Goal, process: Process) -> LoadO
         StudyError: the engine does not load, uses another number of threads, or its outputs are wrong.
         TooSlowError: too few calls fit into the time for a measurement, or even the latency of an engine that is
             hardly used exceeds the bound.
+        SlowMachineError: the machine is slow, and the process postpones measurements.
     """
     began = time.perf_counter()
     loaded = common.load(case, streams, process)
@@ -117,14 +119,17 @@ def measure(case: Case, streams: Streams, goal: Goal, process: Process) -> LoadO
     seed = process.seed_of(str(case))
     seen: list[Interference] = []
 
+    patience = common.patience(process, USUAL_SHORT / LONG_TIMES * common.process_seconds(process.budget))
+    speeds: list[Calibration] = []
+
     def once(rate: float, queries: int, own: int) -> Served:
-        served, around = run(streams, rate, queries, own)
+        (served, around), *both = patience.steadily(lambda: run(streams, rate, queries, own))
         seen.append(around)
+        speeds.extend(both)
         return served
 
-    before = calibrate()
     trial, above, trials = _reach(goal, once, loaded.call_seconds, streams.number, process.budget, seed)
-    pace = mean(before, calibrate())
+    pace = median(speeds)
     streams.unload()
     reasons = common.disturbed(seen[-1], case, streams.number, loaded)
     p50, p90, p99 = (float(p) for p in np.quantile(trial.served.latencies, (0.5, 0.9, 0.99)))
@@ -133,6 +138,7 @@ def measure(case: Case, streams: Streams, goal: Goal, process: Process) -> LoadO
         calibration=pace,
         machine=seen[-1].machine,
         cores_used=seen[-1].cores_used,
+        waited_seconds=patience.waited,
         valid=not reasons,
         reasons=reasons,
         rate=trial.rate,

@@ -52,7 +52,7 @@ class InTurns(Record):
     """How often the kernel took the core away in its parts."""
 
 
-class PairedProcess(Record):
+class PairedProcess(Record, kw_only=True):
     """One pair of fresh processes."""
 
     process: AtLeastOne
@@ -69,6 +69,8 @@ class PairedProcess(Record):
     """Seed of the order and of the places in memory."""
     calibration: Calibration
     """Medians, from before and after each block."""
+    waited_seconds: NotNegative = 0.0
+    """Time in which both waited for the machine's full speed, with what was timed again; absent in older files."""
     machine: Machine
     """From the start of both processes to their end."""
     valid: bool

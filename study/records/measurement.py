@@ -70,7 +70,7 @@ class Calibration(Record):
     memory_seconds: Positive
 
 
-class WorkerProcess(Record):
+class WorkerProcess(Record, kw_only=True):
     """What a measurement has for each of the fresh processes that made it."""
 
     process: AtLeastOne
@@ -80,6 +80,8 @@ class WorkerProcess(Record):
     machine: Machine
     cores_used: NotNegative
     """Processor time of this process and of its children that have ended / wall time."""
+    waited_seconds: NotNegative = 0.0
+    """Time in which it waited for the machine's full speed, with what was timed again; absent in older files."""
     valid: bool
     reasons: tuple[str, ...]
     """Why it is not, and what to do."""

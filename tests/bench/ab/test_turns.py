@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from bench.ab.alternate import Alternation, alternate, order, probe, warmed_up
+from bench.ab.alternate import Alternation, alternate, calibrated, order, probe, warmed_up
 from bench.ab.pair import take_turns
+from bench.full_speed import Patience, SlowMachineError
 from study.student import mean_interval
 
 
@@ -36,6 +38,7 @@ class Fake:
     def ask(self, do: str, **words: Any) -> dict[str, Any]:
         machine = self.machine
         if do == "calibrate":
+            machine.now += 3e-4
             pace = machine.pace(machine.now)
             return {"arithmetic_seconds": 1e-4 * pace, "memory_seconds": self.memory * pace}
         switched, machine.running = machine.running is not self, self
@@ -50,12 +53,17 @@ class Fake:
         return {"seconds": seconds, "durations": durations, **usage}
 
 
+def impatient(a: Fake, b: Fake) -> list[Patience]:
+    """Wait for nothing."""
+    return [Patience(None, 0, partial(calibrated, side), side.machine.clock) for side in (a, b)]
+
+
 def taken_turns(a: Fake, b: Fake, seconds: float = 2.0, seed: int = 0) -> Alternation:
     chance, into = np.random.default_rng(seed), Alternation()
     speeds = [warmed_up(each, 1.0) for each in (a, b)]
     probe((a, b), speeds, 0.5, chance, into)
     for _ in range(3):
-        alternate((a, b), seconds / 3, chance, into, a.machine.clock)
+        alternate((a, b), seconds / 3, chance, into, impatient(a, b))
     return into
 
 
@@ -97,6 +105,26 @@ def test_blocks_in_which_the_machine_was_slow_do_not_count() -> None:
     result = taken_turns(Fake(machine, 1e-3), Sensitive(machine, 1e-3), seconds=4.0).result()
     assert result.ratio == pytest.approx(1)
     assert 0 < result.full_speed_blocks < result.blocks
+
+
+def test_both_wait_for_full_speed_and_the_record_says_how_long() -> None:
+    machine = Clock(lambda now: 1.5 if 4.0 < now < 5.0 else 1.0)
+    a, b = Fake(machine, 1e-3), Fake(machine, 1e-3)
+    done = take_turns((a, b), lambda: None, 4.0, np.random.default_rng(0), machine.clock)
+    result = done.result()
+    assert result.full_speed_blocks == result.blocks
+    assert 0.9 < done.waited < 1.1
+
+
+def test_waiting_has_a_bound_after_which_the_measurement_is_postponed_or_made_at_any_speed() -> None:
+    machine = Clock(lambda now: 1.0 if now < 2.1 else 1.5)
+    sides = Fake(machine, 1e-3), Fake(machine, 1e-3)
+    with pytest.raises(SlowMachineError):
+        take_turns(sides, lambda: None, 1.0, np.random.default_rng(0), machine.clock, postpone=True)
+    full = calibrated(Fake(Clock(), 1e-3))
+    done = take_turns(sides, lambda: None, 1.0, np.random.default_rng(0), machine.clock, (full, full))
+    assert done.rounds
+    assert 2.0 <= done.waited < 2.1
 
 
 def test_a_side_whose_memory_lies_worse_is_no_slower_machine() -> None:
@@ -162,6 +190,7 @@ def test_a_call_of_seconds_is_one_part_and_the_first_call_may_compile() -> None:
     probe((slow, Fake(machine, 2.0)), (2.0, 2.0), 0.5, np.random.default_rng(0), into)
     assert [(each.lead_in, each.calls) for each in into.sides] == [(1, 1), (1, 1)]
     before = machine.now
-    alternate((slow, Fake(machine, 2.0)), 0.5, np.random.default_rng(0), into, machine.clock)
+    other = Fake(machine, 2.0)
+    alternate((slow, other), 0.5, np.random.default_rng(0), into, impatient(slow, other))
     assert len(into.rounds[-1]) == 1
     assert machine.now - before < 4 * (2 * 2.0 + 60)
