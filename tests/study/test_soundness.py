@@ -12,7 +12,7 @@ from study.errors import StudyError
 from study.networks import build, parameters
 from study.recipe import Recipe
 from study.soundness import check
-from train.fitting import serialise
+from train.resume import serialise
 
 HEAD = """import random, torch, torch.nn.functional as F
 from torch import nn
