@@ -151,17 +151,21 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     unmeasured = measure_missing(inputs.runs, inputs.artifacts.data)
     fingerprint = inputs.fingerprint()  # includes the files just measured
     gc.disable()  # it would go through all that is read again and again, and find nothing
-    study = read_study(inputs)
-    gc.freeze()
-    gc.enable()
-    study = replace(study, notes=(*study.notes, *unmeasured))
-    for note in study.notes:
-        print(f"note: {note}", file=sys.stderr)
-    inputs.mark.unlink(missing_ok=True)
-    written = write(study, inputs.report, measures)
-    del study  # the measurements go once they are in tables
-    for path in written:
-        print(f"wrote {path}")
+    try:
+        study = read_study(inputs)
+        gc.freeze()
+        gc.enable()
+        study = replace(study, notes=(*study.notes, *unmeasured))
+        for note in study.notes:
+            print(f"note: {note}", file=sys.stderr)
+        inputs.mark.unlink(missing_ok=True)
+        written = write(study, inputs.report, measures)
+        del study  # the measurements go once they are in tables
+        for path in written:
+            print(f"wrote {path}")
+    finally:
+        gc.enable()
+        gc.unfreeze()
     if not unmeasured:  # otherwise the next call measures again
         write_text(inputs.mark, inputs.marked(fingerprint))
 

@@ -1,6 +1,7 @@
 """The command `python -m analysis`: its files, when it does nothing, its page, and what it imports."""
 
 import base64
+import gc
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ from analysis.inputs.files import PICTURES, REPORT
 from analysis.measures.pruning import NOT_MEASURED
 from analysis.pages.markup import as_latex
 from study.artifacts import Artifacts, read_record
+from study.errors import StudyError
 from study.records.analysis import TableRecord
 from tests.support.study import analyse, command, layers, row, rows, write_run
 
@@ -50,6 +52,14 @@ class TestFiles:
 
     def test_fresh_makes_the_report_again(self, reported: tuple[Path, str, str]) -> None:
         assert analyse(reported[0], "--fresh")[0] == reported[1]
+
+    def test_the_collector_is_as_before_after_a_report_and_after_a_refused_file(self, artifacts: Artifacts) -> None:
+        analyse(artifacts.root)
+        assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0)
+        artifacts.run("baseline", 0).history.write_text("")
+        with pytest.raises(StudyError, match=r"history\.csv"):
+            analyse(artifacts.root)
+        assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0)
 
     def test_a_report_of_which_a_file_or_the_mark_was_changed_is_made_again(self, artifacts: Artifacts) -> None:
         """Its tables are what --publish copies."""
