@@ -8,7 +8,6 @@ import csv
 import hashlib
 import io
 import json
-import math
 import os
 import re
 import tempfile
@@ -16,11 +15,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from study.errors import StudyError
+from study.json_pieces import finite, refuse
 from study.records.base import Record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
@@ -307,12 +307,20 @@ def read_plain(path: Path) -> bytes:
     """The content of a file.
 
     Raises:
-        ValueError: it is no plain file: a pipe would be waited for, and a device may be endless.
+        ValueError: as `check_plain`.
         OSError: it is missing, or cannot be read.
+    """
+    check_plain(path)
+    return path.read_bytes()
+
+
+def check_plain(path: Path) -> None:
+    """
+    Raises:
+        ValueError: there is something else than a plain file: a pipe would be waited for, and a device may be endless.
     """
     if not path.is_file() and path.exists():
         raise ValueError("expected a plain file")
-    return path.read_bytes()
 
 
 def parse_text(text: bytes) -> Any:
@@ -322,13 +330,6 @@ def parse_text(text: bytes) -> Any:
         ValueError: it is none. NaN, Infinity and 1e400, which is beyond the largest number, are not, though Python
             accepts them.
     """
-
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is no JSON")
-
-    def finite(number: str) -> float:
-        return value if math.isfinite(value := float(number)) else refuse(number)
-
     try:
         return json.loads(text, parse_constant=refuse, parse_float=finite)
     except RecursionError as error:

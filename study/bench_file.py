@@ -3,12 +3,13 @@
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from study.artifacts import parse_text, read_plain, to_record, to_sealed_record
+from study.artifacts import check_plain, parse_text, read_plain, to_record, to_sealed_record
 from study.errors import StudyError
 from study.json_pieces import pieces
 from study.records.bench import BenchRecord, CaseKey, CaseRecord, ComparisonRecord, JournalEntry, Measurement
@@ -23,6 +24,14 @@ BEFORE_SEALS = "bench/4"
 """The last version of bench.json without a seal, which is otherwise like today's."""
 DATE = "datetime"
 """Key of the time at which pytest-benchmark wrote the file."""
+
+
+def moment(text: object) -> datetime | None:
+    """The time that a file has under `DATE`; None if there is none."""
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def seal_of(text: str) -> str:
@@ -80,8 +89,7 @@ def _read_json(
     date: object = None
     fault: StudyError | None = None
     try:
-        if not path.is_file() and path.exists():
-            raise ValueError("expected a plain file")
+        check_plain(path)
         with path.open(encoding="utf-8") as file:
             for key, value in pieces(file, OPENED):
                 seal.add(key, value)

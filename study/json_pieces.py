@@ -14,8 +14,20 @@ ENDS = (*SPACE, *",]}:")
 """What may follow a value."""
 
 
-class _ConstantError(Exception):
+class ConstantError(ValueError):
     """NaN, Infinity, or a number beyond the largest one, such as 1e400: Python accepts them."""
+
+
+def refuse(constant: str) -> NoReturn:
+    raise ConstantError(f"{constant} is no JSON")
+
+
+def finite(number: str) -> float:
+    """
+    Raises:
+        ConstantError: it is beyond the largest number.
+    """
+    return value if math.isfinite(value := float(number)) else refuse(number)
 
 
 def pieces(file: TextIO, opened: Collection[str]) -> Iterator[tuple[str, Any]]:
@@ -70,7 +82,7 @@ class _Text:
 
     def __init__(self, file: TextIO) -> None:
         self.file, self.text, self.at, self.whole = file, "", 0, False
-        self.decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+        self.decoder = json.JSONDecoder(parse_constant=refuse, parse_float=finite)
 
     def following(self) -> str:
         """The next character that is not white space, which stays; "" at the end."""
@@ -96,8 +108,8 @@ class _Text:
                 if self.text[end : end + 1] in ENDS or self.whole:
                     self.at = end
                     return value
-            except _ConstantError as constant:
-                raise ValueError(f"{constant} is no JSON") from None
+            except ConstantError:  # more text does not mend it
+                raise
             except RecursionError as error:
                 raise ValueError(str(error)) from None
             except ValueError:
@@ -112,13 +124,3 @@ class _Text:
         self.text += read
         self.whole = not read
         return bool(read)
-
-
-def _finite(text: str) -> float:
-    if math.isinf(value := float(text)):
-        raise _ConstantError(text)
-    return value
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise _ConstantError(constant)

@@ -129,7 +129,7 @@ def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[Epoch],
     state = resume.load(files, trainer, made)
     if state is None:
         state = State(made, [], {})
-        if files.resume.exists():  # of which the first trainer may have loaded a part
+        if files.resume.exists():  # the first trainer may have loaded a part of it
             trainer = Trainer(entry, *images.train, seed=files.seed)
     history = state.history
     for row in history:

@@ -98,7 +98,7 @@ def frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]] | pd.Data
 def text(columns: Sequence[Column], frame: pd.DataFrame, most: int | None = None) -> pd.DataFrame:
     """A frame as people read it: a column of text for each one with a heading, of its first `most` rows.
 
-    Settings that all rows of the frame share are left out, and columns of which no row shown has anything.
+    Settings that all rows of the frame share are left out, and columns that are empty in every row shown.
     """
     common = common_settings(columns, frame)
     shown = [column for column in columns if column.heading and column.key not in common]

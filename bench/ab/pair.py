@@ -26,7 +26,7 @@ MOST_IDLE_CORES = 0.03
 
 Sides = tuple[Side, Side]
 Levels = tuple[Calibration | None, Calibration | None]
-"""Full speed, as A and B have seen it; None: not known yet."""
+"""How fast the machine was, as A and B have seen it; None: not known."""
 Inputs = Mapping[int, tuple[Path, Path]]
 """By batch size the files of inputs of A and of B."""
 
@@ -37,8 +37,8 @@ class Once:
 
     record: PairedProcess
     settings: tuple[Settings, Settings]
-    speeds: tuple[list[Calibration], list[Calibration]]
-    """Median calibration of A and of B, if they calibrated: the session's full speed is the fastest."""
+    speeds: Levels
+    """Median calibration of A and of B, None if it did not calibrate: the session's full speed is the fastest."""
 
 
 @contextmanager
@@ -88,8 +88,8 @@ def measure(
     }
 
 
-def _speeds(done: Alternation) -> tuple[list[Calibration], list[Calibration]]:
-    a, b = ([calibration.median(several)] if (several := done.speeds(which)) else [] for which in (0, 1))
+def _speeds(done: Alternation) -> Levels:
+    a, b = (calibration.median(several) if (several := done.speeds(which)) else None for which in (0, 1))
     return a, b
 
 
@@ -111,10 +111,10 @@ def take_turns(
     begin = clock()
     load_both()
     loading = clock() - begin
+    most = max(PATIENCE_SECONDS, seconds / 3)
     patience = [
         Patience(known or found_level(ask, clock), most, ask, clock, postpone)
         for ask, known in zip([partial(calibrated, one) for one in pair], full, strict=True)
-        for most in [max(PATIENCE_SECONDS, seconds / 3)]
     ]
     patience[0].calibration()  # before the warm-up
     speeds = [warmed_up(process, seconds / 4) for process in pair]

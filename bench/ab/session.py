@@ -95,7 +95,7 @@ class Session:
 
     def _level(self, which: int) -> Calibration | None:
         """Full speed, as a side's processes have seen it."""
-        seen = [one for several in self.measured.values() for once in several for one in once.speeds[which]]
+        seen = [one for several in self.measured.values() for once in several if (one := once.speeds[which])]
         return regimes.level(seen) if seen else None
 
     def _lacking(self, batch: int) -> int:

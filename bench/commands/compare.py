@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from bench.gate.compare import compare
     from bench.gate.report import paragraphs
     from study.artifacts import as_json
-    from study.bench_file import read_dated
+    from study.bench_file import moment, read_dated
 
     files = [("old", options.old), ("new", options.new)]
     (old, _), (new, _) = read = [read_dated(path, REMEDY, older=True) for _, path in files]
@@ -92,14 +92,6 @@ def described(path: Path, environment: BenchEnvironment, date: datetime | None) 
     description = describe(environment)
     when = date.isoformat(timespec="seconds")[:19] if date else "no date"
     return f"{path}, {when}, {description.commit}; {description.machine}, {description.versions}"
-
-
-def moment(text: object) -> datetime | None:
-    """When a file of pytest-benchmark was written; None for the journal of an interrupted session."""
-    try:
-        return datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
 
 
 def _covered(moments: list[datetime | None]) -> Iterator[str]:

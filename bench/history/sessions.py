@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from study.artifacts import parse, sha256
-from study.bench_file import read_dated
+from study.bench_file import moment, read_dated
 from study.errors import StudyError, one_line
 from study.records.bench import BenchRecord
 
@@ -78,10 +78,8 @@ def read_session(path: Path) -> Session:
     record, text = read_dated(path, REMEDY, older=True)
     if path.suffix == ".journal":
         raise StudyError(f"{path}: the journal of an interrupted session has no time; {REMEDY}")
-    try:
-        time = datetime.fromisoformat(text if isinstance(text, str) else "")
-    except ValueError:
-        raise StudyError(f"{path}: expected a time such as 2026-11-28T21:00:00 in `datetime`, found {text!r}") from None
+    if (time := moment(text)) is None:
+        raise StudyError(f"{path}: expected a time such as 2026-11-28T21:00:00 in `datetime`, found {text!r}")
     return Session(path, time if time.tzinfo else time.replace(tzinfo=UTC), record)
 
 

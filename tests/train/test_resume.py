@@ -1,4 +1,4 @@
-"""resume.pt, the state of an unfinished run: whatever is wrong with it, the run ends with the same bytes."""
+"""resume.pt, the state of an unfinished run: however it was damaged, the run ends with the same bytes."""
 
 import hashlib
 import io

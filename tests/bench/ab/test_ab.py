@@ -39,7 +39,7 @@ def compared(file: Path) -> Callable[..., AbRecord]:
         session.greetings = [{"python": "3.11.7", "packages": {"onnxruntime": v}, "commit": None} for v in ("1", "2")]
         for batch, values in enumerate(batches, 1):
             made = [one if isinstance(one, PairedProcess) else process(n, one) for n, one in enumerate(values, 1)]
-            session.measured[batch] = [Once(one, ({"threads": 1}, {"threads": 1}), ([], [])) for one in made]
+            session.measured[batch] = [Once(one, ({"threads": 1}, {"threads": 1}), (None, None)) for one in made]
             parity = Parity(images=8, max_abs_difference=0.0, argmax_mismatches=0, against="A")
             session.outputs[batch] = Outputs(parity=parity, differences=())
         record = session.record()
