@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from analysis import portability, results, sparsity
 from analysis.sparsity import joined
 from study.catalogue import DEFAULT_STUDY, STUDIES
+from study.command_line import Parser
 from study.errors import StudyError, exit_with
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m analysis",
         description=(__doc__ or "").splitlines()[0],
         epilog="Other commands, each with --help: `python -m analysis sparsity FILE.onnx ...` for any ONNX file, "

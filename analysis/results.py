@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.command_line import Parser
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -24,7 +26,7 @@ OUTPUT = Path("docs/results.md")
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m analysis results",
         description=(__doc__ or "").partition("\n\n")[0],
         epilog="Models of your own, of a --catalogue, are not on this page: see `python -m analysis --help`.",

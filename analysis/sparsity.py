@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.command_line import Parser
 from study.errors import StudyError, discard_output, exit_with, print_error
 from study.modules.exported import onnx_file
 
@@ -40,7 +41,7 @@ def joined(words: Sequence[str]) -> list[str]:
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m analysis sparsity",
         description=(__doc__ or "").partition("\n\n")[0],
         allow_abbrev=False,

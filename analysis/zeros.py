@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.command_line import Parser
 from study.errors import StudyError, print_error
 from study.selection import add_options
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m analysis zeros", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument

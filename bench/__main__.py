@@ -1,10 +1,10 @@
 """Work on what `pytest bench` measured, and on what decides how well it measures."""
 
-import argparse
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
+from study.command_line import Parser
 from study.errors import StudyError, exit_with, interrupt_on_sigterm
 
 COMMANDS = ("ab", "ci", "compare", "convert", "doctor", "history", "zeros")
@@ -16,7 +16,7 @@ NEEDS, if it has that, are the packages that `run` imports and that not every en
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = Parser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     modules = {name: import_module(f"bench.commands.{name}") for name in COMMANDS}
     for name, module in modules.items():

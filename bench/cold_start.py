@@ -31,6 +31,7 @@ from bench.runtimes.conversions import verify_all
 from bench.sampling import Budget, TooSlowError
 from study.artifacts import RunFiles
 from study.catalogue import Entry
+from study.command_line import Parser
 from study.errors import StudyError, exit_with
 from study.modules.files import ModuleFiles
 from study.onnx_given import Given, parse_shapes, parse_sizes
@@ -177,7 +178,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.cold_start", description="One cold start, for the bench.")
+    parser = Parser(prog="python -m bench.cold_start", description="One cold start, for the bench.")
     parser.add_argument("--runtime", required=True)
     parser.add_argument("--onnx", required=True, type=Path)
     parser.add_argument("--inputs", required=True, type=Path)

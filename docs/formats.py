@@ -4,11 +4,9 @@
 analysis; `python -m docs.formats run/2` prints the JSON Schema of run.json.
 """
 
-import argparse
 import ast
 import inspect
 import json
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +35,8 @@ from analysis.tables import (
     zeros,
 )
 from analysis.tables.columns import Column
+from study.command_line import Parser
+from study.errors import exit_with
 from study.recipe import Recipe
 from study.records.ab import AbRecord
 from study.records.analysis import PruningRecord, SparsityRecord, TableRecord
@@ -96,7 +96,7 @@ TABLES: Mapping[str, Sequence[Column]] = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m docs.formats", description=__doc__)
+    parser = Parser(prog="python -m docs.formats", description=__doc__)
     parser.add_argument("schema", nargs="?", choices=[tag(kind) for kind in FILES.values()])
     options = parser.parse_args(words)
     if options.schema:
@@ -222,4 +222,4 @@ def meanings(struct: type[msgspec.Struct]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from export.options import add_arguments
+from study.command_line import Parser
 from study.errors import StudyError, exit_with
 from study.modules.options import add_module_options, entry_of
 from study.variants import OPSET
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m export",
         description=(__doc__ or "").partition("\n\n")[0],
         epilog="See also: `python -m export check FILE.onnx ...` (in which runtimes does any ONNX file load?), "

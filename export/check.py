@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.command_line import Parser
 from study.errors import StudyError, print_error, printable
 from study.modules.exported import onnx_file
 from study.variants import OPSET
@@ -31,9 +32,7 @@ FORM = "the portable form (rules R1-R10, R13)"
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m export check", description=(__doc__ or "").partition("\n\n")[0], allow_abbrev=False
-    )
+    parser = Parser(prog="python -m export check", description=(__doc__ or "").partition("\n\n")[0], allow_abbrev=False)
     parser.add_argument(
         "files", metavar="FILE.onnx", type=Path, nargs="+", help="any ONNX model, or the name of an exported one"
     )

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from study import selection
 from study.artifacts import Artifacts
+from study.command_line import Parser
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, exit_with
@@ -18,7 +19,7 @@ from train.options import add_options, positive
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m train",
         description=__doc__,
         epilog="`python -m train search MODEL --trials N` searches hyper-parameters; see `python -m train search -h`",

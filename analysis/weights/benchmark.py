@@ -7,7 +7,6 @@ command and numpy's `fromfile(...).sum()` run in turns, each in a fresh process 
 only the first run imports and is given memory. A ratio is the median of the turns' ratios, with their range.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from study.command_line import Parser
 from study.environment import describe, environment
 from study.errors import StudyError, exit_with
 
@@ -36,9 +36,7 @@ print("#", int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) /
 
 def main(words: Sequence[str] | None = None) -> int:
     """Write the files, measure, and print a table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.weights.benchmark", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = Parser(prog="python -m analysis.weights.benchmark", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--turns", metavar="N", type=int, default=5, help="runs of each command (5)")
     turns = parser.parse_args(words).turns
     if turns < 1:

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from study.command_line import Parser
 from study.errors import exit_with
 
 NAMES = (
@@ -48,7 +49,7 @@ NAMES = (
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench.experiments",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

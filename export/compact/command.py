@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.artifacts import DEFAULT_ROOT, Artifacts, read_record
+from study.command_line import Parser
 from study.errors import StudyError, print_error
 from study.modules.exported import given_of, onnx_file
 from study.modules.files import current_module, module_files
@@ -30,7 +31,7 @@ DONE, NOT_PROVEN, REFUSED = 0, 1, 2
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m export compact",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -23,6 +23,7 @@ from export.conformance.programs import DOCUMENT
 from export.conformance.runtimes import RUNTIMES, Runtime, select
 from export.options import add_arguments
 from study.artifacts import Artifacts, write_record
+from study.command_line import Parser
 from study.cores import usable_cores
 from study.environment import environment
 from study.errors import StudyError, one_line, printable
@@ -38,7 +39,7 @@ AT_ONCE = 2
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m export conformance",
         description="Run the exported models, or any ONNX file, in each runtime of docs/portability.md, in an "
         "environment of its own, and compare the results with PyTorch's, or ONNX Runtime's.",

@@ -6,13 +6,14 @@ from pathlib import Path
 from statistics import median
 
 from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.command_line import Parser
 from study.data import fashion_mnist
 from study.environment import describe, environment
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     """A parser with --turns, --data and --artifacts."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = made.add_argument

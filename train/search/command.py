@@ -11,6 +11,7 @@ from statistics import mean
 
 from study import catalogue
 from study.artifacts import Artifacts, RunFiles, read_record, write_record
+from study.command_line import Parser
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, one_line
@@ -24,7 +25,7 @@ HELD_BACK = 3
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m train search", description=__doc__)
+    parser = Parser(prog="python -m train search", description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="a name from the catalogue")
     parser.add_argument("--dataset", default="", metavar="NAME", help="the same model for another data set")
     parser.add_argument("--catalogue", type=Path, metavar="FILE", help="a Python file with your own ENTRIES")

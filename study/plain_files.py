@@ -1,0 +1,76 @@
+"""Open regular files only: a pipe would be waited for, and a device may be endless.
+
+Every file from outside, or from an earlier command, is opened here, except those that a library opens by name; for
+these `check_plain` comes first.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+MOST_BYTES = 64 * 2**20
+"""Size of a file that is read whole, unless its reader allows another one."""
+KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """The file at `path`, open for reading; the user may have named a symbolic link to it.
+
+    Raises:
+        OSError: it is missing, cannot be opened or is no regular file; `strerror` gives the reason.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = next((name for is_kind, name in KINDS if is_kind(mode)), "a device")
+        raise OSError(errno.EINVAL, f"expected a regular file, found {kind}", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def check_plain(path: Path, most: int | None = None) -> int:
+    """The size in bytes of a regular file, for a library that opens it by name.
+
+    Raises:
+        OSError: as `open_plain`, or it has more than `most` bytes.
+    """
+    with open_plain(path) as file:
+        return _checked_size(file, path, most)
+
+
+def read_plain(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: as `check_plain`.
+    """
+    with open_plain(path) as file:
+        _checked_size(file, path, most)
+        content = file.read(most + 1)  # it may grow meanwhile
+    if len(content) > most:
+        raise _too_large(path, len(content), most)
+    return content
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as 64 hexadecimal digits.
+
+    Raises:
+        OSError: as `open_plain`.
+    """
+    with open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checked_size(file: BufferedReader, path: Path, most: int | None) -> int:
+    size = os.fstat(file.fileno()).st_size
+    if most is not None and size > most:
+        raise _too_large(path, size, most)
+    return size
+
+
+def _too_large(path: Path, size: int, most: int) -> OSError:
+    return OSError(errno.EFBIG, f"expected at most {most} bytes, found {size}", str(path))
