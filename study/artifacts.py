@@ -5,7 +5,6 @@ checked when it is read. Every write is atomic.
 """
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -21,6 +20,8 @@ import msgspec
 
 from study.errors import StudyError
 from study.json_pieces import finite, refuse
+from study.plain_files import read_plain as read_plain
+from study.plain_files import sha256 as sha256
 from study.records.base import Record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
@@ -172,12 +173,6 @@ class Artifacts:
         return self.root / "search" / model / "search.json"
 
 
-def sha256(path: Path) -> str:
-    """The file's SHA-256 as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_bytes(path: Path, content: bytes) -> None:
     """Write atomically: a reader sees either the whole old file or the whole new one, even after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -301,26 +296,6 @@ def parse(path: Path, remedy: str) -> Any:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
         raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
-
-
-def read_plain(path: Path) -> bytes:
-    """The content of a file.
-
-    Raises:
-        ValueError: as `check_plain`.
-        OSError: it is missing, or cannot be read.
-    """
-    check_plain(path)
-    return path.read_bytes()
-
-
-def check_plain(path: Path) -> None:
-    """
-    Raises:
-        ValueError: there is something else than a plain file: a pipe would be waited for, and a device may be endless.
-    """
-    if not path.is_file() and path.exists():
-        raise ValueError("expected a plain file")
 
 
 def parse_text(text: bytes) -> Any:

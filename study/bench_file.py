@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from study.artifacts import check_plain, parse_text, read_plain, to_record, to_sealed_record
+from study.artifacts import parse_text, read_plain, to_record, to_sealed_record
 from study.errors import StudyError
 from study.json_pieces import pieces
+from study.plain_files import open_plain
 from study.records.bench import BenchRecord, CaseKey, CaseRecord, ComparisonRecord, JournalEntry, Measurement
 from study.records.scenarios import OfflineRecord, ServerRecord
 from study.seal import SealOfPieces
@@ -89,8 +90,7 @@ def _read_json(
     date: object = None
     fault: StudyError | None = None
     try:
-        check_plain(path)
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(open_plain(path), encoding="utf-8") as file:
             for key, value in pieces(file, OPENED):
                 seal.add(key, value)
                 try:

@@ -18,6 +18,8 @@ ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 """Those of a terminal's colours."""
 
 
+OURS = ("study", "train", "export", "bench", "analysis", "docs", "tests")
+"""A module missing of these is a fault of this program."""
 GO_ON = "what was finished is kept; run it again (without --fresh) to go on"
 
 
@@ -77,9 +79,19 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
 
     0 done, 1 a gate or check failed, 2 the user's mistake or a bad file, 130 interrupted.
     """
+    if sys.stdout is None:  # `>&-`: what is printed would be lost, and a file might get its number
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  until the process ends
+    for stream in (sys.stdout, sys.stderr):  # a name need not be in the encoding of the terminal
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main()
         sys.stdout.flush()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OURS:
+            raise
+        print_error(StudyError(f"the package {error.name} is missing; install this stage's, as `tox -e STAGE` does"))
+        code = 2
     except StudyError as error:
         print_error(error)
         code = 2

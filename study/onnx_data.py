@@ -7,7 +7,6 @@ Hugging Face has links to a model and to its weights, and both side by side else
 """
 
 import os
-import stat
 from dataclasses import dataclass
 from io import BufferedReader
 from math import prod
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from study.errors import StudyError
+from study.plain_files import open_plain
 
 LONGEST = 4096
 """Characters of a path, Linux's own limit."""
@@ -44,7 +44,7 @@ class Place:
         """
         content = np.empty(count, np.uint8)
         try:
-            with _open(self.path) as file:
+            with open_plain(self.path) as file:
                 same = _identity(os.fstat(file.fileno())) == self.identity
                 file.seek(self.offset + start)
                 same = same and file.readinto(content.data) == count
@@ -64,7 +64,7 @@ class File:
     size: int
 
     def open(self) -> BufferedReader:
-        return _open(self.path)
+        return open_plain(self.path)
 
     def place(self, offset: int, length: int) -> Place:
         """
@@ -80,13 +80,10 @@ def plain(path: Path) -> File:
     """The file at `path`. The user named it, so it may be a symbolic link.
 
     Raises:
-        OSError: it cannot be opened.
-        ValueError: it is no regular file.
+        OSError: it cannot be opened, or is no regular file.
     """
-    with _open(path) as file:
+    with open_plain(path) as file:
         status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("a folder" if stat.S_ISDIR(status.st_mode) else "no plain file")
     return File(path, _identity(status), status.st_size)
 
 
@@ -137,11 +134,6 @@ def beside(model: Path, location: str, root: Path | None = None, option: str = "
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise StudyError(f"expected weights in a plain file, found {location!r} ({reason}); {remedy}") from None
-
-
-def _open(path: Path) -> BufferedReader:
-    """Open without waiting for a writer, should it be a pipe."""
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

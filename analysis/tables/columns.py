@@ -5,6 +5,7 @@ docs/formats.md.
 """
 
 import math
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.numbers import MISSING, number, runtime, spread
-from study.artifacts import write_record, write_text
+from study.artifacts import read_plain, write_record, write_text
 from study.records.analysis import TableRecord
 
 
@@ -128,4 +129,4 @@ def write_as_json(path: Path, frame: pd.DataFrame) -> None:
 
 def read(path: Path) -> pd.DataFrame:
     """A CSV file of a report as it was written: only an empty field is missing (not, say, a model called NA)."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    return pd.read_csv(io.BytesIO(read_plain(path)), keep_default_na=False, na_values=[""])

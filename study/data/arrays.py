@@ -12,6 +12,7 @@ from study.data.datasets import find
 from study.data.sources import RefusedError
 from study.entry import FASHION_MNIST
 from study.errors import StudyError
+from study.plain_files import read_plain
 
 Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -55,7 +56,7 @@ def _batches(folder: Path, names: tuple[str, ...]) -> Images:
 def _checked(path: Path, check: Callable[[str, bytes], None]) -> bytes:
     """The content of a file that passes `check`."""
     try:
-        content = path.read_bytes()
+        content = read_plain(path)
         check(path.name, content)
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; run `python -m train`, which puts it there") from None
