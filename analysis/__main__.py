@@ -147,7 +147,7 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     from analysis.inputs.study import read_study
     from analysis.measures.pruning import measure_missing
     from analysis.pages.report import write
-    from study.artifacts import write_text
+    from study.files import write_text
 
     unmeasured = measure_missing(inputs.runs, inputs.artifacts.data)
     fingerprint = inputs.fingerprint()  # includes the files just measured

@@ -77,8 +77,8 @@ def write(results: "Results", output: Path) -> Iterator[Path]:
     from analysis.tables import search as search_tables
     from analysis.tables.columns import write_frame
     from analysis.tables.training import history as histories_of
-    from study.artifacts import write_text
     from study.catalogue import DEFAULT_STUDY
+    from study.files import write_text
 
     folder = output.with_suffix("")
 

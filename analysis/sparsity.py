@@ -159,7 +159,7 @@ def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder
     from analysis.plots.beside import draw_beside
     from analysis.tables.columns import read, write_as_json
     from analysis.tables.sparsity import HISTOGRAM, histogram_rows
-    from study.artifacts import write_csv
+    from study.files import write_csv
 
     names = {str(measure) for measure in measures}
     bars = (row for row in rows(files, measures) if row["measure"] in names)

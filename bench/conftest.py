@@ -15,9 +15,9 @@ from bench.plan import add_bench_options, find_session
 from bench.sampling import TooSlowError
 from bench.session import Session
 from bench.tasks import CaseTask, PairTask, Task
-from study.artifacts import as_json
 from study.bench_file import read_bench, seal_of
 from study.errors import StudyError, interrupt_on_sigterm, print_error
+from study.record_files import as_json
 from study.records.bench import JournalEntry
 from study.seal import KEY
 

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from study.artifacts import as_json
+from study.record_files import as_json
 from study.records.bench import BenchEnvironment, JournalEntry
 from study.seal import sealed
 

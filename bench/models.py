@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.artifacts import Artifacts, RunFiles, current_export, read_record, sha256
+from study.artifacts import Artifacts, RunFiles, current_export
 from study.catalogue import Entry
 from study.errors import StudyError
+from study.files import sha256
 from study.modules.exported import given_of
 from study.modules.files import ModuleFiles, current_module, refuse_changed
 from study.onnx_given import Given, parse_given
+from study.record_files import read_record
 from study.records.training import RunRecord
 from study.variants import STANDARD, STANDARD_NAME
 

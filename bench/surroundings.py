@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from msgspec import convert
 
 from bench.cases import Case
-from study.artifacts import as_json, sha256
 from study.data import datasets
 from study.environment import environment
+from study.files import sha256
 from study.machine import machine
+from study.record_files import as_json
 from study.records.bench import BenchEnvironment
 
 

@@ -18,7 +18,7 @@ from bench.results import cold_start_name
 from bench.scenarios.tasks import LoadTask
 from bench.session import Session
 from bench.tasks import CaseTask, PairTask
-from study.artifacts import as_json
+from study.record_files import as_json
 from study.records.scenarios import OfflineRecord, ServerRecord
 
 _clock: Iterator[float] = iter(())

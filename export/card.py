@@ -6,9 +6,11 @@ from pathlib import Path
 import jinja2
 from msgspec.structs import asdict
 
-from study.artifacts import RunFiles, current_export, read_record, write_text
+from study.artifacts import RunFiles, current_export
 from study.data.datasets import titled
 from study.environment import describe
+from study.files import write_text
+from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
 from study.variants import STANDARD

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.card import write_card
-from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, current_export, sha256
+from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, current_export
 from study.catalogue import DEFAULT_STUDY
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, print_error
+from study.files import sha256
 from study.records.export import ExportRecord
 from study.selection import selected
 from study.variants import OPSET, Variant

@@ -13,12 +13,14 @@ from export.compact.sparse import store_sparsely
 from export.conversion import convert, finished
 from export.parity import images_for, run_onnx, run_torch
 from study import checkpoints, soundness
-from study.artifacts import RunFiles, read_record, sha256, write_bytes, write_record
+from study.artifacts import RunFiles
 from study.entry import Entry
 from study.environment import environment, versions
 from study.errors import StudyError
 from study.evaluation import batches
+from study.files import sha256, write_bytes
 from study.parity import INT8_COST, compare
+from study.record_files import read_record, write_record
 from study.records.base import Parity
 from study.records.compact import RemovedUnits, SparseTensor
 from study.records.export import ExportRecord

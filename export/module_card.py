@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from export.card import template
-from study.artifacts import write_text
 from study.environment import describe
+from study.files import write_text
 from study.modules.files import ModuleFiles
 from study.modules.words import parse_inputs
 from study.records.module import ModuleRecord

@@ -25,10 +25,10 @@ from export.module_graph import Exported, from_torch
 from export.module_parity import ModuleParityError, prove
 from export.module_reference import INPUT_SEED, Inputs, Reference, Subject, Weights, in_torch, subject_of
 from study import arithmetic
-from study.artifacts import sha256, write_record
 from study.entry import Entry
 from study.environment import environment, versions
 from study.errors import StudyError, in_one_line
+from study.files import sha256
 from study.first_difference import Place
 from study.modules.building import SEED, draw
 from study.modules.files import ModuleFiles
@@ -38,6 +38,7 @@ from study.modules.words import ModuleInput, batches_of
 from study.onnx_graph import dimensions
 from study.onnx_inputs import BATCH
 from study.parity import Calls, Limit
+from study.record_files import write_record
 from study.records.module import ModuleRecord, OutputParity
 
 FOLDED = 2, 3

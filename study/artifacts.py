@@ -1,34 +1,14 @@
-"""The layout of an artifacts folder, and how its files are read and written. No torch here.
+"""The layout of an artifacts folder. docs/formats.md describes its files. No torch here."""
 
-docs/formats.md describes the files. Each JSON file is a record (study/records/) with a seal (study/seal.py); both are
-checked when it is read. Every write is atomic.
-"""
-
-import csv
-import io
-import json
-import os
-import re
-import tempfile
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
-
-import msgspec
 
 from study.errors import StudyError
-from study.json_pieces import finite, refuse
-from study.plain_files import read_plain as read_plain
-from study.plain_files import sha256 as sha256
-from study.records.base import Record
+from study.files import sha256
+from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
-from study.seal import KEY, damage, sealed
 from study.variants import STANDARD, STANDARD_NAME, Variant
-
-R = TypeVar("R", bound=Record)
 
 HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
 """Columns of history.csv."""
@@ -171,144 +151,6 @@ class Artifacts:
     def search(self, model: str) -> Path:
         """The search of the hyper-parameters of `model`."""
         return self.root / "search" / model / "search.json"
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write atomically: a reader sees either the whole old file or the whole new one, even after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@cache
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_text(path: Path, content: str) -> None:
-    write_bytes(path, content.encode())
-
-
-def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows under a header; None becomes an empty field, and a float keeps all its digits."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def as_json(record: Record) -> dict[str, Any]:  # what json.dumps and pytest-benchmark take
-    """The record as a JSON object, checked.
-
-    Raises:
-        msgspec.ValidationError: a value is not what its field allows; a fault of this program.
-    """
-    content = msgspec.to_builtins(record)
-    msgspec.convert(content, type(record))
-    return dict(content)
-
-
-def write_record(path: Path, record: Record) -> None:
-    """Write a JSON file: the keys in the order of the record's fields, then the seal.
-
-    Raises:
-        ValueError: a value is not what its field allows, or not finite; a fault of this program.
-    """
-    write_text(path, json.dumps(sealed(as_json(record)), indent=2, allow_nan=False) + "\n")
-
-
-def read_record(path: Path, kind: type[R], remedy: str) -> R:
-    """The content of a JSON file.
-
-    Raises:
-        StudyError: the file is missing, is not JSON, not a record of this kind, or was changed after it was written;
-            the message has the path inside the file and ends with `remedy`.
-    """
-    return to_sealed_record(parse(path, remedy), kind, str(path), remedy)
-
-
-def to_sealed_record(content: object, kind: type[R], where: str, remedy: str) -> R:
-    """The record that parsed JSON with a seal is; `where` names it in the message.
-
-    Raises:
-        StudyError: as `read_record`.
-    """
-    values = {key: value for key, value in content.items() if key != KEY} if isinstance(content, dict) else content
-    record = to_record(values, kind, where, remedy)  # first: its message names the value
-    assert isinstance(content, dict)
-    if fault := damage(content):
-        raise StudyError(f"{where}: {fault}; {remedy}")
-    return record
-
-
-def to_record(content: object, kind: type[R], where: str, remedy: str) -> R:
-    """The record that parsed JSON is; `where` names it in the message.
-
-    Raises:
-        StudyError: as `read_record`.
-    """
-    expected = kind.__struct_config__.tag
-    found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-    if expected is not None and found != expected:
-        raise StudyError(f"{where}: expected schema {expected!r}, found {found!r}; {remedy}")
-    try:
-        record = msgspec.convert(content, kind)
-        if isinstance(content, dict) and (missing := kind.lacks(content)):
-            raise msgspec.ValidationError(f"Object missing required field {missing}")
-        return record
-    except msgspec.ValidationError as error:
-        raise StudyError(f"{where}: {error}{_found(content, str(error))}; {remedy}") from None
-
-
-def _found(content: Any, message: str) -> str:
-    """The value that breaks a constraint, which msgspec does not name, if its message has the whole path."""
-    path = re.match(r"Expected `\w+` (?:[<>]|matching|of length).* - at `\$(\S+)`$", message)
-    if path is None or "[...]" in path[1]:
-        return ""
-    for key, index in re.findall(r"\.(\w+)|\[(\d+)\]", path[1]):
-        content = content[key or int(index)]
-    text = repr(content)
-    return f", found {text if len(text) < 200 else text[:200] + '...'}"
-
-
-def parse(path: Path, remedy: str) -> Any:
-    """The JSON in a file.
-
-    Raises:
-        StudyError: the file is missing or is not JSON; the message ends with `remedy`.
-    """
-    try:
-        return parse_text(read_plain(path))
-    except FileNotFoundError:
-        raise StudyError(f"{path} is missing; {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
-
-
-def parse_text(text: bytes) -> Any:
-    """The JSON in `text`.
-
-    Raises:
-        ValueError: it is none. NaN, Infinity and 1e400, which is beyond the largest number, are not, though Python
-            accepts them.
-    """
-    try:
-        return json.loads(text, parse_constant=refuse, parse_float=finite)
-    except RecursionError as error:
-        raise ValueError(str(error)) from None
 
 
 def current_export(files: RunFiles) -> ExportRecord:

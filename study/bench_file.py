@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from study.artifacts import parse_text, read_plain, to_record, to_sealed_record
 from study.errors import StudyError
+from study.files import open_plain, read_plain
 from study.json_pieces import pieces
-from study.plain_files import open_plain
+from study.record_files import parse_text, to_record, to_sealed_record
 from study.records.bench import BenchRecord, CaseKey, CaseRecord, ComparisonRecord, JournalEntry, Measurement
 from study.records.scenarios import OfflineRecord, ServerRecord
 from study.seal import SealOfPieces
@@ -55,7 +55,7 @@ def read_bench(
         older: read files from before there were seals too: what is compared over months is not measured again.
 
     Raises:
-        StudyError: as `study.artifacts.read_record`, or a measurement is in the file twice.
+        StudyError: as `study.record_files.read_record`, or a measurement is in the file twice.
     """
     return read_dated(path, remedy, kept, older)[0]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from study.errors import StudyError
-from study.plain_files import open_plain
+from study.files import open_plain
 
 LONGEST = 4096
 """Characters of a path, Linux's own limit."""

@@ -3,9 +3,11 @@
 from functools import cache
 from pathlib import Path
 
-from study.artifacts import RunFiles, read_record, sha256
+from study.artifacts import RunFiles
 from study.errors import StudyError
+from study.files import sha256
 from study.modules.files import ModuleFiles, current_module
+from study.record_files import read_record
 from study.records.module import ModuleRecord
 from study.records.training import RunRecord
 

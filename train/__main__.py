@@ -58,8 +58,8 @@ def main() -> int:
 def evaluate(entries: Sequence[Entry], seeds: Sequence[int], artifacts: Artifacts, named: Path | None) -> int:
     """Compare the test error of every checkpoint with its run.json; 1 if one differs or is missing."""
     from study import checkpoints, evaluation
-    from study.artifacts import read_record
     from study.data import tensors
+    from study.record_files import read_record
     from study.records.training import RunRecord
 
     wanted = [(entry, artifacts.run(entry.name, seed)) for entry in entries for seed in seeds]

@@ -14,14 +14,16 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
-from study.artifacts import HISTORY, PREDICTIONS, RunFiles, read_record, sha256, write_bytes, write_csv, write_record
+from study.artifacts import HISTORY, PREDICTIONS, RunFiles
 from study.data import datasets
 from study.entry import Entry
 from study.environment import environment
 from study.errors import StudyError
 from study.evaluation import evaluate
+from study.files import sha256, write_bytes, write_csv
 from study.networks import parameters, source_sha256
 from study.recipe import Recipe
+from study.record_files import read_record, write_record
 from study.records.training import RunRecord, TrainedOn
 from train import resume
 from train.penalties import kernels, penalty

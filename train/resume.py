@@ -12,8 +12,9 @@ import msgspec
 import torch
 from torch import Tensor
 
-from study.artifacts import RunFiles, read_plain, write_bytes
+from study.artifacts import RunFiles
 from study.errors import one_line
+from study.files import read_plain, write_bytes
 from study.recipe import Recipe
 from study.records.base import Record
 from study.records.training import EpochRecord, TrainedOn

@@ -15,10 +15,11 @@ from analysis.inputs.benchmarks import Measurements, machine, read_measurements
 from analysis.inputs.runs import Run, read_run, read_training, same_images
 from analysis.inputs.study import departures, read_search
 from study import catalogue
-from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, sha256
+from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles
 from study.data.datasets import find
 from study.entry import Entry
 from study.errors import StudyError
+from study.files import sha256
 from study.recipe import Recipe
 from study.records.training import SearchRecord
 

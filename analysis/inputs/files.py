@@ -13,9 +13,11 @@ from pathlib import Path
 
 from analysis.inputs.portability import onnx_files
 from study import catalogue
-from study.artifacts import Artifacts, RunFiles, read_plain, read_record, sha256
+from study.artifacts import Artifacts, RunFiles
 from study.errors import StudyError
+from study.files import read_plain, sha256
 from study.modules.files import ModuleFiles, changed, exported_modules
+from study.record_files import read_record
 from study.records.module import ModuleRecord
 
 MODULES = "modules"

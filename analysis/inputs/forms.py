@@ -10,10 +10,12 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from analysis.inputs.modules import Module
 from analysis.inputs.runs import Run
 from analysis.inputs.study import Study
-from study.artifacts import Artifacts, read_record, sha256
+from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.files import sha256
 from study.onnx_data import beside
 from study.onnx_graph import tensors
+from study.record_files import read_record
 from study.records.compact import CompactRecord, RemovedUnits
 from study.variants import Variant
 

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from study.artifacts import Artifacts, read_record, sha256
+from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.files import sha256
+from study.record_files import read_record
 from study.records.base import Environment, Record
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
 from study.variants import STANDARD_NAME

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from analysis.measures.pruning import current
 from analysis.weights.layers import Layer, read
-from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export, read_plain, read_record, sha256
+from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export
 from study.errors import StudyError
+from study.files import read_plain, sha256
+from study.record_files import read_record
 from study.records.analysis import PruningRecord
 from study.records.export import ExportRecord
 from study.records.training import EpochRecord, RunRecord

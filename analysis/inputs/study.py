@@ -12,9 +12,10 @@ from analysis.inputs.modules import Module, read_module, remarks
 from analysis.inputs.portability import Portability, read_portability
 from analysis.inputs.runs import Run, read_run, same_images
 from study import catalogue
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts
 from study.errors import StudyError
 from study.recipe import Recipe
+from study.record_files import read_record
 from study.records.ab import AbRecord
 from study.records.training import SearchRecord
 

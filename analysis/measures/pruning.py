@@ -21,12 +21,14 @@ import onnx
 
 from analysis.measures.magnitude import Images, Network, errors
 from analysis.weights import layers
-from study.artifacts import RunFiles, current_export, read_record, sha256, write_record
+from study.artifacts import RunFiles, current_export
 from study.cores import usable_cores
 from study.data import arrays
 from study.data.datasets import Dataset, titled
 from study.environment import environment
 from study.errors import StudyError
+from study.files import sha256
+from study.record_files import read_record, write_record
 from study.records.analysis import ImagesUsed, PruningPoint, PruningRecord, PruningTest
 from study.records.training import RunRecord
 

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.pages.markup import render
 from analysis.tables.columns import write_frame
 from analysis.tables.exports import shown
-from study.artifacts import write_text
+from study.files import write_text
 
 
 def page(table: pd.DataFrame) -> str:

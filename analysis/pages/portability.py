@@ -13,8 +13,8 @@ from analysis.plots import portability as portability_plots
 from analysis.plots.beside import draw_beside
 from analysis.tables.columns import write_frame
 from analysis.tables.portability import MOST_COLUMNS, cells, matrix, squares
-from study.artifacts import write_text
 from study.environment import describe
+from study.files import write_text
 from study.pictures import drawn
 
 

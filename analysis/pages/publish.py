@@ -17,9 +17,9 @@ from analysis.pages.summary import headline
 from analysis.tables.columns import read, text
 from analysis.tables.headline import WITHHELD
 from analysis.tables.summary import SUMMARY
-from study.artifacts import write_bytes, write_text
 from study.environment import describe
 from study.errors import StudyError
+from study.files import write_bytes, write_text
 from study.records.base import Environment
 
 PUBLISHED = (

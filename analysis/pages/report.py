@@ -54,8 +54,8 @@ from analysis.tables import training as training_tables
 from analysis.tables import zeros as zeros_tables
 from analysis.tables.cold_starts import COLD_STARTS, cold_starts
 from analysis.tables.columns import common_settings, read, text, write_as_json, write_frame
-from study.artifacts import write_text
 from study.catalogue import DEFAULT_STUDY
+from study.files import write_text
 
 MEASURED = {
     "latency": latency_tables.LATENCY,

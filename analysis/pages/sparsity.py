@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from analysis.inputs.onnx_file import Described, DescribedFile
 from analysis.measures.noise import baselines, indistinguishable, table
 from analysis.measures.sparsity import ALWAYS, MEASURES, Measure, Value
-from study.artifacts import as_json as checked
+from study.record_files import as_json as checked
 from study.records.analysis import (
     LayerRecord,
     MeasureRecord,

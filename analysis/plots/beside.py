@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.tables.columns import read
 from study import pictures
-from study.artifacts import write_bytes
+from study.files import write_bytes
 
 MODELS = 12
 """Models in a picture at most: more have looks and places that nobody can tell apart."""

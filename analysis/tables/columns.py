@@ -4,8 +4,8 @@ A tuple of columns is a table: the order of its CSV file, its headings and forma
 docs/formats.md.
 """
 
-import math
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.numbers import MISSING, number, runtime, spread
-from study.artifacts import read_plain, write_record, write_text
+from study.files import read_plain, write_text
+from study.record_files import write_record
 from study.records.analysis import TableRecord
 
 

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     record = session.record()
     assert record
     if options.format == "json":
-        from study.artifacts import as_json
+        from study.record_files import as_json
 
         print(json.dumps(as_json(record), indent=2))
     else:
@@ -139,8 +139,8 @@ def _plan(options: argparse.Namespace) -> "Plan":
 def _measure(session: "Session", folder: Path, target: Path | None) -> None:
     """Run the session, and write what it has measured, whether or not it ends well."""
     from bench.ab.session import partial
-    from study.artifacts import write_record
     from study.errors import StudyError
+    from study.record_files import write_record
 
     try:
         session.run(folder)

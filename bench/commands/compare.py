@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> int:
 
     from bench.gate.compare import compare
     from bench.gate.report import paragraphs
-    from study.artifacts import as_json
     from study.bench_file import moment, read_dated
+    from study.record_files import as_json
 
     files = [("old", options.old), ("new", options.new)]
     (old, _), (new, _) = read = [read_dated(path, REMEDY, older=True) for _, path in files]

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from bench.history import output, picture
     from bench.history.series import examine, series_of
     from bench.history.sessions import read_sessions
-    from study.artifacts import as_json
+    from study.record_files import as_json
 
     read = read_sessions(options.files)
     history = examine(series_of(read.sessions), options.false_alarms)
@@ -89,7 +89,8 @@ def run(options: argparse.Namespace) -> int:
 def write(history: "History", read: "Sessions", folder: Path) -> Iterator[Path]:
     """Write all files, yielding each once it is there."""
     from bench.history import output, picture
-    from study.artifacts import write_bytes, write_csv, write_record
+    from study.files import write_bytes, write_csv
+    from study.record_files import write_record
 
     write_record(folder / "history.json", output.record(history, read))
     yield folder / "history.json"

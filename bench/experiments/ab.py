@@ -8,8 +8,8 @@ from pathlib import Path
 from bench import __main__ as bench
 from bench.experiments.common import at_least, interval, made_with
 from bench.experiments.twice import PLANTED, SECONDS
-from study.artifacts import read_record
 from study.errors import StudyError
+from study.record_files import read_record
 from study.records.ab import AbComparison, AbRecord
 
 REPETITIONS = 40

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from study.artifacts import parse, sha256
 from study.bench_file import moment, read_dated
 from study.errors import StudyError, one_line
+from study.files import sha256
+from study.record_files import parse
 from study.records.bench import BenchRecord
 
 REMEDY = "measure again with `pytest bench --benchmark-json=FILE`, or leave the file out"

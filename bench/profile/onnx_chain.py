@@ -14,7 +14,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from bench.cases import Case, Engine, opened
 from bench.models import Model
-from study.artifacts import sha256
+from study.files import sha256
 
 CHANNELS, SIZE = 8, 10
 

@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 
 from bench.models import Model
-from study.artifacts import sha256
 from study.errors import StudyError
+from study.files import sha256
 
 FOLDER = "BENCH_CONVERSIONS"
 """Environment variable with the name of the folder."""

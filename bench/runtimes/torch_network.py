@@ -4,10 +4,11 @@ from torch import nn
 
 from bench.models import Model
 from study import checkpoints
-from study.artifacts import read_record, sha256
 from study.errors import StudyError
+from study.files import sha256
 from study.modules.building import Built, rebuild
 from study.modules.words import parse_inputs
+from study.record_files import read_record
 from study.records.training import RunRecord
 from study.verified import verified_module
 

@@ -17,11 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.artifacts import DEFAULT_ROOT, Artifacts, read_record
+from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.command_line import Parser
 from study.errors import StudyError, print_error
 from study.modules.exported import given_of, onnx_file
 from study.modules.files import current_module, module_files
+from study.record_files import read_record
 from study.variants import Variant
 
 if TYPE_CHECKING:

@@ -11,15 +11,16 @@ from onnx import ModelProto
 
 from export.compact.removal import noted, refuse_larger, refuse_nothing, refuse_useless, remove_dead_units
 from export.compact.sparse import store_sparsely
-from study.artifacts import sha256, write_bytes, write_record
 from study.environment import environment
 from study.errors import StudyError, in_one_line, one_line
+from study.files import sha256, write_bytes
 from study.onnx_data import beside, extent
 from study.onnx_given import Given
 from study.onnx_graph import check_calls, checked_size, tensors
 from study.onnx_inputs import batch_sizes, signature
 from study.onnx_values import generate
 from study.parity import Difference, Limit, differences, held
+from study.record_files import write_record
 from study.records.compact import CompactRecord, RemovedUnits, SparseTensor
 from study.variants import Variant
 

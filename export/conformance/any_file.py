@@ -21,8 +21,9 @@ from export.portable.expectations import expected
 from export.portable.parsed import File
 from export.portable.rules import FOREIGN, violated
 from study.arithmetic import coarsest, limit
-from study.artifacts import Artifacts, sha256
+from study.artifacts import Artifacts
 from study.errors import StudyError, printable
+from study.files import sha256
 from study.onnx_given import Given
 from study.onnx_indices import uses
 from study.onnx_inputs import batch_sizes, signature

@@ -22,7 +22,7 @@ from export.conformance.environments import Prepared, browser_version, prepare
 from export.conformance.programs import DOCUMENT
 from export.conformance.runtimes import RUNTIMES, Runtime, select
 from export.options import add_arguments
-from study.artifacts import Artifacts, write_record
+from study.artifacts import Artifacts
 from study.command_line import Parser
 from study.cores import usable_cores
 from study.environment import environment
@@ -30,6 +30,7 @@ from study.errors import StudyError, one_line, printable
 from study.modules.exported import given_of
 from study.modules.files import current_module, module_files
 from study.onnx_given import Given, checked_tolerance, parse_given
+from study.record_files import write_record
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
 from study.selection import selected
 from study.variants import STANDARD_NAME

@@ -13,7 +13,7 @@ from pathlib import Path
 from export.conformance.processes import CommandError, run
 from export.conformance.programs import DOCUMENT, any_model, write_program
 from export.conformance.runtimes import NODE, Runtime
-from study.artifacts import write_text
+from study.files import write_text
 
 INSTALLATION = 1800.0
 """Time limit of an installation in seconds."""

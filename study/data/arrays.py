@@ -12,7 +12,7 @@ from study.data.datasets import find
 from study.data.sources import RefusedError
 from study.entry import FASHION_MNIST
 from study.errors import StudyError
-from study.plain_files import read_plain
+from study.files import read_plain
 
 Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from study import artifacts
 from study.data.sources import Reader, RefusedError, UnavailableError
 from study.errors import StudyError
+from study.files import write_bytes
 
 VARIABLE = "STUDY_DATA"
 """Environment variable with a folder that users keep data sets in."""
@@ -82,7 +82,7 @@ def _store(path: Path, content: bytes) -> bool:
     try:
         if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
             return False
-        artifacts.write_bytes(path, content)
+        write_bytes(path, content)
     except OSError as error:
         raise StudyError(
             f"{path} cannot be written ({error.strerror}); make room, or choose a folder with --artifacts"

@@ -5,10 +5,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts
 from study.entry import Entry
 from study.errors import StudyError
 from study.modules.files import ModuleFiles, current_module, exported_modules, module_files
+from study.record_files import read_record
 from study.records.module import ModuleRecord
 
 if TYPE_CHECKING:

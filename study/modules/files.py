@@ -4,8 +4,10 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.artifacts import DEFAULT_ROOT, Artifacts, read_record, sha256
+from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.errors import StudyError
+from study.files import sha256
+from study.record_files import read_record
 from study.records.module import ModuleRecord
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from study.artifacts import sha256
 from study.errors import StudyError, one_line
+from study.files import sha256
 from study.modules.namesakes import is_installed, refuse_namesakes
 
 EXAMPLE = "package.module:callable or PATH.py:callable"

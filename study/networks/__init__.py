@@ -5,10 +5,10 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.artifacts import sha256
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, one_line
+from study.files import sha256
 
 if TYPE_CHECKING:
     from torch import nn

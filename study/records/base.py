@@ -23,7 +23,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     """An object of a JSON file: the fields, in their order, are its keys.
 
     A whole file is a record with a tag, such as "run/2", which is the value of its first key, `schema`.
-    Values are checked where a file is read or written (study/artifacts.py), not where a record is constructed.
+    Values are checked where a file is read or written (study/record_files.py), not where a record is constructed.
     """
 
     @classmethod

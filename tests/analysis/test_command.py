@@ -13,8 +13,9 @@ import pytest
 from analysis.inputs.files import PICTURES, REPORT
 from analysis.measures.pruning import NOT_MEASURED
 from analysis.pages.markup import as_latex
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.record_files import read_record
 from study.records.analysis import TableRecord
 from tests.support.study import analyse, command, layers, row, rows, write_run
 

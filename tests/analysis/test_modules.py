@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from analysis.inputs.files import OF_MODULES, OF_RUNS, REPORT
-from study.artifacts import Artifacts, sha256
+from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.files import sha256
 from study.modules.files import module_files
 from tests.support.modules import of_module, write_module, write_modules
 from tests.support.records import case

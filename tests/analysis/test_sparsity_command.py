@@ -17,8 +17,8 @@ from onnx import helper, numpy_helper
 from analysis import sparsity
 from analysis.inputs import onnx_file
 from analysis.weights.proof import Proof
-from study.artifacts import read_record, to_record
 from study.errors import StudyError
+from study.record_files import read_record, to_record
 from study.records.analysis import SparsityRecord, TableRecord
 from tests.conftest import ROOT, Trained, run
 from tests.support import notation

@@ -8,7 +8,9 @@ from msgspec import structs
 
 from analysis.__main__ import main
 from export.compact import command as compact
-from study.artifacts import Artifacts, sha256, write_record
+from study.artifacts import Artifacts
+from study.files import sha256
+from study.record_files import write_record
 from study.records.bench import CaseKey
 from tests.export.compact.test_removal import two_layers
 from tests.support.ab import compared

@@ -14,8 +14,8 @@ from bench.sampling import Budget, TooSlowError
 from bench.session import Session
 from bench.tasks import CaseTask, PairTask, Task
 from bench.worker import Job, Message
-from study.artifacts import as_json
 from study.families import family
+from study.record_files import as_json
 from tests.bench.builders import ENVIRONMENT, of_weights
 from tests.bench.test_records import once, pair
 from tests.bench.test_session import Answer, Lines, Workers

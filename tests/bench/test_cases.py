@@ -17,9 +17,10 @@ from bench.models import Model, from_file
 from bench.parity import expected, parity
 from bench.runtimes.onnx_runtime import ONNXRuntime
 from study import catalogue
-from study.artifacts import RunFiles, read_record
+from study.artifacts import RunFiles
 from study.errors import StudyError
 from study.onnx_given import Given
+from study.record_files import read_record
 from study.records.base import Parity
 from study.records.bench import CaseKey
 from study.records.export import ExportRecord

@@ -17,8 +17,9 @@ from bench.models import Model, from_catalogue
 from bench.runtimes import conversions
 from bench.sampling import Budget, TooSlowError
 from study import catalogue, verified
-from study.artifacts import as_json, sha256
 from study.errors import StudyError
+from study.files import sha256
+from study.record_files import as_json
 from study.records.bench import ColdStartRecord, Range
 from tests.conftest import Trained
 

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from bench.session import MOST_REPLACEMENTS
-from study.artifacts import as_json, read_record, sha256
 from study.bench_file import read_bench
 from study.cores import usable_cores
+from study.files import sha256
 from study.onnx_values import digest
+from study.record_files import as_json, read_record
 from study.records.bench import BenchRecord, CaseRecord, ComparisonRecord
 from study.records.training import RunRecord
 from tests.bench.test_plan import save, write

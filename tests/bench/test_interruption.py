@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from study.artifacts import sha256
 from study.bench_file import read_bench
+from study.files import sha256
 from tests.bench.test_command import FREE, bench, journal, kinds
 from tests.bench.test_plan import write
 from tests.conftest import ROOT, Trained, run

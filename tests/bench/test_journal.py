@@ -13,9 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from bench.journal import Journal
-from study.artifacts import as_json
 from study.bench_file import read_bench
 from study.errors import StudyError
+from study.record_files import as_json
 from study.records.bench import CaseRecord, JournalEntry
 from study.seal import sealed
 from tests.bench.builders import ENVIRONMENT, NOWHERE, bench, case, cold_start, paired

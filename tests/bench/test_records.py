@@ -13,7 +13,7 @@ from bench.cases import Case
 from bench.measure import CaseOnce, PairOnce
 from bench.records import case_record, comparison_record, judged
 from bench.sampling import Budget
-from study.artifacts import as_json
+from study.record_files import as_json
 from study.records.base import Interval, Parity
 from study.records.bench import AfterSwitch, Calibration, CaseRecord, ComparisonRecord, ControlsOnce, PairSettings
 from tests.bench.builders import of_weights

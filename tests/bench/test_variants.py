@@ -13,8 +13,10 @@ from bench.parity import expected, parity
 from export.conversion import take_raw_images
 from export.quantisation import calibration_images, quantise
 from study import catalogue
-from study.artifacts import Artifacts, read_record, sha256, write_record
+from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.files import sha256
+from study.record_files import read_record, write_record
 from study.records.export import ExportRecord
 from study.variants import Variant
 from tests.conftest import Trained

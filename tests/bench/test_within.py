@@ -17,7 +17,7 @@ from bench.measure import Process
 from bench.sampling import Budget, WarmUp
 from bench.statistics.pilot import Shares
 from bench.within import case_process, comparison_process, drift
-from study.artifacts import as_json
+from study.record_files import as_json
 from study.records.bench import Calibration, CaseProcess, ControlsOnce
 from tests.bench.builders import of_weights
 from tests.bench.machine.test_interference import QUIET, disturbed

@@ -16,8 +16,10 @@ from export.conformance.cells import ModelFile, run_cell
 from export.conformance.environments import Prepared
 from export.conformance.runtimes import select
 from export.portable.rules import parse
-from study.artifacts import Artifacts, read_record, sha256, write_record
+from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.files import sha256
+from study.record_files import read_record, write_record
 from study.records.module import ModuleRecord
 from tests.conftest import run
 from tests.export.test_rules import good, insert

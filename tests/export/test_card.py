@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from export.__main__ import main
 from export.card import LICENCES, card, code
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts
 from study.data import datasets
+from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
 from study.variants import Variant

@@ -19,13 +19,14 @@ from export.exporter import ParityError, export
 from export.parity import LEAST, images_for
 from export.quantisation import quantise
 from study import catalogue, checkpoints
-from study.artifacts import read_record, sha256
 from study.data import tensors
 from study.entry import Entry
 from study.errors import StudyError
+from study.files import sha256
 from study.networks import build
 from study.networks.lenet5 import LeNet5GAP
 from study.parity import compare
+from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
 from study.variants import Variant

@@ -20,9 +20,10 @@ from export.conformance.runtimes import Runtime, constraints
 from export.conformance.subjects import find_subjects
 from export.exporter import export
 from study import catalogue
-from study.artifacts import Artifacts, read_record, write_record
+from study.artifacts import Artifacts
 from study.data import tensors
 from study.errors import StudyError
+from study.record_files import read_record, write_record
 from study.records.export import CellRecord, ExportRecord, PortabilityRecord
 from study.variants import Variant
 from tests import conftest

@@ -21,10 +21,12 @@ from export.portable.rules import violations
 from export.portable.simplification import simplify
 from export.quantisation import calibration_images
 from study import catalogue, checkpoints
-from study.artifacts import RunFiles, read_record, sha256
+from study.artifacts import RunFiles
 from study.data import tensors
 from study.errors import StudyError
+from study.files import sha256
 from study.networks import build
+from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
 from study.variants import STANDARD, Variant

@@ -13,12 +13,14 @@ import torch
 from export import module_file
 from export.__main__ import main
 from export.module_reference import in_torch, subject_of
-from study.artifacts import Artifacts, read_record, sha256
+from study.artifacts import Artifacts
 from study.entry import Entry
 from study.errors import StudyError
+from study.files import sha256
 from study.modules.building import rebuild
 from study.modules.files import ModuleFiles, module_files
 from study.onnx_graph import dimensions
+from study.record_files import read_record
 from study.records.module import ModuleRecord
 from tests.study.modules.sample import Linear
 from tests.study.modules.test_building import SAMPLE

@@ -7,9 +7,11 @@ from itertools import count, islice, product
 
 from msgspec import structs
 
-from study.artifacts import Artifacts, as_json, sha256
+from study.artifacts import Artifacts
 from study.bench_file import BENCHMARKS, OPENED
+from study.files import sha256
 from study.json_pieces import pieces
+from study.record_files import as_json
 from study.records.bench import BenchRecord, CaseKey, CaseRecord, ComparisonRecord
 from study.seal import KEY, SealOfPieces
 from tests.support.records import BENCH_ENVIRONMENT, case, case_process, cold_start, comparison, interval

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from study.artifacts import Artifacts, current_export, read_record, sha256, write_bytes, write_csv
+from study.artifacts import Artifacts, current_export
 from study.bench_file import read_bench
 from study.errors import StudyError
+from study.files import sha256, write_bytes, write_csv
+from study.record_files import read_record
 from study.records.training import RunRecord
 from tests.conftest import ROOT, Trained
 from tests.support.study import edit_json

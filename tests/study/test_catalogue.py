@@ -10,12 +10,13 @@ from msgspec import structs
 
 import study.networks
 from study import catalogue
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts
 from study.data import tensors as images
 from study.entry import Entry
 from study.errors import StudyError
 from study.networks import build, parameters
 from study.recipe import Recipe
+from study.record_files import read_record
 from study.records.export import ExportRecord
 from tests.conftest import ROOT
 from train.fitting import Images, fit

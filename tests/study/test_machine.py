@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from msgspec import convert
 
-from study.artifacts import as_json
 from study.cores import cores, usable_cores
 from study.environment import environment
 from study.machine import THREAD_VARIABLES, machine
 from study.processor import cpu_flags
+from study.record_files import as_json
 from study.records.bench import BenchEnvironment
 from tests.support.machines import CPU, allow, lay_out
 

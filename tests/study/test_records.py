@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from docs import formats
-from study.artifacts import read_record, write_record
 from study.errors import StudyError
+from study.record_files import read_record, write_record
 from study.records.base import Environment, Parity, Record
 from study.records.bench import JournalEntry
 from study.records.export import ExportRecord

@@ -12,9 +12,10 @@ from msgspec import structs
 
 from analysis.inputs.runs import read_training
 from bench.journal import Journal
-from study.artifacts import Artifacts, read_record, write_record
+from study.artifacts import Artifacts
 from study.bench_file import read_bench
 from study.errors import StudyError
+from study.record_files import read_record, write_record
 from study.records.ab import AbRecord
 from study.records.analysis import PruningRecord
 from study.records.bench import JournalEntry

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from study import catalogue
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts
 from study.bench_file import read_bench
 from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
+from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
 from study.selection import add_options, selected

@@ -6,7 +6,9 @@ import onnx
 from msgspec import structs
 
 from export.compact.removal import remove_dead_units
-from study.artifacts import Artifacts, sha256, write_record
+from study.artifacts import Artifacts
+from study.files import sha256
+from study.record_files import write_record
 from study.records.base import Parity
 from study.records.bench import CaseRecord
 from study.variants import Variant

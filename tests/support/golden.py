@@ -29,8 +29,9 @@ from analysis.tables import results as results_tables
 from analysis.tables.summary import SUMMARY
 from bench.output import terminal
 from export.card import write_card
-from study.artifacts import Artifacts, write_record
+from study.artifacts import Artifacts
 from study.recipe import Recipe
+from study.record_files import write_record
 from study.records.bench import BenchRecord
 from tests.support.entries import write_entries
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_compact, write_variant

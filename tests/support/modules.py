@@ -5,8 +5,10 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
-from study.artifacts import Artifacts, sha256, write_record
+from study.artifacts import Artifacts
+from study.files import sha256
 from study.modules.files import ModuleFiles, module_files
+from study.record_files import write_record
 from study.records.bench import Measurement
 from study.records.module import ModuleRecord, OutputParity
 from tests.support.records import ENVIRONMENT, case, cold_start, comparison

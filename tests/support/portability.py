@@ -6,7 +6,9 @@ from typing import Any
 from msgspec import structs
 
 from analysis.inputs.portability import Portability, read_portability
-from study.artifacts import Artifacts, sha256, write_record
+from study.artifacts import Artifacts
+from study.files import sha256
+from study.record_files import write_record
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
 from study.variants import STANDARD_NAME
 from tests.support.records import ENVIRONMENT

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
-from study.artifacts import Artifacts, sha256
+from study.artifacts import Artifacts
 from study.catalogue import ENTRIES, entry
+from study.files import sha256
 from study.records.analysis import ImagesUsed, PruningPoint, PruningRecord, PruningTest
 from study.records.base import Environment, Interval, Parity
 from study.records.bench import (

@@ -21,9 +21,11 @@ from onnx import TensorProto, helper, numpy_helper
 from analysis.__main__ import main
 from analysis.inputs.files import find
 from analysis.inputs.study import Study, read_study
-from study.artifacts import HISTORY, PREDICTIONS, Artifacts, as_json, sha256, write_csv, write_record
+from study.artifacts import HISTORY, PREDICTIONS, Artifacts
 from study.bench_file import seal_of
 from study.errors import StudyError
+from study.files import sha256, write_csv
+from study.record_files import as_json, write_record
 from study.records.base import Record
 from study.records.bench import BenchRecord, CaseRecord, ColdStartRecord, ComparisonRecord, MatrixProduct
 from study.seal import KEY, sealed

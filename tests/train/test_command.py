@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from study import catalogue
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts
 from study.entries import LENET5
 from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
+from study.record_files import read_record
 from study.records.training import RunRecord
 from tests.conftest import ROOT, Trained
 from tests.support.study import edit_json

@@ -12,11 +12,13 @@ import torch.nn.functional as F  # noqa: N812
 from msgspec import structs
 
 from study import catalogue, checkpoints
-from study.artifacts import Artifacts, RunFiles, read_record, sha256
+from study.artifacts import Artifacts, RunFiles
 from study.entry import Entry
 from study.evaluation import evaluate
+from study.files import sha256
 from study.networks import source_sha256
 from study.recipe import Recipe
+from study.record_files import read_record
 from study.records.training import RunRecord
 from study.seal import sealed
 from train.fitting import DivergedError, Images, fit, is_finished

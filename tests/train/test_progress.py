@@ -7,7 +7,8 @@ import pytest
 from msgspec import structs
 
 from study import catalogue
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts
+from study.record_files import read_record
 from study.records.training import RunRecord
 from tests.support.study import layers, write_run
 from train.progress import Display

@@ -16,13 +16,14 @@ from msgspec import structs
 from optuna.trial import FrozenTrial, TrialState
 
 from study import catalogue
-from study.artifacts import Artifacts, as_json, read_record
+from study.artifacts import Artifacts
 from study.data import datasets
 from study.data.tensors import load
 from study.entries import LENET5, LENET5_GAP
 from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
+from study.record_files import as_json, read_record
 from study.records.training import ImageCounts, RunRecord, SearchRecord
 from tests.conftest import ROOT
 from tests.support.study import layers, write_run

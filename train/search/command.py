@@ -10,11 +10,12 @@ from pathlib import Path
 from statistics import mean
 
 from study import catalogue
-from study.artifacts import Artifacts, RunFiles, read_record, write_record
+from study.artifacts import Artifacts, RunFiles
 from study.command_line import Parser
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, one_line
+from study.record_files import read_record, write_record
 from study.records.training import RunRecord, SearchRecord
 from study.selection import to_train
 from train import runs

@@ -20,11 +20,11 @@ from msgspec import convert, structs
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.trial import FrozenTrial, TrialState
 
-from study.artifacts import as_json
 from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.networks import source_sha256
 from study.recipe import Recipe, recorded
+from study.record_files import as_json
 from study.records.base import Record, Scalar
 from study.records.training import ImageCounts, SearchRange
 from train.search import space as search_space

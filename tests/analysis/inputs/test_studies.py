@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from analysis.inputs.files import PROJECT, REPORT, Inputs, find, sources
-from study.artifacts import Artifacts, write_record
+from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.record_files import write_record
 from study.records.training import BestTrial
 from tests.support.records import search_record
 from tests.support.study import analyse, layers, study_of, write_bench, write_changed, write_run

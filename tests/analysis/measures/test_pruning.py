@@ -15,9 +15,10 @@ from analysis.measures import pruning
 from analysis.measures.magnitude import Images
 from analysis.measures.pruning import largest, measure
 from study import catalogue, checkpoints, evaluation
-from study.artifacts import Artifacts, RunFiles, read_record
+from study.artifacts import Artifacts, RunFiles
 from study.data import tensors as images
 from study.errors import StudyError
+from study.record_files import read_record
 from study.records.analysis import PruningPoint, PruningRecord, PruningTest
 from tests.analysis.measures.test_magnitude import model
 from tests.conftest import Trained

@@ -17,8 +17,9 @@ from analysis.pages.portability import page
 from analysis.pages.publish import between, publish_portability
 from analysis.tables.columns import read
 from analysis.tables.portability import cells, matrix
-from study.artifacts import Artifacts, as_json, write_record
+from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.record_files import as_json, write_record
 from study.records.base import Record
 from study.seal import sealed
 from tests.support.portability import UNTRIED, cell, record, runtime, write_portability

@@ -18,10 +18,11 @@ from analysis.plots import results as field_plots
 from analysis.tables import results as results_tables
 from analysis.tables.layers import layers as layers_of
 from analysis.tables.numbers import MINUS, MISSING, TIMES
-from study.artifacts import Artifacts, write_record
+from study.artifacts import Artifacts
 from study.catalogue import entry
 from study.errors import StudyError
 from study.networks import build
+from study.record_files import write_record
 from study.records.training import BestTrial
 from tests.support.entries import write_entries
 from tests.support.golden import GOLDEN

@@ -12,7 +12,7 @@ import pytest
 from analysis import tables as package
 from analysis.tables.columns import Column, common_settings, frame, plain, read, text, write_as_json
 from analysis.tables.numbers import MINUS, MISSING, TIMES
-from study.artifacts import read_record
+from study.record_files import read_record
 from study.records.analysis import TableRecord
 
 NAMES = [module.name for module in pkgutil.iter_modules(package.__path__)]

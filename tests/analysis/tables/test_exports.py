@@ -16,7 +16,9 @@ from analysis.pages import exports, report
 from analysis.pages.markup import render
 from analysis.tables.exports import shown, variants
 from analysis.tables.numbers import MISSING, TIMES
-from study.artifacts import Artifacts, sha256, write_record
+from study.artifacts import Artifacts
+from study.files import sha256
+from study.record_files import write_record
 from study.records.base import Parity
 from tests.support.ab import compared
 from tests.support.exports import DYNAMIC, OLDER, STATIC, of_variant, write_variant

@@ -11,7 +11,8 @@ from analysis.pages.markup import render
 from analysis.pages.zeros import values
 from analysis.tables.latency import comparisons
 from analysis.tables.zeros import ranks_of, zeros
-from study.artifacts import Artifacts, write_record
+from study.artifacts import Artifacts
+from study.record_files import write_record
 from tests.support.ab import compared
 from tests.support.exports import write_compact
 from tests.support.records import case, comparison

@@ -14,8 +14,8 @@ from bench.ab.report import code, contrast, paragraphs, verdicts
 from bench.ab.session import Plan, Session
 from bench.ab.sides import Side
 from bench.models import from_file
-from study.artifacts import as_json
 from study.onnx_given import Given
+from study.record_files import as_json
 from study.records.ab import AbRecord, Outputs, PairedProcess
 from study.records.base import Parity
 from tests.bench.test_onnx_files import LINEAR, save

@@ -17,9 +17,9 @@ from bench.ab.process import PROTOCOL, Process, started
 from bench.ab.sides import PROJECT, Side
 from bench.arrays import load_outputs, save_inputs
 from bench.models import from_file
-from study.artifacts import read_record
 from study.errors import StudyError
 from study.onnx_given import Given
+from study.record_files import read_record
 from study.records.ab import AbRecord
 from tests.bench.test_onnx_files import LINEAR, save
 from tests.conftest import ROOT, run

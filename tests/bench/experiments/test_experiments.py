@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from bench.experiments.common import kept_session
 from bench.experiments.sessions import no_false_alarm, same_ratios
-from study.artifacts import as_json
 from study.errors import StudyError
+from study.record_files import as_json
 from study.records.bench import BenchRecord
 from tests.bench.builders import bench, case, paired
 from tests.support.study import resealed

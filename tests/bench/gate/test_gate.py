@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from bench.__main__ import main
 from bench.gate.decision import exit_code
-from study.artifacts import as_json
 from study.errors import StudyError
+from study.record_files import as_json
 from study.records.bench import BenchRecord
 from tests.bench.builders import bench, case
 from tests.bench.gate.test_compare import INVALID, NAME, start

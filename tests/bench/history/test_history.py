@@ -17,8 +17,8 @@ from bench.__main__ import main
 from bench.history import picture
 from bench.history.series import examine, series_of
 from bench.history.sessions import Session, read_sessions
-from study.artifacts import as_json, read_record
 from study.errors import StudyError
+from study.record_files import as_json, read_record
 from study.records.bench import BenchRecord
 from study.records.history import HistoryRecord
 from study.seal import sealed

@@ -13,8 +13,10 @@ from analysis.weights.layers import read
 from export.compact import command
 from export.compact.removal import NothingError
 from export.compact.sparse import store_sparsely
-from study.artifacts import Artifacts, read_record, sha256
+from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.files import sha256
+from study.record_files import read_record
 from study.records.compact import CompactRecord
 from study.variants import Variant
 from tests.export.compact.test_removal import f, network, two_layers, weights

@@ -28,11 +28,13 @@ from bench.cases import Case
 from bench.surroundings import surroundings
 from export.exporter import export
 from study import catalogue
-from study.artifacts import Artifacts, read_record, sha256
+from study.artifacts import Artifacts
 from study.data import arrays, cifar10, datasets, sources
 from study.data import tensors as images
 from study.data.cifar10 import ARCHIVE, FILES, FOLDER, prepare
 from study.errors import StudyError
+from study.files import sha256
+from study.record_files import read_record
 from study.records.training import RunRecord
 from tests.conftest import Serve
 from train.fitting import Images, fit, is_finished

@@ -1,22 +1,27 @@
-"""Open regular files only: a pipe would be waited for, and a device may be endless.
+"""How files are read and written: only regular files are opened, and every write is atomic.
 
-Every file from outside, or from an earlier command, is opened here, except those that a library opens by name; for
-these `check_plain` comes first.
+A pipe would be waited for, and a device may be endless. Every file from outside, or from an earlier command, is opened
+here, except those that a library opens by name; for these `check_plain` comes first.
 """
 
+import csv
 import errno
 import hashlib
+import io
 import os
 import stat
-from io import BufferedReader
+import tempfile
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 MOST_BYTES = 64 * 2**20
 """Size of a file that is read whole, unless its reader allows another one."""
 KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 
 
-def open_plain(path: Path) -> BufferedReader:
+def open_plain(path: Path) -> io.BufferedReader:
     """The file at `path`, open for reading; the user may have named a symbolic link to it.
 
     Raises:
@@ -65,7 +70,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _checked_size(file: BufferedReader, path: Path, most: int | None) -> int:
+def _checked_size(file: io.BufferedReader, path: Path, most: int | None) -> int:
     size = os.fstat(file.fileno()).st_size
     if most is not None and size > most:
         raise _too_large(path, size, most)
@@ -74,3 +79,40 @@ def _checked_size(file: BufferedReader, path: Path, most: int | None) -> int:
 
 def _too_large(path: Path, size: int, most: int) -> OSError:
     return OSError(errno.EFBIG, f"expected at most {most} bytes, found {size}", str(path))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write atomically: a reader sees either the whole old file or the whole new one, even after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@cache
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, content: str) -> None:
+    write_bytes(path, content.encode())
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows under a header; None becomes an empty field, and a float keeps all its digits."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
