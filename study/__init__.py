@@ -4,7 +4,8 @@ import os
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036  a fresh checkout meets any interpreter; read before any newer syntax
-    sys.exit("error: expected Python 3.11 or newer, found %d.%d; install it" % sys.version_info[:2])  # noqa: UP031
+    sys.stderr.write("error: expected Python 3.11 or newer, found %d.%d; run it with that\n" % sys.version_info[:2])  # noqa: UP031
+    sys.exit(2)
 
 # onnxruntime 1.31 otherwise writes an identity and a database to the home folder, has a thread more for them, and may
 # send events to a host of its makers.

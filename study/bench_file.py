@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from study.errors import StudyError
-from study.files import open_plain, read_plain
+from study.files import open_plain, read_plain, why
 from study.json_pieces import pieces
 from study.record_files import parse_text, to_record, to_sealed_record
 from study.records.bench import BenchRecord, CaseKey, CaseRecord, ComparisonRecord, JournalEntry, Measurement
@@ -109,7 +109,7 @@ def _read_json(
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
-        raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
+        raise StudyError(f"{path} cannot be read as JSON ({why(error)}); {remedy}") from None
     except (KeyError, TypeError):
         study = {}
     if not study:
@@ -143,11 +143,11 @@ def _read_journal(path: Path, remedy: str) -> BenchRecord:
     All but cold starts and profiles are written again after each process; the last entry counts.
     """
     try:
-        *lines, cut_off = read_plain(path).split(b"\n")
+        *lines, cut_off = read_plain(path, None).split(b"\n")
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
-        raise StudyError(f"{path} cannot be read ({error}); {remedy}") from None
+        raise StudyError(f"{path} cannot be read ({why(error)}); {remedy}") from None
     entries = []
     for n, line in enumerate(lines, 1):
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 64 * 2**20
-"""Size of a file that is read whole, unless its reader allows another one."""
+"""Size of a file of records or rows, which is read whole; readers of larger ones say so."""
 KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 
 
@@ -36,28 +36,27 @@ def open_plain(path: Path) -> io.BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def check_plain(path: Path, most: int | None = None) -> int:
-    """The size in bytes of a regular file, for a library that opens it by name.
+def check_plain(path: Path) -> None:
+    """For a library that opens the file by name.
 
     Raises:
-        OSError: as `open_plain`, or it has more than `most` bytes.
+        OSError: as `open_plain`.
     """
-    with open_plain(path) as file:
-        return _checked_size(file, path, most)
+    open_plain(path).close()
 
 
-def read_plain(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The content of a regular file of at most `most` bytes.
+def read_plain(path: Path, most: int | None = MOST_BYTES) -> bytes:
+    """The content of a regular file of at most `most` bytes; None: as many as it has.
 
     Raises:
-        OSError: as `check_plain`.
+        OSError: as `open_plain`, or it is larger.
     """
     with open_plain(path) as file:
-        _checked_size(file, path, most)
-        content = file.read(most + 1)  # it may grow meanwhile
-    if len(content) > most:
-        raise _too_large(path, len(content), most)
-    return content
+        size = os.fstat(file.fileno()).st_size
+        limit = size if most is None else most
+        if size > limit or len(content := file.read(limit + 1)) > limit:  # it may grow meanwhile
+            raise OSError(errno.EFBIG, f"expected at most {limit} bytes, found {size} or more", str(path))
+        return content
 
 
 def sha256(path: Path) -> str:
@@ -70,19 +69,24 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _checked_size(file: io.BufferedReader, path: Path, most: int | None) -> int:
-    size = os.fstat(file.fileno()).st_size
-    if most is not None and size > most:
-        raise _too_large(path, size, most)
-    return size
-
-
-def _too_large(path: Path, size: int, most: int) -> OSError:
-    return OSError(errno.EFBIG, f"expected at most {most} bytes, found {size}", str(path))
+def why(error: Exception) -> str:
+    """Why a file cannot be read or written, for a message that names it already."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write atomically: a reader sees either the whole old file or the whole new one, even after a crash."""
+    """Write atomically: a reader sees either the whole old file or the whole new one, even after a crash.
+
+    Raises:
+        OSError: it cannot be written; `filename` is `path`, not that of the temporary file.
+    """
+    try:
+        _replace(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from study.errors import StudyError
-from study.files import read_plain, write_text
+from study.files import read_plain, why, write_text
 from study.json_pieces import finite, refuse
 from study.records.base import Record
 from study.seal import KEY, damage, sealed
@@ -104,7 +104,7 @@ def parse(path: Path, remedy: str) -> Any:
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
-        raise StudyError(f"{path} cannot be read as JSON ({error}); {remedy}") from None
+        raise StudyError(f"{path} cannot be read as JSON ({why(error)}); {remedy}") from None
 
 
 def parse_text(text: bytes) -> Any:

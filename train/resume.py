@@ -92,7 +92,7 @@ def _read(files: RunFiles) -> dict[str, Any]:
     Raises:
         ValueError: its digest is not that of its content.
     """
-    content = read_plain(files.resume)
+    content = read_plain(files.resume, None)
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
         raise ValueError("expected the SHA-256 that it begins with, found another: it was changed or cut off")
     state: dict[str, Any] = torch.load(io.BytesIO(content[DIGEST:]), weights_only=True)

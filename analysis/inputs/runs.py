@@ -17,7 +17,7 @@ from analysis.measures.pruning import current
 from analysis.weights.layers import Layer, read
 from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export
 from study.errors import StudyError
-from study.files import read_plain, sha256
+from study.files import read_plain, sha256, why
 from study.record_files import read_record
 from study.records.analysis import PruningRecord
 from study.records.export import ExportRecord
@@ -180,7 +180,7 @@ def _lines(path: Path, columns: Sequence[str], remedy: str) -> list[str]:
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: {error}; {remedy}") from None
+        raise StudyError(f"{path}: {why(error)}; {remedy}") from None
     header, *lines = text.split("\n")
     if header != ",".join(columns):
         raise StudyError(f"{path}: expected the header {','.join(columns)}, found {header[:60]!r}; {remedy}")

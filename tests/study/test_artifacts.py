@@ -63,7 +63,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path: Path) ->
     script = f"""
 import os, signal
 from pathlib import Path
-from study.artifacts import write_bytes
+from study.files import write_bytes
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 write_bytes(Path({str(file)!r}), b"new" * 100_000)
 """
@@ -116,7 +116,9 @@ def test_what_is_no_plain_file_is_refused_at_once(name: str, tmp_path: Path) -> 
         path.symlink_to("/dev/zero")
     else:
         path.mkdir()
-    with pytest.raises(StudyError, match=rf"^{path} cannot be read.* \(expected a plain file\); measure again$"):
+    with pytest.raises(
+        StudyError, match=rf"^{path} cannot be read.* \(expected a regular file, found a {path.stem}\); measure again$"
+    ):
         read_bench(path, "measure again")
 
 

@@ -209,6 +209,5 @@ def test_a_mistake_is_reported_with_its_remedy(
         (["--epochs", "0"], "expected a number from 1"),
         (["--workers", "-1"], "expected a number from 1"),
     ):
-        with pytest.raises(SystemExit, match=r"^2$"):
+        with pytest.raises(StudyError, match=message):
             main(monkeypatch, *words)
-        assert message in capsys.readouterr().err
