@@ -45,6 +45,8 @@ def export(
 ) -> ExportRecord:
     """Convert one run to `files.variant` and prove it on test images; the file is written only if the proof holds.
 
+    Until then an older file stays, which its record says to be of another checkpoint.
+
     A large network is proven on the first images alone (export/parity.py). A quantised one cannot compute the same: the
     proof is of the file before quantisation, and what this costs is measured and limited.
 
@@ -63,8 +65,6 @@ def export(
     variant = files.variant
     soundness.check(entry, checkpoints.load(entry, files), next(batches(images[:CHECKED])))
     network = checkpoints.load(entry, files).requires_grad_(False)  # again: the check may have changed a state
-    for file in (files.onnx, files.export, files.card):
-        file.unlink(missing_ok=True)
     in_torch, in_onnxruntime = images_for(network, images)
     try:
         expected = run_torch(network, images[:in_torch])  # first: the conversion may leave nothing that computes
@@ -97,8 +97,8 @@ def export(
     nothing: list[str] = []
     if variant.remove_dead or variant.sparse:
         if variant.remove_dead:
-            removed = remove_dead_units(floats)
             with noted(nothing):
+                removed = remove_dead_units(floats)
                 refuse_nothing(removed)
         model = finished(floats, name, structs.replace(variant, int8=None))
         if variant.sparse:

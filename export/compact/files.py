@@ -84,8 +84,8 @@ def compact(path: Path, target: Path, variant: Variant, given: Given) -> Compact
     nothing: list[str] = []
     with in_one_line(str(path)):
         if variant.remove_dead:
-            removed = remove_dead_units(model)
             with noted(nothing):
+                removed = remove_dead_units(model)
                 refuse_nothing(removed)
         if variant.sparse:
             with noted(nothing):

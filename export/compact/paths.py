@@ -69,8 +69,8 @@ class Path:
     """Nodes between `layer` and the `ends`, the layers that take its units, and what changes with their number.
 
     `sliced` are inputs of nodes with a number for each unit, with its axis there; `shapes` are target shapes of Reshape
-    that have the number of units in them. `varies` is true where a constant unit does not stay constant: an average
-    that counts zeros beyond the border. `finite` is false where a node may give Inf or NaN for a finite number.
+    that have the number of units in them. `uneven` are averages that count zeros beyond the border, where a constant
+    other than 0 does not stay constant. `finite` is false where a node may give Inf or NaN for a finite number.
     """
 
     layer: Layer
@@ -78,7 +78,7 @@ class Path:
     ends: list[Layer] = field(default_factory=list)
     sliced: list[tuple[NodeProto, int, int]] = field(default_factory=list)
     shapes: list[NodeProto] = field(default_factory=list)
-    varies: bool = False
+    uneven: list[NodeProto] = field(default_factory=list)
     finite: bool = True
 
     @property
@@ -177,7 +177,8 @@ def _step(
     if operator in POOLS and layout == "second":
         counted = attribute(node, "count_include_pad", 0)
         border = any(attribute(node, "pads", ())) or attribute(node, "auto_pad", b"NOTSET") != b"NOTSET"
-        path.varies |= operator == "AveragePool" and counted and (border or attribute(node, "ceil_mode", 0))
+        if operator == "AveragePool" and counted and (border or attribute(node, "ceil_mode", 0)):
+            path.uneven.append(node)
         return layout
     return _flattened(path, node, others, layout, shapes)
 
@@ -237,10 +238,13 @@ def _flattened(
     raise BlockedError
 
 
-def constants(model: ModelProto, path: Path, graph: Graph) -> list[NDArray[Any]]:
+def constants(model: ModelProto, path: Path, graph: Graph) -> tuple[list[NDArray[Any]], NDArray[np.bool_]]:
     """For each end the values of all units, (out,), where the layer gave out its bias alone: act(bias).
 
-    ONNX Runtime computes them with the nodes between; pooling leaves a constant as it is.
+    ONNX Runtime computes them with the nodes between; pooling leaves a constant as it is, apart from `path.uneven`.
+
+    Returns:
+        The values, and whether a unit has them everywhere, (out,): it gives 0 to each pool that counts a border.
     """
     bias = path.layer.bias
     dtype = path.layer.weight.dtype
@@ -263,7 +267,7 @@ def constants(model: ModelProto, path: Path, graph: Graph) -> list[NDArray[Any]]
         for name in sorted(names)
         if name and (value := graph.constant(name)) is not None
     ]
-    wanted = list(dict.fromkeys(end.node.input[0] for end in path.ends))
+    wanted = list(dict.fromkeys(node.input[0] for node in (*(end.node for end in path.ends), *path.uneven)))
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     inner = helper.make_graph(
         [*nodes, *(helper.make_node("Identity", [name], [f"{name}__wanted"]) for name in wanted)],
@@ -279,4 +283,7 @@ def constants(model: ModelProto, path: Path, graph: Graph) -> list[NDArray[Any]]
     with in_one_line("ONNX Runtime does not run its activations"):
         session = onnxruntime.InferenceSession(small.SerializeToString(), options, providers=["CPUExecutionProvider"])
         found = dict(zip(wanted, session.run(None, {start: vector.reshape(shape)}), strict=True))
-    return [found[end.node.input[0]].reshape(-1) for end in path.ends]
+    everywhere = np.ones(path.units, np.bool_)
+    for pool in path.uneven:
+        everywhere &= found[pool.input[0]].reshape(-1) == 0
+    return [found[end.node.input[0]].reshape(-1) for end in path.ends], everywhere

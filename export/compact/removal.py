@@ -4,10 +4,13 @@ A unit of a fully-connected layer, or a channel of a convolution, is dead if all
 it then gives out a constant, which is added to the biases of the layers behind it; or if all weights that lead away
 from it are zero, since nothing depends on it; but not if it may be Inf or NaN, which a weight of zero makes NaN.
 Removing it may leave others without a weight, so this is repeated until nothing changes. A unit whose weights are all
-zero stays where its constant cannot be added: before a convolution that pads its input, unless the constant is 0.
+zero stays where its constant cannot be added: before a convolution that pads its input, or an average that counts
+zeros beyond the border, unless the constant is 0 there.
+A weight that several nodes share is cut alike for all of them, or for none (export/compact/shared.py).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +22,7 @@ from onnx import ModelProto, NodeProto, shape_inference
 from export.compact.graph import Graph, drop_unused, uses
 from export.compact.layers import Layer, add_to_bias, can_add, keep_inputs, keep_outputs, layer_of
 from export.compact.paths import BlockedError, Path, constants, follow
+from export.compact.shared import settle, shared, stored
 from study.errors import StudyError
 from study.onnx_graph import dimensions
 from study.records.compact import RemovedUnits
@@ -49,29 +53,29 @@ def remove_dead_units(model: ModelProto) -> tuple[RemovedUnits, ...]:
         nodes; also of those that had no dead one.
 
     Raises:
+        NothingError: the dead units are those of weights that other nodes share.
         StudyError: ONNX Runtime does not compute an activation.
     """
+    whole: set[str] = set()
     with np.errstate(all="ignore"):  # weights may be Inf; what follows from them is compared afterwards
-        return _removed(model)
-
-
-def _removed(model: ModelProto) -> tuple[RemovedUnits, ...]:
-    before, shapes = uses(model), _shapes(model)
-    counts: dict[str, _Count] = {}
-    graph = Graph(model)
-    again = True
-    while again:
-        again = False
-        for node in list(model.graph.node):
-            path = _path(graph, node, shapes)
-            if path is None:
+        while True:
+            several, before, old = shared(Graph(model)), uses(model), _stored(model)
+            original = model.SerializeToString() if any(one.is_weight for one in several) else b""
+            counts = _cut_all(model, whole)
+            if not any(one.constant or one.unused for one in counts.values()):
+                if whole:
+                    raise NothingError(
+                        f"nothing to remove: the dead units are those of {', '.join(sorted(whole))}, which other "
+                        "nodes share and need whole"
+                    )
+                break
+            if apart := settle(Graph(model), several) - whole:
+                whole |= apart
+                model.ParseFromString(original)
                 continue
-            if _cut(model, graph, path, counts.setdefault(_key(node), _Count(path.units))):
-                _forget_shapes(model, {name for one in (node, *path.nodes) for name in one.output})
-                graph, shapes, again = Graph(model), _shapes(model), True
-    if any(one.constant or one.unused for one in counts.values()):
-        drop_unused(model, before)
-        graph = Graph(model)
+            drop_unused(model, before + Counter(_stored(model) - old))
+            break
+    graph = Graph(model)
     names = {_key(node): layer.name for node in graph.nodes if (layer := layer_of(graph, node))}
     return tuple(
         RemovedUnits(
@@ -83,6 +87,28 @@ def _removed(model: ModelProto) -> tuple[RemovedUnits, ...]:
         )
         for key, one in counts.items()
     )
+
+
+def _stored(model: ModelProto) -> set[str]:
+    return {tensor.name for tensor in model.graph.initializer}
+
+
+def _cut_all(model: ModelProto, whole: Container[str]) -> dict[str, _Count]:
+    """Cut until nothing changes, but leave the stored weights in `whole` as they are; the units of each layer."""
+    shapes = _shapes(model)
+    counts: dict[str, _Count] = {}
+    graph = Graph(model)
+    again = True
+    while again:
+        again = False
+        for node in list(model.graph.node):
+            path = _path(graph, node, shapes)
+            if path is None or any(stored(graph, one.node.input[1]) in whole for one in (path.layer, *path.ends)):
+                continue
+            if _cut(model, graph, path, counts.setdefault(_key(node), _Count(path.units))):
+                _forget_shapes(model, {name for one in (node, *path.nodes) for name in one.output})
+                graph, shapes, again = Graph(model), _shapes(model), True
+    return counts
 
 
 def _forget_shapes(model: ModelProto, names: set[str]) -> None:
@@ -129,11 +155,11 @@ def _cut(model: ModelProto, graph: Graph, path: Path, count: _Count) -> bool:
     silent: Mask = np.array([not row.any() for row in layer.weight])
     values: list[NDArray[Any]] = []
     if (silent & ~unused).any():
-        values = constants(model, path, graph)
+        values, everywhere = constants(model, path, graph)
+        silent &= everywhere
         for end, value in zip(path.ends, values, strict=True):
-            movable = can_add(graph, end) and not (path.varies or (end.is_conv and end.padded))
-            still = np.isfinite(value) & (movable or (unneeded & (not path.varies)))
-            silent &= (value == 0) | still
+            movable = can_add(graph, end) and not (end.is_conv and end.padded)
+            silent &= (value == 0) | (np.isfinite(value) & (movable | unneeded))
     else:
         silent = np.zeros(units, np.bool_)
     dead = unused | silent
@@ -209,7 +235,7 @@ def refuse_larger(before: int, after: int) -> None:
         before: bytes of the original; `after` those of the new file.
 
     Raises:
-        NothingError: it is no smaller, as where a weight that several layers share was cut for some of them.
+        NothingError: it is no smaller, as where constants were added that need more bytes than the units had.
     """
     if after >= before:
         raise NothingError(f"nothing gained: the new file would have {after:,} bytes, the original has {before:,}")

@@ -188,6 +188,37 @@ def test_an_average_that_counts_zeros_beyond_the_border_leaves_no_constant(count
     assert removed[0].after == left
 
 
+@pytest.mark.parametrize(
+    ("bias", "left"), [(4.0, 3), (-1.0, 2)], ids=["0 in the middle alone, 3 or 2 at the border", "0 before the average"]
+)
+@pytest.mark.parametrize("kind", ["pads", "ceil_mode", "auto_pad"])
+def test_a_unit_that_is_zero_in_the_middle_of_an_average_alone_stays(kind: str, bias: float, left: int) -> None:
+    """Behind the average max(0, 4 - average) is 0 in the middle, and more where zeros of the border are counted."""
+    kinds: dict[str, dict[str, Any]] = {
+        "pads": {"pads": [1, 1, 0, 0], "strides": [2, 2]},
+        "ceil_mode": {"ceil_mode": 1, "strides": [4, 4]},
+        "auto_pad": {"auto_pad": "SAME_UPPER"},
+    }
+    size = {"kernel_shape": [2, 2], "count_include_pad": 1, **kinds[kind]}
+    nodes = [
+        helper.make_node("Conv", ["x", "a", "c"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("AveragePool", ["r"], ["m"], **size),
+        helper.make_node("Sub", ["four", "m"], ["s"]),
+        helper.make_node("Relu", ["s"], ["t"]),
+        helper.make_node("Flatten", ["t"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "b"], ["y"], transB=1),
+    ]
+    random = np.random.default_rng(1)
+    a = random.normal(size=(3, 1, 2, 2)).astype(np.float32)
+    a[1] = 0
+    places = {"pads": 9, "ceil_mode": 4, "auto_pad": 25}[kind]
+    b = random.normal(size=(2, 3 * places)).astype(np.float32)
+    tensors = {"a": a, "c": f([1, bias, 2]), "b": b, "four": f([4])}
+    _, removed = reduced(network(nodes, tensors, ["batch", 1, 6, 6]), (2, 1, 6, 6))
+    assert removed[0].after == left
+
+
 def test_what_has_a_number_for_each_unit_is_cut_too() -> None:
     """A normalisation, a factor for each channel, x * sigmoid(x), and a reshape with the number of elements in it."""
     nodes = [
@@ -211,19 +242,56 @@ def test_what_has_a_number_for_each_unit_is_cut_too() -> None:
     assert weights(model)["shape"].tolist() == [-1, 32]
 
 
-def test_a_weight_that_two_layers_share_is_cut_for_one_of_them() -> None:
+def test_a_weight_that_is_cut_for_some_of_its_layers_alone_stays_whole() -> None:
+    """The rows of `w` would go for the first layer and its columns for the second; the third needs all of it."""
     nodes = [
         helper.make_node("Gemm", ["x", "w"], ["h"], transB=1),
         helper.make_node("Gemm", ["h", "w"], ["g"], transB=1),
         helper.make_node("Softmax", ["g"], ["p"]),
         helper.make_node("Gemm", ["p", "w"], ["y"], transB=1),
     ]
-    model, removed = reduced(network(nodes, {"w": f([[1, 2], [0, 0]])}, ["batch", 2]), (3, 2))
-    assert removed[0].after == 1
-    shapes = {
-        node.output[0]: weights(model)[node.input[1]].shape for node in model.graph.node if node.op_type == "Gemm"
-    }
-    assert shapes == {"h": (1, 2), "g": (2, 1), "y": (2, 2)}
+    model = network(nodes, {"w": f([[1, 2], [0, 0]])}, ["batch", 2])
+    before = model.SerializeToString()
+    with pytest.raises(NothingError, match="the dead units are those of w, which other nodes share and need whole"):
+        remove_dead_units(model)
+    assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_weights_of_two_branches_are_cut_for_both_and_stay_shared(transposed: bool) -> None:
+    """Two items of an input go through the same two layers; the Transpose, too, is shared."""
+    nodes = [helper.make_node("Transpose", ["w"], ["turned"])] if transposed else []
+    weight = "turned" if transposed else "w"
+    for branch, sign in (("a", "Neg"), ("b", "Identity")):
+        nodes += [
+            helper.make_node(sign, ["x"], [f"x_{branch}"]),
+            helper.make_node("Gemm", [f"x_{branch}", weight, "c"], [f"h_{branch}"], transB=not transposed),
+            helper.make_node("Relu", [f"h_{branch}"], [f"r_{branch}"]),
+            helper.make_node("Gemm", [f"r_{branch}", "v", "d"], [f"y_{branch}"], transB=1),
+        ]
+    nodes += [helper.make_node("Sub", ["y_a", "y_b"], ["y"])]
+    tensors = {"w": f([[1, 2], [0, 0], [3, 4]]), "c": f([5, 6, 7]), "v": f([[1, 2, 3], [4, 5, 6]]), "d": f([10, 20])}
+    model, removed = reduced(network(nodes, tensors, ["batch", 2]), (3, 2))
+    assert [one.after for one in removed] == [2, 2]
+    first = [[1, 3], [2, 4]] if transposed else [[1, 2], [3, 4]]
+    found = sorted((array.tolist() for array in weights(model).values()), key=str)
+    assert found == sorted([[5, 7], [10 + 12, 20 + 30], first, [[1, 3], [4, 6]]], key=str)
+
+
+def test_a_table_that_a_layer_shares_is_not_stored_twice() -> None:
+    """The rows of `w` are looked up, and `w` is the last layer: tied weights. Elsewhere a unit goes."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["ids"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["w", "ids"], ["e"]),
+        helper.make_node("Flatten", ["e"], ["rows"]),
+        helper.make_node("Gemm", ["rows", "a"], ["g"], transB=1),
+        helper.make_node("Gemm", ["g", "b"], ["h"], transB=1),
+        helper.make_node("Gemm", ["h", "w"], ["y"], transB=1),
+    ]
+    tensors = {"w": f([[1, 2], [3, 4], [5, 6]]), "a": f([[1, 2], [0, 0]]), "b": f([[1, 2], [0, 0]])}
+    model, removed = reduced(network(nodes, tensors, ["batch", 1]), (3, 1))
+    assert [one.after for one in removed] == [1]
+    assert {name: array.shape for name, array in weights(model).items()} == {"w": (3, 2), "a": (1, 2), "b": (2, 1)}
 
 
 def test_a_reshape_is_followed_again_after_its_first_cut() -> None:
