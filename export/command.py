@@ -132,6 +132,8 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
             parity, outcome = error.parity, f"FAILED: {error}; no file is written"
             codes.append(NOT_PROVEN)
         except NothingError as error:
+            for old in (files.onnx, files.export, files.card):
+                old.unlink(missing_ok=True)  # of another checkpoint: no command would make it current
             print(f"{files.model} seed {files.seed}: {error}; no file is written", flush=True)
             codes.append(DONE)
             continue

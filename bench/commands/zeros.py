@@ -75,15 +75,12 @@ class Plan:
             asked = shlex.split(variant.options)
             if self.folder is None:
                 files = Artifacts(self.options.artifacts).runs(self.name)[0].of(variant)
-                self.run("export", self.name, *asked, *self.common)
-                if files.onnx.is_file():
+                if self.run("export", self.name, *asked, *self.common) == 0 and files.onnx.is_file():
                     yield variant.name, f"{self.name},variant={variant.name}"
             elif variant.int8 != "static":
                 target = self.folder / f"{variant.name}.onnx"
-                for old in (target, target.with_suffix(".json")):
-                    old.unlink(missing_ok=True)
                 self.run("export", "compact", self.dense, "-o", str(target), *asked, *self.given)
-                if target.is_file():
+                if made_of(Path(self.dense), target):
                     yield variant.name, str(target)
 
     def compare(self, name: str, a: str, b: str) -> None:
@@ -95,12 +92,26 @@ class Plan:
         words += ["--cpus", self.options.cpus] if self.options.cpus else []
         self.run("bench", "ab", a, b, *words, *self.common, *self.given)
 
-    def run(self, *words: str) -> None:
-        """Run a command of this project; its failure does not stop the others."""
+    def run(self, *words: str) -> int:
+        """Run a command of this project; its failure does not stop the others. Gives its exit code."""
         print(f"$ python -m {shlex.join(words)}", flush=True)
         self.codes.append(subprocess.run([sys.executable, "-m", *words]).returncode)
         if self.codes[-1] == 130:
             raise KeyboardInterrupt
+        return self.codes[-1]
+
+
+def made_of(dense: Path, target: Path) -> bool:
+    """Whether `target` is there and its record says that it was made of `dense`: it may have been there before."""
+    from study.artifacts import read_record, sha256
+    from study.errors import StudyError
+    from study.records.compact import CompactRecord
+
+    try:
+        record = read_record(target.with_suffix(".json"), CompactRecord, "")
+        return (record.source_sha256, record.onnx_sha256) == (sha256(dense), sha256(target))
+    except (StudyError, OSError):
+        return False
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,7 +1,6 @@
 """Build a torch module of the user, with its weights, and call it with named inputs."""
 
 import inspect
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from study.modules import weights as weights_files
 from study.modules.finding import find, is_imported, with_torchvision
 from study.modules.outputs import flat as flat  # the other half of a call
 from study.modules.outputs import tensor
-from study.modules.words import ModuleInput, as_onnx, parse_inputs
+from study.modules.words import ModuleInput, as_onnx, parse_arguments, parse_inputs
 from study.onnx_values import generate
 from study.records.module import ModuleRecord
 from study.soundness import failure
@@ -93,7 +92,7 @@ def build(
     Raises:
         StudyError: one of them is not so, or `forward` takes other inputs.
     """
-    given = _arguments(arguments)
+    given = parse_arguments(arguments)
     imported = is_imported(factory)
     _seed(seed)  # before the import too: the callable may be a module that is made there
     made = find(factory, import_folder)
@@ -168,18 +167,6 @@ def draw(
     taken, given = as_onnx(inputs, sizes)
     arrays = generate(taken, given, batch, seed, count)
     return [{name: tensor(array) for name, array in one.items()} for one in arrays]
-
-
-def _arguments(text: str) -> list[Any] | dict[str, Any]:
-    try:
-        given = json.loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
-        raise StudyError(
-            f"--module-args: expected a list or an object in JSON, found {text[:60]!r} ({error})"
-        ) from None
-    if not isinstance(given, list | dict):
-        raise StudyError(f"--module-args: expected a list or an object in JSON, found {text[:60]!r}")
-    return given
 
 
 def _by_position(network: nn.Module, factory: str, inputs: Sequence[ModuleInput]) -> bool:

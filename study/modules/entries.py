@@ -1,12 +1,11 @@
 """Entries of a user's catalogue file that are torch modules: checked, and found from any folder. No torch here."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from study.entry import Entry
 from study.errors import StudyError
-from study.modules.words import checked_sizes, parse_inputs, parse_sizes
+from study.modules.words import checked_sizes, parse_arguments, parse_inputs, parse_sizes
 
 
 def checked_entry(entry: Entry, folder: Path) -> Entry:
@@ -28,11 +27,14 @@ def checked_entry(entry: Entry, folder: Path) -> Entry:
         raise StudyError(f"{entry.name}: expected a number above 0 as tolerance, found {entry.tolerance!r}")
     try:
         checked_sizes(parse_inputs(entry.inputs), parse_sizes(entry.sizes))
-        json.loads(entry.arguments or "{}")
     except StudyError as error:
         raise StudyError(f"{entry.name}: {error}") from None
-    except ValueError as error:
-        raise StudyError(f"{entry.name}: expected arguments as JSON, found {entry.arguments!r} ({error})") from None
+    try:
+        parse_arguments(entry.arguments)
+    except StudyError:
+        raise StudyError(
+            f"{entry.name}: expected arguments as JSON, a list or an object, found {entry.arguments!r}"
+        ) from None
     return replace(
         entry,
         network=_beside(entry.network, folder),

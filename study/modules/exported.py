@@ -42,16 +42,16 @@ def difference(entry: Entry, record: ModuleRecord) -> str:
     """What an export was made from otherwise than an entry says: "sizes n=4 instead of n=8"; "" where nothing is.
 
     Raises:
-        StudyError: the inputs are not described as they should be.
+        StudyError: the inputs or the arguments are not described as they should be.
     """
     from study.modules.finding import absolute
-    from study.modules.words import checked_sizes, parse_inputs, parse_sizes
+    from study.modules.words import checked_sizes, parse_inputs, parse_sizes, same_arguments
 
     inputs, sizes = parse_inputs(entry.inputs), parse_sizes(entry.sizes)
     checked_sizes(inputs, sizes)
     wanted = {
         "callable": _resolved(absolute(entry.network)),
-        "arguments": entry.arguments,
+        "arguments": same_arguments(entry.arguments),
         "inputs": " ".join(map(str, inputs)),
         "sizes": _in_words(sizes),
         "weights": os.path.realpath(entry.weights) if entry.weights else "",
@@ -59,7 +59,7 @@ def difference(entry: Entry, record: ModuleRecord) -> str:
     }
     made = {
         "callable": _resolved(record.factory),
-        "arguments": record.arguments,
+        "arguments": same_arguments(record.arguments),
         "inputs": " ".join(record.inputs),
         "sizes": _in_words(record.sizes),
         "weights": os.path.realpath(record.weights) if record.weights else "",

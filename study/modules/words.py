@@ -4,9 +4,11 @@ A dimension is a number or a name. The one called `batch` is the number of items
 `sequence=128`, and all stay free in the ONNX file. No torch here.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +79,29 @@ def parse_sizes(words: Sequence[str]) -> dict[str, int]:
         if not NAME.fullmatch(name) or not NUMBER.fullmatch(number):  # an ONNX file's may have any name, and be 0
             raise StudyError(f"--size: expected name=128, found {word!r}")
     return onnx_given.parse_sizes(words)
+
+
+def parse_arguments(text: str) -> list[Any] | dict[str, Any]:
+    """The arguments of a callable from JSON; {} for none.
+
+    Raises:
+        StudyError: it is no JSON, or neither a list nor an object.
+    """
+    try:
+        given = json.loads(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        raise StudyError(
+            f"--module-args: expected a list or an object in JSON, found {text[:60]!r} ({error})"
+        ) from None
+    if not isinstance(given, list | dict):
+        raise StudyError(f"--module-args: expected a list or an object in JSON, found {text[:60]!r}")
+    return given
+
+
+def same_arguments(text: str) -> str:
+    """The arguments in one spelling, which is equal where the call is; "" for none."""
+    given = parse_arguments(text)
+    return json.dumps(given, sort_keys=True) if given else ""
 
 
 def batches_of(inputs: Sequence[ModuleInput], sizes: Mapping[str, int], wanted: Sequence[int]) -> tuple[int, ...]:

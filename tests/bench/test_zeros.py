@@ -70,6 +70,20 @@ def test_the_forms_of_a_file_lie_among_the_artifacts(artifacts: Artifacts, comma
     assert not [words for words in commands if "static" in words]
 
 
+def test_a_form_of_an_older_file_is_neither_compared_nor_deleted(
+    artifacts: Artifacts, commands: list[list[str]]
+) -> None:
+    file, words = artifacts.root / "m.onnx", ["--artifacts", str(artifacts.root), "--shape", "x=5,2"]
+    file.write_bytes(two_layers([[1, 2], [0, 0]], [5, 6], [[1, 2], [3, 4]]).SerializeToString())
+    main(["zeros", str(file), *words])
+    before = (artifacts.zeros("m") / "compact.onnx").read_bytes()
+    commands.clear()
+    file.write_bytes(two_layers([[1, 2], [3, 4]], [5, 6], [[1, 2], [3, 4]]).SerializeToString())  # no unit is dead
+    main(["zeros", str(file), *words])
+    assert not [words for words in commands if words[:2] == ["bench", "ab"]]
+    assert (artifacts.zeros("m") / "compact.onnx").read_bytes() == before
+
+
 def test_a_module_gets_the_inputs_it_was_exported_with(artifacts: Artifacts, commands: list[list[str]]) -> None:
     inputs = ("ids=int64[batch,sequence]:0..99",)
     write_module(artifacts, "mine", layers(0), inputs=inputs, sizes={"sequence": 12})
