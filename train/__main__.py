@@ -9,13 +9,13 @@ from pathlib import Path
 from msgspec import structs
 
 from study import selection
-from study.artifacts import Artifacts
+from study.artifacts import Artifacts, RunFiles
 from study.command_line import Parser
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, exit_with
 from train import runs
-from train.options import add_options, positive
+from train.options import Shard, add_options, positive, settings, shard
 
 
 def arguments() -> argparse.Namespace:
@@ -27,8 +27,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="names from the catalogue (default: all of --study)")
     selection.add_options(parser.add_argument)
     parser.add_argument("--epochs", type=positive, metavar="N", help="of each run (default: its recipe's)")
-    parser.add_argument("--engine", choices=["local"], default="local", help="where the runs are made (default: local)")
     add_options(parser)
+    parser.add_argument(
+        "--shard", type=shard, default=Shard(), metavar="I/N", help="every N-th of the runs, from the I-th on (1/4)"
+    )
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--list", action="store_true", help="print the catalogue")
     group.add_argument("--evaluate", action="store_true", help="test the checkpoints instead of training")
@@ -49,20 +51,20 @@ def main() -> int:
         print("\n".join(lines(selection.known(options))))
         return 0
     if options.evaluate:
-        return evaluate(entries, options.seeds, artifacts, options.data)
+        return evaluate(runs.listed(entries, options.seeds, artifacts, options.shard), artifacts, options.data)
     if options.epochs:
         entries = [replace(e, recipe=structs.replace(e.recipe, epochs=options.epochs)) for e in entries]
-    return runs.make(entries, options.seeds, artifacts, options.data, options.workers, options.fresh)
+    wanted = runs.listed(entries, options.seeds, artifacts, options.shard)
+    return runs.make(wanted, artifacts, settings(options))
 
 
-def evaluate(entries: Sequence[Entry], seeds: Sequence[int], artifacts: Artifacts, named: Path | None) -> int:
+def evaluate(wanted: Sequence[tuple[Entry, RunFiles]], artifacts: Artifacts, named: Path | None) -> int:
     """Compare the test error of every checkpoint with its run.json; 1 if one differs or is missing."""
     from study import checkpoints, evaluation
     from study.data import tensors
     from study.record_files import read_record
     from study.records.training import RunRecord
 
-    wanted = [(entry, artifacts.run(entry.name, seed)) for entry in entries for seed in seeds]
     finished = [(entry, files) for entry, files in wanted if files.record.exists()]
     if not finished:
         raise StudyError(f"no finished run of these models and seeds in {artifacts.root}; run `python -m train`")

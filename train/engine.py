@@ -4,14 +4,17 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
-from train.tasks import Epoch, Event, Failed, Task
+from train.tasks import Epoch, Event, Failed, NoRoom, Resumed, Task
 
 T = TypeVar("T")
+Report: TypeAlias = Callable[[Task, Event], None]
+Engine: TypeAlias = Callable[[Sequence[Task], int, Report], None]
+"""Makes all runs, at most this number at a time, and reports their events as they come."""
 
 ONE_CORE = {
     "OMP_NUM_THREADS": "1",
@@ -96,8 +99,12 @@ class Processes(Generic[T]):
         worker.process.join()
 
 
-def run(tasks: Sequence[Task], workers: int, report: Callable[[Task, Event], None]) -> None:
-    """Make all runs, in the order of `tasks`, at most `workers` at a time; `report` receives their events."""
+def run(tasks: Sequence[Task], workers: int, report: Report) -> None:
+    """Make all runs, in the order of `tasks`, at most `workers` at a time; `report` receives their events.
+
+    A run that does not fit on the GPU beside the others waits until one of them has ended, and from then on fewer are
+    made at a time.
+    """
     from train.worker import work  # imports torch, which is not needed before there is something to train
 
     waiting = deque(tasks)
@@ -108,6 +115,12 @@ def run(tasks: Sequence[Task], workers: int, report: Callable[[Task, Event], Non
             for worker, event in processes.wait():
                 if isinstance(event, Exit):
                     event = Failed(f"its process ended with exit code {event.code}")
-                report(worker.task, event)
-                if not isinstance(event, Epoch):
+                if not isinstance(event, Epoch | Resumed):
                     processes.end(worker)
+                if isinstance(event, NoRoom):
+                    if processes.running:
+                        workers = len(processes.running)
+                        waiting.appendleft(replace(worker.task, fresh=False))  # its state is of this command
+                    else:
+                        event = Failed(f"the GPU's memory does not suffice ({event.reason}); train with --device cpu")
+                report(worker.task, event)

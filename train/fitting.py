@@ -19,17 +19,17 @@ from study.data import datasets
 from study.entry import Entry
 from study.environment import environment
 from study.errors import StudyError
-from study.evaluation import evaluate
 from study.files import sha256, write_bytes, write_csv
 from study.networks import parameters, source_sha256
 from study.recipe import Recipe
 from study.record_files import read_record, write_record
-from study.records.training import RunRecord, TrainedOn
+from study.records.training import Device, RunRecord, TrainedOn
 from train import resume
+from train.devices import gpu
 from train.penalties import kernels, penalty
 from train.resume import MadeWith, State, serialise
 from train.split import hold_out
-from train.tasks import Epoch
+from train.tasks import Epoch, Resumed
 from train.trainer import Trainer
 
 
@@ -110,32 +110,35 @@ def best_epoch(history: Sequence[Epoch]) -> int:
     return min(history, key=loss).epoch if history else 0
 
 
-def fit(entry: Entry, files: RunFiles, images: Images, report: Callable[[Epoch], None]) -> RunRecord:
+def fit(
+    entry: Entry, files: RunFiles, images: Images, report: Callable[[Epoch | Resumed], None], device: Device = "cpu"
+) -> RunRecord:
     """Train one run, from its last whole epoch if there is one, and write its files.
 
     Args:
         images: all of them; those for validation are held out here.
-        report: called after each epoch, and first for each epoch that was trained before.
+        report: called after each epoch, and first with the last epoch that was trained before, if there is one.
 
     Returns:
         The content of run.json.
 
     Raises:
         DivergedError: a loss is not finite. The history up to the epoch before is left, and no checkpoint.
+        StudyError: the state of an unfinished run does not fit the network, or is of another device.
     """
     recipe, made = entry.recipe, made_with(entry)  # now: the source may be edited during training
     images = images.split(recipe)
-    trainer = Trainer(entry, *images.train, seed=files.seed)
+    trainer = Trainer(entry, *images.train, seed=files.seed, device=device)
     for result in (files.record, files.checkpoint, files.predictions, files.onnx, files.export):
         result.unlink(missing_ok=True)  # from here on this run is not a finished one
     state = resume.load(files, trainer, made)
     if state is None:
         state = State(made, [], {})
         if files.resume.exists():  # the first trainer may have loaded a part of it
-            trainer = Trainer(entry, *images.train, seed=files.seed)
+            trainer = Trainer(entry, *images.train, seed=files.seed, device=device)
     history = state.history
-    for row in history:
-        report(row)
+    if history:
+        report(Resumed(history[-1].epoch))
     try:
         while len(history) < recipe.epochs and not _stops(history, recipe):
             history.append(_epoch(trainer, images, len(history)))
@@ -158,7 +161,7 @@ def _epoch(trainer: Trainer, images: Images, epoch: int) -> Epoch:
     """Train for epoch number `epoch`, from 0, and validate."""
     started = time.perf_counter()
     loss, error = trainer.epoch(epoch)
-    validation = evaluate(trainer.network, *images.validation) if images.validation else None
+    validation = trainer.evaluate(*images.validation) if images.validation else None
     if not math.isfinite(loss + (validation.loss if validation else 0)):
         raise DivergedError(f"loss {loss} in epoch {epoch + 1} of {trainer.recipe.epochs}")
     return Epoch(
@@ -180,9 +183,10 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, state: State) -> 
     for weight in network.parameters():
         weight.data = weight.data.contiguous()  # as they will be read back, in whichever layout they were trained
     kept = history[best_epoch(history) - 1] if recipe.patience else history[-1]
-    train, test = evaluate(network, *images.train), evaluate(network, *images.test)
+    train, test = trainer.evaluate(*images.train), trainer.evaluate(*images.test)
     if not math.isfinite(train.loss + test.loss):
         raise DivergedError(f"the loss of the trained network is {train.loss} on the training images")
+    network.cpu()  # the checkpoint of a run on a GPU can be read without one
     seconds = sum(row.seconds for row in history)
     rate_sum = sum(trainer.rate(step) for step in range(len(history) * trainer.steps))
     write_bytes(files.checkpoint, serialise(network.state_dict()))
@@ -207,6 +211,8 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, state: State) -> 
         validation_loss=kept.validation_loss,
         seconds=seconds,
         images_per_second=len(history) * len(images.train[1]) / seconds,
+        device=trainer.device,
+        gpu=gpu(trainer.device),
         environment=structs.replace(environment(), threads=torch.get_num_threads()),
         checkpoint_sha256=sha256(files.checkpoint),
         history_sha256=sha256(files.history),

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from train.tasks import Epoch, Event, Failed, Task
+from train.tasks import Epoch, Event, Failed, NoRoom, Resumed, Task
 
 ALL = "all runs, epochs"
 
@@ -74,8 +74,15 @@ class Display(Bars):
         if isinstance(event, Epoch):
             self._epoch(label, epochs, event)
             return
+        if isinstance(event, Resumed):
+            self._advance(label, epochs, event.epoch, "")
+            self.say(f"{label}: resumed after epoch {event.epoch} of {epochs}")
+            return
         if label in self.bars:
             self.progress.remove_task(self.bars.pop(label))
+        if isinstance(event, NoRoom):
+            self.say(f"{label}: does not fit on the GPU beside the other runs; fewer run at a time from now on")
+            return
         done = self.done.get(label, 0)
         self.progress.advance(self.total, epochs - done)  # the epochs saved by early stopping
         if isinstance(event, Failed):
@@ -92,10 +99,14 @@ class Display(Bars):
         state = f"loss {event.train_loss:.4f}  error {100 * event.train_error:.2f} %"
         if event.validation_error is not None:
             state += f"  validation {100 * event.validation_error:.2f} %"
-        if label not in self.bars:
-            self.bars[label] = self.progress.add_task(label, total=epochs, state="")
-        self.progress.update(self.bars[label], completed=event.epoch, state=state)
-        self.done[label] = event.epoch
-        self.progress.advance(self.total)
+        self._advance(label, epochs, event.epoch, state)
         if not self.console.is_terminal:
             print(f"{label}  epoch {event.epoch}/{epochs}  {state}  {event.seconds:.1f} s", flush=True)
+
+    def _advance(self, label: str, epochs: int, epoch: int, state: str) -> None:
+        """Show that a run has completed this epoch, from 1."""
+        if label not in self.bars:
+            self.bars[label] = self.progress.add_task(label, total=epochs, state="")
+        self.progress.update(self.bars[label], completed=epoch, state=state)
+        self.progress.advance(self.total, epoch - self.done.get(label, 0))
+        self.done[label] = epoch

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from study.artifacts import RunFiles
-from study.errors import one_line
+from study.errors import StudyError, one_line
 from study.files import read_plain, write_bytes
 from study.recipe import Recipe
 from study.records.base import Record
@@ -25,7 +25,7 @@ DIGEST = hashlib.sha256().digest_size
 
 
 class MadeWith(Record):
-    """All that determines the result of a run, apart from its seed; a part of run.json."""
+    """All that determines the result of a run, apart from its seed and device; a part of run.json."""
 
     network: str
     network_sha256: str
@@ -53,6 +53,7 @@ def save(files: RunFiles, trainer: Trainer, state: State) -> None:
             "seed": files.seed,
             "history": [asdict(row) for row in state.history],
             "best": state.best,
+            "device": trainer.device,
         }
     )
     write_bytes(files.resume, hashlib.sha256(content).digest() + content)
@@ -63,6 +64,9 @@ def load(files: RunFiles, trainer: Trainer, made: MadeWith) -> State | None:
 
     None: there is none, it is damaged, or it is of another run; a line on standard error says which of the last two.
     Then the trainer may have loaded a part of it.
+
+    Raises:
+        StudyError: it is of the same run on another device.
     """
     if not files.resume.exists():
         return None
@@ -70,6 +74,11 @@ def load(files: RunFiles, trainer: Trainer, made: MadeWith) -> State | None:
         content = _read(files)
         if content["made_with"] != msgspec.to_builtins(made) or content["seed"] != files.seed:
             fault = "is of another recipe, network, data set or seed"
+        elif content["device"] != trainer.device:
+            raise StudyError(
+                f"{files.resume}: expected a run on {trainer.device}, found one on {content['device']}; "
+                f"continue it with --device {content['device']}, or start it again with --fresh"
+            )
         else:
             history = _history(content["history"], made.recipe)
             trainer.optimiser.load_state_dict(content["optimiser"])

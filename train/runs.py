@@ -2,22 +2,23 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from study.artifacts import Artifacts
+from study.artifacts import Artifacts, RunFiles
 from study.data import datasets
 from study.entry import Entry
+from train.options import Settings, Shard
 
 
-def make(
-    entries: Sequence[Entry], seeds: Sequence[int], artifacts: Artifacts, named: Path | None, workers: int, fresh: bool
-) -> int:
-    """Train each entry with each seed, unless that run is finished with the same recipe and network.
+def listed(
+    entries: Sequence[Entry], seeds: Sequence[int], artifacts: Artifacts, shard: Shard
+) -> list[tuple[Entry, RunFiles]]:
+    """The runs of each entry with each seed that belong to the shard, finished or not."""
+    everything = [(entry, artifacts.run(entry.name, seed)) for entry in entries for seed in seeds]
+    return everything[shard.index - 1 :: shard.count]
 
-    Args:
-        named: the user's folder with the data sets' files, if any.
-        workers: runs at a time.
-        fresh: train finished and unfinished runs from the start.
+
+def make(wanted: Sequence[tuple[Entry, RunFiles]], artifacts: Artifacts, settings: Settings) -> int:
+    """Train each of these runs, unless it is finished with the same recipe and network.
 
     Returns:
         The exit code: 1 if a run failed.
@@ -25,20 +26,18 @@ def make(
     Raises:
         StudyError: the images are not available, or a network does not accept them.
     """
-    from train import engine
     from train.fitting import is_finished
     from train.progress import Display
     from train.tasks import Event, Failed, Task
 
-    data = datasets.prepare((entry.dataset for entry in entries), artifacts.data, named)
+    data = datasets.prepare((entry.dataset for entry, _ in wanted), artifacts.data, settings.data)
     tasks = []
-    for entry in entries:
-        for seed in seeds:
-            task = Task(entry, artifacts.run(entry.name, seed), data, fresh)
-            if not fresh and is_finished(task.files, task.entry):
-                print(f"{task.label}: finished, recipe and network have not changed: nothing to do")
-            else:
-                tasks.append(task)
+    for entry, files in wanted:
+        task = Task(entry, files, data, settings.fresh, settings.device)
+        if not settings.fresh and is_finished(files, entry):
+            print(f"{task.label}: finished, recipe and network have not changed: nothing to do")
+        else:
+            tasks.append(task)
     if not tasks:
         return 0
 
@@ -53,7 +52,7 @@ def make(
             if isinstance(event, Failed):
                 failed.append(f"FAILED: {task.label}: {event.reason}")
 
-        engine.run(tasks, min(workers, len(tasks)), report)
+        settings.engine(tasks, min(settings.workers, len(tasks)), report)
     minutes = (time.perf_counter() - started) / 60
     print(f"{len(tasks) - len(failed)} of {len(tasks)} runs trained in {minutes:.1f} minutes under {artifacts.root}")
     for line in failed:

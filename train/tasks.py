@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from study.artifacts import RunFiles
 from study.entry import Entry
-from study.records.training import RunRecord
+from study.records.training import Device, RunRecord
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Task:
     """The folder below which the data sets lie."""
     fresh: bool = False
     """Ignore the state of an earlier attempt."""
+    device: Device = "cpu"
 
     @property
     def label(self) -> str:
@@ -42,6 +43,14 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """The first event of a run that continues an earlier attempt."""
+
+    epoch: int
+    """Its last whole epoch, from 1."""
+
+
+@dataclass(frozen=True)
 class Finished:
     record: RunRecord
 
@@ -51,5 +60,12 @@ class Failed:
     reason: str
 
 
-Event: TypeAlias = Epoch | Finished | Failed
-"""What a run sends; the last one is not an `Epoch`."""
+@dataclass(frozen=True)
+class NoRoom:
+    """The memory of the GPU does not suffice for this run beside the others."""
+
+    reason: str
+
+
+Event: TypeAlias = Resumed | Epoch | Finished | Failed | NoRoom
+"""What a run sends; the last one is none of the first two."""

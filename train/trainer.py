@@ -7,8 +7,10 @@ import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
 from study.entry import Entry
+from study.evaluation import Evaluation, evaluate
 from study.networks import build
 from study.recipe import Recipe
+from study.records.training import Device
 from train.augmentation import Augmentation, mixed
 from train.penalties import kernels, penalty_step
 
@@ -19,10 +21,10 @@ class Trainer:
     Args:
         images: the training images, uint8 [N, C, H, W].
         labels: int64 [N].
-        seed: of the initial weights and of the augmentation.
+        seed: of the initial weights and of the augmentation, which are the same on every device.
     """
 
-    def __init__(self, entry: Entry, images: Tensor, labels: Tensor, seed: int) -> None:
+    def __init__(self, entry: Entry, images: Tensor, labels: Tensor, seed: int, device: Device = "cpu") -> None:
         torch.manual_seed(seed)
         self.recipe = entry.recipe
         self.network = build(entry).train()
@@ -36,6 +38,8 @@ class Trainer:
             for module in self.network.modules():
                 if isinstance(module, nn.Dropout):
                     module.p = entry.recipe.dropout
+        self.device = device
+        self.network.to(device)
         self.optimiser = optimiser(self.network, entry.recipe)
         self.seed = seed
         self.augmentation = Augmentation(images, self.recipe, seed)
@@ -62,13 +66,13 @@ class Trainer:
         torch.manual_seed(mixed(self.seed, epoch, 1))  # of dropout: a resumed run draws the same numbers
         self.network.train()
         shuffled, order = self.augmentation.epoch(epoch)
-        batches = torch.split(shuffled, self.recipe.batch_size)
-        targets = torch.split(self.labels[order], self.recipe.batch_size)
-        loss_sum = torch.zeros((), dtype=torch.float64)
-        wrong = torch.zeros((), dtype=torch.int64)
+        batches = torch.split(shuffled.to(self.device), self.recipe.batch_size)
+        targets = torch.split(self.labels[order].to(self.device), self.recipe.batch_size)
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        wrong = torch.zeros((), dtype=torch.int64, device=self.device)
         for step, (batch, target) in enumerate(zip(batches, targets, strict=True)):
             rate = self.optimiser.param_groups[0]["lr"] = self.rate(epoch * self.steps + step)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.bfloat16):
                 logits = self.network(batch.float().div_(255).contiguous(memory_format=self.layout)).float()
             loss = criterion(logits, target, self.recipe)
             torch.autograd.backward(loss)
@@ -78,6 +82,10 @@ class Trainer:
             loss_sum += loss.detach() * len(batch)
             wrong += (logits.detach().argmax(1) != target).sum()
         return loss_sum.item() / len(order), wrong.item() / len(order)
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
+        """Evaluate the network on uint8 images [N, C, H, W] and int64 labels [N]."""
+        return evaluate(self.network, images.to(self.device), labels.to(self.device))
 
 
 def initialise_he(network: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -19,6 +19,8 @@ from study.records.base import (
     Sha256,
     Share,
 )
+
+Device: TypeAlias = Literal["cpu", "cuda"]
 
 
 class TrainedOn(Record):
@@ -73,7 +75,11 @@ class RunRecord(Record, kw_only=True, tag_field="schema", tag="run/2"):
     seconds: NotNegative
     """Time of the epochs, with validation, without loading and the final evaluation."""
     images_per_second: NotNegative
-    """Training images per second of that time, on one core."""
+    """Training images per second of that time, on one core or the GPU."""
+    device: Device = "cpu"
+    """Where it was trained; older runs on the CPU."""
+    gpu: str | None = None
+    """Name of the GPU; null on the CPU."""
     environment: Environment
     checkpoint_sha256: Sha256
     history_sha256: Sha256
@@ -190,6 +196,8 @@ class SearchRecord(Record, tag_field="schema", tag="search/2"):
     """Name in the catalogue."""
     images: ImageCounts
     trial_epochs: AtLeastOne
+    device: Device = "cpu"
+    """Where the trials were trained; older searches on the CPU."""
     trial_seed: Seed
     space: dict[str, SearchRange]
     """Range of each parameter; `learning_rate_sgd` is the rate under SGD, `learning_rate_adam` under the others."""

@@ -19,7 +19,7 @@ from study.record_files import read_record, write_record
 from study.records.training import RunRecord, SearchRecord
 from study.selection import to_train
 from train import runs
-from train.options import add_options, positive
+from train.options import Settings, Shard, add_options, positive, settings
 
 HELD_BACK = 3
 """One in this many training images is for validation: 20,000 of Fashion-MNIST's 60,000."""
@@ -70,11 +70,12 @@ def search(entry: Entry, options: argparse.Namespace) -> int:
 
     artifacts = Artifacts(options.artifacts)
     data = datasets.prepare([entry.dataset], artifacts.data, options.data)
+    how = settings(options, fresh=False)
     with alone(artifacts.search(entry.name), options.fresh):
-        return _search_alone(entry, options, artifacts, data)
+        return _search_alone(entry, options, artifacts, data, how)
 
 
-def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifacts, data: Path) -> int:
+def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifacts, data: Path, how: Settings) -> int:
     from study.data.tensors import load
     from train.search.progress import TrialDisplay
     from train.search.record import best, record
@@ -93,7 +94,7 @@ def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifact
     epochs = options.epochs or max(1, round(entry.recipe.epochs / 3))
     database = path.with_name("optuna.db")
     storage = Storage(
-        Search(entry, data, database, epochs, options.trials, len(training), len(validation)), options.fresh
+        Search(entry, data, database, epochs, options.trials, len(training), len(validation), how.device), options.fresh
     )
 
     finished = storage.finished()
@@ -115,7 +116,8 @@ def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifact
     print(f"best trial: {winner.number}, validation error {lowest} after {epochs} of {recipe.epochs} epochs")
     print(line(recipe))
     winning = replace(entry, recipe=recipe)
-    code = runs.make([winning], options.seeds, artifacts, options.data, options.workers, fresh=False)
+    wanted = runs.listed([winning], options.seeds, artifacts, Shard())
+    code = runs.make(wanted, artifacts, how)
     if code:
         return code
     errors = [

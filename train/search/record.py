@@ -38,6 +38,7 @@ def record(storage: Storage, seeds: tuple[int, ...]) -> SearchRecord:
         dataset=search.entry.dataset,
         images=ImageCounts(training=search.training, validation=search.validation),
         trial_epochs=search.epochs,
+        device=search.device,
         trial_seed=SEED,
         space={name: search_space.described(range_) for name, range_ in storage.space.items()},
         finished=sum(trial.state in FINISHED for trial in trials),

@@ -26,7 +26,7 @@ from study.networks import source_sha256
 from study.recipe import Recipe, recorded
 from study.record_files import as_json
 from study.records.base import Record, Scalar
-from study.records.training import ImageCounts, SearchRange
+from study.records.training import Device, ImageCounts, SearchRange
 from train.search import space as search_space
 
 SEED = 0
@@ -57,6 +57,7 @@ class Search:
     training: int
     validation: int
     """Number of training images that a trial is trained on, and that it is validated on."""
+    device: Device = "cpu"
 
     @property
     def half(self) -> int:
@@ -82,6 +83,7 @@ class MadeWith(Record):
     trial_epochs: int
     recipe: dict[str, Scalar]
     space: dict[str, SearchRange]
+    device: Device = "cpu"
 
 
 @contextmanager
@@ -159,6 +161,7 @@ class Storage:
             trial_epochs=self.search.epochs,
             recipe={name: value for name, value in structs.asdict(entry.recipe).items() if name not in searched},
             space={name: search_space.described(range_) for name, range_ in self.space.items()},
+            device=self.search.device,
         )
 
     def trials(self) -> list[FrozenTrial]:

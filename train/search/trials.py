@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import TypeAlias
 
-import torch
 from msgspec import structs
 from torch import Tensor
 
 from study.data.tensors import load
 from study.entry import Entry
 from study.errors import StudyError
-from study.evaluation import evaluate
 from study.recipe import Recipe
+from train.devices import settle
 from train.engine import Exit, Processes
 from train.search import space as search_space
 from train.search.storage import SEED, Search, Storage
@@ -124,7 +123,7 @@ def side_by_side(storage: Storage, workers: int, report: Callable[[Event], None]
 def work(task: Task, sender: Connection) -> None:
     """The process of a trial: train, and send its events."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and terminates this process
-    torch.set_num_threads(1)
+    settle(task.search.device)
     try:
         for event in train(task, load(task.search.data, True, task.search.entry.dataset)):
             sender.send(event)
@@ -149,11 +148,11 @@ def train(task: Task, images: tuple[Tensor, Tensor]) -> Iterator[Epoch | Ended]:
     """
     search, error = task.search, None
     training, validation = ((images[0][part], images[1][part]) for part in hold_out(images[1], search.validation))
-    trainer = Trainer(trial_entry(search, task.recipe), *training, seed=SEED)
+    trainer = Trainer(trial_entry(search, task.recipe), *training, seed=SEED, device=search.device)
     for epoch in range(1, search.epochs + 1):
         started = time.perf_counter()
         loss, _ = trainer.epoch(epoch - 1)
-        result = evaluate(trainer.network, *validation)
+        result = trainer.evaluate(*validation)
         if not math.isfinite(loss + result.loss):
             yield Ended(task.number, error, f"diverged: loss {loss} in epoch {epoch}")
             return
