@@ -186,7 +186,7 @@ class Importance(Record):
     """Share of each parameter; their sum is 1."""
 
 
-class SearchRecord(Record, tag_field="schema", tag="search/2"):
+class SearchRecord(Record, kw_only=True, tag_field="schema", tag="search/2"):
     """A search of the hyper-parameters of one model."""
 
     model: str

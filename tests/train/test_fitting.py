@@ -23,7 +23,7 @@ from study.records.training import RunRecord
 from study.seal import sealed
 from train.fitting import DivergedError, Images, fit, is_finished
 from train.split import hold_out
-from train.tasks import Epoch
+from train.tasks import Epoch, Resumed
 from train.trainer import Trainer
 
 SHORT = replace(catalogue.entry("baseline"), recipe=Recipe(epochs=3, unshifted=1, l1=1e-3))
@@ -34,12 +34,13 @@ def with_recipe(recipe: Recipe) -> Entry:
     return replace(SHORT, recipe=recipe)
 
 
-def ignore(row: Epoch) -> None:
+def ignore(row: Epoch | Resumed) -> None:
     """Report nothing."""
 
 
-def without_times(history: list[Epoch]) -> list[Epoch]:
-    return [replace(row, seconds=0.0) for row in history]
+def without_times(files: RunFiles) -> list[str]:
+    """The rows of history.csv."""
+    return [line.rpartition(",")[0] for line in files.history.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def other(tmp_path: Path) -> RunFiles:
 
 def test_the_files_of_a_run(few: Images, tmp_path: Path) -> None:
     files = Artifacts(tmp_path).run("baseline", 5)
-    seen: list[Epoch] = []
+    seen: list[Epoch | Resumed] = []
     record = fit(SHORT, files, few, seen.append)
 
     assert read_record(files.record, RunRecord, "") == record
@@ -71,7 +72,7 @@ def test_the_files_of_a_run(few: Images, tmp_path: Path) -> None:
     assert record.penalty_strength == pytest.approx(1e-3 * record.learning_rate_sum)
     history = list(csv.DictReader(files.history.open()))
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
-    assert [float(row["train_loss"]) for row in history] == [row.train_loss for row in seen]
+    assert [float(row["train_loss"]) for row in history] == [row.train_loss for row in seen if isinstance(row, Epoch)]
     assert {row["validation_loss"] for row in history} == {""}
     assert not files.resume.exists()
 
@@ -110,7 +111,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(few: Images, 
 def stop_after(entry: Entry, files: RunFiles, few: Images, epoch: int) -> None:
     """Train as far as this epoch, then interrupt."""
 
-    def stop(row: Epoch) -> None:
+    def stop(row: Epoch | Resumed) -> None:
         if row.epoch == epoch:
             raise KeyboardInterrupt
 
@@ -119,21 +120,22 @@ def stop_after(entry: Entry, files: RunFiles, few: Images, epoch: int) -> None:
 
 
 def test_a_run_stopped_after_any_epoch_ends_with_the_same_bytes(few: Images, tmp_path: Path, other: RunFiles) -> None:
-    expected: list[Epoch] = []
-    fit(SHORT, other, few, expected.append)
+    fit(SHORT, other, few, ignore)
     for after in (1, 2, 3):
         files = Artifacts(tmp_path / str(after)).run("baseline", 0)
         stop_after(SHORT, files, few, after)
         assert not is_finished(files, SHORT)
-        resumed: list[Epoch] = []
+        resumed: list[Epoch | Resumed] = []
         fit(SHORT, files, few, resumed.append)
         assert files.checkpoint.read_bytes() == other.checkpoint.read_bytes()
-        assert without_times(resumed) == without_times(expected)
+        assert resumed[0] == Resumed(after)
+        assert [row.epoch for row in resumed[1:]] == list(range(after + 1, 4)), "no epoch is reported again"
+        assert without_times(files) == without_times(other)
 
 
 def test_an_unfinished_run_of_another_recipe_is_not_continued(few: Images, files: RunFiles) -> None:
     stop_after(SHORT, files, few, 1)
-    seen: list[Epoch] = []
+    seen: list[Epoch | Resumed] = []
     record = fit(with_recipe(structs.replace(SHORT.recipe, l1=0.0)), files, few, seen.append)
     assert len(seen) == 3
     assert record.recipe.l1 == 0
@@ -145,7 +147,7 @@ def test_a_broken_resume_file_means_from_the_start(
     files.folder.mkdir(parents=True)
     for content in (b"", b"no checkpoint", b"PK\x03\x04 half a zip"):
         files.resume.write_bytes(content)
-        seen: list[Epoch] = []
+        seen: list[Epoch | Resumed] = []
         fit(SHORT, files, few, seen.append)
         assert len(seen) == 3
         assert f"{files.resume} cannot be read" in capsys.readouterr().err
@@ -183,7 +185,7 @@ def test_a_run_is_recorded_with_the_source_it_began_with(
 ) -> None:
     """And so is made again if its network was edited during the training."""
 
-    def edit(row: Epoch) -> None:
+    def edit(row: Epoch | Resumed) -> None:
         monkeypatch.setattr("train.fitting.source_sha256", lambda entry: "0" * 64)
 
     assert fit(SHORT, files, few, edit).network_sha256 == source_sha256(SHORT)
@@ -212,8 +214,9 @@ def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(
 ) -> None:
     """Trained so fast that it overfits the 800 images left."""
     entry = with_recipe(PATIENT)
-    history: list[Epoch] = []
-    record = fit(entry, files, few, history.append)
+    rows: list[Epoch | Resumed] = []
+    record = fit(entry, files, few, rows.append)
+    history = [row for row in rows if isinstance(row, Epoch)]
     losses = [row.validation_loss or 0 for row in history]
     best = losses.index(min(losses))
     assert len(history) == best + 1 + 2 < 30, "stopped two epochs after the best"
