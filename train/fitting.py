@@ -19,6 +19,7 @@ from study.data import datasets
 from study.entry import Entry
 from study.environment import environment
 from study.errors import StudyError
+from study.evaluation import evaluate
 from study.files import sha256, write_bytes, write_csv
 from study.networks import parameters, source_sha256
 from study.recipe import Recipe
@@ -183,10 +184,11 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, state: State) -> 
     for weight in network.parameters():
         weight.data = weight.data.contiguous()  # as they will be read back, in whichever layout they were trained
     kept = history[best_epoch(history) - 1] if recipe.patience else history[-1]
-    train, test = trainer.evaluate(*images.train), trainer.evaluate(*images.test)
+    train = trainer.evaluate(*images.train)
+    network.cpu()  # the checkpoint of a run on a GPU can be read without one, and is tested as --evaluate does
+    test = evaluate(network, *images.test)
     if not math.isfinite(train.loss + test.loss):
         raise DivergedError(f"the loss of the trained network is {train.loss} on the training images")
-    network.cpu()  # the checkpoint of a run on a GPU can be read without one
     seconds = sum(row.seconds for row in history)
     rate_sum = sum(trainer.rate(step) for step in range(len(history) * trainer.steps))
     write_bytes(files.checkpoint, serialise(network.state_dict()))

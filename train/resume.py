@@ -104,7 +104,8 @@ def _read(files: RunFiles) -> dict[str, Any]:
     content = read_plain(files.resume, None)
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
         raise ValueError("expected the SHA-256 that it begins with, found another: it was changed or cut off")
-    state: dict[str, Any] = torch.load(io.BytesIO(content[DIGEST:]), weights_only=True)
+    kept = io.BytesIO(content[DIGEST:])  # of a GPU that may not be here
+    state: dict[str, Any] = torch.load(kept, map_location="cpu", weights_only=True)
     return state
 
 
