@@ -103,8 +103,9 @@ class Plan:
 
 def made_of(dense: Path, target: Path) -> bool:
     """Whether `target` is there and its record says that it was made of `dense`: it may have been there before."""
-    from study.artifacts import read_record, sha256
     from study.errors import StudyError
+    from study.files import sha256
+    from study.record_files import read_record
     from study.records.compact import CompactRecord
 
     try:

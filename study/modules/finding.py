@@ -14,12 +14,11 @@ from typing import Any
 
 from study.errors import StudyError, one_line
 from study.files import sha256
-from study.modules.namesakes import is_installed, refuse_namesakes
+from study.modules.namesakes import PROJECT, free_name, is_installed, prefer_own, refuse_namesakes
 
 EXAMPLE = "package.module:callable or PATH.py:callable"
 MOST_NAMES = 10
 """Callables that a message lists."""
-PROJECT = Path(__file__).parents[2]
 OWN = tuple(str(PROJECT / folder) for folder in ("analysis", "bench", "docs", "export", "study", "tests", "train"))
 """Folders of this project, whose version its commit says."""
 
@@ -141,7 +140,8 @@ def _imported(path: Path) -> ModuleType:
         if getattr(loaded, "__file__", None) == str(path):
             return loaded
     refuse_namesakes(path)
-    name = path.stem if path.stem not in sys.modules else f"_fashionbench_{path.stem}"  # another module's name
+    prefer_own(path)
+    name = free_name(path)
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")

@@ -1,9 +1,12 @@
-"""Files of the same name in two folders of modules: Python would give the second module what the first one imported."""
+"""Files of a module's folder that have the name of another module: of another folder, or of an installed package."""
 
 import ast
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +14,67 @@ from study.errors import StudyError
 
 INSTALLED = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")})
 """Folders of Python itself and of installed packages, whose version says what is in them."""
+PROJECT = Path(__file__).parents[2]
+
+
+class _Own:
+    """Finds the files of a module's folder before installed packages of the same name."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, str] = {}
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, [self.folders[name]]) if name in self.folders else None
+
+
+_OWN = _Own()
+
+
+def prefer_own(path: Path) -> None:
+    """Let a Python file, and those of its folder, import their own folder's files before installed packages.
+
+    That is what they import if they are run by themselves. But Python's own modules, the packages that this project
+    needs, such as torch and onnx, and those that are imported already stay: another one would break the project.
+    """
+    own = {}
+    for one in path.parent.iterdir():
+        name = one.stem if one.suffix == ".py" else one.name
+        regular = one.suffix == ".py" or (one / "__init__.py").is_file()
+        if regular and name.isidentifier() and name not in sys.modules and name not in sys.stdlib_module_names:
+            other = PathFinder.find_spec(name)
+            if other and other.origin and is_installed(Path(other.origin)):
+                own[name] = str(path.parent)
+    needed = _needed() if own else set()
+    imported = set(_imports(path)) if own.keys() - needed else set()
+    _OWN.folders |= {name: folder for name, folder in own.items() if name in imported and name not in needed}
+    if _OWN.folders and _OWN not in sys.meta_path:
+        sys.meta_path.insert(0, _OWN)
+
+
+def _needed() -> set[str]:
+    """The top-level modules of the packages that some stage of this project needs."""
+    lines = (PROJECT / "constraints.txt").read_text("utf-8").splitlines()
+    pinned = {_normal(line.partition("==")[0]) for line in lines}
+    return {top for top, names in metadata.packages_distributions().items() if pinned & set(map(_normal, names))}
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def free_name(path: Path) -> str:
+    """A name for a Python file among the imported modules that is no other module's, now or when that is imported."""
+    name = path.stem
+    try:
+        other = find_spec(name) if name.isidentifier() and name not in sys.modules else None
+        if name.isidentifier() and name not in sys.modules and (other is None or other.origin == str(path)):
+            return name
+    except (ImportError, ValueError):  # of a package that is damaged
+        pass
+    name = f"_fashionbench_{name}"
+    while name in sys.modules:
+        name += "_"
+    return name
 
 
 def is_installed(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """A module of the user is built from words, or refused in one line that says what to do."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from study.errors import StudyError
+from study.modules import namesakes
 from study.modules.building import build
 from study.modules.finding import absolute, sources
 from study.modules.weights import load
@@ -99,6 +101,42 @@ def test_a_file_of_the_same_name_in_another_folder_is_not_taken_for_the_modules_
     both = rf"which is {other}/namesake.py, but Python has {one}/namesake.py already; rename one of them, or"
     with pytest.raises(StudyError, match=rf"^--module .*{other}/net_other.py imports namesake, {both}"):
         build(f"{other}/net_other.py:net", "", None, X)
+
+
+NET = "from torch import nn\n{imports}\ndef net():\n    return nn.Linear(4, {width})\n"
+
+
+def package(folder: Path, name: str, width: int) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.py").write_text(f"WIDTH = {width}\n")
+
+
+def test_a_file_with_the_name_of_an_installed_package_is_imported_and_the_package_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that is imported already, and of one that the project will import."""
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    package(tmp_path / "site-packages", "imported_later", 3)
+    for name in ("torch", "imported_later"):
+        (tmp_path / f"{name}.py").write_text(NET.format(imports="", width=5))
+        assert build(f"{tmp_path}/{name}.py:net", "", None, X).network.weight.shape == (5, 4)
+    assert sys.modules["torch"] is torch
+    assert importlib.import_module("imported_later").WIDTH == 3
+
+
+def test_helpers_come_before_installed_packages_unless_the_project_needs_those(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    monkeypatch.setattr(namesakes, "_needed", lambda: {"needed_here"})
+    for name in ("needed_here", "helpers_of_many"):
+        package(tmp_path / "site-packages", name, 3)
+        package(tmp_path / "mine", name, 5)
+    imports = "from needed_here import WIDTH as IN\nfrom helpers_of_many import WIDTH as OUT"
+    (tmp_path / "mine" / "net_with_helpers.py").write_text(NET.format(imports=imports, width="IN * OUT"))
+    factory = f"{tmp_path}/mine/net_with_helpers.py:net"
+    assert build(factory, "", None, X).network.weight.shape == (3 * 5, 4)
+    assert [Path(path).name for path in sources(factory)] == ["helpers_of_many.py", "net_with_helpers.py"]
 
 
 def test_tied_weights_stay_tied_also_where_the_file_has_them_once(tmp_path: Path) -> None:

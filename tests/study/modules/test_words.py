@@ -6,10 +6,11 @@ import pytest
 from msgspec import structs
 
 from study import catalogue
-from study.artifacts import Artifacts, read_record
+from study.artifacts import Artifacts
 from study.errors import StudyError
 from study.modules.exported import difference
 from study.modules.words import ModuleInput, batches_of, checked_sizes, parse_inputs, parse_sizes
+from study.record_files import read_record
 from study.records.module import ModuleRecord
 from tests.support.modules import write_module
 
