@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.command_line import Parser
-from study.errors import StudyError, discard_output, exit_with, print_error
+from study.errors import StudyError, exit_with, print_error
 from study.modules.exported import onnx_file
 
 if TYPE_CHECKING:
@@ -124,12 +124,12 @@ def main(words: Sequence[str] | None = None) -> int:
             mistakes += mistake
             described.append(file)
             if as_text:
-                write(as_text(file, measures, len(described) == 1))
+                show(as_text(file, measures, len(described) == 1))
     except KeyboardInterrupt:
         interrupted = True
         print("interrupted: only the files that were read are reported", file=sys.stderr)
     if not as_text:
-        write(as_json(described, measures))
+        show(as_json(described, measures))
     if interrupted:
         return 130
     if described and options.pictures:
@@ -139,12 +139,8 @@ def main(words: Sequence[str] | None = None) -> int:
     return 2 if mistakes else 1 if wrong else 0
 
 
-def write(text: str) -> None:
-    """Print text; if nobody reads it any more (`... | head`), the exit code still counts."""
-    try:
-        print(text, end="", flush=True)
-    except BrokenPipeError:
-        discard_output()
+def show(text: str) -> None:
+    print(text, end="", flush=True)
 
 
 def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from study.command_line import Parser
-from study.errors import StudyError, exit_with, interrupt_on_sigterm
+from study.errors import StudyError, exit_with
 
 COMMANDS = ("ab", "ci", "compare", "convert", "doctor", "history", "zeros")
 """Modules of bench.commands. Each has its summary in the first line of its docstring, and `add_arguments` and `run`.
@@ -34,5 +34,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    interrupt_on_sigterm()
     exit_with(main, interrupted="run the command again")

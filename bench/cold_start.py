@@ -29,6 +29,7 @@ from bench.machine.interference import external_disturbances, monitor
 from bench.models import Model
 from bench.runtimes.conversions import verify_all
 from bench.sampling import Budget, TooSlowError
+from study import children
 from study.artifacts import RunFiles
 from study.catalogue import Entry
 from study.command_line import Parser
@@ -123,7 +124,8 @@ def _in_fresh_process(case: Case, given: Path, timeout: float, cpus: Collection[
     command = [sys.executable, "-m", "bench.cold_start", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), *sys.path])}
     environment["OPENBLAS_NUM_THREADS"] = "1"  # otherwise its threads spin for a while after numpy is imported
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment, timeout=timeout)
+    pipe = subprocess.PIPE
+    done = children.run(command, timeout, stdout=pipe, stderr=pipe, text=True, cwd=PROJECT, env=environment)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise StudyError(f"{case}: its cold start failed with exit code {done.returncode}: {reason}")

@@ -15,8 +15,9 @@ from bench.plan import add_bench_options, find_session
 from bench.sampling import TooSlowError
 from bench.session import Session
 from bench.tasks import CaseTask, PairTask, Task
+from study import stopping
 from study.bench_file import read_bench, seal_of
-from study.errors import StudyError, interrupt_on_sigterm, print_error
+from study.errors import StudyError, print_error
 from study.record_files import as_json
 from study.records.bench import JournalEntry
 from study.seal import KEY
@@ -41,7 +42,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     option = config.option
     if option.help or option.version or option.markers:
         return None
-    interrupt_on_sigterm()
+    stopping.watch("run the same command again")
     try:
         if option.benchmark_json is not None:
             config.stash[TARGET] = _writable(option.benchmark_json)
@@ -49,6 +50,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         config.stash[SESSION] = planned = find_session(option, config.invocation_params.args)
         if not option.collectonly and TARGET in config.stash:
             planned.begin_journal(config.stash[TARGET])
+            stopping.watch(f"what was measured is in {planned.path}; run the same command again to measure everything")
     except (StudyError, OSError) as error:
         print_error(error)
         return 2

@@ -16,7 +16,8 @@ from typing import Any
 from bench.arrays import load_inputs, save_inputs
 from bench.cases import Case
 from bench.models import Inputs
-from bench.parent import end_with_parent
+from study import children
+from study.children import end_with_parent
 from study.errors import StudyError, one_line
 from study.first_difference import TIED, Blame, search, source_line
 from study.onnx_cut import WEIGHTS, Arrays, Cut, Piece, cut
@@ -51,7 +52,9 @@ def sentence(case: Case, reference: str, limit: Limit, given: Inputs) -> str:
         command = [sys.executable, "-m", "bench.first_difference", str(folder)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # for the engines of the user too
         try:
-            done = subprocess.run(command, capture_output=True, timeout=SECONDS + GRACE, env=environment)
+            done = children.run(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=SECONDS + GRACE, env=environment
+            )
         except subprocess.TimeoutExpired:
             return f"which node begins to differ was searched for in vain for {SECONDS} s"
         answer = folder / "answer.txt"

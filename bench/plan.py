@@ -2,7 +2,6 @@
 
 import math
 import os
-import subprocess
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from bench.shares import share
 from bench.statistics.estimates import FEWEST_PROCESSES
 from bench.statistics.percentiles import FEWEST_SAMPLES
 from bench.surroundings import surroundings
+from study import children
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data import datasets
 from study.entry import Entry
@@ -33,6 +33,7 @@ from study.modules.files import module_files
 from study.modules.options import add_module_options, entry_of, export_command, words_of
 from study.onnx_given import checked_tolerance, parse_given
 from study.selection import add_options, selected
+from study.stopping import INTERRUPTED
 from study.verified import verified_module
 
 FEWEST_COLD_STARTS = 5
@@ -280,7 +281,7 @@ def _module(option: Namespace, entry: Entry, export: bool) -> models.Model:
     files = module_files(Artifacts(option.artifacts), entry.name)
     if export:
         command = [sys.executable, "-m", "export", *words_of(entry), f"--artifacts={option.artifacts}"]
-        if subprocess.run(command).returncode:
+        if _code(command):
             raise StudyError(f"`{export_command(entry)}` failed; see above")
     elif not option.module:
         refuse_another(entry, files, "run with --export")
@@ -291,8 +292,16 @@ def _export(option: Namespace, entries: Sequence[Entry]) -> None:
     """Run the stage before: `python -m export` of these models."""
     words = [*(entry.name for entry in entries), f"--artifacts={option.artifacts}"]
     words += [f"--{name}={value}" for name in ("catalogue", "data") if (value := getattr(option, name))]
-    if subprocess.run([sys.executable, "-m", "export", *words]).returncode:
+    if _code([sys.executable, "-m", "export", *words]):
         raise StudyError(f"`python -m export {' '.join(words)}` failed; see above")
+
+
+def _code(command: Sequence[str]) -> int:
+    """The exit code of another stage; it is interrupted with this one."""
+    code = children.run(command).returncode
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code
 
 
 def limit_threads(threads: int) -> None:

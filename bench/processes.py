@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.tasks import Task
 from bench.worker import Job, Message, work
+from study.children import shielded
 from study.errors import printable
 
 LAST_OUTPUT = 2000
@@ -29,9 +30,8 @@ def run(job: Job) -> Generator[Message, None, None]:
             context = get_context("spawn")
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(target=work, args=(replace(job, tasks=tuple(left.values())), theirs, log))
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # inherited: Ctrl-C is for the session alone
-            process.start()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            with shielded():
+                process.start()
             theirs.close()
             try:
                 while True:

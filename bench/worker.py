@@ -4,10 +4,8 @@ A task that the machine disturbed, or that waited in vain for its full speed, is
 looks at the reasons for invalidity alone, never at the result.
 """
 
-import multiprocessing
 import os
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -19,11 +17,11 @@ import numpy as np
 from bench.full_speed import Patience, SlowMachineError, found_level
 from bench.machine.cpus import pin
 from bench.measure import Process
-from bench.parent import end_with_parent
 from bench.peak import PATIENCE_SECONDS, matrix_products
 from bench.sampling import TooSlowError, garbage_collector_held
 from bench.tasks import Task
 from bench.timing import timed_calls
+from study.children import end_with_parent
 from study.errors import StudyError
 from study.records.bench import MatrixProduct
 
@@ -62,8 +60,6 @@ class Message:
 def work(job: Job, connection: Connection, log: Path) -> None:
     """The life of a worker; its output and that of the engines goes to the file `log`."""
     end_with_parent()
-    if not (parent := multiprocessing.parent_process()) or not parent.is_alive():
-        sys.exit("the session has ended")
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

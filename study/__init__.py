@@ -1,7 +1,10 @@
 """What all stages share. They import it before any engine, so it sets what an engine reads when it is imported."""
 
 import os
+import signal
 import sys
+import threading
+from types import TracebackType
 
 if sys.version_info < (3, 11):  # noqa: UP036  a fresh checkout meets any interpreter; read before any newer syntax
     sys.stderr.write("error: expected Python 3.11 or newer, found %d.%d; run it with that\n" % sys.version_info[:2])  # noqa: UP031
@@ -10,3 +13,18 @@ if sys.version_info < (3, 11):  # noqa: UP036  a fresh checkout meets any interp
 # onnxruntime 1.31 otherwise writes an identity and a database to the home folder, has a thread more for them, and may
 # send events to a host of its makers.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def _interrupted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Report an interrupt before a command has begun, while its modules are imported, in one line."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    os.write(2, b"interrupted: run the same command again\n")
+    os._exit(130)
+
+
+# Not in the processes of multiprocessing, whose first argument is this one: they end at once by SIGTERM.
+if sys.argv[:1] != ["-c"] and threading.current_thread() is threading.main_thread():
+    sys.excepthook = _interrupted
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until study.stopping takes over

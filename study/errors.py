@@ -2,10 +2,11 @@
 
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from study import stopping
 
 PLACES = re.compile(
     r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:|OpenCV\(\S+\) \S+: error: |"
@@ -21,6 +22,9 @@ ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 OURS = ("study", "train", "export", "bench", "analysis", "docs", "tests")
 """A module missing of these is a fault of this program."""
 GO_ON = "what was finished is kept; run it again (without --fresh) to go on"
+BROKEN_PIPE = 141
+OUT_OF_MEMORY = re.compile(r"bad[_ ]alloc|allocate memory|out of memory", re.IGNORECASE)
+"""In the messages of torch and ONNX Runtime, which raise errors of their own."""
 
 
 class StudyError(Exception):
@@ -69,23 +73,21 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def interrupt_on_sigterm() -> None:
-    """Let SIGTERM, with which a CI service cancels a job, end a command like Ctrl-C: children and files are removed."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
 def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
     """Run a command's `main` and exit with the project's codes; `interrupted` is what an interrupt has left.
 
-    0 done, 1 a gate or check failed, 2 the user's mistake or a bad file, 130 interrupted.
+    0 done, 1 a gate or check failed, 2 the user's mistake or a bad file, 130 interrupted, 141 the reader of standard
+    output has gone (as a shell counts SIGPIPE).
     """
-    if sys.stdout is None:  # `>&-`: what is printed would be lost, and a file might get its number
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  until the process ends
-    for stream in (sys.stdout, sys.stderr):  # a name need not be in the encoding of the terminal
-        if hasattr(stream, "reconfigure"):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # `>&-`: what is printed would be lost, and a file might get its number
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115  until the process ends
+        if hasattr(stream := getattr(sys, name), "reconfigure"):  # a name need not be in the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
+    watchdog, ended = stopping.watch(interrupted), False
     try:
         code = main()
+        ended = True
         sys.stdout.flush()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in OURS:
@@ -96,12 +98,21 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
         print_error(error)
         code = 2
     except KeyboardInterrupt:
-        print(f"interrupted: {interrupted}", file=sys.stderr)
-        code = 130
+        watchdog.say()
+        code = stopping.INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe (`... | head`) has closed it
         discard_output()
-        code = 0
+        if not ended:
+            watchdog.say("stopped, nobody reads its output any more")
+        code = BROKEN_PIPE
     except OSError as error:  # a file that cannot be read or written, without a more specific message
         print_error(error)
         code = 2
+    except Exception as error:
+        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+            raise
+        print_error(StudyError(f"out of memory: {interrupted}, with fewer workers or without other programs"))
+        code = 2
+    if code != stopping.INTERRUPTED:
+        stopping.finish()
     sys.exit(code)

@@ -5,10 +5,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
+from study.children import shielded
 from train.tasks import Epoch, Event, Failed, NoRoom, Resumed, Task
 
 T = TypeVar("T")
@@ -56,10 +58,8 @@ class Processes(Generic[T]):
     def __init__(self, target: Callable[[T, Connection], None], *preload: str) -> None:
         os.environ.update(ONE_CORE)
         self.target = target
-        fork = "forkserver" in multiprocessing.get_all_start_methods()
-        self.context = multiprocessing.get_context("forkserver" if fork else "spawn")
-        if fork:
-            self.context.set_forkserver_preload(list(preload))
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["train.fork_server", *preload])
         self.running: dict[Connection, Worker[T]] = {}
 
     def __enter__(self) -> Self:
@@ -73,7 +73,9 @@ class Processes(Generic[T]):
 
     def start(self, task: T) -> None:
         receiver, sender = self.context.Pipe(duplex=False)
-        process: Any = self.context.Process(target=self.target, args=(task, sender), daemon=True)  # type: ignore[attr-defined]
+        process: Any = self.context.Process(target=self.target, args=(task, sender), daemon=True)
+        with shielded():
+            forkserver.ensure_running()
         process.start()
         sender.close()  # the child has the only copy now, so receiving fails when it ends
         self.running[receiver] = Worker(task, process)

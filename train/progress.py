@@ -21,6 +21,13 @@ from train.tasks import Epoch, Event, Failed, NoRoom, Resumed, Task
 ALL = "all runs, epochs"
 
 
+class Output(Console):
+    """Standard output; when its reader has gone, the command ends like any other (study/errors.py)."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Bars:
     """A bar for the whole work, above those of its parts; a context manager.
 
@@ -31,7 +38,7 @@ class Bars:
     """
 
     def __init__(self, title: str, total: int, width: int, *columns: ProgressColumn, completed: int = 0) -> None:
-        self.console = Console()
+        self.console = Output()
         self.progress = Progress(
             TextColumn(f"{{task.description:{width}}}"),
             BarColumn(bar_width=20),

@@ -1,9 +1,9 @@
 """The process of one run: `train.engine` starts it, and preloads this module where processes can be forked."""
 
 import contextlib
-import signal
 from multiprocessing.connection import Connection
 
+from study.children import end_with_parent
 from study.data.tensors import import_torchvision, load
 from study.errors import StudyError, one_line
 from study.soundness import failure
@@ -16,7 +16,7 @@ import_torchvision()  # once for all runs
 
 def work(task: Task, sender: Connection) -> None:
     """Train, and send each event to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and terminates this process
+    end_with_parent()
     settle(task.device)
     if task.fresh:
         task.files.resume.unlink(missing_ok=True)

@@ -122,8 +122,11 @@ def _measure_all(runs: Sequence[tuple[RunFiles, list[str]]], images: Images, tes
         print(f"{files.model} seed {files.seed}: {result}, {perf_counter() - started:.1f} s", flush=True)
         return ""
 
-    with ThreadPoolExecutor(usable_cores()) as pool:  # ONNX Runtime releases Python's lock while it computes
+    pool = ThreadPoolExecutor(usable_cores())  # ONNX Runtime releases Python's lock while it computes
+    try:
         return [note for note in pool.map(write, runs) if note]
+    finally:
+        pool.shutdown(cancel_futures=True)  # of runs that are not begun, once one has failed or Ctrl-C came
 
 
 def current(files: RunFiles) -> PruningRecord | None:

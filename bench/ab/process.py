@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.ab.sides import PROJECT, Side
+from study.children import start
 from study.errors import StudyError, printable
 
 PROTOCOL = "turns/1"
@@ -30,7 +31,7 @@ class Process:
         self.side, self.errors = side, errors
         command = [side.python, "-m", "bench.ab.turns"]
         try:
-            self.child = subprocess.Popen(
+            self.child = start(
                 command,
                 cwd=side.checkout,
                 env=environment(side),

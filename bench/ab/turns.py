@@ -20,7 +20,6 @@ import os
 import platform
 import random
 import resource
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,10 +31,10 @@ from typing import Any, TextIO
 from bench.arrays import load_inputs, save_outputs
 from bench.calibration import calibrate_briefly
 from bench.models import Model
-from bench.parent import end_with_parent
 from bench.runtimes import Setting, checked_options, find
 from bench.timing import timed_calls
 from study.artifacts import RunFiles
+from study.children import end_with_parent
 from study.entry import Entry
 from study.environment import commit, versions
 from study.errors import StudyError, in_one_line, one_line
@@ -44,7 +43,6 @@ from study.onnx_given import Given
 from study.recipe import Recipe
 
 PROTOCOL = "turns/1"
-"""prctl(2)."""
 BALLASTS, BALLAST_BYTES = 32, 100_000
 """Blocks that are held while a model is loaded, so that each load gets another place in memory."""
 
@@ -159,7 +157,6 @@ def _model(request: dict[str, Any]) -> Model:
 
 def main() -> None:
     """Answer the requests on standard input until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then closes the input
     end_with_parent()
     requests, replies = own_channels()
 

@@ -11,13 +11,13 @@ installed. A form that does not exist, such as one without dead units where none
 
 import argparse
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from study import children
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.catalogue import DEFAULT_STUDY
 from study.selection import add_options
@@ -95,7 +95,7 @@ class Plan:
     def run(self, *words: str) -> int:
         """Run a command of this project; its failure does not stop the others. Gives its exit code."""
         print(f"$ python -m {shlex.join(words)}", flush=True)
-        self.codes.append(subprocess.run([sys.executable, "-m", *words]).returncode)
+        self.codes.append(children.run([sys.executable, "-m", *words]).returncode)
         if self.codes[-1] == 130:
             raise KeyboardInterrupt
         return self.codes[-1]

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import models
 from bench.cases import Case
 from bench.sampling import Budget
-from study import catalogue
+from study import catalogue, children
 from study.artifacts import Artifacts
 from study.bench_file import read_bench
 from study.environment import versions
@@ -60,7 +60,7 @@ def kept_session(options: Namespace, words: Sequence[str], file: Path) -> BenchR
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f"{file.stem}.part.json")
         command = [sys.executable, "-m", "pytest", *words, f"--benchmark-json={part.resolve()}"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = children.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode not in (0, INVALID) or not part.is_file():
             output = (done.stdout + done.stderr)[-2000:]
             raise StudyError(f"`{shlex.join(command)}` ended with exit code {done.returncode}:\n{output}")
@@ -79,7 +79,7 @@ def kept_session(options: Namespace, words: Sequence[str], file: Path) -> BenchR
 @contextmanager
 def beside(script: str) -> Iterator[None]:
     """Run Python code in another process until the block ends."""
-    process = subprocess.Popen([sys.executable, "-c", script])
+    process = children.start([sys.executable, "-c", script])
     try:
         yield
     finally:

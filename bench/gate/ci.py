@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from study import children
 from study.errors import StudyError, printable
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -91,9 +92,7 @@ def _project(module: str, words: Sequence[str], to_log: bool = False) -> subproc
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", module, *words]
     print("+", *command[1:], file=sys.stderr, flush=True)
-    return subprocess.run(
-        command, stdout=sys.stderr if to_log else subprocess.PIPE, text=True, env=environment, check=False
-    )
+    return children.run(command, stdout=sys.stderr if to_log else subprocess.PIPE, text=True, env=environment)
 
 
 def expand(patterns: str) -> tuple[Path, ...]:

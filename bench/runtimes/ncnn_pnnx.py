@@ -15,6 +15,7 @@ from bench.runtimes import Runtime, Setting
 from bench.runtimes.conversions import converted
 from bench.runtimes.conversions import folder as session_folder
 from bench.runtimes.openmp import end_threads
+from study import children
 from study import onnx_inputs as signatures
 from study.errors import StudyError
 from study.records.bench import Settings
@@ -84,7 +85,8 @@ def _convert(model: Model, folder: Path) -> None:
     shown = f"inputshape=[{','.join(map(str, shape))}]f32"
     command = [str(Path(package.origin).with_name("pnnx")), source.name, shown, "fp16=0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace")
+    pipe = subprocess.PIPE
+    done = children.run(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, errors="replace")
     if done.returncode or not (folder / f"{NAME}.bin").is_file():
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise StudyError(f"{model.onnx}: pnnx failed with exit code {done.returncode}: {reason[:300]}")

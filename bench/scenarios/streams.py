@@ -7,7 +7,6 @@ which takes the lock again for each operator. Who serves such models from Python
 
 import multiprocessing
 import resource
-import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -21,6 +20,7 @@ from bench.cases import Case, opened
 from bench.machine.counters import snapshot
 from bench.machine.interference import Interference, interference
 from bench.sampling import WarmUp, garbage_collector_held, warm_up
+from study.children import end_with_parent, shielded
 from study.errors import StudyError
 from study.records.bench import Settings
 
@@ -68,7 +68,8 @@ class Streams:
         for _ in range(number):
             ours, theirs = context.Pipe()
             process = context.Process(target=_stream, args=(theirs, self._taken, number), daemon=True)
-            process.start()
+            with shielded():
+                process.start()
             theirs.close()
             self._connections.append(ours)
             self._processes.append(process)
@@ -151,7 +152,7 @@ class Streams:
 
 def _stream(connection: Connection, taken: Any, streams: int) -> None:
     """One stream: loads a case, does jobs with it until None, and so on until the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted session ends its streams
+    end_with_parent()
 
     def take() -> int:
         with taken.get_lock():

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from study import children
 from study.errors import one_line
 
 MAX_OUTPUT = 1 << 16
@@ -48,7 +49,7 @@ def run(
     end = time.monotonic() + seconds
     with tempfile.TemporaryFile() as output:
         try:
-            process = subprocess.Popen(
+            process = children.start(
                 words,
                 cwd=folder,
                 env=variables,

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from study import children
+
 Reader = Callable[[str], bytes]
 Sizes = Mapping[str, int]
 """File name -> size in bytes, uncompressed."""
@@ -225,7 +227,7 @@ def _run(words: Sequence[str], seconds: float, cwd: Path | None = None) -> tuple
     # A file, not a pipe: when apt-get is stopped, its children live on for a moment and would keep a pipe open.
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:
-            done = subprocess.run(
+            done = children.run(
                 words,
                 cwd=cwd,
                 env={**os.environ, "LC_ALL": "C"},

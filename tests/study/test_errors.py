@@ -1,5 +1,6 @@
 """The exit codes and their messages."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,8 @@ ENDS = {
     "a mistake": ("raise StudyError('expected a, found b; run c')", 2, "error: expected a, found b; run c\n"),
     "a file that cannot be read": ("open('/')", 2, "error: /: Is a directory"),
     "interrupted": ("raise KeyboardInterrupt", 130, "interrupted: "),
+    "out of memory": ("bytearray(2**62)", 2, "error: out of memory: what was finished is kept; "),
+    "an engine out of memory": ("raise RuntimeError('[x] std::bad_alloc')", 2, "error: out of memory: "),
 }
 
 
@@ -27,14 +30,26 @@ def test_exit_codes() -> None:
         assert "Traceback" not in ended.stderr
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    command = [sys.executable, "-m", "train", "--list"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize(
+    ("flush", "message"),
+    [(False, ""), (True, "stopped, nobody reads its output any more: what was finished is kept; run it again")],
+)
+def test_a_closed_pipe_is_no_success_and_unfinished_work_is_said(flush: bool, message: str) -> None:
+    script = f"from study.errors import exit_with\nexit_with(lambda: print('x', flush={flush}) or 0)"
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert process.stderr.read() == ""
-    assert process.returncode == 0
+        shown = process.stderr.read()
+    assert (shown[: len(message)], shown.count("\n")) == (message, bool(message))
+    assert process.returncode == 141
 
 
 def test_a_fault_of_the_program_keeps_its_traceback() -> None:

@@ -20,6 +20,7 @@ from study.recipe import Recipe
 from study.record_files import read_record
 from study.records.training import RunRecord
 from tests.conftest import ROOT, Trained
+from tests.study.test_stopping import wait_for_end
 from tests.support.study import edit_json
 from train import __main__ as command
 from train import engine
@@ -80,6 +81,11 @@ if __name__ == "__main__":
 """
 
 
+def children_of(process: int) -> list[int]:
+    files = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(word) for file in files for word in file.read_text().split()]
+
+
 def killed(root: Path, data: Path, name: str = "baseline") -> Task:
     entry = Entry(name, LENET5, Recipe(epochs=20))
     return Task(entry, Artifacts(root).run(name, 0), data)
@@ -96,7 +102,12 @@ def test_killed_and_resumed_on_other_workers_gives_the_same_bytes(few_data: Path
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, **options) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("Epoch(epoch=1,")
-        os.killpg(process.pid, signal.SIGKILL)
+        children = children_of(process.pid)
+        workers = [worker for child in children for worker in children_of(child)]
+        os.kill(process.pid, signal.SIGKILL)  # alone
+    assert len(workers) == 1
+    for child in (*children, *workers):
+        wait_for_end(child)
     assert halved.files.resume.exists()
     assert not halved.files.record.exists()
 

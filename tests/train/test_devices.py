@@ -47,7 +47,11 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_a_run_tells_a_full_gpu_from_other_failures(
-    error: Exception, expected: type[NoRoom] | type[Failed], few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    expected: type[NoRoom] | type[Failed],
+    few_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fails(*_: object) -> None:
         raise error

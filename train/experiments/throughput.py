@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from study import catalogue
+from study import catalogue, children
 from study.data import fashion_mnist
 from study.errors import StudyError, exit_with
 from train.engine import ONE_CORE
@@ -40,7 +40,8 @@ def main() -> int:
     def rate(side: str) -> float:
         environment = ONE_CORE if side == "study" else {"OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", MODULE, "--side", side, "--artifacts", str(options.artifacts)]
-        result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+        pipe = subprocess.PIPE
+        result = children.run(command, env={**os.environ, **environment}, stdout=pipe, stderr=pipe, text=True)
         if result.returncode:
             raise StudyError(f"the turn of {side} ended with exit code {result.returncode}: {result.stderr.strip()}")
         return float(result.stdout)

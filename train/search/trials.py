@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import TypeAlias
 from msgspec import structs
 from torch import Tensor
 
+from study.children import end_with_parent
 from study.data.tensors import load
 from study.entry import Entry
 from study.errors import StudyError
@@ -122,7 +122,7 @@ def side_by_side(storage: Storage, workers: int, report: Callable[[Event], None]
 
 def work(task: Task, sender: Connection) -> None:
     """The process of a trial: train, and send its events."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and terminates this process
+    end_with_parent()
     settle(task.search.device)
     try:
         for event in train(task, load(task.search.data, True, task.search.entry.dataset)):

@@ -1,0 +1,107 @@
+"""Ctrl-C and SIGTERM end a command in one line, wherever it is, and its children end with it, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+BUSY = """
+import signal, time
+from study.errors import exit_with
+def main():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])  # as in a long call of an engine
+    print("ready", flush=True)
+    time.sleep(60)
+exit_with(main, "this is kept")
+"""
+ORDERLY = """
+import time
+from study.errors import exit_with
+def main():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("ending", flush=True)
+        time.sleep(0.5)
+        print("ended", flush=True)
+exit_with(main, "this is kept")
+"""
+EARLY = """
+import sys
+sys.argv = ["command"]
+import study
+print("ready", flush=True)
+import time
+time.sleep(60)
+"""
+PARENT = """
+import subprocess, sys, time
+from study import children
+child = children.start([sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"], stdout=-1)
+child.stdout.read(1)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+STOPS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+def started(script: str) -> tuple["subprocess.Popen[str]", str]:
+    """A process that runs `script`, and its first line of output."""
+    command = [sys.executable, "-c", script]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+def wait_for_end(number: int) -> None:
+    """Return once there is no process of this number, or only what its parent has not yet waited for."""
+    status = Path(f"/proc/{number}/stat")
+    until = time.monotonic() + 20
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < until, f"process {number} has survived its parent"
+        time.sleep(0.02)
+
+
+@STOPS
+@pytest.mark.parametrize("script", [BUSY, ORDERLY])
+def test_a_signal_ends_a_command_in_one_line(number: signal.Signals, script: str) -> None:
+    process, _ = started(script)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "interrupted: this is kept\n")
+
+
+def test_a_second_signal_does_not_disturb_the_end() -> None:
+    process, _ = started(ORDERLY)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ending\n"
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (130, "ended\n", "interrupted: this is kept\n")
+
+
+@STOPS
+def test_a_signal_while_modules_are_imported_shows_no_traceback(number: signal.Signals) -> None:
+    process, _ = started(EARLY)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "interrupted: run the same command again\n")
+
+
+def test_a_child_ends_with_its_parent_and_never_sees_ctrl_c() -> None:
+    process, child = started(PARENT)
+    os.kill(int(child), signal.SIGINT)
+    os.kill(int(child), 0)
+    process.kill()
+    process.communicate()
+    wait_for_end(int(child))
