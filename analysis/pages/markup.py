@@ -16,6 +16,7 @@ from markupsafe import Markup
 from tabulate import tabulate
 
 from analysis.tables.numbers import MINUS, MISSING, TIMES, formula, interval, missing, number, runtime, threads
+from study.text_table import terminal_width, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,18 +97,21 @@ def _prose(text: str) -> Markup:
 def _markdown_table(frame: "pd.DataFrame") -> Markup:
     """A frame of text as Markdown."""
     rows = [list(map(as_markdown, row)) for row in frame.itertuples(index=False)]
-    return Markup(_grid(rows, list(map(as_markdown, frame.columns)), "pipe"))  # noqa: S704 (of escaped cells)
+    return Markup(_grid(rows, list(map(as_markdown, frame.columns))))  # noqa: S704 (of escaped cells)
 
 
 def _text_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Rows of text, whose keys are the headings; nothing without a row."""
-    return _grid([list(row.values()) for row in rows], list(rows[0]), "simple") if rows else ""
+    if not rows:
+        return ""
+    headings = list(rows[0])
+    return text_table(headings, [list(row.values()) for row in rows], [h in LEFT for h in headings], terminal_width())
 
 
-def _grid(rows: Sequence[Sequence[str]], headings: Sequence[str], style: str) -> str:
-    """A table of text in a format of tabulate."""
+def _grid(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> str:
+    """A table in Markdown."""
     align = ["left" if heading in LEFT else "right" for heading in headings]
-    return tabulate(rows, headings, tablefmt=style, colalign=align, disable_numparse=True)
+    return tabulate(rows, headings, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def _wrapped(pattern: Markup, between: Markup, sentences: str) -> Markup:

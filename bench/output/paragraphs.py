@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 
+from study.text_table import terminal_width, text_table
+
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str, markdown: bool) -> str:
-    """A table; `align` has an l or an r for each column."""
+    """A table; `align` has an l or an r for each column. In plain text it is as wide as the terminal at most."""
+    if not markdown:
+        return text_table(headings, rows, [side == "l" for side in align], terminal_width())
     from tabulate import tabulate  # imported here to keep --help fast
 
-    if markdown:
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     sides = ["left" if side == "l" else "right" for side in align]
-    style = "pipe" if markdown else "simple"
-    return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=sides if rows else None)
+    return tabulate(rows, headings, tablefmt="pipe", disable_numparse=True, colalign=sides if rows else None)
 
 
 def lines(texts: Sequence[str], markdown: bool) -> str:

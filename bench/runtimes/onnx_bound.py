@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Setting
-from bench.runtimes.onnx_runtime import ONNXRuntime, numpy_array, ort_value
+from bench.runtimes.onnx_runtime import ONNXRuntime
 from study.errors import StudyError, one_line
+from study.ort_values import numpy_array, ort_value
 from study.records.bench import Settings
 
 Shapes = tuple[tuple[int, ...], ...]

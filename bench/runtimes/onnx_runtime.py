@@ -1,27 +1,20 @@
 """ONNX Runtime: the CPU provider, or the CUDA provider of the package onnxruntime-gpu."""
 
-import ctypes
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from study.errors import StudyError, in_one_line
+from study.ort_values import needs_values, numpy_array, ort_value
 from study.records.bench import Settings
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PROVIDER_OPTIONS = {"cpu": {}, "cuda": {"use_tf32": "0"}}  # float32, as on the CPU
-BITS = {"tensor(bfloat16)": np.uint16} | {
-    f"tensor(float8{kind})": np.uint8 for kind in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")
-}
-"""Types that numpy lacks, and those of their bits."""
-BFLOAT16 = 16  # TensorProto.BFLOAT16
 SPINNING, DENORMAL = "session.intra_op.allow_spinning", "session.set_denormal_as_zero"
 LEVELS = {"disable": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED"}
 LEVELS |= {"layout": "ORT_ENABLE_LAYOUT", "all": "ORT_ENABLE_ALL"}
@@ -56,8 +49,7 @@ class ONNXRuntime(Runtime):
             raise StudyError(f"--device {setting.device}: {provider} does not start here; measure with --device cpu")
         self.device = setting.device
         self.names = [value.name for value in self.session.get_outputs()]
-        values = (*self.session.get_inputs(), *self.session.get_outputs())
-        self.without_numpy = any(value.type in BITS for value in values)
+        self.without_numpy = needs_values(self.session)
 
     def configure(self, options: Any) -> None:
         """Further options of the session, for a class derived from this one."""
@@ -159,18 +151,3 @@ class ONNXRuntimeSpinning(ONNXRuntime):
     """The same as ONNX Runtime is by default: waiting threads spin, so with one thread nothing differs."""
 
     spinning = "1"
-
-
-def ort_value(array: NDArray[Any], device: str = "cpu") -> Any:
-    """An array in ONNX Runtime's own type, which shares its memory on the CPU."""
-    if array.dtype.name != "bfloat16":
-        return onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0)
-    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), BFLOAT16)
-
-
-def numpy_array(value: Any) -> Any:
-    """The array of a tensor, of a type that numpy lacks its bits."""
-    if value.data_type() not in BITS:
-        return value.numpy()
-    content = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
-    return np.frombuffer(content, BITS[value.data_type()]).reshape(value.shape())

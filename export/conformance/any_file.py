@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,34 +166,34 @@ def runtimes(names: str | None) -> list[Runtime]:
     return chosen
 
 
+HEADINGS = ("runtime", "expected", "batch", "loads", "same outputs", "difference", "reason")
+
+
 def table(file: File, cells: Sequence[CellRecord], chosen: Sequence[Runtime]) -> tuple[list[list[str]], bool]:
-    """A row for each runtime, the header first, and whether one fails that is expected to run the file."""
-    rows = [["runtime", "expected", "loads", "same outputs", "difference", "reason"]]
+    """A row for each runtime and outcome, with the batches that have it, and whether one fails that should not."""
+    rows = []
     known = expected(violated(file, FOREIGN))
     failed = False
     for runtime in chosen:
         own = [cell for cell in cells if cell.runtime == runtime.name]
         failed |= known[runtime.name].loads == "yes" and any(cell.verdict == "failed" for cell in own)
-        rows.append([known[runtime.name].title, known[runtime.name].loads, *_outcome(own)])
+        alike: dict[tuple[str, str, str], list[CellRecord]] = {}
+        for cell in own:
+            alike.setdefault(_outcome(cell), []).append(cell)
+        for (loads, same, reason), group in alike.items():
+            batches = ", ".join(str(cell.batch) for cell in group)
+            numbers = [cell.max_abs_difference for cell in group if cell.max_abs_difference is not None]
+            difference = f"{max(numbers):.1e}" if numbers else ""
+            words = [known[runtime.name].title, known[runtime.name].loads, batches]
+            rows.append([*words, loads, same, difference, reason])
     return rows, failed
 
 
-def _outcome(cells: Sequence[CellRecord]) -> Iterator[str]:
-    ran = [cell for cell in cells if cell.verdict != "not run"]
-    loaded = [cell for cell in ran if cell.seconds is not None]
-    yield "not run" if not ran else "yes" if len(loaded) == len(ran) else "no"
-    compared = [cell for cell in loaded if cell.verdict != "not compared"]
-    yield (
-        ""
-        if not loaded
-        else "-"
-        if not compared
-        else "yes"
-        if all(cell.verdict == "passed" for cell in compared)
-        else "no"
-    )
-    largest = max((cell.max_abs_difference for cell in loaded if cell.max_abs_difference is not None), default=None)
-    yield "" if largest is None else f"{largest:.1e}"
-    bad = [cell for cell in cells if cell.reason]
-    batch = f"batch {bad[0].batch}: " if bad and len(bad) < len(cells) else ""
-    yield f"{batch}{bad[0].reason}" if bad else ""
+def _outcome(cell: CellRecord) -> tuple[str, str, str]:
+    """Whether it loads, whether its outputs are the same, and why not."""
+    reason = cell.reason or ""
+    if cell.verdict == "not run":
+        return "not run", "", reason
+    if cell.seconds is None:
+        return "no", "", reason
+    return "yes", {"passed": "yes", "not compared": "-"}.get(cell.verdict, "no"), reason

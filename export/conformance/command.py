@@ -33,6 +33,7 @@ from study.onnx_given import Given, checked_tolerance, parse_given
 from study.record_files import write_record
 from study.records.export import CellRecord, PortabilityRecord, RuntimeRecord
 from study.selection import selected
+from study.text_table import terminal_width, text_table
 from study.variants import STANDARD_NAME
 
 AT_ONCE = 2
@@ -109,7 +110,7 @@ def main(words: Sequence[str]) -> int:
 
 def run_file(options: argparse.Namespace, path: Path, given: Given, tolerance: float | None) -> int:
     """Run a user's file with these inputs and print a table; 1 if a runtime that is expected to run it fails."""
-    from export.conformance.any_file import find, runtimes, table
+    from export.conformance.any_file import HEADINGS, find, runtimes, table
 
     parts = options.batches.split(",")
     if not all(part.isascii() and part.isdecimal() and 0 < int(part) < 10**6 for part in parts):
@@ -127,9 +128,7 @@ def run_file(options: argparse.Namespace, path: Path, given: Given, tolerance: f
         else "neither ONNX Runtime nor the reference evaluator runs it"
     )
     print(f"\n{printable(str(path))}, batch {', '.join(map(str, file.batches))}: {against}")
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    print(text_table(HEADINGS, rows, [True] * len(HEADINGS), terminal_width()))
     if any(cell.reason == "interrupted" for cell in cells):
         return 130
     return int(failed)

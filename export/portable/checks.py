@@ -13,11 +13,15 @@ from onnx import NodeProto, TensorProto, checker, defs, external_data_helper, he
 
 from export.portable import remedies
 from export.portable.engines import (
+    BATCHES,
+    BOOLEANS,
     BROADCASTS,
+    COMPUTED,
     EVERYWHERE,
     EXTERNAL,
     FUNCTIONS,
     INTEGERS,
+    KEEPS_BATCH,
     MICROSOFT,
     ML,
     NONE,
@@ -190,6 +194,9 @@ def element_types(file: File) -> Iterator[Finding]:
         kind = TensorProto.DataType.Name(number).lower()
         if (affects := affected_by_type(kind)) != NONE:
             yield Finding(f"element type {kind}", remedies.FLOAT32, affects)
+    for value in file.inputs:
+        if value.type.tensor_type.elem_type == TensorProto.BOOL:
+            yield Finding(f"input '{shown(value.name)}' is boolean", remedies.NUMBERS, affected(BOOLEANS))
     for node in file.graph.node:
         if node.op_type in ("MatMul", "Gemm") and node.domain in STANDARD:
             if any(file.types.get(name) in WHOLE_NUMBERS for name in node.input[:2]):
@@ -207,7 +214,7 @@ def reshapes(file: File) -> Iterator[Finding]:
         if node.input[:1] and node.input[0] in file.constants:
             continue
         if len(node.input) < 2 or node.input[1] not in file.constants:
-            yield Finding(f"{_named(node)} has a computed shape", _folding(file))
+            yield Finding(f"{_named(node)} has a computed shape", _folding(file), affected(COMPUTED))
             continue
         tensor = file.initializers.get(node.input[1])
         first = _first_number(tensor) if tensor else -1
@@ -289,6 +296,30 @@ def full_check(file: File) -> Iterator[Finding]:
         doubtful |= any(text in message for text in CHECKER_ALONE)
         affects = Affected(perhaps=EVERYWHERE.breaks) if doubtful else EVERYWHERE
         yield Finding(shown(message, 200) or type(error).__name__, remedies.VALID, affects)
+
+
+def free_batches(file: File) -> Iterator[Finding]:
+    """A free batch, and the first node that was not tried with one, or may move it to another axis."""
+    shapes = [file.shapes.get(value.name) for value in file.inputs]
+    if not any(shape and not isinstance(shape[0], int) for shape in shapes):
+        return
+    for node in file.graph.node:
+        variable = not file.constants.issuperset(node.output)
+        if variable and node.domain in STANDARD and not _keeps_batch(file, node):
+            yield Finding(
+                f"the batch is free, and {_named(node)} may not keep it", remedies.ONE_BATCH, affected(BATCHES)
+            )
+            return
+
+
+def _keeps_batch(file: File, node: NodeProto) -> bool:
+    """Whether the batch certainly stays the first axis of two or more."""
+    if any(len(file.shapes.get(name) or ()) < 2 for name in node.output if name):
+        return False
+    if node.op_type != "Reshape":
+        return node.op_type in KEEPS_BATCH
+    shape = file.initializers.get(node.input[1]) if len(node.input) > 1 else None
+    return shape is not None and list(shape.dims) == [2] and _first_number(shape) in (-1, 0)
 
 
 def not_whole(file: File) -> Iterator[Finding]:

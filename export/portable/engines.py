@@ -2,7 +2,8 @@
 
 Everything here was tried with the versions of export/conformance/runtimes.py: opsets and IR versions with files that
 differ in nothing else, operators with the node tests of onnx 1.19 (opset 24 and older), element types with a
-transposition, a sum, a maximum, a matrix product, a cast and a stored tensor. An operator is lacking where the runtime
+transposition, a sum, a maximum, a matrix product, a cast and a stored tensor, a free batch with each operator of
+`KEEPS_BATCH`. An operator is lacking where the runtime
 says so; one that it has may still lack an attribute.
 """
 
@@ -28,8 +29,8 @@ OLDEST = 7
 """The oldest opset that it documents."""
 
 EXTERNAL, FUNCTIONS, SPARSE, BROADCASTS = "external-weights", "functions", "sparse-weights", "wide-broadcasts"
-SIZES, NOT_TENSORS = "free-sizes", "sequences-and-maps"
-INTEGERS, VECTORS = "integer-products", "vector-products"
+SIZES, BATCHES, COMPUTED, NOT_TENSORS = "free-sizes", "free-batch", "computed-shapes", "sequences-and-maps"
+INTEGERS, VECTORS, BOOLEANS = "integer-products", "vector-products", "boolean-inputs"
 MICROSOFT, ML = "com.microsoft", "ai.onnx.ml"
 _RARE = "Bernoulli DeformConv ImageDecoder Optional OptionalGetElement OptionalHasElement SplitToSequence TensorScatter"
 _RARE += f" TfIdfVectorizer {ML}.Binarizer {ML}.Scaler {ML}.TreeEnsemble {FUNCTIONS} {SPARSE} {NOT_TENSORS}"
@@ -43,6 +44,12 @@ _TRACT = "AffineGrid CenterCropPad Col2Im Det Loop LpPool MaxUnpool NegativeLogL
 _TRACT += " SequenceConstruct SoftmaxCrossEntropyLoss Unique Upsample"
 _SMALL = "float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz float8e8m0 float4e2m1 int4 uint4 int2 uint2"
 """Element types of 8 bits and less that NumPy lacks; files store weights in them."""
+_KEEPS = "Abs Add AveragePool BatchNormalization Cast Celu Clip Concat Conv ConvTranspose DepthToSpace Div Elu Erf Exp"
+_KEEPS += " Flatten Floor Gemm GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity InstanceNormalization LRN"
+_KEEPS += " LayerNormalization LeakyRelu Log LogSoftmax MatMul Max MaxPool Min Mish Mul Neg PRelu Pad Pow Reciprocal"
+_KEEPS += " ReduceMax ReduceMean ReduceSum Relu Round Selu Sigmoid Sign Softmax Softplus Softsign Sqrt Sub Tanh"
+KEEPS_BATCH = frozenset(_KEEPS.split())
+"""Operators with which every engine runs a file of any batch, where the batch is the first axis of two or more."""
 TYPES = frozenset(("float", "int64", "int32", "uint8", "int8", "bool"))
 """Element types that files of the portable form and its variants have."""
 _FLOATS = "float16 double string"
@@ -85,14 +92,14 @@ ENGINES = {
     "reference": _engine(MICROSOFT, SPARSE, partly=[ML], types=_FLOATS),
     "openvino": _engine(_RARE, "Det MaxUnpool MelWeightMatrix string", partly=[MICROSOFT, ML], types="float16 double"),
     "opencv-4": _engine(
-        *(_RARE, EXTERNAL, MICROSOFT, ML, _OPENCV, _OPENCV_4, _SMALL, VECTORS, "string"),
-        partly=[BROADCASTS, SIZES, INTEGERS],
+        *(_RARE, EXTERNAL, MICROSOFT, ML, _OPENCV, _OPENCV_4, _SMALL, VECTORS, BOOLEANS, "string"),
+        partly=[BROADCASTS, SIZES, BATCHES, COMPUTED, INTEGERS, "Erf", "LSTM", "GRU"],
     ),
     "opencv-5": _engine(
         *(_RARE, ML, _OPENCV, _SMALL, VECTORS, "DynamicQuantizeLinear string"),
-        partly=[MICROSOFT, INTEGERS, "Loop", "LSTM", "GRU"],
+        partly=[MICROSOFT, INTEGERS, "Erf", "Loop", "LSTM", "GRU"],
     ),
-    "tract": _engine(_RARE, _TRACT, _SMALL, "bfloat16 string", partly=[SIZES, MICROSOFT, ML, INTEGERS]),
+    "tract": _engine(_RARE, _TRACT, _SMALL, "bfloat16 string", partly=[SIZES, BATCHES, MICROSOFT, ML, INTEGERS]),
     "ncnn": _engine(EXTERNAL, SPARSE, NOT_TENSORS, MICROSOFT, ML, "If string", version="1.30", form=True),
     "node": _engine(NOT_TENSORS, partly=[MICROSOFT], version=_VERSIONS["node"]),
     "web-node": _engine(EXTERNAL, NOT_TENSORS, partly=[MICROSOFT], version=_VERSIONS["web-node"]),

@@ -42,6 +42,15 @@ BATCH = Remedy(
     "    for d in v.type.tensor_type.shape.dim[:1]: d.dim_param = 'batch'",
     "torch.onnx.export(..., dynamic_shapes={NAME: {0: torch.export.Dim('batch')}}) with an example of 2",
 )
+ONE_BATCH = Remedy(
+    "batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param\n"
+    "for v in [*model.graph.input, *model.graph.output]:  # if you use one batch size, set it here\n"
+    "    for d in v.type.tensor_type.shape.dim:\n"
+    "        if not d.HasField('dim_value') and d.dim_param == batch: d.dim_value = 1\n"
+    "del model.graph.value_info[:]  # the shapes in between, which have the name of the batch",
+    "try it with `python -m export conformance --onnx FILE`",
+)
+NUMBERS = Remedy("", "export it with a float32 input, and compare that with zero in the model")
 WEIGHTS = Remedy(
     "inputs = [v for v in model.graph.input if v.name not in {t.name for t in model.graph.initializer}]\n"
     "del model.graph.input[:]; model.graph.input.extend(inputs)",
@@ -103,7 +112,8 @@ def sizes(names: Iterable[str]) -> Remedy:
         f"sizes = {{{chosen}}}  # set each free dimension, if you use one size\n"
         "for v in [*model.graph.input, *model.graph.output]:\n"
         "    for d in v.type.tensor_type.shape.dim[1:]:\n"
-        "        if d.dim_value < 0 or not d.HasField('dim_value'): d.dim_value = sizes[d.dim_param]",
+        "        if d.dim_value < 0 or not d.HasField('dim_value'): d.dim_value = sizes[d.dim_param]\n"
+        "del model.graph.value_info[:]  # the shapes in between, which have the names of the sizes",
         "nothing in most runtimes: tract and pnnx take the sizes when they load the file, OpenCV 4 does not",
     )
 

@@ -1,7 +1,7 @@
 """The rules of a portable ONNX file, which gives the same result in every tested runtime (docs/portability.md).
 
-R1 to R10 and R13 are checks of one file's form, which every exported file of this project has. R14 and R15 ask more of
-files from elsewhere. R11 (two exports give the same bytes) and R12 (the export works where standard output is ASCII)
+R1 to R10 and R13 are checks of one file's form, which every exported file of this project has. R14 to R16 ask more
+of files from elsewhere. R11 (two exports give the same bytes) and R12 (the export works where standard output is ASCII)
 cannot be checked in one file: they are tests in tests/export/test_command.py.
 """
 
@@ -48,7 +48,7 @@ RULES: dict[str, Callable[[File], Iterator[Finding]]] = {
     "R13": checks.not_whole,
 }
 """The form, in the order of the numbers."""
-FOREIGN = RULES | {"R14": checks.lacking_operators, "R15": checks.element_types}
+FOREIGN = RULES | {"R14": checks.lacking_operators, "R15": checks.element_types, "R16": checks.free_batches}
 
 
 def parse(content: bytes, opset: int = OPSET) -> File | None:

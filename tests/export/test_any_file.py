@@ -46,11 +46,12 @@ def rows(output: str) -> dict[str, list[str]]:
     lines = output.splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("runtime "))
     header = lines[start]
-    places = [header.index(word) for word in ("expected", "loads", "same", "difference", "reason")]
+    places = [header.index(word) for word in ("expected", "batch", "loads", "same", "difference", "reason")]
     found = {}
-    for line in lines[start + 1 :]:
+    for line in lines[start + 2 :]:
         cells = [line[a:b].strip() for a, b in zip(places, [*places[1:], None], strict=True)]
-        found[line[: places[0]].strip()] = cells
+        name = line[: places[0]].strip()
+        found[name if name not in found else f"{name}, batch {cells[1]}"] = [cells[0], *cells[2:]]
     return found
 
 
@@ -159,10 +160,11 @@ def test_a_difference_is_a_failure_with_its_place(tmp_path: Path) -> None:
     )
     code, _, found = conformance(tmp_path / "double.onnx", tmp_path, runtimes="onnxruntime,opencv-5")
     assert code == 0
-    right, wrong = found.values()
+    right, *wrong = found.values()
     assert right[:4] == ["yes", "yes", "yes", "0.0e+00"]
-    assert wrong[:3] == ["not known", "yes", "no"]
-    assert "output 'y'" in wrong[4]
+    for row, batch in zip(wrong, (1, 2), strict=True):
+        assert row[:3] == ["not known", "yes", "no"]
+        assert f"output 'y' (float64 [{batch}, 2]) differs" in row[4]
 
 
 def test_a_wrong_result_where_a_right_one_is_expected_is_a_failure() -> None:
@@ -174,6 +176,23 @@ def test_a_wrong_result_where_a_right_one_is_expected_is_a_failure() -> None:
     assert any_file.table(file, [cell], [runtime])[1]
     file.model.graph.node[0].op_type = "LpPool"  # which OpenCV lacks
     assert not any_file.table(file, [cell], [runtime])[1]
+
+
+def test_a_failure_at_one_batch_has_a_row_of_its_own_with_that_batch() -> None:
+    file = parse(good().SerializeToString())
+    assert file is not None
+    (runtime,) = select("opencv-5")
+    subject = cast(ModelFile, SimpleNamespace(model="m", variant="", seed=0, onnx_sha256="", largest_difference=0.0))
+    cells = [run_cell(runtime, Prepared(reason="too long"), subject, batch) for batch in (1, 2, 7)]
+    passed = {"verdict": "passed", "seconds": 0.1, "reason": None}
+    cells = [
+        structs.replace(cells[0], **passed, max_abs_difference=1e-7),
+        structs.replace(cells[1], verdict="failed"),
+        structs.replace(cells[2], **passed, max_abs_difference=3e-7),
+    ]
+    rows, failed = any_file.table(file, cells, [runtime])
+    assert failed
+    assert [row[2:] for row in rows] == [["1, 7", "yes", "yes", "3.0e-07", ""], ["2", "no", "", "", "too long"]]
 
 
 def test_outputs_that_are_compared_with_nothing_agree_with_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Tables of plain text, fitted to the width of the terminal."""
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+
+GAP = "  "
+NARROWEST = 16
+"""Minimum width of a column of text that is wrapped."""
+
+
+def terminal_width() -> int | None:
+    """Characters in a line of standard output; None where it is no terminal: a file or another program takes all."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def text_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool], width: int | None = None
+) -> str:
+    """A table with no line longer than `width`.
+
+    A table that is too wide is narrowed in three steps: headings wrap; the widest columns of text wrap; the columns
+    that still do not fit follow in a table of their own, which begins with the first column.
+
+    Args:
+        left: whether a column is text, which is aligned left; numbers are aligned right and never wrap, so a number
+            wider than `width` exceeds it.
+        width: None for no limit.
+    """
+    columns = [[heading, *(row[n] for row in rows)] for n, heading in enumerate(headings)]
+    widths = [max(map(len, column)) for column in columns]
+    if width is None:
+        return _lines(columns, widths, left)
+    if _total(widths) > width:
+        widths = [
+            max(max(map(len, heading.split()), default=0), *map(len, cells)) if cells else len(heading)
+            for heading, *cells in columns
+        ]
+    while _total(widths) > width:
+        wide = max((n for n, is_text in enumerate(left) if is_text), key=lambda n: widths[n], default=None)
+        if wide is None or widths[wide] <= NARROWEST:
+            break
+        widths[wide] = max(NARROWEST, widths[wide] - (_total(widths) - width))
+    return "\n\n".join(
+        _lines([columns[n] for n in part], [widths[n] for n in part], [left[n] for n in part])
+        for part in _parts(widths, width)
+    )
+
+
+def _parts(widths: Sequence[int], width: int) -> Iterator[list[int]]:
+    """The numbers of the columns of each table, the first column in all of them."""
+    part = [0]
+    for n in range(1, len(widths)):
+        if len(part) > 1 and _total([widths[each] for each in (*part, n)]) > width:
+            yield part
+            part = [0]
+        part.append(n)
+    yield part
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _lines(columns: Sequence[Sequence[str]], widths: Sequence[int], left: Sequence[bool]) -> str:
+    rows = [list(cells) for cells in zip(*columns, strict=True)]
+    lines = list(_wrapped(rows[0], widths, left))
+    lines.append(GAP.join("-" * width for width in widths))
+    for row in rows[1:]:
+        lines += _wrapped(row, widths, left)
+    return "\n".join(lines)
+
+
+def _wrapped(cells: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> Iterator[str]:
+    """The lines of one row."""
+    parts = [
+        [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
+        for cell, width in zip(cells, widths, strict=True)
+    ]
+    for n in range(max(map(len, parts))):
+        words = [part[n] if n < len(part) else "" for part in parts]
+        yield GAP.join(
+            f"{word:{'<' if is_text else '>'}{width}}" for word, width, is_text in zip(words, widths, left, strict=True)
+        ).rstrip()
