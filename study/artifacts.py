@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from study.errors import StudyError
-from study.files import sha256
+from study.files import verify
 from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
@@ -164,8 +164,5 @@ def current_export(files: RunFiles) -> ExportRecord:
     record = read_record(files.export, ExportRecord, remedy)
     if record.checkpoint_sha256 != trained.checkpoint_sha256:
         raise StudyError(f"{files.onnx} was made from another checkpoint than {files.checkpoint}; {remedy}")
-    if not files.onnx.is_file():
-        raise StudyError(f"{files.onnx} is missing; {remedy}")
-    if sha256(files.onnx) != record.onnx_sha256:
-        raise StudyError(f"{files.onnx} is not the file that {files.export} describes; {remedy}")
+    verify(files.onnx, record.onnx_sha256, files.export.name, remedy)
     return record

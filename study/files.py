@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from study.errors import StudyError
+
 MOST_BYTES = 64 * 2**20
 """Size of a file of records or rows, which is read whole; readers of larger ones say so."""
 KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
@@ -34,6 +36,11 @@ def open_plain(path: Path) -> io.BufferedReader:
         kind = next((name for is_kind, name in KINDS if is_kind(mode)), "a device")
         raise OSError(errno.EINVAL, f"expected a regular file, found {kind}", str(path))
     return os.fdopen(descriptor, "rb")
+
+
+def there(path: Path) -> bool:
+    """Whether something has this name, also what cannot be read: its reader then reports that."""
+    return os.path.lexists(path)
 
 
 def check_plain(path: Path) -> None:
@@ -67,6 +74,21 @@ def sha256(path: Path) -> str:
     """
     with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path: Path, digest: str, of: str, remedy: str) -> None:
+    """
+    Raises:
+        StudyError: the file is missing, cannot be read or is not the one with this SHA-256, which is that in `of`.
+    """
+    try:
+        found = sha256(path)
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing; {remedy}") from None
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read ({why(error)}); {remedy}") from None
+    if found != digest:
+        raise StudyError(f"{path}: expected sha256 {digest[:16]}... as in {of}, found {found[:16]}...; {remedy}")
 
 
 def why(error: Exception) -> str:

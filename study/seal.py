@@ -22,11 +22,18 @@ class SealOfPieces:
         self.expected: object = None
 
     def add(self, key: str, value: object) -> None:
-        """Take the next piece; the seal itself is the value that is expected."""
+        """Take the next piece; the seal itself is the value that is expected.
+
+        Raises:
+            ValueError: it cannot be written: an integer of over 64 bits, or half of a surrogate pair.
+        """
         if key == KEY:
             self.expected = value
             return
-        self.hash.update(msgspec.json.encode([key, value], order="deterministic"))
+        try:
+            self.hash.update(msgspec.json.encode([key, value], order="deterministic"))
+        except (OverflowError, RecursionError) as error:  # no such value was ever sealed
+            raise ValueError(f"{key}: {error}") from None
 
     def digest(self) -> str:
         """SHA-256 of the pieces so far, as 64 hexadecimal digits."""
@@ -55,4 +62,7 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def damage(content: Mapping[str, Any]) -> str:
     """What is wrong with a sealed file, in words; "" if the seal is that of the values."""
-    return _seal(content).damage()
+    try:
+        return _seal(content).damage()
+    except ValueError as error:
+        return f"expected values that were written, found others: {error}"

@@ -16,6 +16,7 @@ from analysis.inputs.runs import Run
 from study.bench_file import read_bench
 from study.environment import describe
 from study.families import changed_pairs, outrun
+from study.files import there
 from study.reasons import merged
 from study.records.base import Environment
 from study.records.bench import (
@@ -103,7 +104,7 @@ def read_measurements(
     """
     modules = {one.model for one in measured if isinstance(one, Module)}
     remedy = remedy or (MEASURE_MODULES if len(modules) == len(measured) else MEASURE).format(paths[0])
-    if not any(path.is_file() for path in paths):
+    if not any(there(path) for path in paths):
         return Measurements(notes=(f"{paths[0]} is missing, so the report has no latency; {remedy}",))
     benches = [read_bench(path, MEASURE.format(path), kept.kept) for path in paths]
     machines = [machine(bench.environment) for bench in benches]

@@ -19,7 +19,7 @@ from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles
 from study.data.datasets import find
 from study.entry import Entry
 from study.errors import StudyError
-from study.files import sha256
+from study.files import sha256, there
 from study.recipe import Recipe
 from study.records.training import SearchRecord
 
@@ -129,7 +129,7 @@ def read_results(artifacts: Artifacts, benches: Sequence[Path]) -> Results:
         StudyError: a file is damaged, runs on one data set were tested on different images, or no run counts.
     """
     paths = [artifacts.search(entry.name) for entry in catalogue.ENTRIES]
-    searches = tuple(read_search(path) for path in paths if path.is_file())
+    searches = tuple(read_search(path) for path in paths if there(path))
     best = {search.model: search for search in searches if search.best}
     every = [
         _result(entry, study, list(map(_read, artifacts.runs(entry.name))), best.get(entry.name))
@@ -142,7 +142,7 @@ def read_results(artifacts: Artifacts, benches: Sequence[Path]) -> Results:
     for dataset in {result.entry.dataset for result in entries}:
         same_images([run for result in entries if result.entry.dataset == dataset for run in result.runs])
     notes = [note for run in runs for note in run.notes]
-    unexported = dict.fromkeys(run.model for run in runs if not run.files.export.is_file())
+    unexported = dict.fromkeys(run.model for run in runs if not there(run.files.export))
     if unexported:
         names = " ".join(unexported)
         notes.append(f"not exported, and so without size, latency and sparsity: run `python -m export {names}`")
@@ -159,7 +159,7 @@ def read_results(artifacts: Artifacts, benches: Sequence[Path]) -> Results:
 def measure(models: Sequence[str], root: Path) -> str:
     """The command that measures `models` into a file which is not there yet, but which the page will read."""
     n = 1
-    while (path := root / f"bench-results-{n}.json").exists():
+    while there(path := root / f"bench-results-{n}.json"):
         n += 1
     place = "" if root == DEFAULT_ROOT else f" --artifacts {root}"
     return f"pytest bench --models {','.join(models)}{place} --benchmark-json={path}"
@@ -167,7 +167,7 @@ def measure(models: Sequence[str], root: Path) -> str:
 
 def _read(files: RunFiles) -> Run:
     """A run, with its export unless that is missing or stale."""
-    if not files.export.is_file():
+    if not there(files.export):
         return read_training(files)
     try:
         return read_run(files)

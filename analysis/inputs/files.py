@@ -15,7 +15,7 @@ from analysis.inputs.portability import onnx_files
 from study import catalogue
 from study.artifacts import Artifacts, RunFiles
 from study.errors import StudyError
-from study.files import read_plain, sha256
+from study.files import read_plain, sha256, there
 from study.modules.files import ModuleFiles, changed, exported_modules
 from study.record_files import read_record
 from study.records.module import ModuleRecord
@@ -76,7 +76,7 @@ class Inputs:
     @property
     def searches(self) -> tuple[Path, ...]:
         """search.json of each model that has one."""
-        return tuple(path for path in map(self.artifacts.search, self.models) if path.is_file())
+        return tuple(path for path in map(self.artifacts.search, self.models) if there(path))
 
     @property
     def portability(self) -> Path:
@@ -99,7 +99,7 @@ class Inputs:
     def outputs(self) -> tuple[str, ...]:
         """The files of a complete report."""
         kinds = (".csv", ".svg", ".png") if self.searches else ()
-        tried = PORTABILITY if self.portability.is_file() else ()
+        tried = PORTABILITY if there(self.portability) else ()
         exported = VARIANTS if self.variants else ()
         names = REPORT if self.runs else tuple(name for name in REPORT if Path(name).stem not in OF_RUNS)
         own = tuple(f"{name}.csv" for name in OF_MODULES) if self.modules else ()
@@ -132,7 +132,7 @@ class Inputs:
         yield from self.variants
         yield from self.forms
         yield self.portability
-        if self.portability.is_file():
+        if there(self.portability):
             yield from onnx_files(self.artifacts)  # those that it is about are current
 
     def fingerprint(self) -> str:
@@ -148,7 +148,7 @@ class Inputs:
         lines += [f"zstandard {bool(find_spec('zstandard'))}"]  # which need not be installed
         for path in self.files():
             name = path.relative_to(self.artifacts.root) if path.is_relative_to(self.artifacts.root) else path
-            lines.append(f"{name} {sha256(path) if path.is_file() else 'missing'}")
+            lines.append(f"{name} {sha256(path) if there(path) else 'missing'}")
         for module in self.modules:
             record = read_record(module.record, ModuleRecord, f"export {module.name} again")
             lines.append(f"{module.name} changed or missing {changed(record)}")
@@ -243,7 +243,7 @@ def existing(benches: Sequence[Path]) -> tuple[Path, ...]:
     Raises:
         StudyError: one of them is not there.
     """
-    missing = next((path for path in benches if not path.is_file()), None)
+    missing = next((path for path in benches if not there(path)), None)
     if missing is not None:
         raise StudyError(f"{missing} is missing; run `pytest bench --benchmark-json={missing}` to measure it")
     return tuple({path.resolve(): path for path in reversed(benches)}.values())[::-1]

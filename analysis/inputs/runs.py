@@ -17,7 +17,7 @@ from analysis.measures.pruning import current
 from analysis.weights.layers import Layer, read
 from study.artifacts import HISTORY, PREDICTIONS, RunFiles, current_export
 from study.errors import StudyError
-from study.files import read_plain, sha256, why
+from study.files import read_plain, verify, why
 from study.record_files import read_record
 from study.records.analysis import PruningRecord
 from study.records.export import ExportRecord
@@ -114,7 +114,7 @@ def read_training(files: RunFiles) -> Run:
             f"{files.predictions}: expected the test error of run.json, {record.test_error}, found {wrong.mean()}; "
             f"{retrain}"
         )
-    _refuse_changed(files.predictions, record.predictions_sha256, retrain)
+    verify(files.predictions, record.predictions_sha256, files.record.name, retrain)
     return Run(files, record, history, labels, wrong)
 
 
@@ -146,7 +146,7 @@ def _read_history(path: Path, run: RunRecord, remedy: str) -> tuple[EpochRecord,
         history.append(row)
     if len(history) != run.epochs:
         raise StudyError(f"{path}: expected the {run.epochs} epochs of run.json, found {len(history)}; {remedy}")
-    _refuse_changed(path, run.history_sha256, remedy)
+    verify(path, run.history_sha256, "run.json", remedy)
     return tuple(history)
 
 
@@ -158,15 +158,6 @@ def _read_predictions(path: Path, remedy: str) -> NDArray[np.int64]:
         found = "none" if damaged is None else repr(damaged[:60])
         raise StudyError(f"{path}: expected two classes a row, found {found}; {remedy}")
     return np.array([line.split(",") for line in lines], dtype=np.int64).T
-
-
-def _refuse_changed(path: Path, digest: str, remedy: str) -> None:
-    """
-    Raises:
-        StudyError: the file is not the one with this SHA-256, which is that in run.json.
-    """
-    if (found := sha256(path)) != digest:
-        raise StudyError(f"{path}: expected sha256 {digest[:16]}... as in run.json, found {found[:16]}...; {remedy}")
 
 
 def _lines(path: Path, columns: Sequence[str], remedy: str) -> list[str]:

@@ -14,6 +14,7 @@ from analysis.inputs.runs import Run, read_run, same_images
 from study import catalogue
 from study.artifacts import Artifacts
 from study.errors import StudyError
+from study.files import there
 from study.recipe import Recipe
 from study.record_files import read_record
 from study.records.ab import AbRecord
@@ -72,7 +73,7 @@ def read_study(inputs: Inputs) -> Study:
     trained = [model for model in models if model not in inputs.module_names]
     notes += [*_differences(trained, runs, searches), *(note for run in runs for note in run.notes)]
     notes += [*remarks(modules), *measured.notes]
-    portability = read_portability(inputs.artifacts) if inputs.portability.is_file() else None
+    portability = read_portability(inputs.artifacts) if there(inputs.portability) else None
     paired = read_paired(inputs.artifacts)
     baseline = next((model for model in inputs.models if model not in inputs.module_names), "")
     return Study(inputs.study, baseline, models, runs, modules, measured, searches, portability, paired, tuple(notes))

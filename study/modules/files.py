@@ -6,7 +6,7 @@ from pathlib import Path
 
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.errors import StudyError
-from study.files import sha256
+from study.files import sha256, verify
 from study.record_files import read_record
 from study.records.module import ModuleRecord
 
@@ -57,12 +57,8 @@ def current_module(files: ModuleFiles) -> ModuleRecord:
     remedy = f"export {files.name} again"
     record = read_record(files.record, ModuleRecord, remedy)
     for path, digest in ((files.onnx, record.onnx_sha256), (files.data, record.data_sha256)):
-        if digest is None:
-            continue
-        if not path.is_file():
-            raise StudyError(f"{path} is missing; {remedy}")
-        if sha256(path) != digest:
-            raise StudyError(f"{path} is not the file that {files.record} describes; {remedy}")
+        if digest is not None:
+            verify(path, digest, files.record.name, remedy)
     return record
 
 

@@ -138,5 +138,5 @@ def test_a_name_that_two_models_have_is_refused(artifacts: Artifacts) -> None:
 def test_a_file_that_is_not_the_one_that_was_proved_is_refused(modules: tuple[Artifacts, Path]) -> None:
     artifacts, _ = modules
     module_files(artifacts, "plain").onnx.write_bytes(b"another")
-    with pytest.raises(StudyError, match=re.escape("plain/model.onnx is not the file that")):
+    with pytest.raises(StudyError, match=re.escape("plain/model.onnx: expected sha256")):
         analyse(artifacts.root, "--models", "plain")

@@ -15,6 +15,7 @@ from study.command_line import Parser
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, one_line
+from study.files import there
 from study.record_files import read_record, write_record
 from study.records.training import RunRecord, SearchRecord
 from study.selection import to_train
@@ -134,7 +135,7 @@ def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifact
 
 def refuse_to_replace(finished: list[RunFiles], search: Path) -> None:
     """Raise a StudyError if the winner's runs would replace one that this search has not made."""
-    best = read_record(search, SearchRecord, "delete it").best if search.is_file() else None
+    best = read_record(search, SearchRecord, "delete it").best if there(search) else None
     for files in finished:
         recipe = read_record(files.record, RunRecord, "train it again").recipe
         if best is None or recipe != best.recipe:

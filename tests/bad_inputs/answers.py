@@ -1,0 +1,56 @@
+"""Give a command its words in this process, as its module does when it is started, and take its answer."""
+
+import argparse
+import io
+import os
+import shlex
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from study.errors import exit_with
+
+MODULES = {"train": "train.__main__", "export": "export.__main__", "analysis": "analysis.__main__"}
+MODULES |= {"bench": "bench.__main__", "bench.experiments": "bench.experiments.__main__"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    output: str
+    errors: str
+
+
+def answer(line: str, folder: Path, **variables: str) -> Answer:
+    """What `python -m LINE`, or `pytest bench ...`, prints and ends with; `{dir}` is the folder."""
+    program, *words = [word.replace("{dir}", str(folder)) for word in shlex.split(line)]
+    main = _pytest_bench if program == "pytest" else import_module(MODULES.get(program, program)).main
+    errors = io.StringIO()
+    with (
+        patch.object(sys, "argv", [program, *words]),
+        patch.dict(os.environ, variables),
+        redirect_stdout(io.StringIO()) as output,
+        redirect_stderr(errors),
+        pytest.raises(SystemExit) as ended,
+    ):
+        exit_with(main)
+    assert isinstance(ended.value.code, int)
+    return Answer(ended.value.code, output.getvalue(), errors.getvalue())
+
+
+def _pytest_bench() -> int:
+    """Plan a session as bench/conftest.py does, before pytest begins."""
+    from bench.plan import add_bench_options, find_session
+    from study.command_line import Parser
+
+    parser = Parser(prog="pytest bench")
+    add_bench_options(parser.add_argument)
+    options = parser.parse_args(sys.argv[2:])
+    others = {"benchmark_disable": False, "benchmark_cprofile": None, "benchmark_timer": "", "collectonly": True}
+    find_session(argparse.Namespace(**vars(options), **others), sys.argv[2:])
+    return 0
