@@ -36,6 +36,18 @@ def verified_checkpoint(files: RunFiles) -> Path:
     return files.checkpoint
 
 
+def damaged_file(files: RunFiles, record: RunRecord) -> Path | None:
+    """The first file of a run that is missing, or is not the one that its run.json describes."""
+    for path, digest in (
+        (files.checkpoint, record.checkpoint_sha256),
+        (files.history, record.history_sha256),
+        (files.predictions, record.predictions_sha256),
+    ):
+        if not path.is_file() or sha256(path) != digest:
+            return path
+    return None
+
+
 @cache
 def _digests(files: RunFiles, *stamps: tuple[int, int]) -> tuple[str, str]:
     """The checkpoint's SHA-256 in run.json, and its own; of files of these sizes and times."""

@@ -22,7 +22,8 @@ def arguments() -> argparse.Namespace:
     parser = Parser(
         prog="python -m train",
         description=__doc__,
-        epilog="`python -m train search MODEL --trials N` searches hyper-parameters; see `python -m train search -h`",
+        epilog="See also: `python -m train search MODEL --trials N` (search hyper-parameters) and "
+        "`python -m train merge FOLDER ...` (bring the runs of several folders together).",
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help="names from the catalogue (default: all of --study)")
     selection.add_options(parser.add_argument)
@@ -42,6 +43,10 @@ def main() -> int:
         from train.search import command
 
         return command.main(sys.argv[2:])
+    if sys.argv[1:2] == ["merge"]:
+        from train import merge
+
+        return merge.main(sys.argv[2:])
     options = arguments()
     entries = selection.to_train(options, options.models)
     artifacts = Artifacts(options.artifacts)

@@ -25,6 +25,7 @@ from study.networks import parameters, source_sha256
 from study.recipe import Recipe
 from study.record_files import read_record, write_record
 from study.records.training import Device, RunRecord, TrainedOn
+from study.verified import damaged_file
 from train import resume
 from train.devices import gpu
 from train.penalties import kernels, penalty
@@ -83,7 +84,7 @@ def is_finished(files: RunFiles, entry: Entry) -> bool:
     if not files.record.exists():
         return False
     try:
-        record = read_record(files.record, RunRecord, "it is trained again")
+        record = read_record(files.record, RunRecord, "the run is made again, as its other files cannot be verified")
     except StudyError as error:
         print(error, file=sys.stderr)
         return False
@@ -91,14 +92,9 @@ def is_finished(files: RunFiles, entry: Entry) -> bool:
     same = same and record.dataset.name == datasets.find(entry.dataset).title
     if not same:
         return False
-    for path, digest in (
-        (files.checkpoint, record.checkpoint_sha256),
-        (files.history, record.history_sha256),
-        (files.predictions, record.predictions_sha256),
-    ):
-        if not path.is_file() or sha256(path) != digest:
-            print(f"{path} is missing or not the file that run.json describes; it is trained again", file=sys.stderr)
-            return False
+    if path := damaged_file(files, record):
+        print(f"{path} is missing or not the file that run.json describes; it is trained again", file=sys.stderr)
+        return False
     return True
 
 

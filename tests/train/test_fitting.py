@@ -168,6 +168,18 @@ def test_finished_means_this_recipe_this_network_and_this_checkpoint(
     assert not is_finished(files, SHORT)
 
 
+def test_a_damaged_record_is_named_before_the_run_is_made_again(
+    few: Images, files: RunFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The digests of its other files were in it, so they count for nothing."""
+    fit(SHORT, files, few, ignore)
+    files.record.write_text(files.record.read_text().replace('"seconds": ', '"seconds": 1'))
+    assert not is_finished(files, SHORT)
+    line = capsys.readouterr().err
+    assert line.startswith(f"{files.record}: expected values of sha256 ")
+    assert line.endswith("; the run is made again, as its other files cannot be verified\n")
+
+
 def test_a_run_made_before_a_field_existed_has_its_default(few: Images, files: RunFiles) -> None:
     fit(SHORT, files, few, ignore)
     record = json.loads(files.record.read_text())

@@ -16,7 +16,7 @@ from study.artifacts import Artifacts, RunFiles
 from study.recipe import Recipe
 from train import fitting, resume
 from train.fitting import Images, fit
-from train.tasks import Epoch
+from train.tasks import Epoch, Resumed
 from train.trainer import Trainer
 
 ENTRY = replace(catalogue.entry("baseline"), recipe=Recipe(epochs=2, unshifted=0, validation=20, patience=2))
@@ -35,7 +35,7 @@ def unfinished(images: Images, tmp_path_factory: pytest.TempPathFactory) -> byte
     """The state of a run that was interrupted after its first epoch."""
     files = Artifacts(tmp_path_factory.mktemp("unfinished")).run("baseline", 0)
 
-    def stop(row: Epoch) -> None:
+    def stop(row: Epoch | Resumed) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -23,7 +23,7 @@ from study.entries import LENET5, LENET5_GAP
 from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
-from study.record_files import as_json, read_record
+from study.record_files import as_json, read_record, write_record
 from study.records.training import ImageCounts, RunRecord, SearchRecord
 from tests.conftest import ROOT
 from tests.support.study import layers, write_run
@@ -308,6 +308,25 @@ def test_another_search_or_no_storage_at_all_is_refused(tmp_path: Path) -> None:
         Storage(searched(tmp_path))
 
 
+def test_a_storage_without_the_trials_of_search_json_is_refused(tmp_path: Path) -> None:
+    """Emptied, of fewer trials, or of others; one with more is that of an interrupted search."""
+    search, path = searched(tmp_path, trials=9), tmp_path / "search.json"
+    storage = Storage(search)
+    play(storage, [0.5], [0.4])
+    write_record(path, search_record.record(storage, (0,)))
+    play(storage, [0.3])
+    search_record.refuse_lost_trials(storage, path)
+
+    other, empty = tmp_path / "other", tmp_path / "empty"
+    for folder, errors in ((empty, []), (other, [0.5, 0.4])):
+        folder.mkdir()
+        replaced = Storage(searched(folder, trials=9))
+        play(replaced, *([error] for error in errors))
+        expected = "optuna.db: expected the 2 trials of search.json, found 2 of them missing or changed"
+        with pytest.raises(StudyError, match=expected + r" \(the first is 0\); put .* back, or .* --fresh"):
+            search_record.refuse_lost_trials(replaced, path)
+
+
 # ---- the command
 
 
@@ -358,6 +377,9 @@ def test_the_command_searches_goes_on_and_trains_the_winner_once(
 
     assert command.main([*words, "3"]) == 0
     assert read_record(artifacts.search("little"), SearchRecord, "").finished == 3
+    artifacts.search("little").with_name("optuna.db").unlink()
+    with pytest.raises(StudyError, match=r"optuna.db: expected the \d trials of search.json, found \d of them"):
+        command.main([*words, "3"])
 
 
 def test_without_optuna_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

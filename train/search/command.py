@@ -79,7 +79,7 @@ def search(entry: Entry, options: argparse.Namespace) -> int:
 def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifacts, data: Path, how: Settings) -> int:
     from study.data.tensors import load
     from train.search.progress import TrialDisplay
-    from train.search.record import best, record
+    from train.search.record import best, record, refuse_lost_trials
     from train.search.space import line
     from train.search.storage import Search, Storage
     from train.search.trials import side_by_side
@@ -98,6 +98,8 @@ def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifact
         Search(entry, data, database, epochs, options.trials, len(training), len(validation), how.device), options.fresh
     )
 
+    if path.exists():
+        refuse_lost_trials(storage, path)
     finished = storage.finished()
     if finished >= options.trials:
         print(f"{entry.name}: {finished} trials are finished, of {options.trials} wanted: nothing to search")
@@ -113,8 +115,8 @@ def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifact
     if winner is None or winner.value is None:
         raise StudyError(f"{entry.name}: none of {options.trials} trials was completed; ask for more --trials")
     recipe = storage.recipe(winner)
-    lowest = f"{100 * winner.value:.2f} %"
-    print(f"best trial: {winner.number}, validation error {lowest} after {epochs} of {recipe.epochs} epochs")
+    lowest, lengths = f"{100 * winner.value:.2f} %", f"epochs of a trial: {epochs}, of the winner: {recipe.epochs}"
+    print(f"best trial: {winner.number}, validation error {lowest} ({lengths})")
     print(line(recipe))
     winning = replace(entry, recipe=recipe)
     wanted = runs.listed([winning], options.seeds, artifacts, Shard())

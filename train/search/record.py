@@ -1,6 +1,7 @@
 """search.json: the results of a search so far."""
 
 import warnings
+from pathlib import Path
 from typing import Literal
 
 import optuna
@@ -10,7 +11,9 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from study.environment import environment
+from study.errors import StudyError
 from study.networks import source_sha256
+from study.record_files import read_record
 from study.records.training import BestTrial, ImageCounts, Importance, SearchRecord, TrialRecord
 from train.search import space as search_space
 from train.search.storage import FINISHED, REPEATS, SEED, Storage
@@ -48,6 +51,20 @@ def record(storage: Storage, seeds: tuple[int, ...]) -> SearchRecord:
         seeds=seeds,
         environment=structs.replace(machine, packages={**machine.packages, "optuna": optuna.__version__}),
     )
+
+
+def refuse_lost_trials(storage: Storage, path: Path) -> None:
+    """
+    Raises:
+        StudyError: the storage lacks trials that search.json has, at `path`, or has others in their place.
+    """
+    stored = {trial.number: _trial(storage, trial) for trial in storage.trials() if trial.state in STATES}
+    recorded = read_record(path, SearchRecord, "delete it").trials
+    if lost := [trial.number for trial in recorded if stored.get(trial.number) != trial]:
+        raise StudyError(
+            f"{storage.search.storage}: expected the {len(recorded)} trials of {path.name}, found {len(lost)} of them "
+            f"missing or changed (the first is {lost[0]}); put the file of that search back, or search with --fresh"
+        )
 
 
 def best(trials: list[FrozenTrial]) -> FrozenTrial | None:
