@@ -26,9 +26,10 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 PICTURES = (
     *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
     *("latency", "costs", "comparisons", "images_per_second", "accuracy"),
+    *("overview", "errors", "confusion"),
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts", "zeros", "ranks")
-OF_RUNS = ("runs", "pruning", "convergence", "history", "accuracy")
+OF_RUNS = ("runs", "pruning", "convergence", "history", "accuracy", "overview", "errors", "confusion")
 """Those tables and pictures that need a training."""
 OF_MODULES = ("modules", "parity")
 """Further tables, if there are modules that are not trained here."""
@@ -173,7 +174,7 @@ class Inputs:
 
 def sources() -> list[Path]:
     """The files that decide what a report looks like: this stage, and all of `study` but the networks."""
-    patterns = ("analysis/**/*.py", "analysis/**/*.j2", "study/**/*.py")
+    patterns = (*(f"analysis/**/*.{kind}" for kind in ("py", "j2", "css", "js")), "study/**/*.py")
     files = {path for pattern in patterns for path in PROJECT.glob(pattern)}
     return sorted(files - set(PROJECT.glob("study/networks/*.py")))
 

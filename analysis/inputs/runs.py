@@ -36,8 +36,8 @@ class Run:
     history: tuple[EpochRecord, ...]
     labels: NDArray[np.int64]
     """Class of every test image."""
-    wrong: NDArray[np.bool_]
-    """Whether the run predicts another one."""
+    predicted: NDArray[np.int64]
+    """The class that the run predicts."""
     exports: tuple[ExportRecord, ...] = ()
     """The standard one first, then its other variants; none where it has not been exported."""
     layers: tuple[Layer, ...] = ()
@@ -46,6 +46,11 @@ class Run:
     """None also where it has no such layers or was not measured."""
     notes: tuple[str, ...] = ()
     """Which of its files are left out, and why."""
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Whether the run predicts another class than that of the image."""
+        return np.not_equal(self.predicted, self.labels)
 
     @property
     def model(self) -> str:
@@ -115,7 +120,7 @@ def read_training(files: RunFiles) -> Run:
             f"{retrain}"
         )
     verify(files.predictions, record.predictions_sha256, files.record.name, retrain)
-    return Run(files, record, history, labels, wrong)
+    return Run(files, record, history, labels, predicted)
 
 
 def same_images(runs: Sequence[Run]) -> None:

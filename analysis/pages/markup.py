@@ -27,6 +27,7 @@ LEFT = (
     *("model", "runtime", "variant", "verdict", "accuracy", "speed", "fails in", "recipe", "budget"),
     *(f"layers (out {TIMES} in)", "hyper-parameter", "best", "searched"),
     *("form", "layer", "type", "operator pattern", "verified", "fact"),
+    *("runtimes", "settings", "reasons", "engine", "module", "output", "inputs"),
 )
 """Columns of text, which are aligned left; numbers are aligned right."""
 

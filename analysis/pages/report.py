@@ -1,6 +1,7 @@
 """The report: CSV tables, the summary for readers, pictures and one self-contained page."""
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +28,16 @@ from analysis.inputs.study import Study
 from analysis.measures.noise import references
 from analysis.measures.sparsity import ALWAYS, Measure
 from analysis.pages import exports as exports_page
+from analysis.pages import findings, summary
 from analysis.pages import portability as portability_page
-from analysis.pages import summary
 from analysis.pages import zeros as zeros_page
-from analysis.pages.markup import latex, render
+from analysis.pages.markup import LEFT, latex, render
 from analysis.pages.search import search_results
 from analysis.plots import costs as costs_plots
+from analysis.plots import errors as errors_plots
 from analysis.plots import histogram as histogram_plots
 from analysis.plots import latency as latency_plots
+from analysis.plots import overview as overview_plots
 from analysis.plots import profiles as profile_plots
 from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
@@ -54,7 +57,10 @@ from analysis.tables import training as training_tables
 from analysis.tables import zeros as zeros_tables
 from analysis.tables.cold_starts import COLD_STARTS, cold_starts
 from analysis.tables.columns import common_settings, read, text, write_as_json, write_frame
+from analysis.tables.numbers import MISSING, runtime
 from study.catalogue import DEFAULT_STUDY
+from study.environment import describe
+from study.families import family
 from study.files import write_text
 
 MEASURED = {
@@ -99,7 +105,10 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "sparsity": lambda frame: weight_plots.sparsity(frame, study.models[:MODELS], noise),
         "weights_histogram": histogram_plots.histograms,
         "pruning": lambda frame: pruning(frame, list(study.models[:MODELS])),
-        "convergence": history_plots.convergence,
+        "convergence": lambda frame: history_plots.convergence(frame, read(folder / "errors.csv")),
+        "overview": overview_plots.overview,
+        "errors": errors_plots.errors,
+        "confusion": errors_plots.confusion,
         "history": history_plots.histories,
         **{name: getattr(latency_plots, name) for name in latency_plots.PICTURES},
         "costs": lambda frame: costs_plots.costs(frame, read(folder / "latency.csv")),
@@ -125,7 +134,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         yield from portability_page.write(study.portability, folder)
         pictures["portability"] = portability_page.svg(study.portability.of(study.models))
 
-    write_text(folder / "index.html", page(study, frames, pictures))
+    write_text(folder / "index.html", with_assets(page(study, frames, pictures)))
     yield folder / "index.html"
 
 
@@ -142,8 +151,9 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
     runs, latency = training_tables.runs(study), latency_tables.latency(study.measured)
     pairs = latency_tables.comparisons(study.measured)
     variants = exports_tables.variants(study)
+    summary_rows = summary_tables.summary(study, runs, latency, pairs)
     return {
-        "summary": summary_tables.summary(study, runs, latency, pairs),
+        "summary": summary_rows,
         "runs": runs,
         "sparsity": sparsity_tables.sparsity(study, measures),
         "weights_histogram": sparsity_tables.weights_histogram(study),
@@ -155,6 +165,9 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "comparisons": pairs,
         "images_per_second": pictured.images_per_second(latency),
         "accuracy": pictured.accuracy(runs, latency),
+        "overview": pictured.overview(runs, latency),
+        "errors": pictured.errors(runs, summary_rows),
+        "confusion": pictured.confusion(study.runs),
         "cold_starts": cold_starts(study.measured),
         "profile": profile_tables.profile(study.measured),
         "profile_modules": profile_tables.profile_modules(study.measured),
@@ -170,6 +183,14 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
     }
 
 
+def with_assets(html: str) -> str:
+    """The page with its style and its script, which are no templates: both are full of braces and backticks."""
+    for tag, name in (("style", "report.css"), ("script", "report.js")):
+        text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+        html = html.replace(f"<{tag}></{tag}>", f"<{tag}>\n{text}</{tag}>")
+    return html
+
+
 def title(study: Study) -> str:
     """The heading of the page."""
     if study.name == MODULES:
@@ -180,17 +201,34 @@ def title(study: Study) -> str:
 
 
 def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, bytes]) -> str:
-    """The report as one self-contained HTML page without scripts; `pictures` are SVG files by name."""
+    """The report as one self-contained HTML page, but for `with_assets`; `pictures` are SVG files by name."""
     history, layers = frames["history"], frames["sparsity"]
     portability = study.portability.of(study.models) if study.portability else None
     tried = portability_page.values(portability) if portability and portability.cells else {"portability": None}
     listed = {name: frames[name] for name in SHOWN}
     listed["comparisons"] = headline.without_settings(frames["comparisons"])
+    item = "item" if study.modules else "image"
+    zeros = zeros_page.values(of_study(study), frames["zeros"], frames["ranks"])
     return render(
         "report.html.j2",
         "html",
         **{**tried, **summary.values(study, frames)},
-        **zeros_page.values(of_study(study), frames["zeros"], frames["ranks"]),
+        **zeros,
+        accuracy=findings.accuracy(frames["summary"]),
+        speed=findings.speed(frames, item),
+        zeros=findings.zeros(
+            frames["summary"], list(zeros_page.answers(of_study(study), frames["zeros"], frames["ranks"]))
+        ),
+        validity=findings.validity(frames, study.notes),
+        datasets=list(dict.fromkeys(run.record.dataset.name for run in study.runs)),
+        engines=engines(frames["latency"]),
+        left=LEFT,
+        machines=list(dict.fromkeys(describe(made).machine for made in study.measured.environments)),
+        is_default=study.name == DEFAULT_STUDY,
+        measured_here=frames["overview"]["runtime"].notna().any(),
+        entropies=frames["sparsity"]["measure"].str.startswith("H_S").any(),
+        missing_images="",
+        files=files(study),
         study=study,
         title=title(study),
         frames=frames,
@@ -207,6 +245,7 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
         headline_cases=headline.cases(frames["latency"]),
         headline_costs=headline.costs(frames["costs"]),
         peaks=study.measured.peaks_by_threads,
+        several_batches=frames["latency"]["batch"].nunique() > 1,
         margins=[f"{100 * margin:g}" for margin in sorted(set(frames["comparisons"]["margin"]))],
         compared=headline.without_settings(
             headline.comparisons(frames["comparisons"][frames["comparisons"]["batch"] == 1])
@@ -221,6 +260,19 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
         all_rows=list(frames["variants"].itertuples(index=False)),
         pictures={name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
     )
+
+
+def engines(latency: pd.DataFrame) -> list[str]:
+    """The engines of a table of latencies in words, each with the number of its settings."""
+    counts = Counter(family(name) for name in dict.fromkeys(latency["runtime"]))
+    return [f"{runtime(name)}{f' ({n} settings)' if n > 1 else ''}" for name, n in counts.items()]
+
+
+def files(study: Study) -> pd.DataFrame:
+    """The ONNX file of each run and module, by its digest."""
+    rows = [(one.model, getattr(one, "seed", None), one.onnx_sha256) for one in study.files]
+    made = pd.DataFrame(rows, columns=["model", "seed", "SHA-256 of the ONNX file"]).astype({"seed": object})
+    return made.dropna(axis=1, how="all").fillna(MISSING)[:ROWS]
 
 
 def proof(module: Module) -> str:

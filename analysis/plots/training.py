@@ -1,4 +1,4 @@
-"""How training went, epoch by epoch: the mean of each model's runs in one panel, and every run in a row a model.
+"""How training went, epoch by epoch: a panel a model beside the others, and every run in a row a model.
 
 In the rows losses are on a logarithmic scale, and accuracies on one that is logarithmic in the error, so that the first
 and the last epochs can both be read. Training figures in history.csv are over the augmented images, each before the
@@ -11,38 +11,63 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from study.pictures import COLOURS, DASHES, Look, legend_above, line, log_scale, panels, point
+from study.pictures import COLOURS, DASHES, Look, legend_above, log_scale, panels
 
 PARTS = {"train": ("training", COLOURS[0], DASHES[0]), "validation": ("validation", COLOURS[3], DASHES[1])}
 PANELS = {"loss": "loss", "accuracy": "accuracy, %"}
 KEPT: Look = {"marker": "o", "markersize": 4.5, "markerfacecolor": "white", "markeredgewidth": 1.1}
+TEST: Look = {"marker": "D", "markersize": 6, "markeredgecolor": "black", "linestyle": ""}
+TEST |= {"markerfacecolor": COLOURS[6]}
+OTHERS: Look = {"color": "0.72", "linewidth": 0.8, "zorder": 1}
 RUN: Look = {"linewidth": 0.6, "alpha": 0.6}
 MEAN = 1.7
 """Width of the line of the mean."""
 
 
-def convergence(frame: pd.DataFrame) -> Figure:
-    """Training error and loss by epoch: a line a model, the mean of its runs, in a band from lowest to highest run."""
-    figure, axes = panels(2, 3, columns=2)
-    for axis, (column, scale, label) in zip(
-        axes, (("train_error", 100, "training error, %"), ("train_loss", 1, "training loss")), strict=True
-    ):
-        for i, (model, rows) in enumerate(frame.groupby("model", sort=False)):
-            epochs = rows.assign(value=rows[column] * scale).groupby("epoch")["value"].agg(["mean", "min", "max"])
-            look = line(i)
-            axis.fill_between(epochs.index, epochs["min"], epochs["max"], color=look["color"], alpha=0.22, linewidth=0)
-            marks = {**point(i), "markersize": 4, "markevery": (i % min(6, len(epochs)), 6)}
-            axis.plot(epochs.index, epochs["mean"], label=model, **look | marks)
-        axis.set(xlabel="epoch", ylabel=label)
-        if frame[column].gt(0).all():
-            axis.set(yscale="log", ylabel=f"{label} (log scale)")
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-            axis.yaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+def convergence(frame: pd.DataFrame, errors: pd.DataFrame) -> Figure:
+    """Error by epoch: a panel a model, the mean of its runs in a band from lowest to highest; the other models in grey.
+
+    Dashed is the error on validation images, where there are any. The diamond is the mean test error, of `errors`.
+    """
+    models = list(dict.fromkeys(frame["model"]))
+    means = {model: _by_epoch(frame[frame["model"] == model], "train_error") for model in models}
+    figure, axes = panels(len(models), 1.75, min(3, len(models)), sharex=True, sharey=True)
+    for axis, model in zip(axes, models, strict=True):
+        own = frame[frame["model"] == model]
+        for other in models:
+            axis.plot(means[other].index, means[other]["mean"], **OTHERS)
+        for part, (_, colour, dashes) in PARTS.items():
+            epochs = _by_epoch(own, f"{part}_error")
+            if epochs.empty:
+                continue
+            axis.fill_between(epochs.index, epochs["min"], epochs["max"], color=colour, alpha=0.25, linewidth=0)
+            axis.plot(epochs.index, epochs["mean"], color=colour, linestyle=dashes, linewidth=MEAN, zorder=3)
+        test = 100 * errors.loc[errors["model"] == model, "test_error"]
+        axis.plot([own["epoch"].max()] * len(test), test, zorder=4, **{**TEST, "markersize": 3})
+        axis.plot(own["epoch"].max(), test.mean(), zorder=5, **TEST)
+        axis.set_title(model, loc="left", parse_math=False)
         axis.grid(True, axis="y")
-    legend_above(figure, axes[0].get_legend_handles_labels()[0])
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    if frame["train_error"].gt(0).all():
+        axes[0].set(yscale="log")
+        axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[0].yaxis.set_minor_locator(NullLocator())
+    axes[0].yaxis.set_major_formatter("{x:g}")
+    figure.supxlabel("epoch", fontsize=9)
+    figure.supylabel("error, %", fontsize=9)
+    validated = bool(frame["validation_error"].notna().any())
+    handles = [*_legend(frame.assign(validation_loss=frame["validation_error"], kept=True), validated)[: 1 + validated]]
+    handles.append(Line2D([], [], label="test, mean and runs", **TEST))
+    if len(models) > 1:
+        handles.append(Line2D([], [], label="training of the other models", **OTHERS))
+    legend_above(figure, handles)
     return figure
+
+
+def _by_epoch(own: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The mean, lowest and highest of the runs in each epoch, in per cent."""
+    values = own.assign(value=100 * own[column].astype(float)).dropna(subset="value")
+    return values.groupby("epoch")["value"].agg(["mean", "min", "max"])
 
 
 def histories(frame: pd.DataFrame, shared: bool = False) -> Figure:

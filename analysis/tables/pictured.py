@@ -1,15 +1,51 @@
-"""Tables of headline rows, which pictures are drawn from: items per second by batch size, accuracy beside latency."""
+"""Tables that pictures are drawn from: items per second, accuracy beside latency and size, errors by run and class."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from analysis.inputs.runs import Run
 from analysis.tables import headline
 from analysis.tables.columns import Column, ends, frame, plain
+from study.data.datasets import DATASETS
 
 IMAGES_PER_SECOND = (
     *plain("model", "runtime", "batch", "threads", "mode", "device"),
     Column("images_per_second_at_median", "items, of any kind: batch / median, of the headline rows"),
     *ends("images_per_second_low", "images_per_second_high"),
     Column("valid"),
+)
+CLASSES = 20
+"""Classes at most of which a confusion matrix is made."""
+
+OVERVIEW = (
+    Column("model", "trained here; a row for each of torch and ONNX Runtime, one alone without a latency"),
+    *plain("runtime", "threads", "mode", "device", "runs"),
+    Column("test_error_mean", "of the runs"),
+    *ends("test_error_lowest", "test_error_highest", "range"),
+    Column("parameters", "trainable numbers", whole=True),
+    Column("onnx_bytes", "of the ONNX file of the first run", whole=True),
+    Column("median_seconds", "of one image"),
+    *ends("median_low_seconds", "median_high_seconds"),
+    Column("valid"),
+)
+ERRORS = (
+    *plain("model", "seed", "test_error"),
+    Column("test_error_mean", "of the model's runs, as the following columns"),
+    Column("test_error_change", "from the baseline; empty for the baseline itself"),
+    Column("test_error_noise", "what the change must exceed; empty where nothing is tested"),
+    Column("verdict", "as in summary.csv"),
+)
+CONFUSION = (
+    Column("model"),
+    Column("label", "class of the test images, by number"),
+    Column("label_name", "and by name"),
+    Column("predicted", "class that the model's runs predict"),
+    Column("predicted_name"),
+    Column("share", "of the images of this label: the mean of the runs"),
 )
 ACCURACY = (
     *plain("model", "runtime", "threads", "mode", "device"),
@@ -51,3 +87,70 @@ def accuracy(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         )
     )
     return frame(ACCURACY, rows.assign(**named))
+
+
+def overview(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """The test error of each model in `runs` beside its size, and its latency with one image in torch and ONNX Runtime.
+
+    Latencies are of the headline rows on the CPU. A model without any has one row, without a runtime.
+    """
+    models = runs.groupby("model", sort=False).agg(
+        runs=("seed", "count"),
+        test_error_mean=("test_error", "mean"),
+        test_error_lowest=("test_error", "min"),
+        test_error_highest=("test_error", "max"),
+        parameters=("parameters", "first"),
+        onnx_bytes=("onnx_bytes", "first"),
+    )
+    rows = headline.cases(cases[(cases["batch"] == 1) & (cases["device"] == "cpu")])
+    rows = rows[rows["runtime"].isin(("torch", "onnxruntime"))].drop(columns=["runs"], errors="ignore")
+    medians: dict[Any, list[dict[Any, Any]]] = {
+        model: own.to_dict("records") for model, own in rows.groupby("model", sort=False)
+    }
+    made = [
+        {**case, "model": model, **one}
+        for model, one in models.to_dict("index").items()
+        for case in medians.get(model) or [{}]
+    ]
+    return frame(OVERVIEW, made)
+
+
+def errors(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """The test error of each run, beside the mean of its model and the difference from the baseline."""
+    keys = ["model", "test_error_mean", "test_error_change", "test_error_noise", "verdict"]
+    return frame(ERRORS, runs[["model", "seed", "test_error"]].merge(summary[keys], on="model", how="left"))
+
+
+def confusion(runs: Sequence[Run]) -> pd.DataFrame:
+    """Which classes each model takes for which: a row a pair of classes, in the order of the network's outputs."""
+    rows = []
+    for model in dict.fromkeys(run.model for run in runs):
+        own = [run for run in runs if run.model == model]
+        names = class_names(own)
+        if not names:
+            continue
+        counts = np.sum([_counts(run, len(names)) for run in own], axis=0)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        rows += [
+            {
+                **{"model": model, "label": label, "label_name": names[label]},
+                **{"predicted": predicted, "predicted_name": names[predicted], "share": shares[label, predicted]},
+            }
+            for label, predicted in np.ndindex(shares.shape)
+        ]
+    return frame(CONFUSION, rows)
+
+
+def _counts(run: Run, classes: int) -> NDArray[np.int64]:
+    """How many images of each label (rows) are predicted as each class (columns)."""
+    pairs = np.bincount(run.labels * classes + run.predicted, minlength=classes * classes)
+    return pairs.reshape(classes, classes)
+
+
+def class_names(runs: Sequence[Run]) -> Sequence[str]:
+    """Names of the classes of the runs' data set, or their numbers where it has none; nothing of over `CLASSES`."""
+    found = next((one.classes for one in DATASETS.values() if one.title == runs[0].record.dataset.name), ())
+    most = max(int(max(run.labels.max(), run.predicted.max())) for run in runs) + 1
+    if most > CLASSES:
+        return ()
+    return found if len(found) >= most else [str(i) for i in range(most)]

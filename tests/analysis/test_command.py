@@ -19,6 +19,10 @@ from study.record_files import read_record
 from study.records.analysis import TableRecord
 from tests.support.study import analyse, command, layers, row, rows, write_run
 
+NOT_SHOWN = {"accuracy", "history"}
+"""Files alone: `overview` has more than the one, and the other needs validation images."""
+OF_LATENCY = {"latency", "costs", "comparisons", "images_per_second"}
+
 
 class TestFiles:
     def test_every_file_of_the_contract_is_written_and_named(self, reported: tuple[Path, str, str]) -> None:
@@ -33,7 +37,8 @@ class TestFiles:
         for name in PICTURES:
             assert (artifacts.report / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
             assert ElementTree.parse(artifacts.report / f"{name}.svg").getroot().tag.endswith("svg")  # noqa: S314
-            assert (artifacts.report / f"{name}.svg").read_bytes() in embedded
+        shown = {name for name in PICTURES if (artifacts.report / f"{name}.svg").read_bytes() in embedded}
+        assert shown == set(PICTURES) - NOT_SHOWN - OF_LATENCY, "nothing was measured"
         assert "kappa4" in (artifacts.report / "sparsity.svg").read_text()
 
     def test_a_second_run_does_nothing_and_says_so(self, reported: tuple[Path, str, str]) -> None:
@@ -113,6 +118,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.elements: list[str] = []
         self.references: list[str] = []
+        self.names: set[str] = set()
         self.texts: list[str] = []
         self.feed(text)
         self.close()
@@ -120,6 +126,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append(tag)
         self.references += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.names |= {value or "" for name, value in attrs if name == "id"}
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -140,9 +147,13 @@ class TestPage:
         page = Page(text)
         assert page.open == []
         assert page.elements.count("title") == page.elements.count("h1") == 1
-        assert len(page.references) == len(PICTURES)
-        assert all(reference.startswith("data:image/svg+xml;base64,") for reference in page.references)
-        assert not {"script", "link", "iframe", "object"} & set(page.elements)
+        links = [reference for reference in page.references if reference.startswith("#")]
+        assert set(links) <= {f"#{name}" for name in page.names}
+        pictures = [reference for reference in page.references if not reference.startswith("#")]
+        assert len(pictures) == len(set(PICTURES) - NOT_SHOWN)
+        assert all(reference.startswith("data:image/svg+xml;base64,") for reference in pictures)
+        assert not {"link", "iframe", "object"} & set(page.elements)
+        assert page.elements.count("script") == 1
         assert not re.search(r"url\(|@import", text)
 
     def test_values_are_only_text(self, reported: tuple[Path, str, str]) -> None:

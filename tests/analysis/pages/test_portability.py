@@ -161,7 +161,7 @@ class TestCommand:
 class TestPage:
     def test_without_the_file_it_says_how_to_get_it(self, reported: tuple[Path, str, str]) -> None:
         text = (reported[0] / "report" / "index.html").read_text(encoding="utf-8")
-        section = text.partition("<h2>Portability</h2>")[2].partition("<h2>")[0]
+        section = text.partition("<h2>Where does it run?</h2>")[2].partition("<h2>")[0]
         assert "run <code>tox -e portability</code>" in section
         assert "<img" not in section
 

@@ -1,6 +1,6 @@
 """The pictures of training and of pruning, read back from their axes."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -94,27 +94,36 @@ def bands(axis: Axes) -> list[set[Any]]:
     return [set(map(tuple, band)) for band in corners]
 
 
-def test_convergence_has_a_line_a_model_in_the_band_of_its_runs() -> None:
-    errors = {("a", 0): (0.5, 0.2), ("a", 1): (0.3, 0.1), ("b", 0): (0.4, 0.0)}
-    keys = [(model, seed, n, errors[model, seed][n]) for model, seed in errors for n in (0, 1)]
-    frame = pd.DataFrame(
-        [{"model": m, "seed": s, "epoch": n + 1, "train_error": e, "train_loss": 1.0 + e} for m, s, n, e in keys]
-    )
-    figure = training.convergence(frame)
-    error, loss = figure.axes
-    means = [xy(line)[:, 1].tolist() for line in error.lines]
-    assert means == [[40, 15], [40, 0]]
-    assert bands(error)[0] == {(1, 30), (1, 50), (2, 10), (2, 20)}
-    assert (error.get_yscale(), error.get_ylabel()) == ("linear", "training error, %"), "an error is 0"
-    assert (loss.get_yscale(), loss.get_ylabel()) == ("log", "training loss (log scale)")
-    assert legend(figure) == ["a", "b"]
+class TestConvergence:
+    TRAINED: ClassVar = {("a", 0): (0.5, 0.2), ("a", 1): (0.3, 0.1), ("b", 0): (0.4, 0.05)}
+    TESTED = pd.DataFrame({"model": ["a", "a", "b"], "seed": [0, 1, 0], "test_error": [0.3, 0.4, 0.2]})
 
+    def drawn(self, validation: float = float("nan")) -> Figure:
+        rows = [
+            {"model": model, "seed": seed, "epoch": n, "train_error": error, "validation_error": validation}
+            for (model, seed), run in self.TRAINED.items()
+            for n, error in enumerate(run, 1)
+        ]
+        return training.convergence(pd.DataFrame(rows), self.TESTED)
 
-def test_a_training_of_one_epoch_has_a_mark_for_each_model() -> None:
-    rows = [{"model": model, "seed": 0, "epoch": 1, "train_error": 0.1, "train_loss": 0.2} for model in ("a", "b", "c")]
-    for line in training.convergence(pd.DataFrame(rows)).axes[0].lines:
-        every: Any = line.get_markevery()
-        assert len(xy(line)[every[0] :: every[1]]) == 1
+    def test_a_panel_has_the_mean_of_its_model_in_the_band_of_its_runs_and_the_others_in_grey(self) -> None:
+        first, second = self.drawn().axes
+        assert [axis.get_title(loc="left") for axis in (first, second)] == ["a", "b"]
+        assert lines(first, training.MEAN)[0] == [[1, 40], [2, 15]]
+        assert bands(first)[0] == {(1, 30), (1, 50), (2, 10), (2, 20)}
+        grey = lines(second, training.OTHERS["linewidth"])
+        assert grey[0] == [[1, 40], [2, 15]]
+
+    def test_the_test_errors_stand_at_the_end(self) -> None:
+        marks = [xy(line) for line in self.drawn().axes[0].lines if line.get_marker() == "D"]
+        assert [mark.tolist() for mark in marks] == [[[2, 30], [2, 40]], [[2, 35]]]
+
+    def test_validation_is_drawn_and_in_the_legend_where_there_is_some(self) -> None:
+        name = "validation, mean of the runs"
+        assert name not in legend(self.drawn())
+        validated = self.drawn(0.25)
+        assert name in legend(validated)
+        assert [[1, 25], [2, 25]] in lines(validated.axes[0], training.MEAN)
 
 
 def test_pruning_has_a_line_a_model_the_loss_allowed_and_a_point_a_run() -> None:
