@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from study.records.profile import ProfileRecord
 
-ROOT, UNKNOWN = "(the network itself)", "(unknown)"
+ROOT, UNKNOWN = "(the network itself)", "(not attributed)"
 """What an operator belongs to whose module is "" or null."""
 
 

@@ -65,7 +65,7 @@ def _operators(group: Sequence[ProfileRecord], numbers: dict[int, str]) -> Title
         longest = sorted(profile.operators, key=lambda one: -one.seconds)[:MOST_OPERATORS]
         rows += [(profile, one) for one in longest]
     columns = [
-        Column("operator", [one.name for _, one in rows], left=True),
+        Column("operator", _told_apart(rows), left=True),
         Column("runtime", [profile.key.runtime for profile, _ in rows], left=True),
         Column(
             "kind", [one.kind if one.kind != one.name else one.kernel or "" for _, one in rows], left=True, spare=True
@@ -76,3 +76,13 @@ def _operators(group: Sequence[ProfileRecord], numbers: dict[int, str]) -> Title
         valid_column([profile for profile, _ in rows], numbers),
     ]
     return f"the operators that take longest: {_call(group)}", columns
+
+
+def _told_apart(rows: Sequence[tuple[ProfileRecord, OperatorRecord]]) -> list[str]:
+    """The names of the operators; with its place in the call where an engine runs several that are called so."""
+    names = []
+    for profile, one in rows:
+        places = [i for i, other in enumerate(profile.operators, 1) if other.name == one.name]
+        place = next(i for i, other in enumerate(profile.operators, 1) if other is one)
+        names.append(one.name if len(places) == 1 else f"{one.name}, operator {place}")
+    return names

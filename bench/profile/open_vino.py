@@ -3,7 +3,7 @@
 Calls that were disturbed are in these means, so they are scaled by the time of the calls around the median.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,40 @@ from bench.runtimes import Setting
 from study.onnx_modules import read_modules
 
 NO_WORK = ("Parameter", "Result", "Constant")
+
+
+def between(before: Mapping[str, Sequence[str]], known: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The modules of the nodes of a graph: of a node without one that of those before and behind it, if they share one.
+
+    OpenVINO makes several nodes of one, an LSTM for example, with names of its own.
+
+    Args:
+        before: the names of the nodes that a node takes its inputs from, by its name.
+        known: the modules by the names of the nodes; None where the name does not tell.
+    """
+    behind: dict[str, list[str]] = {}
+    for name, several in before.items():
+        for one in several:
+            behind.setdefault(one, []).append(name)
+    found = dict(known)
+    for name in (name for name, module in known.items() if module is None):
+        both = _nearest(name, before, known) & _nearest(name, behind, known)
+        found[name] = both.pop() if len(both) == 1 else None
+    return found
+
+
+def _nearest(start: str, links: Mapping[str, Sequence[str]], known: Mapping[str, str | None]) -> set[str]:
+    """The modules of the nearest nodes that have one, in one direction."""
+    seen, ahead, found = {start}, [start], set()
+    for name in ahead:  # which grows
+        for one in links.get(name, ()):
+            module = known.get(one)
+            if module is not None:
+                found.add(module)
+            elif one not in seen:
+                seen.add(one)
+                ahead.append(one)
+    return found
 
 
 class OpenVINOSource(Source):
@@ -52,7 +86,15 @@ class OpenVINOSource(Source):
 
     def located(self, engine: Engine, operators: Sequence[Operator]) -> list[Operator]:
         modules = read_modules(engine.case.model.onnx)
-        return [replace(one, module=modules.of(one.name, one.kind)) for one in operators]
+        runtime: Any = engine.runtime
+        graph = {node.get_friendly_name(): node for node in runtime.compiled.get_runtime_model().get_ordered_ops()}
+        before = {
+            name: [one.get_node().get_friendly_name() for one in node.input_values()] for name, node in graph.items()
+        }
+        known = {name: modules.of(name, "") for name in graph}
+        known |= {one.name: modules.of(one.name, one.kind) for one in operators}
+        inside = between(before, known)
+        return [replace(one, module=inside.get(one.name)) for one in operators]
 
     def chain(self, plain: Engine, length: int) -> AbstractContextManager[Engine]:
         return opened_chain(plain, self.folder, length)

@@ -18,10 +18,13 @@ from torch.autograd.profiler import profile, record_function
 from bench.cases import Engine
 from bench.profile import Source
 from bench.profile.accounts import Event, Operator
+from bench.profile.torch_script import modules_of
 
 CALL, MODULE = "fashionbench call", "fashionbench module "
 CONTAINERS = ("TorchDynamo", "Torch-Compiled Region", "Pregraph", "AOTDispatcher", "## Call")
 """Beginnings of the names of what torch.compile runs: kernels of its own and, inside, operators."""
+SCRIPT = "forward"
+"""The name of what TorchScript runs: the operators inside, and its own kernels, such as those of mkldnn."""
 NANOSECOND = 1e-9
 
 
@@ -81,6 +84,9 @@ class TorchSource(Source):
 
     def located(self, engine: Engine, operators: Sequence[Operator]) -> list[Operator]:
         network = getattr(engine.runtime, "network", None)
+        script = getattr(getattr(engine.runtime, "compiled", None), "call", None)
+        if isinstance(network, nn.Module) and isinstance(script, torch.jit.ScriptModule):
+            return _with_paths(engine, operators, modules_of(script, network, [one.name for one in operators]))
         if not isinstance(network, nn.Module) or getattr(engine.runtime, "call", network) is not network:
             return list(operators)
         with engine.runtime.context(), recorded() as recording, named(network):
@@ -88,8 +94,7 @@ class TorchSource(Source):
         found = list(with_modules(tree(spans(recording))))
         if [name for name, _ in found] != [one.name for one in operators]:
             return list(operators)
-        paths = [path if engine.case.model.run is None else _of_network(path) for _, path in found]
-        return [replace(one, module=path) for one, path in zip(operators, paths, strict=True)]
+        return _with_paths(engine, operators, [path for _, path in found])
 
     @contextmanager
     def chain(self, plain: Engine, length: int) -> Iterator[Engine]:
@@ -102,6 +107,12 @@ def _layers() -> list[nn.Module]:
     """Of small networks, so that recording costs what it does there."""
     flat = [nn.Flatten(), nn.Linear(800, 16), nn.Linear(16, 800), nn.Unflatten(1, (8, 10, 10))]
     return [nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 1, 1), *flat]
+
+
+def _with_paths(engine: Engine, operators: Sequence[Operator], paths: Sequence[str | None]) -> list[Operator]:
+    trained = engine.case.model.run is not None
+    modules = [_of_network(path) if trained and path is not None else path for path in paths]
+    return [replace(one, module=module) for one, module in zip(operators, modules, strict=True)]
 
 
 def _of_network(path: str) -> str:
@@ -169,8 +180,9 @@ def operators(span: Span) -> Iterator[Event]:
     if span.annotation:
         for one in span.inner:
             yield from operators(one)
-    elif span.name.startswith(CONTAINERS):
-        name = "compiled graph" if span.name.startswith("## Call") else span.name.partition(":")[0]
+    elif span.name.startswith(CONTAINERS) or span.name == SCRIPT:
+        named = {"##": "compiled graph", SCRIPT: "TorchScript graph"}
+        name = named.get(span.name.partition(" ")[0], span.name.partition(":")[0])
         yield Event(name, name, span.own * NANOSECOND)
         for one in span.inner:
             yield from operators(one)

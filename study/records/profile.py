@@ -18,8 +18,8 @@ class OperatorRecord(Record):
     kernel: str | None
     """What computes it, where the profiler names it: of torch the longest of the inner operators."""
     module: str | None
-    """Path of the torch module that it belongs to, such as layer1.0.conv1, "" for the network itself; null: unknown. A
-    fused operator counts where its weights are."""
+    """Path of the torch module that it belongs to, such as layer1.0.conv1, "" for the network itself; null: not
+    attributed. A fused operator counts where its weights are."""
     seconds: NotNegative
     """Of one call, without the cost of the profiler; the mean of the calls around the median."""
 

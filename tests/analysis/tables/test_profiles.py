@@ -47,7 +47,7 @@ def test_a_module_has_the_sum_of_its_operators_in_each_engine() -> None:
         ("fc", "torch", 6),
         ("fc", "onnxruntime", 3),
         ("(the network itself)", "torch", 6),
-        ("(unknown)", "onnxruntime", 1),
+        ("(not attributed)", "onnxruntime", 1),
         (OUTSIDE, "torch", 18),
         (OUTSIDE, "onnxruntime", 0),
     ]
@@ -71,7 +71,7 @@ def test_the_picture_has_a_bar_for_each_module_and_engine() -> None:
     widths = sorted(round(bar.get_width()) for bar in panel.patches)  # type: ignore[attr-defined]
     assert widths == [0, 1, 3, 6, 6, 6, 18, 30]
     names = [label.get_text() for label in panel.get_yticklabels()]
-    assert names == ["conv1", "fc", "(the network itself)", "(unknown)", OUTSIDE]
+    assert names == ["conv1", "fc", "(the network itself)", "(not attributed)", OUTSIDE]
 
 
 def test_the_picture_has_the_longest_modules_and_the_sum_of_the_others() -> None:

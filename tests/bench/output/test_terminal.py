@@ -1,9 +1,12 @@
 """What `pytest bench` prints; the tables, whole, are in tests/golden/bench.txt."""
 
+from bench.output.profiles import profiles
 from bench.output.terminal import _distinct, about, shortened, tables
 from bench.output.units import number, readable, unit
+from study.artifacts import Artifacts
 from tests.bench.builders import bench, case
 from tests.support.golden import GOLDEN, bench_tables
+from tests.support.records import profile
 
 
 def test_the_tables_are_as_the_golden_ones() -> None:
@@ -25,6 +28,12 @@ def test_each_reason_has_a_number_and_the_measurements_it_concerns() -> None:
 
 def test_of_a_session_without_results_nothing_is_printed() -> None:
     assert list(tables(bench(), 80)) == []
+
+
+def test_operators_of_one_name_have_their_place_in_the_call(artifacts: Artifacts) -> None:
+    operators = [("aten::linear", "fc1", 3e-6), ("aten::relu", "", 1e-6), ("aten::linear", "fc2", 2e-6)]
+    _, longest = profiles([profile(artifacts, "baseline", "torch", operators)], {})
+    assert longest[1][0].cells == ["aten::linear, operator 1", "aten::linear, operator 3", "aten::relu"]
 
 
 def test_units_suit_all_durations_of_a_column() -> None:

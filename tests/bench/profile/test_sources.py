@@ -13,9 +13,13 @@ from bench.models import Model, from_file
 from bench.profile.measure import ProfileTask, find_profiles, profile, without_profiler
 from bench.profile.onnx_chain import chain
 from bench.profile.onnx_runtime import events, lines
+from bench.profile.open_vino import between
 from bench.profile.torch_profiler import Span, named, operators, recorded, spans, tree, with_modules
+from bench.profile.torch_script import modules_of
+from bench.runtimes.torch_compiled import quiet
 from bench.sampling import Budget
 from study.errors import StudyError
+from study.modules.building import Built, Flat
 from study.onnx_given import Given
 from study.records.profile import ProfileRecord
 
@@ -76,6 +80,12 @@ def test_a_compiled_graph_has_its_own_time_and_the_operators_in_it() -> None:
     assert found == [("compiled graph", 70), ("aten::addmm", 30)]
 
 
+def test_a_graph_of_torchscript_has_its_own_time_and_the_operators_in_it() -> None:
+    (outer,) = tree([Span("forward", 0, 100, annotation=False), Span("aten::mm", 10, 40, annotation=False)])
+    found = [(one.name, round(one.seconds * 1e9)) for one in operators(outer)]
+    assert found == [("TorchScript graph", 70), ("aten::mm", 30)]
+
+
 class Twice(nn.Module):
     """A module that is called twice, and an operator of its own."""
 
@@ -95,6 +105,39 @@ def test_operators_belong_to_the_module_that_calls_them() -> None:
     assert list(with_modules(tree(spans(recording)))) == [*once, *once, ("aten::sigmoid", "")]
     assert not network.inner._forward_hooks
     assert not network.inner._forward_pre_hooks
+
+
+def test_operators_of_torchscript_belong_to_the_modules_that_were_traced() -> None:
+    """The product and the sum that its frozen graph makes of a layer have no scope, but the layer's weights."""
+    built = Built(Twice().eval(), by_position=True)
+    with torch.no_grad(), quiet():
+        traced: Any = torch.jit.trace(Flat(built, ["x"]).eval(), (torch.zeros(1, 2),))  # type: ignore[no-untyped-call]
+        script = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+    names = ["TorchScript graph", *["aten::matmul", "aten::add", "aten::relu"] * 2, "aten::sigmoid"]
+    layer = ["inner.0", "inner.0", "inner.1"]
+    assert modules_of(script, built.network, names) == [None, *layer, *layer, ""]
+    assert modules_of(script, built.network, ["aten::relu"]) == [None], "it has two"
+
+
+def test_a_node_of_openvino_belongs_to_the_module_that_is_before_and_behind_it() -> None:
+    """The LSTM has a name of its own, as have what prepares its state and what changes the layout of its result."""
+    before = {
+        "to_int": ["ids"],
+        "emb/Gather": ["to_int"],
+        "rnn/Transpose": ["emb/Gather"],
+        "state": ["rnn/Transpose"],
+        "LSTM_1": ["rnn/Transpose", "state"],
+        "layout": ["LSTM_1"],
+        "rnn/Reshape": ["layout"],
+        "between": ["rnn/Reshape"],
+        "head/Gemm": ["between"],
+    }
+    known = {name: name.partition("/")[0] if "/" in name else None for name in ("ids", *before)}
+    found = between(before, known)
+    assert {name: found[name] for name, module in known.items() if module is None} == {
+        **dict.fromkeys(("state", "LSTM_1", "layout"), "rnn"),
+        **dict.fromkeys(("ids", "to_int", "between")),
+    }
 
 
 @pytest.fixture(scope="module")
