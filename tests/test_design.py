@@ -99,6 +99,7 @@ def test_reading_weights_needs_no_engine_and_no_tables(module: str) -> None:
         *(
             "train",
             "train search",
+            "train merge",
             "train.experiments.throughput",
             "export",
             "export check",

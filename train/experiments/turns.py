@@ -28,22 +28,28 @@ def images(options: argparse.Namespace) -> Path:
     return fashion_mnist.prepare(Artifacts(options.artifacts).data, options.data)
 
 
-def medians(turns: int, sides: Iterable[str], rate: Callable[[str], float], show: bool = False) -> dict[str, float]:
-    """The median rate of each side; `rate` measures one in images/s."""
+def medians(
+    turns: int, sides: Iterable[str], rate: Callable[[str], float], show: bool = False, unit: str = "images/s"
+) -> dict[str, float]:
+    """The median rate of each side; `rate` measures one."""
     rates: dict[str, list[float]] = {side: [] for side in sides}
     for turn in range(1, turns + 1):
         for side, measured in rates.items():
             measured.append(rate(side))
             if show:
-                print(f"turn {turn}: {side} {measured[-1]:,.0f} images/s", flush=True)
+                print(f"turn {turn}: {side} {_digits(measured[-1])} {unit}", flush=True)
     return {side: median(measured) for side, measured in rates.items()}
 
 
-def summary(medians: dict[str, float], ours: str) -> str:
+def _digits(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def summary(medians: dict[str, float], ours: str, unit: str = "images/s") -> str:
     """All medians, and the ratios of `ours` to the others."""
-    shown = ", ".join(f"{side} {rate:,.0f}" for side, rate in medians.items())
-    ratios = ", ".join(f"{medians[ours] / rate:.2g} times {side}" for side, rate in medians.items() if side != ours)
-    return f"{shown} images/s; {ours} is {ratios}"
+    shown = ", ".join(f"{side} {_digits(rate)}" for side, rate in medians.items())
+    ratios = ", ".join(f"{medians[ours] / rate:.3g} times {side}" for side, rate in medians.items() if side != ours)
+    return f"{shown} {unit}; {ours} is {ratios}"
 
 
 def conditions(turns: int) -> str:
