@@ -60,6 +60,8 @@ def main() -> int:
     if options.epochs:
         entries = [replace(e, recipe=structs.replace(e.recipe, epochs=options.epochs)) for e in entries]
     wanted = runs.listed(entries, options.seeds, artifacts, options.shard)
+    if not wanted:
+        print(f"--shard {options.shard}: there are fewer runs than shards, none for this one")
     return runs.make(wanted, artifacts, settings(options))
 
 

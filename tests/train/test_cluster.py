@@ -23,7 +23,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
 COMMANDS = [line for kind, block in BLOCKS if not kind for line in block.splitlines() if " -m train" in line]
 (SLURM,) = (block for kind, block in BLOCKS if kind == "bash")
 (KUBERNETES,) = (yaml.safe_load(block) for kind, block in BLOCKS if kind == "yaml")
-FEW = ["baseline", "gap", "--seeds", "0,1", "--epochs", "1"]
+FEW = ["baseline", "--seeds", "0,1", "--epochs", "1"]
 """Instead of the whole study."""
 ALL = Artifacts()
 
@@ -48,10 +48,10 @@ class Project:
         assert module == "train"
         return words
 
-    def runs(self, root: str) -> list[tuple[str, int]]:
-        """The finished runs in a folder."""
+    def seeds(self, root: str) -> list[int]:
+        """Of the finished runs in a folder."""
         artifacts = Artifacts(self.folder / root)
-        return sorted((model, files.seed) for model in ("baseline", "gap") for files in artifacts.runs(model))
+        return [files.seed for files in artifacts.runs("baseline")]
 
 
 @pytest.fixture
@@ -74,18 +74,17 @@ def test_the_shards_of_a_slurm_array_are_merged_into_the_study(
     for task in ("1", "2"):
         variables = {"SLURM_CPUS_PER_TASK": "2", "SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_COUNT": "2"}
         assert run(monkeypatch, [*project.words("bash", "train.sh", **variables), *FEW]) == 0
-    assert project.runs("shards/1") == [("baseline", 0), ("gap", 0)]
-    assert project.runs("shards/2") == [("baseline", 1), ("gap", 1)]
+    assert [project.seeds(f"shards/{task}") for task in (1, 2)] == [[0], [1]]
 
     one, gpu, merge, evaluate = COMMANDS
     assert run(monkeypatch, project.words("bash", "-c", merge)) == 0
-    assert project.runs("artifacts") == [("baseline", 0), ("baseline", 1), ("gap", 0), ("gap", 1)]
+    assert project.seeds("artifacts") == [0, 1]
     capsys.readouterr()
     for line in (evaluate, one, gpu):
         assert run(monkeypatch, [*project.words("bash", "-c", line), *FEW]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("as in run.json") == 4
-    assert printed.count("nothing to do") == 2 * 4, "they count as finished here"
+    assert printed.count("as in run.json") == 2
+    assert printed.count("nothing to do") == 2 * 2, "they count as finished here"
 
 
 def test_the_pods_of_an_indexed_job_make_every_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,13 +94,13 @@ def test_the_pods_of_an_indexed_job_make_every_run(project: Project, monkeypatch
     made = []
     for index in range(job["completions"]):
         words = project.words(*container["command"], *container["args"], JOB_COMPLETION_INDEX=str(index))
-        monkeypatch.setattr(sys, "argv", ["train", *words, *FEW])
+        monkeypatch.setattr(sys, "argv", ["train", *words])
         options = command.arguments()
         assert str(options.workers) == container["resources"]["limits"]["cpu"]
         assert str(options.artifacts) == f"shards/{index + 1}"
-        made += runs.listed(selection.to_train(options, options.models), options.seeds, ALL, options.shard)
-    entries = [catalogue.entry(name) for name in ("baseline", "gap")]
-    assert sorted(map(str, made)) == sorted(map(str, runs.listed(entries, (0, 1), ALL, Shard())))
+        made += runs.listed(selection.to_train(options, []), options.seeds, ALL, options.shard)
+    study = [catalogue.entry(name) for name in catalogue.STUDIES[catalogue.DEFAULT_STUDY]]
+    assert sorted(map(str, made)) == sorted(map(str, runs.listed(study, (0, 1, 2), ALL, Shard())))
 
 
 def test_a_slurm_script_without_its_variables_trains_nothing(project: Project) -> None:
