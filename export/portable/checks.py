@@ -13,15 +13,11 @@ from onnx import NodeProto, TensorProto, checker, defs, external_data_helper, he
 
 from export.portable import remedies
 from export.portable.engines import (
-    BATCHES,
     BOOLEANS,
-    BROADCASTS,
-    COMPUTED,
     EVERYWHERE,
     EXTERNAL,
     FUNCTIONS,
     INTEGERS,
-    KEEPS_BATCH,
     MICROSOFT,
     ML,
     NONE,
@@ -36,17 +32,13 @@ from export.portable.engines import (
 )
 from export.portable.parsed import File
 from export.portable.remedies import Remedy
-from study.onnx_graph import STANDARD, Dimensions, bodies, dimensions, has_subgraph, tensors
+from study.onnx_graph import STANDARD, bodies, dimensions, has_subgraph, tensors
 from study.onnx_graph import opsets as versions
 from study.variants import OPSET
 
 IR_VERSION = 8
 """The newest that every tested runtime loads; only a newer opset may need a newer one."""
 REFUSED = ("Dropout", "BatchNormalization", "Identity", "Constant", "Shape", "ReduceMean")
-BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Max", "Mean", "Min", "Sum", "Where", "Expand"}
-BROADCASTING |= {"And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor"}
-BROADCASTING |= {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
-"""Operators that broadcast their inputs to a common shape."""
 WHOLE_NUMBERS = {TensorProto.INT64, TensorProto.INT32, TensorProto.INT8, TensorProto.UINT8}
 LISTED = 5
 """Maximum number of items in a list of a description."""
@@ -159,7 +151,7 @@ def operators(file: File) -> Iterator[Finding]:
     local = {(function.domain, function.name) for function in file.model.functions}
     for node in file.graph.node:
         if node.domain not in STANDARD:
-            described = f"{_named(node)} belongs to the domain '{shown(node.domain)}'"
+            described = f"{named(node)} belongs to the domain '{shown(node.domain)}'"
             if (node.domain, node.op_type) in local:
                 yield Finding(described, remedies.FUNCTIONS, affected(FUNCTIONS))
             elif node.domain in (MICROSOFT, ML):
@@ -168,12 +160,12 @@ def operators(file: File) -> Iterator[Finding]:
             else:
                 yield Finding(described, remedies.VENDOR, EVERYWHERE)
         elif node.op_type in REFUSED:
-            yield Finding(_named(node), _folding(file))
+            yield Finding(named(node), folding(file))
         elif has_subgraph(node):
-            yield Finding(f"{_named(node)} contains a graph", _folding(file))
+            yield Finding(f"{named(node)} contains a graph", folding(file))
         elif not _known(node.op_type, opset):
             yield Finding(
-                f"{_named(node)} is not an operator of opset {opset}", remedies.since(node.op_type), EVERYWHERE
+                f"{named(node)} is not an operator of opset {opset}", remedies.since(node.op_type), EVERYWHERE
             )
 
 
@@ -200,60 +192,15 @@ def element_types(file: File) -> Iterator[Finding]:
     for node in file.graph.node:
         if node.op_type in ("MatMul", "Gemm") and node.domain in STANDARD:
             if any(file.types.get(name) in WHOLE_NUMBERS for name in node.input[:2]):
-                yield Finding(f"{_named(node)} multiplies integers", remedies.FLOAT32, affected(INTEGERS))
+                yield Finding(f"{named(node)} multiplies integers", remedies.FLOAT32, affected(INTEGERS))
             if any(len(file.shapes.get(name) or (0, 0)) == 1 for name in node.input[:2]):
-                yield Finding(f"{_named(node)} multiplies a vector", remedies.MATRIX, affected(VECTORS))
+                yield Finding(f"{named(node)} multiplies a vector", remedies.MATRIX, affected(VECTORS))
 
 
-def reshapes(file: File) -> Iterator[Finding]:
-    for node in file.graph.node:
-        if node.op_type != "Reshape" or node.domain not in STANDARD:
-            continue
-        if any(attribute.name == "allowzero" for attribute in node.attribute):
-            yield Finding(f"{_named(node)} has allowzero", remedies.ALLOWZERO)
-        if node.input[:1] and node.input[0] in file.constants:
-            continue
-        if len(node.input) < 2 or node.input[1] not in file.constants:
-            yield Finding(f"{_named(node)} has a computed shape", _folding(file), affected(COMPUTED))
-            continue
-        tensor = file.initializers.get(node.input[1])
-        first = _first_number(tensor) if tensor else -1
-        batches = {(file.shapes.get(value.name) or (None,))[0] for value in file.inputs}
-        if first not in batches and all(isinstance(batch, int) for batch in batches):
-            continue  # another axis of an input of fixed sizes came to the front
-        kept = file.shapes.get(node.input[0]) or (None,)
-        if first > 0 and first != kept[0]:  # the first axis is another than the batch where it keeps its size
-            yield Finding(f"{_named(node)} has a fixed batch of {first} in its shape", remedies.RESHAPE)
-
-
-def broadcasts(file: File) -> Iterator[Finding]:
-    for node in file.graph.node:
-        if node.domain not in STANDARD:
-            continue
-        if node.op_type == "Mul" and len(node.input) == 2 and node.input[0] == node.input[1]:
-            yield Finding(f"{_named(node)} has the same value as both inputs", remedies.POW)
-        elif node.op_type in BROADCASTING and node.output:
-            data = node.input[:1] if node.op_type == "Expand" else node.input  # its second one is a shape
-            variable = [name for name in data if name not in file.constants]
-            output = file.shapes.get(node.output[0])
-            if output and variable and all(_grows(file.shapes.get(name), output) for name in variable):
-                inputs = " and ".join(_listed(file.shapes[name]) for name in variable[:LISTED])
-                described = f"{_named(node)} broadcasts {inputs} to {_listed(output)}"
-                remedy = remedies.PRODUCT if node.op_type == "Sub" else remedies.RANK
-                yield Finding(described, remedy, affected(BROADCASTS))
-
-
-def _folding(file: File) -> Remedy:
+def folding(file: File) -> Remedy:
     """onnxslim fails at outputs that are no tensors, and at operators of ai.onnx.ml."""
     tensors_alone = all(value.type.WhichOneof("value") in ("tensor_type", None) for value in file.graph.output)
     return remedies.FOLD if tensors_alone and ML not in file.domains else remedies.FOLDED
-
-
-def _grows(shape: Dimensions | None, output: Dimensions) -> bool:
-    """Whether a broadcast certainly enlarges a value of this shape, by another axis or a longer one."""
-    if shape is None or len(shape) > len(output):
-        return False
-    return len(shape) < len(output) or any(a == 1 and b not in (1, None) for a, b in zip(shape, output, strict=True))
 
 
 def annotations(file: File) -> Iterator[Finding]:
@@ -266,11 +213,11 @@ def annotations(file: File) -> Iterator[Finding]:
     if PATH_IN_NAME.search(model.producer_name):
         yield Finding("the producer's name is a path", remedies.RENAME)
     annotated: list[tuple[str, Any]] = [("the graph", graph)]
-    annotated += [(_named(node), node) for node in graph.node]
+    annotated += [(named(node), node) for node in graph.node]
     annotated += [(f"'{shown(v.name)}'", v) for v in (*graph.input, *graph.output, *graph.value_info)]
     annotated += [(f"tensor '{shown(tensor.name)}'", tensor) for tensor in graph.initializer]
     annotated += [(f"function '{shown(function.name)}'", function) for function in model.functions]
-    annotated += [(_named(node), node) for function in model.functions for node in function.node]
+    annotated += [(named(node), node) for function in model.functions for node in function.node]
     for label, message in annotated:
         if message.doc_string:
             yield Finding(f"{label} has a doc string", remedies.STRIP)
@@ -281,7 +228,7 @@ def annotations(file: File) -> Iterator[Finding]:
     for node in graph.node:
         texts = (text for attribute in node.attribute for text in (attribute.s, *attribute.strings))
         if any(PATH.search(text.decode(errors="replace")) for text in texts):
-            yield Finding(f"{_named(node)} has a path in an attribute", remedies.RENAME)
+            yield Finding(f"{named(node)} has a path in an attribute", remedies.RENAME)
 
 
 def full_check(file: File) -> Iterator[Finding]:
@@ -298,30 +245,6 @@ def full_check(file: File) -> Iterator[Finding]:
         yield Finding(shown(message, 200) or type(error).__name__, remedies.VALID, affects)
 
 
-def free_batches(file: File) -> Iterator[Finding]:
-    """A free batch, and the first node that was not tried with one, or may move it to another axis."""
-    shapes = [file.shapes.get(value.name) for value in file.inputs]
-    if not any(shape and not isinstance(shape[0], int) for shape in shapes):
-        return
-    for node in file.graph.node:
-        variable = not file.constants.issuperset(node.output)
-        if variable and node.domain in STANDARD and not _keeps_batch(file, node):
-            yield Finding(
-                f"the batch is free, and {_named(node)} may not keep it", remedies.ONE_BATCH, affected(BATCHES)
-            )
-            return
-
-
-def _keeps_batch(file: File, node: NodeProto) -> bool:
-    """Whether the batch certainly stays the first axis of two or more."""
-    if any(len(file.shapes.get(name) or ()) < 2 for name in node.output if name):
-        return False
-    if node.op_type != "Reshape":
-        return node.op_type in KEEPS_BATCH
-    shape = file.initializers.get(node.input[1]) if len(node.input) > 1 else None
-    return shape is not None and list(shape.dims) == [2] and _first_number(shape) in (-1, 0)
-
-
 def not_whole(file: File) -> Iterator[Finding]:
     if not file.graph.node or not file.graph.output:
         yield Finding("the graph has no nodes or no outputs", remedies.WHOLE, EVERYWHERE)
@@ -335,20 +258,6 @@ def _known(op_type: str, opset: int) -> bool:
         return False
 
 
-def _first_number(tensor: TensorProto) -> int:
-    """The first number of an int64 tensor; -1 where it has none."""
-    if tensor.data_type != TensorProto.INT64:
-        return -1
-    if tensor.raw_data:
-        return int.from_bytes(tensor.raw_data[:8], "little", signed=True)
-    return tensor.int64_data[0] if tensor.int64_data else -1
-
-
-def _listed(shape: Dimensions) -> str:
-    sizes = ", ".join("?" if size is None else shown(str(size), 20) for size in shape[:8])
-    return f"[{sizes}{', ...' if len(shape) > 8 else ''}]"
-
-
-def _named(node: NodeProto) -> str:
+def named(node: NodeProto) -> str:
     name = node.name or next(iter(node.output), "")
     return f"node '{shown(name)}' ({shown(node.op_type)})"

@@ -43,8 +43,8 @@ BATCH = Remedy(
     "torch.onnx.export(..., dynamic_shapes={NAME: {0: torch.export.Dim('batch')}}) with an example of 2",
 )
 ONE_BATCH = Remedy(
-    "batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param\n"
-    "for v in [*model.graph.input, *model.graph.output]:  # if you use one batch size, set it here\n"
+    "batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param  # if you use one batch size, set it below;\n"
+    "for v in [*model.graph.input, *model.graph.output]:  # R4 then reports it, and its fix would undo this one\n"
     "    for d in v.type.tensor_type.shape.dim:\n"
     "        if not d.HasField('dim_value') and d.dim_param == batch: d.dim_value = 1\n"
     "del model.graph.value_info[:]  # the shapes in between, which have the name of the batch",
@@ -78,13 +78,6 @@ ALLOWZERO = Remedy(
     "for n in model.graph.node:  # where no shape has a zero\n"
     "    for a in [a for a in n.attribute if a.name == 'allowzero']: n.attribute.remove(a)"
 )
-RESHAPE = Remedy(
-    "for t in model.graph.initializer:  # where the first number is the batch\n"
-    "    if t.name in {n.input[1] for n in model.graph.node if n.op_type == 'Reshape'}:\n"
-    "        shape = [-1, *onnx.numpy_helper.to_array(t)[1:]]\n"
-    "        t.CopyFrom(onnx.numpy_helper.from_array(numpy.array(shape), t.name))",
-    "torch.onnx.export(..., dynamic_shapes={NAME: {0: torch.export.Dim('batch')}}) with an example of 2",
-)
 POW = Remedy(
     "model.graph.initializer.append(onnx.numpy_helper.from_array(numpy.float32(2), 'two_of_squares'))\n"
     "for n in model.graph.node:\n"
@@ -115,6 +108,20 @@ def sizes(names: Iterable[str]) -> Remedy:
         "        if d.dim_value < 0 or not d.HasField('dim_value'): d.dim_value = sizes[d.dim_param]\n"
         "del model.graph.value_info[:]  # the shapes in between, which have the names of the sizes",
         "nothing in most runtimes: tract and pnnx take the sizes when they load the file, OpenCV 4 does not",
+    )
+
+
+def reshape(names: Iterable[str]) -> Remedy:
+    """To keep the batch free in the shapes of these names, whose first number is a batch size."""
+    chosen = ", ".join(f"{name!a}" for name in dict.fromkeys(names) if len(name) <= LONGEST)
+    return Remedy(
+        f"shapes = [{chosen}]  # whose first number is the batch\n"
+        "for t in model.graph.initializer:\n"
+        "    if t.name in shapes:\n"
+        "        rest = onnx.numpy_helper.to_array(t)[1:]\n"
+        "        shape = [0 if -1 in rest else -1, *rest]  # 0 is the size of the input\n"
+        "        t.CopyFrom(onnx.numpy_helper.from_array(numpy.array(shape), t.name))",
+        "torch.onnx.export(..., dynamic_shapes={NAME: {0: torch.export.Dim('batch')}}) with an example of 2",
     )
 
 

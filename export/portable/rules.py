@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from export.portable import checks
+from export.portable import checks, shape_checks
 from export.portable.checks import Finding
 from export.portable.engines import EVERYWHERE, Affected
 from export.portable.parsed import File
@@ -41,14 +41,14 @@ RULES: dict[str, Callable[[File], Iterator[Finding]]] = {
     "R4": checks.signature,
     "R5": checks.constants,
     "R6": checks.operators,
-    "R7": checks.reshapes,
-    "R8": checks.broadcasts,
+    "R7": shape_checks.reshapes,
+    "R8": shape_checks.broadcasts,
     "R9": checks.annotations,
     "R10": checks.full_check,
     "R13": checks.not_whole,
 }
 """The form, in the order of the numbers."""
-FOREIGN = RULES | {"R14": checks.lacking_operators, "R15": checks.element_types, "R16": checks.free_batches}
+FOREIGN = RULES | {"R14": checks.lacking_operators, "R15": checks.element_types, "R16": shape_checks.free_batches}
 
 
 def parse(content: bytes, opset: int = OPSET) -> File | None:

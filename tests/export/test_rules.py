@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from export.portable import remedies
 from export.portable.engines import EVERYWHERE, Affected
@@ -298,6 +299,28 @@ def test_another_axis_than_the_first_of_an_input_is_no_batch() -> None:
     found = foreign(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
     texts = [each.description for each in found if each.rule == "R7"]
     assert texts == ["node 'y' (Reshape) has a fixed batch of 2 in its shape"]
+
+
+def test_a_batch_that_goes_where_the_minus_one_is_is_not_fixed_and_the_remedy_changes_a_fixed_one_alone() -> None:
+    """Attention brings the sequence to the front; a size of Python in view(2, -1) fixes the batch."""
+    shapes = {"rows": [-1, 4], "sequence": [6, -1, 4], "batch": [2, -1]}
+    nodes = [node("Transpose", ["x"], ["t"], perm=[1, 0, 2]), node("Reshape", ["t", "rows"], ["r"])]
+    nodes += [node("Reshape", ["r", "sequence"], ["s"]), node("Reshape", ["x", "batch"], ["y"])]
+    constants = [numpy_helper.from_array(np.array(each), name) for name, each in shapes.items()]
+    inputs, outputs = [value("x", TensorProto.FLOAT, ["n", 6, 4])], [value("y", TensorProto.FLOAT, ["n", 24])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", inputs, outputs, constants),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=8,
+    )
+    (violation,) = (each for each in foreign(model) if each.rule == "R7")
+    assert violation.description == "node 'y' (Reshape) has a fixed batch of 2 in its shape"
+    mended = applied(violation.remedy, model)
+    found = {each.name: numpy_helper.to_array(each).tolist() for each in mended.graph.initializer}
+    assert found == shapes | {"batch": [0, -1]}
+    (output,) = ReferenceEvaluator(mended).run(["y"], {"x": np.ones((7, 6, 4), np.float32)})
+    assert output.shape == (7, 24)
+    assert "R7" not in {each.rule for each in foreign(mended)}
 
 
 def test_what_the_checker_alone_complains_of_breaks_no_runtime() -> None:
