@@ -13,6 +13,7 @@ missing or not an ONNX model; the others are still checked. No file is run, and 
 
 import argparse
 import os
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -22,12 +23,14 @@ from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.command_line import Parser
 from study.errors import StudyError, print_error, printable
 from study.modules.exported import onnx_file
+from study.text_table import terminal_width, text_table
 from study.variants import OPSET
 
 if TYPE_CHECKING:
     from export.portable.parsed import File
     from export.portable.rules import Violation
 
+INDENT = "    "
 FORM = "the portable form (rules R1-R10, R13)"
 
 
@@ -125,8 +128,10 @@ def lines(path: Path, found: "Sequence[Violation]", names: frozenset[str], own: 
     if any(violation.remedy.code for violation in found):
         yield "  (fixes go between `import numpy, onnx; model = onnx.load(FILE)` and `onnx.save(model, FILE)`)"
     yield "  loads in, as expected from its opset, IR version and operators (not tried):"
-    width = max(len(row.title) for row in rows)
-    yield from (f"    {row.title:{width}}  {row.loads:9} {row.reason}".rstrip() for row in rows)
+    width = terminal_width()
+    cells = [(row.title, row.loads, row.reason) for row in rows]
+    table = text_table(("runtime", "loads", "reason"), cells, (True,) * 3, width and width - len(INDENT))
+    yield from textwrap.indent(table, INDENT).splitlines()
 
 
 def _listed(found: "Sequence[Violation]", names: frozenset[str]) -> Iterator[str]:

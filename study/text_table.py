@@ -32,20 +32,19 @@ def text_table(
     widths = [max(map(len, column)) for column in columns]
     if width is None:
         return _lines(columns, widths, left)
-    if _total(widths) > width:
-        widths = [
-            max(max(map(len, heading.split()), default=0), *map(len, cells)) if cells else len(heading)
-            for heading, *cells in columns
-        ]
-    while _total(widths) > width:
-        wide = max((n for n, is_text in enumerate(left) if is_text), key=lambda n: widths[n], default=None)
-        if wide is None or widths[wide] <= NARROWEST:
-            break
-        widths[wide] = max(NARROWEST, widths[wide] - (_total(widths) - width))
+    of_cells = [max(map(len, [*heading.split(), *cells]), default=0) for heading, *cells in columns]
+    _narrow(widths, of_cells, width)
+    _narrow(widths, [min(NARROWEST, each) if text else each for each, text in zip(of_cells, left, strict=True)], width)
     return "\n\n".join(
         _lines([columns[n] for n in part], [widths[n] for n in part], [left[n] for n in part])
         for part in _parts(widths, width)
     )
+
+
+def _narrow(widths: list[int], least: Sequence[int], width: int) -> None:
+    """Narrow the columns, first those with most to spare, until they fit or each is as narrow as `least` says."""
+    for n in sorted(range(len(widths)), key=lambda n: least[n] - widths[n]):
+        widths[n] -= max(0, min(widths[n] - least[n], _total(widths) - width))
 
 
 def _parts(widths: Sequence[int], width: int) -> Iterator[list[int]]:

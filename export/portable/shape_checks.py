@@ -21,13 +21,18 @@ MOST_AXES = 64
 def reshapes(file: File) -> Iterator[Finding]:
     fixed = []
     for node in file.graph.node:
-        if node.op_type != "Reshape" or node.domain not in STANDARD:
+        if node.op_type not in ("Reshape", "Expand") or node.domain not in STANDARD:
+            continue
+        computed = len(node.input) < 2 or node.input[1] not in file.constants
+        if node.op_type == "Expand":
+            if computed:
+                yield Finding(f"{named(node)} has a computed shape", folding(file), affected(COMPUTED))
             continue
         if any(attribute.name == "allowzero" for attribute in node.attribute):
             yield Finding(f"{named(node)} has allowzero", remedies.ALLOWZERO)
         if node.input[:1] and node.input[0] in file.constants:
             continue
-        if len(node.input) < 2 or node.input[1] not in file.constants:
+        if computed:
             yield Finding(f"{named(node)} has a computed shape", folding(file), affected(COMPUTED))
         elif (tensor := file.initializers.get(node.input[1])) and _fixes_batch(file, node, _numbers(tensor)):
             fixed.append((node, tensor))
