@@ -5,6 +5,7 @@
     python -m analysis --study cnn5             another study of the catalogue, into artifacts/report-cnn5
     python -m analysis --bench A.json,B.json    measurements from these files
     python -m analysis --models resnet18,mine   torch modules that were exported, into artifacts/report-modules
+    python -m analysis --bench MINE.json --output my-report
     python -m analysis --publish                then copy it into docs/study and README.md
     python -m analysis results                  docs/results.md: every entry of the catalogue that has runs
     python -m analysis portability              which model runs where, from artifacts/portability.json
@@ -62,6 +63,13 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         help="the models of this Python file, if none is named; it is executed",
     )
     parser.add_argument("--artifacts", metavar="DIR", type=Path, default=Path("artifacts"), help="default: artifacts")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        help="the folder of the report, where it is not to replace the one among the artifacts (default: report, or "
+        "report-NAME)",
+    )
     parser.add_argument(
         "--bench",
         metavar="A.json,B.json",
@@ -123,6 +131,8 @@ def main(words: Sequence[str] | None = None) -> int:
     inputs = find(artifacts, models, benches, [str(measure) for measure in measures], study)
     if options.publish:
         _publishable(inputs.study)
+    if options.output:
+        inputs = replace(inputs, report=options.output)
     fingerprint = inputs.fingerprint()
     if not options.fresh and inputs.reported(fingerprint):
         print(f"nothing to do: {inputs.report} is made from these inputs (--fresh makes it again)")
@@ -160,7 +170,7 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
         for note in study.notes:
             print(f"note: {note}", file=sys.stderr)
         inputs.mark.unlink(missing_ok=True)
-        written = write(study, inputs.report, measures)
+        written = write(study, inputs.report, measures, inputs.artifacts.data)
         del study  # the measurements go once they are in tables
         for path in written:
             print(f"wrote {path}")

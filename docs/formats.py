@@ -80,6 +80,7 @@ TABLES: Mapping[str, Sequence[Column]] = {
     "report/overview.csv": pictured.OVERVIEW,
     "report/errors.csv": pictured.ERRORS,
     "report/confusion.csv": pictured.CONFUSION,
+    "report/mistakes.csv": pictured.MISTAKES,
     "report/cold_starts.csv": cold_starts.COLD_STARTS,
     "report/modules.csv": modules.MODULES,
     "report/parity.csv": modules.PARITY,

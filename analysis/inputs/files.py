@@ -14,6 +14,7 @@ from pathlib import Path
 from analysis.inputs.portability import onnx_files
 from study import catalogue
 from study.artifacts import Artifacts, RunFiles
+from study.data.datasets import DATASETS
 from study.errors import StudyError
 from study.files import read_plain, sha256, there
 from study.modules.files import ModuleFiles, changed, exported_modules
@@ -26,10 +27,10 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 PICTURES = (
     *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
     *("latency", "costs", "comparisons", "images_per_second", "accuracy"),
-    *("overview", "errors", "confusion"),
+    *("overview", "errors", "confusion", "mistakes"),
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts", "zeros", "ranks")
-OF_RUNS = ("runs", "pruning", "convergence", "history", "accuracy", "overview", "errors", "confusion")
+OF_RUNS = ("runs", "pruning", "convergence", "history", "accuracy", "overview", "errors", "confusion", "mistakes")
 """Those tables and pictures that need a training."""
 OF_MODULES = ("modules", "parity")
 """Further tables, if there are modules that are not trained here."""
@@ -146,6 +147,8 @@ class Inputs:
             f"python {sys.version}",
         ]
         lines += [f"{package} {metadata.version(package)}" for package in PACKAGES]
+        images = [one.name for one in DATASETS.values() if (self.artifacts.data / one.test_file).is_file()]
+        lines += [f"images of {' '.join(images)}"]
         lines += [f"zstandard {bool(find_spec('zstandard'))}"]  # which need not be installed
         for path in self.files():
             name = path.relative_to(self.artifacts.root) if path.is_relative_to(self.artifacts.root) else path

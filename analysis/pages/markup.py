@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from tabulate import tabulate
 
 from analysis.tables.numbers import MINUS, MISSING, TIMES, formula, interval, missing, number, runtime, threads
@@ -30,6 +30,8 @@ LEFT = (
     *("runtimes", "settings", "reasons", "engine", "module", "output", "inputs"),
 )
 """Columns of text, which are aligned left; numbers are aligned right."""
+
+INTERVAL = re.compile(r"(.+?) (\([^() ]+ to [^() ]+\))(.*)")
 
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -77,6 +79,7 @@ def _environment(form: Form) -> jinja2.Environment:
     made.filters |= {"table": _text_table if form == "txt" else _markdown_table, "prose": _prose}
     made.filters["items"] = partial(_wrapped, Markup("<li>{}</li>") if form == "html" else Markup("- {}"), Markup("\n"))
     made.filters["paragraphs"] = partial(_wrapped, Markup("{}"), Markup("\n\n"))
+    made.filters["apart"] = _apart
     made.tests["missing"] = missing
     return made
 
@@ -99,6 +102,12 @@ def _markdown_table(frame: "pd.DataFrame") -> Markup:
     """A frame of text as Markdown."""
     rows = [list(map(as_markdown, row)) for row in frame.itertuples(index=False)]
     return Markup(_grid(rows, list(map(as_markdown, frame.columns))))  # noqa: S704 (of escaped cells)
+
+
+def _apart(cell: object) -> Markup:
+    """A cell of an HTML table whose interval may stand below its value."""
+    found = INTERVAL.fullmatch(str(cell))
+    return Markup("<span>{}</span> <small>{}</small>{}").format(*found.groups()) if found else escape(cell)
 
 
 def _text_table(rows: Sequence[Mapping[str, str]]) -> str:

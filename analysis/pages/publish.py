@@ -65,7 +65,7 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
 def results(report: Path, study: Study) -> str:
     """The README's table of the report on `study`, with n, settings, machine and versions below it."""
     summary, latency, comparisons = (read(report / f"{name}.csv") for name in ("summary", "latency", "comparisons"))
-    _, pairs, bests = headline(study, latency, comparisons)
+    _, pairs, bests = headline(study.models, latency, comparisons)
     made: Sequence[Environment] = study.measured.environments or [run.record.environment for run in study.runs]
     return render(
         "readme.md.j2",

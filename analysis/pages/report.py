@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from analysis.inputs.files import (
     JSON,
@@ -43,6 +45,7 @@ from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
 from analysis.plots import training as history_plots
 from analysis.plots.beside import MODELS, draw_beside, of_first_models
+from analysis.plots.mistakes import mistakes
 from analysis.plots.pruning import pruning
 from analysis.tables import costs as costs_tables
 from analysis.tables import exports as exports_tables
@@ -59,7 +62,10 @@ from analysis.tables.cold_starts import COLD_STARTS, cold_starts
 from analysis.tables.columns import common_settings, read, text, write_as_json, write_frame
 from analysis.tables.numbers import MISSING, runtime
 from study.catalogue import DEFAULT_STUDY
+from study.data import arrays
+from study.data.datasets import DATASETS
 from study.environment import describe
+from study.errors import StudyError
 from study.families import family
 from study.files import write_text
 
@@ -77,12 +83,18 @@ SHOWN = {
     **MEASURED,
 }
 """The columns of tables that are on the page."""
+RESULTS = [column for column in summary_tables.SUMMARY if column.key != "speedup_batch1_unpaired"]
+"""Of the first table, whose speed-up has no other ratio beside it; comparisons have both, and say why."""
 ROWS = 300
 """Rows of these tables on the page at most; the CSV files have all."""
 
 
-def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[Path]:
-    """Write the report, with these measures of sparsity, into `folder`, yielding each file once it is there."""
+def write(study: Study, folder: Path, measures: Sequence[Measure], data: Path | None = None) -> Iterator[Path]:
+    """Write the report, with these measures of sparsity, into `folder`, yielding each file once it is there.
+
+    `data` is the folder of the data sets, whose images are shown if they are there.
+    """
+    images, missing_images = read_images(study, data)
     frames = all_tables(study, measures)
     study = replace(study, measured=study.measured.in_tables)
     noise = references(measures)
@@ -109,6 +121,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         "overview": overview_plots.overview,
         "errors": errors_plots.errors,
         "confusion": errors_plots.confusion,
+        "mistakes": lambda frame: mistakes(frame, images),
         "history": history_plots.histories,
         **{name: getattr(latency_plots, name) for name in latency_plots.PICTURES},
         "costs": lambda frame: costs_plots.costs(frame, read(folder / "latency.csv")),
@@ -134,7 +147,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure]) -> Iterator[P
         yield from portability_page.write(study.portability, folder)
         pictures["portability"] = portability_page.svg(study.portability.of(study.models))
 
-    write_text(folder / "index.html", with_assets(page(study, frames, pictures)))
+    write_text(folder / "index.html", with_assets(page(study, frames, pictures, missing_images)))
     yield folder / "index.html"
 
 
@@ -168,6 +181,7 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "overview": pictured.overview(runs, latency),
         "errors": pictured.errors(runs, summary_rows),
         "confusion": pictured.confusion(study.runs),
+        "mistakes": pictured.mistakes(study.runs),
         "cold_starts": cold_starts(study.measured),
         "profile": profile_tables.profile(study.measured),
         "profile_modules": profile_tables.profile_modules(study.measured),
@@ -181,6 +195,18 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "modules": modules_tables.modules(study),
         "parity": modules_tables.parity(study),
     }
+
+
+def read_images(study: Study, data: Path | None) -> tuple[NDArray[np.uint8] | None, str]:
+    """The test images of the study's runs, or why they are not there."""
+    titles = {run.record.dataset.name for run in study.runs}
+    name = next((one.name for one in DATASETS.values() if titles == {one.title}), "")
+    if not name or data is None:
+        return None, "the runs are not of one data set of the catalogue."
+    try:
+        return arrays.read(data, False, name)[0], ""
+    except StudyError as error:
+        return None, f"{error}."
 
 
 def with_assets(html: str) -> str:
@@ -200,7 +226,9 @@ def title(study: Study) -> str:
     return f"{subject}, accuracy, sparsity and speed on {' and '.join(data)}"
 
 
-def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, bytes]) -> str:
+def page(
+    study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, bytes], missing_images: str = ""
+) -> str:
     """The report as one self-contained HTML page, but for `with_assets`; `pictures` are SVG files by name."""
     history, layers = frames["history"], frames["sparsity"]
     portability = study.portability.of(study.models) if study.portability else None
@@ -227,7 +255,7 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
         is_default=study.name == DEFAULT_STUDY,
         measured_here=frames["overview"]["runtime"].notna().any(),
         entropies=frames["sparsity"]["measure"].str.startswith("H_S").any(),
-        missing_images="",
+        missing_images=missing_images,
         files=files(study),
         study=study,
         title=title(study),
@@ -239,6 +267,7 @@ def page(study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str
             "zeros": zeros_tables.shown(frames["zeros"]),
             "ranks": zeros_tables.ranks_shown(frames["ranks"]),
             **{name: text(columns, listed[name], ROWS) for name, columns in SHOWN.items()},
+            "summary": text(RESULTS, frames["summary"], ROWS),
         },
         unlisted={name: len(rows) - ROWS for name, rows in listed.items() if len(rows) > ROWS},
         settings={name: common_settings(columns, frames[name]) for name, columns in MEASURED.items()},

@@ -21,7 +21,7 @@ def page(results: Results, frames: Mapping[str, pd.DataFrame], folder: str) -> s
     """The page of `results` from its tables `results`, `batches` and `sparsity`; pictures lie in `folder` beside it."""
     by_entry, batches = frames["results"], frames["batches"]
     medians, pairs, bests = headline(
-        results, latency_tables.latency(results.measured), latency_tables.comparisons(results.measured)
+        results.models, latency_tables.latency(results.measured), latency_tables.comparisons(results.measured)
     )
     bare = by_entry[["torch_batch1_us", "onnxruntime_batch1_us"]].isna().all(axis=1) & by_entry["onnx_bytes"].notna()
     unmeasured = by_entry.loc[bare, "model"].tolist()

@@ -1,10 +1,9 @@
 """What the sentences below the summary of a report are about (summary.j2)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.inputs.entries import Results
 from analysis.inputs.study import Study
 from analysis.pages.provenance import descriptions
 from analysis.tables.headline import all_at_batch_1, best, plain
@@ -13,7 +12,10 @@ from analysis.tables.summary import doubtful
 
 def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
     """The values of summary.j2: n, the criteria, machine, versions and commit."""
-    medians, pairs, bests = headline(study, frames["latency"], frames["comparisons"])
+    latency, compared = frames["latency"], frames["comparisons"]
+    medians, pairs, bests = headline(study.models, latency, compared)
+    if medians.empty and pairs.empty and len(latency):  # of a user's own files alone
+        medians, pairs, bests = headline(list(dict.fromkeys(latency["model"])), latency, compared)
     return {
         "run_counts": sorted(set(frames["summary"]["runs"].dropna())),
         "item": "item" if study.modules else "image",
@@ -36,8 +38,8 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
     }
 
 
-def headline(study: Study | Results, cases: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+def headline(models: Sequence[str], cases: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
     """The rows behind a summary's latencies, its speed-ups of ONNX Runtime over eager torch, and best against best."""
-    chosen = all_at_batch_1(study.models, cases, compared)
+    chosen = all_at_batch_1(models, cases, compared)
     medians, pairs = (pd.concat(rows, ignore_index=True) for rows in zip(*chosen, strict=True))
     return medians, plain(pairs), best(pairs)

@@ -37,7 +37,8 @@ def histograms(frame: pd.DataFrame, hoyer: Mapping[tuple[str, str], float] | Non
     if hoyer is not None and len(every) > PANELS:
         pairs = extremes({pair: hoyer[pair] for pair in every}, PANELS)
     names = {(model, layer): f"{model}, {layer}" if len(models) > 1 else layer for model, layer in pairs}
-    if len(models) > 1 and len(layers) <= 4:
+    alike = len(every) > 0.6 * len(models) * len(layers)  # otherwise a grid would be mostly holes
+    if len(models) > 1 and len(layers) <= 4 and alike:
         columns = len(layers)
         places = {models.index(model) * columns + layers.index(layer): (model, layer) for model, layer in pairs}
     else:

@@ -5,6 +5,7 @@ items per second are logarithmic, so that equal ratios are equal distances. Inte
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from matplotlib.ticker import FixedLocator, LogLocator
 from analysis.tables import headline
 from analysis.tables.numbers import TIMES, interval, runtime
 from study.families import family
-from study.pictures import Look, empty, legend_above, line, log_scale, name_rows, panels, point
+from study.pictures import COLOURS, Look, empty, legend_above, line, log_scale, name_rows, panels, point
 
 Series = tuple[str, str]
 """A runtime and its device."""
@@ -175,11 +176,19 @@ def accuracy(frame: pd.DataFrame) -> Figure:
 
 
 def series_of(frame: pd.DataFrame) -> dict[int, Series]:
-    """The runtimes and devices of `frame` by the number of their looks: torch is always 0, ONNX Runtime always 1."""
-    known = {("torch", "cpu"): 0, ("onnxruntime", "cpu"): 1}
+    """The runtimes and devices of `frame` by the number of their looks: torch is always 0, ONNX Runtime always 1.
+
+    Further settings of these two engines on the CPU have the engine's colour, with another marker: that of the numbers
+    8, 16 and so on beyond. They follow their engine; other runtimes come last.
+    """
     there = set(zip(frame["runtime"], frame["device"], strict=True))
-    numbers = known | {one: 2 + i for i, one in enumerate(sorted(there - set(known)))}
-    return {number: one for one, number in sorted(numbers.items(), key=lambda item: item[1]) if one in there}
+    numbers: dict[Series, int] = {}
+    for first, engine in enumerate(("torch", "onnxruntime")):
+        settings = sorted(one for one in there if one[1] == "cpu" and family(one[0]) == engine and one[0] != engine)
+        numbers |= {one: first + i * len(COLOURS) for i, one in enumerate([(engine, "cpu"), *settings])}
+    free = (number for number in count(2) if number not in numbers.values())
+    numbers |= dict(zip(sorted(there - set(numbers)), free, strict=False))
+    return {number: one for one, number in numbers.items() if one in there}
 
 
 def by_series(frame: pd.DataFrame, series: dict[int, Series]) -> Iterator[tuple[int, pd.DataFrame]]:

@@ -18,6 +18,8 @@ IMAGES_PER_SECOND = (
     *ends("images_per_second_low", "images_per_second_high"),
     Column("valid"),
 )
+MISTAKEN = 10
+"""Misclassified images of a model."""
 CLASSES = 20
 """Classes at most of which a confusion matrix is made."""
 
@@ -46,6 +48,13 @@ CONFUSION = (
     Column("predicted", "class that the model's runs predict"),
     Column("predicted_name"),
     Column("share", "of the images of this label: the mean of the runs"),
+)
+MISTAKES = (
+    Column("model"),
+    Column("image", "its number in the test part of the data set, from 0"),
+    *plain("label", "label_name", "predicted", "predicted_name"),
+    Column("share", "of the model's runs that misclassify it; `predicted` is the class that most of them predict"),
+    Column("others_share", "of the runs of the other models"),
 )
 ACCURACY = (
     *plain("model", "runtime", "threads", "mode", "device"),
@@ -124,8 +133,7 @@ def errors(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
 def confusion(runs: Sequence[Run]) -> pd.DataFrame:
     """Which classes each model takes for which: a row a pair of classes, in the order of the network's outputs."""
     rows = []
-    for model in dict.fromkeys(run.model for run in runs):
-        own = [run for run in runs if run.model == model]
+    for model, own in _by_model(runs).items():
         names = class_names(own)
         if not names:
             continue
@@ -139,6 +147,39 @@ def confusion(runs: Sequence[Run]) -> pd.DataFrame:
             for label, predicted in np.ndindex(shares.shape)
         ]
     return frame(CONFUSION, rows)
+
+
+def _by_model(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    by_model: dict[str, list[Run]] = {}
+    for run in runs:
+        by_model.setdefault(run.model, []).append(run)
+    return by_model
+
+
+def mistakes(runs: Sequence[Run]) -> pd.DataFrame:
+    """The images that each model misclassifies and the others do not: those with the largest difference of shares."""
+    by_model = {
+        model: [run for run in runs if run.model == model] for model in dict.fromkeys(run.model for run in runs)
+    }
+    wrong = {model: np.sum([run.wrong for run in own], axis=0) for model, own in by_model.items()}
+    every = np.sum(list(wrong.values()), axis=0) if wrong else 0
+    rows = []
+    for model, own in by_model.items():
+        names, others = class_names(own), len(runs) - len(own)
+        share = wrong[model] / len(own)
+        others_share = (every - wrong[model]) / max(others, 1)
+        order = np.argsort(others_share - share, kind="stable")[:MISTAKEN]
+        for image in order[share[order] > 0]:
+            predicted = [int(run.predicted[image]) for run in own if run.wrong[image]]
+            label, taken_for = int(own[0].labels[image]), max(sorted(set(predicted)), key=predicted.count)
+            rows.append(
+                {
+                    **{"model": model, "image": int(image), "share": share[image], "others_share": others_share[image]},
+                    **{"label": label, "label_name": names[label] if names else label},
+                    **{"predicted": taken_for, "predicted_name": names[taken_for] if names else taken_for},
+                }
+            )
+    return frame(MISTAKES, rows)
 
 
 def _counts(run: Run, classes: int) -> NDArray[np.int64]:

@@ -19,8 +19,8 @@ from study.record_files import read_record
 from study.records.analysis import TableRecord
 from tests.support.study import analyse, command, layers, row, rows, write_run
 
-NOT_SHOWN = {"accuracy", "history"}
-"""Files alone: `overview` has more than the one, and the other needs validation images."""
+NOT_SHOWN = {"accuracy", "history", "mistakes"}
+"""Files alone: `overview` has more than the first, the others need validation images and the test images."""
 OF_LATENCY = {"latency", "costs", "comparisons", "images_per_second"}
 
 
