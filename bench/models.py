@@ -86,7 +86,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Trainable parameters from run.json; for a user's file, the elements of its floating-point constants."""
+        """Trainable parameters from run.json; of a module or file, the elements of its floating-point constants."""
         if self.run is None:
             return self.facts.parameters
         return read_record(self.run.record, RunRecord, "").parameters

@@ -183,7 +183,7 @@ def metadata(subject: Subject, weights: Weights) -> dict[str, str]:
         "inputs": " ".join(map(str, subject.inputs)),
         "sizes": in_words(subject.sizes),
         "weights": f"sha256 {sha256(subject.weights)}" if subject.weights else source,
-        "parameters": str(weights.parameters),
+        "trainable_parameters": str(weights.parameters),
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items() if name in MADE_WITH),
     }
 

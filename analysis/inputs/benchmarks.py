@@ -1,14 +1,15 @@
 """Measurements of `pytest bench`, read from one or several files and matched with the ONNX files that they are of.
 
 A measurement of a model of the catalogue or of a module counts only if its ONNX file is there. Another one without a
-seed is of a user's own file. The same case in several files is a repeat.
+seed is of a user's own file. The same case in several files is a repeat; one with --quick counts only for a model that
+has no other.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from analysis.inputs import kept
 from analysis.inputs.modules import Module
@@ -138,19 +139,36 @@ def read_measurements(
                 f"{stale} of {len(asked)} {what}s in {', '.join(map(str, paths))} are of ONNX files that are no longer "
                 f"there and are left out; {remedy} again"
             )
-        if quick := sum(one.record.quick for one in there):
-            notes.append(f"{quick} of {len(there)} {what}s were measured with --quick: a trial, not a result")
         return tuple(sorted(there, key=lambda one: order[one.model]))
 
     cases = of_report("benchmark case", lambda bench: bench.cases)
     comparisons = of_report("comparison", lambda bench: bench.comparisons)
     cold_starts = of_report("cold start", lambda bench: bench.cold_starts)
     profiles = of_report("profile", lambda bench: bench.profiles)
+    every: tuple[Measured[Any], ...] = (*cases, *comparisons, *cold_starts, *profiles)
+    results = {one.model for one in every if not one.record.quick}
+    trials = Counter(one.model for one in every if one.record.quick)
+    if mixed := [model for model in trials if model in results]:
+        notes.append(
+            f"{sum(trials[model] for model in mixed)} measurements with --quick of {', '.join(mixed)} are left out: "
+            "the other files have results, and trials are not pooled with them"
+        )
+
+    def unmixed(what: str, several: tuple[Measured[M], ...]) -> tuple[Measured[M], ...]:
+        left = tuple(one for one in several if not (one.record.quick and one.model in results))
+        if quick := sum(one.record.quick for one in left):
+            notes.append(f"{quick} of {len(left)} {what}s were measured with --quick: a trial, not a result")
+        return left
+
+    cases, comparisons = unmixed("benchmark case", cases), unmixed("comparison", comparisons)
+    cold_starts, profiles = unmixed("cold start", cold_starts), unmixed("profile", profiles)
     exported = {record.onnx_sha256 for one in measured if isinstance(one, Run) for record in one.exports[1:]}
     variants = tuple(
         one
         for one in taken(lambda bench: bench.cases)
-        if one.key.variant != STANDARD_NAME and one.key.onnx_sha256 in exported
+        if one.key.variant != STANDARD_NAME
+        and one.key.onnx_sha256 in exported
+        and not (one.record.quick and one.model in results)
     )
     notes += [
         f"{name} {what} ({file}): {reason}"

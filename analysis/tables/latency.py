@@ -73,7 +73,7 @@ _CONDITIONS = (
 )
 WHENCE = (Column("measured_on", "the machine"), FILE)
 _SIZE = (
-    Column("parameters", "trainable numbers; of a file given with --onnx those in constants"),
+    Column("parameters", "trainable numbers; of a module or a file those in constants of the ONNX file"),
     Column("macs", "multiply-accumulates of one item", whole=True),
 )
 

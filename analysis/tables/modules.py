@@ -24,7 +24,7 @@ MODULES = (
     Column("inputs", "in words, with commas between them", "inputs"),
     Column("sizes", "of the named dimensions", "sizes"),
     Column("weights", "their file, `random, seed N`, or `of the callable`, which draws none", "weights"),
-    Column("parameters", "trainable numbers", "parameters", ",d"),
+    Column("parameters", "trainable numbers of the torch module", "trainable", ",d"),
     Column("weight_bytes", "of parameters and buffers in torch", "in torch, MiB", ",.2f", MIB),
     Column("onnx_bytes", "of the file, with the weights that lie beside it", "ONNX, MiB", ",.2f", MIB),
     Column("portable", "whether the graph was edited for other runtimes, see docs/portability.md"),

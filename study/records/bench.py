@@ -150,7 +150,8 @@ class CaseRecord(Measurement):
     onnx_bytes: Count
     """Size of the ONNX file, with the files that its weights lie in."""
     parameters: Count
-    """Trainable numbers; for `--onnx` numbers in floating-point constants."""
+    """Of a trained model its trainable numbers; of a module or a file those in the floating-point constants of the
+    ONNX file."""
     macs: Count | None
     """Multiply-accumulates of one item; null if not certain."""
     subnormal_weights: Count

@@ -65,7 +65,8 @@ class ModuleRecord(Record, tag_field="schema", tag="module/2"):
     tolerance: NotNegative | None
     """The limit that was asked for; null: that of the dtype."""
     parameters: Count
-    """Trainable numbers; tied ones once."""
+    """Trainable numbers of the torch module; tied ones once. The numbers in the constants of its ONNX file, which
+    bench.json counts, may be fewer, since biases that are zero are left out, or more, with buffers."""
     weight_bytes: Count
     """Of all parameters and buffers."""
     onnx_sha256: Sha256

@@ -100,7 +100,7 @@ class TestNotes:
         write_bench(
             artifacts,
             [
-                case(artifacts, "baseline", "torch", 1, 1e-4),
+                case(artifacts, "baseline", "torch", 1, 1e-4, **quick),
                 case(artifacts, "baseline", "onnxruntime", 1, 1e-4, **GONE),
             ],
             [comparison(artifacts, "baseline", batch, 5, 4, 6, **quick) for batch in (1, 32)],
@@ -113,11 +113,34 @@ class TestNotes:
         left_out = f"in {artifacts.bench} are of ONNX files that are no longer there and are left out;"
         assert study.notes == (
             f"1 of 2 benchmark cases {left_out} {again(artifacts, 'again')}",
-            "2 of 2 comparisons were measured with --quick: a trial, not a result",
             f"1 of 2 cold starts {left_out} {again(artifacts, 'again')}",
+            "1 of 1 benchmark cases were measured with --quick: a trial, not a result",
+            "2 of 2 comparisons were measured with --quick: a trial, not a result",
             "1 of 1 cold starts were measured with --quick: a trial, not a result",
         )
         assert [case.key.runtime for case in study.measured.cases] == ["torch"]
+
+    def test_quick_ones_of_a_model_with_others_are_left_out(self, artifacts: Artifacts) -> None:
+        quick = {"quick": True, "valid": False}
+        write_run(artifacts, "gap", 0, layers(1))
+        write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4)], name="real.json")
+        trials = [("baseline", 1), ("baseline", 8), ("gap", 1), ("gap", 8)]
+        write_bench(
+            artifacts,
+            [case(artifacts, model, "torch", batch, 9e-4, **quick) for model, batch in trials],
+            [comparison(artifacts, "baseline", 1, 5, 4, 6, **quick)],
+            name="quick.json",
+        )
+        files = [artifacts.root / name for name in ("real.json", "quick.json")]
+        study = read_study(find(artifacts, ("baseline", "gap"), files))
+        measured = [(one.model, one.key.batch, one.record.quick) for one in study.measured.cases]
+        assert measured == [("baseline", 1, False), ("gap", 1, True), ("gap", 8, True)]
+        assert study.measured.comparisons == ()
+        assert study.notes[:2] == (
+            "3 measurements with --quick of baseline are left out: the other files have results, and trials are not "
+            "pooled with them",
+            "2 of 3 benchmark cases were measured with --quick: a trial, not a result",
+        )
 
     def test_measurements_that_failed_or_were_left_out_are_named(self, artifacts: Artifacts) -> None:
         write_bench(artifacts, [case(artifacts, "baseline", "torch", 1, 1e-4)])
