@@ -20,6 +20,7 @@ from bench.models import Inputs
 from bench.pairing import FEWEST_ROUNDS, Effort, Timed, Turn, compare
 from bench.parity import Expected, expected, nan_reasons, parity
 from bench.parts import Parts, plan_parts, round_seconds
+from bench.placement import elsewhere
 from bench.sampling import WARM_UP_AGAIN_SECONDS, Budget, TooSlowError, WarmUp, garbage_collector_held, warm_up
 from bench.within import case_process, comparison_process
 from study.onnx_values import digest
@@ -36,7 +37,6 @@ from study.records.bench import (
 if TYPE_CHECKING:
     from bench.statistics.pilot import Shares
 
-BALLASTS, BALLAST_BYTES = 32, 100_000
 LARGE_BYTES = 2**29
 """Size of an ONNX file with its weights above which the engines of a comparison are loaded one at a time."""
 
@@ -262,18 +262,6 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         load_seconds=paired.load_seconds,
         seconds=time.perf_counter() - started,
     )
-
-
-@contextmanager
-def elsewhere(generator: np.random.Generator) -> Iterator[None]:
-    """Hold memory in blocks of random sizes, so that each load gets another place in memory.
-
-    Otherwise a load reuses the memory that was just freed, and is as fast or slow there each time (Curtsinger &
-    Berger, Stabilizer: Statistically Sound Performance Evaluation, ASPLOS 2013).
-    """
-    held = [bytearray(int(size)) for size in generator.integers(1, BALLAST_BYTES, BALLASTS)]
-    yield
-    del held
 
 
 def warm_again(engine: Engine, calls: int) -> None:

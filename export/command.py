@@ -74,11 +74,11 @@ def finished_runs(
         StudyError: there is none.
     """
     runs = [(entry, files) for entry in entries for files in artifacts.runs(entry.name)]
+    if not runs:
+        raise StudyError(f"no finished run in {artifacts.root}; run `{training(options, options.models)}` first")
     for entry in entries:
         if not artifacts.runs(entry.name):
             print(f"{entry.name}: no finished run; run `{training(options, [entry.name])}`", file=sys.stderr)
-    if not runs:
-        raise StudyError(f"no finished run in {artifacts.root}; run `{training(options, options.models)}` first")
     return runs
 
 
@@ -142,14 +142,13 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
             print_error(StudyError(f"{files.model} seed {files.seed}: {reason.removeprefix(f'{files.model}: ')}"))
             codes.append(REFUSED)
             continue
-        if codes[-1] == DONE and record.removed:
-            print(f"{files.model} seed {files.seed}: {describe(record.removed)}")
+        changes = [describe(record.removed)] if codes[-1] == DONE and record.removed else []
         if codes[-1] == DONE and variant.sparse and not record.sparse:
-            print(f"{files.model} seed {files.seed}: nothing to store sparsely: no weight has enough zeros")
+            changes.append("nothing to store sparsely: no weight has enough zeros")
         print(
-            f"{files.model} seed {files.seed}: {parity.images} images, largest difference "
-            f"{parity.max_abs_difference:.1e}, {parity.argmax_mismatches} differing predictions, {outcome} "
-            f"({time.perf_counter() - started:.1f} s)",
+            f"{files.model} seed {files.seed}: {''.join(f'{change}; ' for change in changes)}{parity.images} images, "
+            f"largest difference {parity.max_abs_difference:.1e}, {parity.argmax_mismatches} differing predictions, "
+            f"{outcome} ({time.perf_counter() - started:.1f} s)",
             flush=True,
         )
     return codes

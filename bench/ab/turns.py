@@ -18,7 +18,6 @@ import gc
 import json
 import os
 import platform
-import random
 import resource
 import time
 from collections.abc import Callable
@@ -28,9 +27,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TextIO
 
+import numpy as np
+
 from bench.arrays import load_inputs, save_outputs
 from bench.calibration import calibrate_briefly
 from bench.models import Model
+from bench.placement import elsewhere
 from bench.runtimes import Setting, checked_options, find
 from bench.timing import timed_calls
 from study.artifacts import RunFiles
@@ -43,8 +45,6 @@ from study.onnx_given import Given
 from study.recipe import Recipe
 
 PROTOCOL = "turns/1"
-BALLASTS, BALLAST_BYTES = 32, 100_000
-"""Blocks that are held while a model is loaded, so that each load gets another place in memory."""
 
 
 class Engine:
@@ -58,8 +58,6 @@ class Engine:
         """
         gc.collect()  # of an earlier load
         gc.disable()  # a collection would be an outlier
-        chance = random.Random(request["seed"])  # noqa: S311  # places in memory, no secret
-        ballast = [bytearray(chance.randrange(1, BALLAST_BYTES)) for _ in range(BALLASTS)]
         name, threads = request["runtime"], request["threads"]
         kind = find(name)
         if kind.needs_checkpoint and not request["trained"]:
@@ -67,9 +65,9 @@ class Engine:
         setting = Setting(threads, request["device"], request["options"], request.get("batch"))
         checked_options(name, kind, setting)
         pool = load_inputs(Path(request["inputs"]))
-        with in_one_line(f"{name} does not load {request['onnx']}"):
+        place = elsewhere(np.random.default_rng(request["seed"]))
+        with place, in_one_line(f"{name} does not load {request['onnx']}"):
             self.runtime = runtime = kind(_model(request), setting)
-        del ballast
         reported = runtime.settings()
         for option, value in {"threads": threads, **request["options"]}.items():
             if str(found := reported.get(option)).casefold() != str(value).casefold():

@@ -72,9 +72,10 @@ def settle(graph: Graph, before: list[Shared]) -> set[str]:
         values = [None if at == OUTSIDE else graph.constant(node.input[at]) for node, at in one.uses]
         known = {None if value is None else (value.shape, value.tobytes()) for value in values}
         if len(known) == 1:
-            first, position = one.uses[0]
+            names = [node.input[at] for node, at in one.uses]
+            kept = one.name if one.name in names else names[0]
             for node, at in one.uses:
-                node.input[at] = first.input[position]
+                node.input[at] = kept
         elif one.is_weight:
             apart.add(one.name)
     return apart

@@ -273,6 +273,7 @@ def test_weights_of_two_branches_are_cut_for_both_and_stay_shared(transposed: bo
     tensors = {"w": f([[1, 2], [0, 0], [3, 4]]), "c": f([5, 6, 7]), "v": f([[1, 2, 3], [4, 5, 6]]), "d": f([10, 20])}
     model, removed = reduced(network(nodes, tensors, ["batch", 2]), (3, 2))
     assert [one.after for one in removed] == [2, 2]
+    assert transposed or set(weights(model)) == {"w", "c", "v", "d"}
     first = [[1, 3], [2, 4]] if transposed else [[1, 2], [3, 4]]
     found = sorted((array.tolist() for array in weights(model).values()), key=str)
     assert found == sorted([[5, 7], [10 + 12, 20 + 30], first, [[1, 3], [4, 6]]], key=str)
