@@ -106,6 +106,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     from analysis.inputs.files import PROJECT, find, models_of
     from analysis.measures.sparsity import chosen
+    from study import locks
     from study.artifacts import Artifacts
     from study.catalogue import FASHION_MNIST, extended
     from study.modules.exported import refuse_another
@@ -133,11 +134,17 @@ def main(words: Sequence[str] | None = None) -> int:
         _publishable(inputs.study)
     if options.output:
         inputs = replace(inputs, report=options.output)
-    fingerprint = inputs.fingerprint()
-    if not options.fresh and inputs.reported(fingerprint):
-        print(f"nothing to do: {inputs.report} is made from these inputs (--fresh makes it again)")
-    else:
-        make(inputs, measures)
+
+    def is_made() -> bool:
+        made = not options.fresh and inputs.reported(inputs.fingerprint())
+        if made:
+            print(f"nothing to do: {inputs.report} is made from these inputs (--fresh makes it again)")
+        return made
+
+    if not is_made():
+        with locks.folder_held(inputs.report) as waited:
+            if not waited or not is_made():
+                make(inputs, measures)
     if options.publish:
         from analysis.inputs.study import read_study
         from analysis.pages.publish import publish

@@ -32,6 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     from analysis.inputs.files import PROJECT
     from analysis.inputs.portability import read_portability
+    from study import locks
     from study.artifacts import Artifacts
 
     artifacts = Artifacts(options.artifacts)
@@ -40,8 +41,9 @@ def main(words: Sequence[str] | None = None) -> int:
     from analysis.pages.portability import page, write
     from analysis.pages.publish import publish_portability
 
-    for path in write(portability, artifacts.report):
-        print(f"wrote {path}")
+    with locks.folder_held(artifacts.report):
+        for path in write(portability, artifacts.report):
+            print(f"wrote {path}")
     if options.publish:
         for path in publish_portability(page(portability, "portability/portability.png"), artifacts.report, PROJECT):
             print(f"wrote {path}")

@@ -51,6 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     from analysis.inputs.entries import read_results
     from analysis.inputs.files import existing
+    from study import locks
     from study.artifacts import Artifacts
     from study.errors import StudyError
 
@@ -61,8 +62,9 @@ def main(words: Sequence[str] | None = None) -> int:
     results = read_results(artifacts, benches or sorted(artifacts.root.glob("bench*.json")))
     for note in results.notes:
         print(f"note: {note}", file=sys.stderr)
-    for path in write(results, options.output):
-        print(f"wrote {path}")
+    with locks.folder_held(options.output.with_suffix("")):
+        for path in write(results, options.output):
+            print(f"wrote {path}")
     return 0
 
 

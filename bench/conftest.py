@@ -1,9 +1,6 @@
 """The parametrised cases of `pytest bench`, and its additions to pytest-benchmark's JSON and terminal output."""
 
-import os
-import sys
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +11,18 @@ from bench.output.progress import Progress
 from bench.plan import add_bench_options, find_session
 from bench.sampling import TooSlowError
 from bench.session import Session
+from bench.target import NOWHERE, Target
 from bench.tasks import CaseTask, PairTask, Task
 from study import stopping
-from study.bench_file import read_bench, seal_of
+from study.bench_file import seal_of
 from study.errors import StudyError, print_error
 from study.record_files import as_json
 from study.records.bench import JournalEntry
 from study.seal import KEY
 
+MISTAKE = 2
 SESSION = pytest.StashKey[Session]()
-TARGET = pytest.StashKey[Path]()
-INTERRUPTED = 130
+TARGET = pytest.StashKey[Target]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,21 +40,23 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     option = config.option
     if option.help or option.version or option.markers:
         return None
-    stopping.watch("run the same command again")
+    stopping.watch("nothing was measured; run the same command again")
     try:
         if option.benchmark_json is not None:
-            config.stash[TARGET] = _writable(option.benchmark_json)
-            option.benchmark_json = _partial(config.stash[TARGET])
+            config.stash[TARGET] = Target(option.benchmark_json)
+            option.benchmark_json = NOWHERE
+            if not option.collectonly:
+                config.stash[TARGET].hold()
         config.stash[SESSION] = planned = find_session(option, config.invocation_params.args)
         if not option.collectonly and TARGET in config.stash:
-            planned.begin_journal(config.stash[TARGET])
+            planned.begin_journal(config.stash[TARGET].path)
             stopping.watch(f"what was measured is in {planned.path}; run the same command again to measure everything")
     except (StudyError, OSError) as error:
         print_error(error)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: nothing was measured", file=sys.stderr)
-        return INTERRUPTED
+        stopping.say()
+        return stopping.INTERRUPTED
     words = [word for word in map(str, config.invocation_params.args) if word.startswith("--benchmark-")]
     option.benchmark_quiet = all(word.startswith("--benchmark-json") for word in words)  # its table is 300 columns wide
     option.no_header = True
@@ -73,49 +73,30 @@ class Quiet:
         return (report.outcome, "", "") if report.when == "call" or not report.passed else ("", "", "")
 
 
-def _writable(target: Path) -> Path:
-    """The name of the JSON, which pytest-benchmark would open only at the end.
-
-    Raises:
-        StudyError: no file can be written there.
-    """
-    target = target.resolve()
-    if target.exists() and not target.is_file():
-        kind = "a folder" if target.is_dir() else "no plain file"
-        raise StudyError(f"--benchmark-json: expected the name of a file, {target} is {kind}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _partial(target).write_bytes(b"")
-    except OSError as error:
-        raise StudyError(f"--benchmark-json: {error.filename}: {error.strerror}") from None
-    _partial(target).unlink()
-    return target
-
-
-def _partial(target: Path) -> Path:
-    """Where the JSON is written at first: an interrupted session must not replace the file of an earlier one."""
-    return target.with_name(f".{target.name}.partial")
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Move the file of pytest-benchmark to its place if everything was measured."""
+    """Write the JSON if everything was measured."""
     config = session.config
     measured, target = config.stash[SESSION], config.stash.get(TARGET, None)
     benchmarks = config.pluginmanager.getplugin("pytest-benchmark")
-    benchmarks.logger.level = benchmarks.logger.QUIET  # it would announce the temporary name
+    benchmarks.logger.level = benchmarks.logger.QUIET  # it would announce where it writes
     if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        benchmarks.json = None  # which takes seconds to write
+        benchmarks.json = None  # which takes seconds to make
     yield
-    if target is not None and (partial := _partial(target)).is_file():
-        read_bench(partial, "")  # a malformed file must not replace a good one
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(target)
-        measured.complete = True
-    if session.exitstatus == pytest.ExitCode.INTERRUPTED:
-        session.exitstatus = INTERRUPTED
-    measured.write(JournalEntry(exit_status=int(session.exitstatus)))
+    try:
+        measured.complete = target is not None and target.write()
+        if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+            session.exitstatus = stopping.INTERRUPTED
+        measured.write(JournalEntry(exit_status=int(session.exitstatus)))
+    except OSError as error:
+        print_error(error)
+        session.exitstatus = MISTAKE
+
+
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """Say at once what is kept."""
+    if getattr(excinfo.value, "returncode", None) != MISTAKE:
+        stopping.say()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -139,7 +120,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Let the processes measure what was collected, before the tests hand it to pytest-benchmark."""
+    """Let the processes measure what was collected, before the tests hand it to pytest-benchmark.
+
+    If it is interrupted, or the journal cannot be written, the session ends without tables.
+    """
+    try:
+        _measure(session)
+        return (yield)
+    except KeyboardInterrupt:
+        stopping.watch(_kept(session.config.stash[SESSION]))
+        session.config.get_terminal_writer().line()  # ends that of the progress
+        pytest.exit("interrupted", stopping.INTERRUPTED)
+    except OSError as error:
+        print_error(error)
+        pytest.exit("a file cannot be written", MISTAKE)
+
+
+def _measure(session: pytest.Session) -> None:
     if not session.config.option.collectonly and not session.testsfailed:
         measured, reporter = session.config.stash[SESSION], session.config.pluginmanager.getplugin("terminalreporter")
         items: list[Any] = session.items
@@ -151,7 +148,6 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         families = [given["families"] for given in parameters if "families" in given]
         profiling = [given["profiling"] for given in parameters if "profiling" in given]
         measured.run(tasks, starting, Progress(measured, reporter._tw), families, profiling)
-    return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -182,6 +178,8 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], o
     del study["cases"]  # which are the benchmarks' own
     output_json["study"] = study
     output_json[KEY] = seal_of(safe_dumps(output_json))  # type: ignore[no-untyped-call]
+    if TARGET in config.stash and config.stash[TARGET].content is None:  # the first one is that of --benchmark-json
+        config.stash[TARGET].content = output_json
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -193,18 +191,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for line in [line for note in session.notes for line in terminal.wrapped(note, width)]:
         terminalreporter.write_line(line)
     if session.complete:
-        terminalreporter.write_line(f"wrote {config.stash[TARGET]}")
+        terminalreporter.write_line(f"wrote {config.stash[TARGET].path}")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The last words of a session that was interrupted, or in which something failed."""
+    """The last words of a session in which something failed."""
+    if target := config.stash.get(TARGET, None):
+        target.close()
+    if reporter := config.pluginmanager.getplugin("terminalreporter"):
+        reporter._keyboardinterrupt_memo = None  # it would print where in the source a session was interrupted
     session = config.stash.get(SESSION, None)
-    if session and session.path and not session.complete:
+    if session and session.path and not session.complete and not stopping.is_interrupted():
         writer = config.get_terminal_writer()
-        text = "incomplete: nothing was measured to its end; "
-        if any(session.results.values()) or session.cold_starts:
-            text = f"incomplete: the finished measurements are in {session.path}, which `python -m bench compare` and "
-            text += "`python -m analysis --bench` read like a JSON; "
-        text += "run the same command again to measure everything"
-        for line in terminal.wrapped(text, writer.fullwidth):
+        for line in terminal.wrapped(f"incomplete: {_kept(session)}", writer.fullwidth):
             writer.line(line)
+
+
+def _kept(session: Session) -> str:
+    """What is left of a session that did not come to its end, and how to go on."""
+    again = "run the same command again to measure everything"
+    if not session.path or not (any(session.results.values()) or session.cold_starts):
+        return f"nothing was measured to its end; {again}"
+    readers = "`python -m bench compare` and `python -m analysis --bench`"
+    return f"the finished measurements are in {session.path}, which {readers} read like a JSON; {again}"

@@ -13,17 +13,26 @@ from study.seal import sealed
 
 
 class Journal:
-    """Appends to the file at `path`, after emptying it."""
+    """Appends to a new file at `path`, in place of an earlier journal.
+
+    Raises:
+        OSError: it cannot be made.
+    """
 
     def __init__(self, path: Path, environment: BenchEnvironment) -> None:
         self.path = path
-        path.write_bytes(b"")
+        path.unlink(missing_ok=True)  # which may be a link to another file
+        self._file = path.open("xb", buffering=0)
         self.write(JournalEntry(environment=environment))
 
     def write(self, entry: JournalEntry) -> None:
-        """Append one entry; it is on disk when this returns."""
-        line = json.dumps(sealed(as_json(entry)), allow_nan=False) + "\n"
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        """Append one entry; it is on disk when this returns.
+
+        Raises:
+            OSError: the disk is full, for instance.
+        """
+        try:
+            self._file.write((json.dumps(sealed(as_json(entry)), allow_nan=False) + "\n").encode())
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.card import write_card
+from study import locks
 from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, current_export
 from study.catalogue import DEFAULT_STUDY
 from study.data import datasets
@@ -125,7 +126,11 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
     for entry, files in runs:
         started = time.perf_counter()
         try:
-            record = export(entry, files, *tests[entry.dataset], calibration.get(entry.dataset))
+            with locks.folder_held(files.folder) as waited:
+                if waited and is_current(files):
+                    codes.append(refresh_card(files))
+                    continue
+                record = export(entry, files, *tests[entry.dataset], calibration.get(entry.dataset))
             parity, outcome = record.parity, written(files, record)
             codes.append(DONE)
         except ParityError as error:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from export.module_card import write_card
+from study import locks
 from study.artifacts import Artifacts
 from study.entry import Entry
 from study.environment import versions
@@ -35,8 +36,10 @@ def export_entries(entries: Sequence[Entry], options: argparse.Namespace) -> int
         files = module_files(Artifacts(options.artifacts), entry.name)
         try:
             if (record := current(entry, files)) is None:
-                codes.append(_export(entry, files))
-                continue
+                with locks.folder_held(files.folder) as waited:
+                    if not waited or (record := current(entry, files)) is None:
+                        codes.append(_export(entry, files))
+                        continue
             outcome = f"wrote {files.card}" if write_card(files, record) else f"{files.onnx} is current: nothing to do"
             print(f"{entry.name}: {outcome}", flush=True)
         except StudyError as error:

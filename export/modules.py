@@ -124,6 +124,8 @@ def _notes(subject: Subject, weights: Weights, reference: Reference, proof: Prov
 def _new_folder(files: ModuleFiles) -> Iterator[Path]:
     """A folder beside the files, from which they are moved in place: an interrupted export leaves the old ones."""
     files.folder.mkdir(parents=True, exist_ok=True)
+    for left in files.folder.glob(".export-*"):  # of commands that were killed: this one holds the folder's lock
+        shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=".export-", dir=files.folder))
     try:
         yield folder

@@ -6,18 +6,23 @@ here, except those that a library opens by name; for these `check_plain` comes f
 
 import csv
 import errno
+import fcntl
+import glob
 import hashlib
 import io
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from study.errors import StudyError
 
+PARTIAL = ".partial"
+"""End of the name of a file that is being written."""
 MOST_BYTES = 64 * 2**20
 """Size of a file of records or rows, which is read whole; readers of larger ones say so."""
 KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
@@ -102,26 +107,55 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; `filename` is `path`, not that of the temporary file.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside `path`, which takes its place at the end of the block, or of which nothing is left.
+
+    What killed processes have left of such files is removed.
+
+    Raises:
+        OSError: as `write_bytes`.
+    """
     try:
-        _replace(path, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        with _partial(path) as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), 0o666 & ~_umask())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _partial(path: Path) -> IO[bytes]:
+    """A new file beside `path`, never one that is there or is linked to; its lock tells that its writer lives."""
+    while True:
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115  the caller closes it
+            prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent, delete=False
+        )
+        with suppress(OSError):  # no locks on this disk
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # another command has removed it before it was locked
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the partial files of `path` whose writers were killed."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+        with suppress(OSError), open_plain(left) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 @cache

@@ -69,6 +69,17 @@ def watch(last_words: str) -> Watchdog:
     return _watchdogs[0]
 
 
+def say() -> None:
+    """Print the line of an interrupted command, once."""
+    for watchdog in _watchdogs:
+        watchdog.say()
+
+
+def is_interrupted() -> bool:
+    """Whether a signal has come."""
+    return any(watchdog.stopping for watchdog in _watchdogs)
+
+
 def finish() -> None:
     """Ignore signals from now on: the command has ended, only its interpreter has not."""
     for number in STOPS:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver
@@ -104,25 +103,30 @@ class Processes(Generic[T]):
 def run(tasks: Sequence[Task], workers: int, report: Report) -> None:
     """Make all runs, in the order of `tasks`, at most `workers` at a time; `report` receives their events.
 
+    Those that another command makes are left to it; they are made here if it does not finish them.
+
     A run that does not fit on the GPU beside the others waits until one of them has ended, and from then on fewer are
     made at a time.
     """
+    from train.claims import Claims
     from train.worker import work  # imports torch, which is not needed before there is something to train
 
-    waiting = deque(tasks)
-    with Processes(work, work.__module__) as processes:
-        while waiting or processes.running:
-            while waiting and len(processes.running) < workers:
-                processes.start(waiting.popleft())
+    with Claims(tasks, report) as claims, Processes(work, work.__module__) as processes:
+        while True:
+            while len(processes.running) < workers and (task := claims.next(wait=not processes.running)):
+                processes.start(task)
+            if not processes.running:
+                return
             for worker, event in processes.wait():
                 if isinstance(event, Exit):
                     event = Failed(f"its process ended with exit code {event.code}")
                 if not isinstance(event, Epoch | Resumed):
                     processes.end(worker)
+                    claims.release(worker.task)
                 if isinstance(event, NoRoom):
                     if processes.running:
                         workers = len(processes.running)
-                        waiting.appendleft(replace(worker.task, fresh=False))  # its state is of this command
+                        claims.put_back(replace(worker.task, fresh=False))  # its state is of this command
                     else:
                         event = Failed(f"the GPU's memory does not suffice ({event.reason}); train with --device cpu")
                 report(worker.task, event)

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from train.tasks import Epoch, Event, Failed, NoRoom, Resumed, Task
+from train.tasks import Elsewhere, Epoch, Event, Failed, NoRoom, Resumed, Task, Waiting
 
 ALL = "all runs, epochs"
 
@@ -85,6 +85,9 @@ class Display(Bars):
             self._advance(label, epochs, event.epoch, "")
             self.say(f"{label}: resumed after epoch {event.epoch} of {epochs}")
             return
+        if isinstance(event, Waiting):
+            self.say(f"{label}: {event.holder} makes it: waiting for it")
+            return
         if label in self.bars:
             self.progress.remove_task(self.bars.pop(label))
         if isinstance(event, NoRoom):
@@ -92,6 +95,9 @@ class Display(Bars):
             return
         done = self.done.get(label, 0)
         self.progress.advance(self.total, epochs - done)  # the epochs saved by early stopping
+        if isinstance(event, Elsewhere):
+            self.say(f"{label}: finished by another command")
+            return
         if isinstance(event, Failed):
             self.say(f"{label}: FAILED, {event.reason}")
             return

@@ -28,7 +28,7 @@ def make(wanted: Sequence[tuple[Entry, RunFiles]], artifacts: Artifacts, setting
     """
     from train.fitting import is_finished
     from train.progress import Display
-    from train.tasks import Event, Failed, Task
+    from train.tasks import Elsewhere, Event, Failed, Task
 
     data = datasets.prepare((entry.dataset for entry, _ in wanted), artifacts.data, settings.data)
     tasks = []
@@ -44,17 +44,22 @@ def make(wanted: Sequence[tuple[Entry, RunFiles]], artifacts: Artifacts, setting
     costs = {entry.name: cost(entry) for entry in {task.entry.name: task.entry for task in tasks}.values()}
     tasks.sort(key=lambda task: -costs[task.entry.name])  # longest first, so that no core is idle at the end
     failed: list[str] = []
+    shared = 0
     started = time.perf_counter()
     with Display(tasks) as display:
 
         def report(task: Task, event: Event) -> None:
+            nonlocal shared
+            shared += isinstance(event, Elsewhere)
             display.show(task, event)
             if isinstance(event, Failed):
                 failed.append(f"FAILED: {task.label}: {event.reason}")
 
         settings.engine(tasks, min(settings.workers, len(tasks)), report)
     minutes = (time.perf_counter() - started) / 60
-    print(f"{len(tasks) - len(failed)} of {len(tasks)} runs trained in {minutes:.1f} minutes under {artifacts.root}")
+    others = f", {shared} of them by another command," if shared else ""
+    trained = f"{len(tasks) - len(failed)} of {len(tasks)} runs trained"
+    print(f"{trained}{others} in {minutes:.1f} minutes under {artifacts.root}")
     for line in failed:
         print(line)
     return 1 if failed else 0

@@ -67,5 +67,18 @@ class NoRoom:
     reason: str
 
 
-Event: TypeAlias = Resumed | Epoch | Finished | Failed | NoRoom
+@dataclass(frozen=True)
+class Waiting:
+    """Another command makes this run and all others that are left."""
+
+    holder: str
+    """Its process, in words."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Another command has finished this run."""
+
+
+Event: TypeAlias = Resumed | Epoch | Finished | Failed | NoRoom | Waiting | Elsewhere
 """What a run sends; the last one is none of the first two."""

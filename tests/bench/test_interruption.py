@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from study import locks
 from study.bench_file import read_bench
 from study.files import sha256
 from tests.bench.test_command import FREE, bench, journal, kinds
@@ -64,9 +65,9 @@ def test_the_journal_survives_an_interruption(earlier: tuple[Path, bytes], numbe
     assert (first.key.model, first.key.runtime, first.quick) == ("free", "onnxruntime", False)
     assert first.samples >= 1
     if number != signal.SIGKILL:
-        last = " ".join(output.split())
-        assert f"incomplete: the finished measurements are in {journal(file)}, which `python -m bench compare`" in last
-        assert last.endswith("run the same command again to measure everything")
+        (line,) = [line for line in output.splitlines() if "interrupted" in line]
+        assert line.startswith(f"interrupted: the finished measurements are in {journal(file)}, which `python -m bench")
+        assert line.endswith("run the same command again to measure everything")
         assert kinds(file)[-1] == "exit_status"
         assert {each.name for each in file.parent.iterdir()} == {"free.onnx", file.name, journal(file).name}, (
             "no partial file is left"
@@ -95,6 +96,27 @@ def test_a_model_with_wrong_outputs_is_one_line_and_the_others_are_measured(trai
     assert {each.key.model for each in record.comparisons} == {"baseline"}
     assert set(record.failed) == {f"gap {each} batch 1" for each in ("torch", "onnxruntime", "torch/onnxruntime")}
     assert not list(file.parent.glob(".*"))
+
+
+# ---- what lies in the place of its files
+
+
+def test_nothing_is_written_through_a_link_and_another_session_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    for name in (".b.json.partial", "b.json.journal"):
+        (tmp_path / name).symlink_to(tmp_path / "precious")
+    model = write(tmp_path / "free.onnx", "N")
+    words = (*FREE, "--quick", "--seconds", "0.1", "--onnx", model, f"--benchmark-json={tmp_path / 'b.json'}")
+    with locks.held(locks.of_file(tmp_path / "b.json"), print):
+        shown = run("pytest", "bench", *words)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    refused = f"process {os.getpid()} measures into {tmp_path / 'b.json'}; wait for it, or name another file"
+    assert shown.stderr == f"error: --benchmark-json: {refused}\n"
+    assert run("pytest", "bench", *words).returncode == 0
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert {each.name for each in tmp_path.iterdir()} == {
+        *("precious", ".b.json.partial", "free.onnx", "b.json", "b.json.journal")
+    }
 
 
 # ---- mistakes (most are in test_plan.py)

@@ -12,7 +12,7 @@ import pytest
 from study.artifacts import Artifacts, current_export
 from study.bench_file import read_bench
 from study.errors import StudyError
-from study.files import sha256, write_bytes, write_csv
+from study.files import replacing, sha256, write_bytes, write_csv
 from study.record_files import read_record
 from study.records.training import RunRecord
 from tests.conftest import ROOT, Trained
@@ -57,7 +57,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_process_killed_while_it_writes_leaves_the_old_file_and_the_next_one_removes_its_leftovers(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "file"
     write_bytes(file, b"old")
     script = f"""
@@ -70,6 +72,14 @@ write_bytes(Path({str(file)!r}), b"new" * 100_000)
     killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     assert file.read_bytes() == b"old"
+    (left,) = tmp_path.glob(".file.*.partial")
+    with replacing(file) as at_work:
+        assert not left.exists()
+        write_bytes(file, b"new")
+        assert Path(at_work.name).exists(), "of a process that lives"
+        at_work.write(b"newer")
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_bytes() == b"newer"
 
 
 def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:

@@ -272,11 +272,14 @@ def test_a_second_search_waits_and_repeats_the_trial_of_a_killed_one(few_data: P
     with subprocess.Popen(command, **options) as killed:
         assert killed.stdout is not None
         assert killed.stdout.readline() == "Begun 0\n"
-        with pytest.raises(StudyError, match="another process searches; end it before"), alone(tmp_path / "x", True):
+        with (
+            pytest.raises(StudyError, match=f"process {killed.pid} searches; end it before"),
+            alone(tmp_path / "x", True),
+        ):
             pass
         with subprocess.Popen(command, **options) as other:
             assert other.stdout is not None
-            assert other.stdout.readline() == "another process searches the same model: waiting for it\n"
+            assert other.stdout.readline() == f"process {killed.pid} searches the same model: waiting for it\n"
             killed.kill()
             try:
                 rest, _ = other.communicate(timeout=120)

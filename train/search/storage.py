@@ -4,7 +4,6 @@ Only the process that searches reads and writes it; the processes of the trials 
 is running in the storage, but not in this process, has lost its process and is repeated.
 """
 
-import fcntl
 import json
 import math
 import warnings
@@ -20,6 +19,7 @@ from msgspec import convert, structs
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.trial import FrozenTrial, TrialState
 
+from study import locks
 from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.networks import source_sha256
@@ -93,15 +93,13 @@ def alone(search: Path, fresh: bool) -> Iterator[None]:
     Raises:
         StudyError: another process searches there, and this one is to start afresh.
     """
-    search.parent.mkdir(parents=True, exist_ok=True)
-    with search.with_name("search.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if fresh:
-                raise StudyError(f"{search.parent}: another process searches; end it before a --fresh search") from None
-            print("another process searches the same model: waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def say(holder: str) -> None:
+        if fresh:
+            raise StudyError(f"{search.parent}: {holder} searches; end it before a --fresh search")
+        print(f"{holder} searches the same model: waiting for it", flush=True)
+
+    with locks.held(locks.of_folder(search.parent), say):
         yield
 
 

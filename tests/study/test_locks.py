@@ -1,0 +1,73 @@
+"""Locks between commands: one holds, the next one waits or is refused, and nothing is left of either."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from study import locks
+from study.errors import StudyError
+from tests.conftest import ROOT
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from study import locks
+lock = locks.take(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_one_holds_it_and_the_next_one_waits_for_that_process(tmp_path: Path) -> None:
+    path, heard = locks.of_folder(tmp_path / "run"), []
+    first = locks.take(path)
+    assert first is not None
+    assert locks.take(path) is None
+
+    def say(holder: str) -> None:
+        heard.append(holder)
+        threading.Timer(0.1, locks.release, [first]).start()
+
+    with locks.held(path, say) as waited:
+        assert waited
+    assert heard == [f"process {os.getpid()}"]
+    assert list(path.parent.iterdir()) == []
+    with locks.held(path, say) as waited:
+        assert not waited
+
+
+def test_whoever_is_told_may_refuse_to_wait(tmp_path: Path) -> None:
+    path = locks.of_file(tmp_path / "b.json")
+
+    def refuse(holder: str) -> None:
+        raise StudyError(holder)
+
+    with locks.held(path, print), pytest.raises(StudyError), locks.held(path, refuse):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert locks.take(path) is None
+        assert locks.holder(path) == f"process {process.pid}"
+        process.kill()
+        process.wait()
+        lock = locks.take(path)
+    assert lock is not None
+    locks.release(lock)
+
+
+def test_a_lock_is_never_taken_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic link"):
+        locks.take(tmp_path / ".lock")
+    assert (tmp_path / "precious").read_text() == "precious"
