@@ -58,14 +58,14 @@ def render(template: str, form: Form, **values: object) -> str:
 
     In HTML what stands between backticks, commands mostly, is shown as code.
     """
-    text = _environment(form).get_template(template).render(values)
+    text = environment(form).get_template(template).render(values)
     if form == "html":
         text = re.sub(r"`([^`<>\n]+)`", r"<code>\1</code>", text)
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
 
 @cache
-def _environment(form: Form) -> jinja2.Environment:
+def environment(form: Form) -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
