@@ -31,6 +31,7 @@ from study.records.bench import (
     Measurement,
 )
 from study.records.profile import ProfileRecord
+from study.records.scenarios import OfflineRecord, ServerRecord
 from study.variants import STANDARD_NAME
 
 MEASURE = "run `pytest bench --benchmark-json={}` to measure"
@@ -56,6 +57,9 @@ class Measured(Generic[M]):
         return self.record.key
 
 
+Loads = Measured[OfflineRecord] | Measured[ServerRecord]
+
+
 @dataclass(frozen=True)
 class Measurements:
     """The measurements of all files, by model in the order of the study, those of a user's own files last."""
@@ -65,6 +69,8 @@ class Measurements:
     comparisons: tuple[Measured[ComparisonRecord], ...] = ()
     cold_starts: tuple[Measured[ColdStartRecord], ...] = ()
     profiles: tuple[Measured[ProfileRecord], ...] = ()
+    loads: tuple[Loads, ...] = ()
+    """Of the load scenarios, the offline ones first."""
     environments: tuple[BenchEnvironment, ...] = ()
     """One for each file."""
     peaks: Mapping[tuple[str, int], MatrixProduct] = field(default_factory=dict)
@@ -117,7 +123,14 @@ def read_measurements(
     keys = [
         record.key
         for bench in benches
-        for record in (*bench.cases, *bench.comparisons, *bench.cold_starts, *bench.profiles)
+        for record in (
+            *bench.cases,
+            *bench.comparisons,
+            *bench.cold_starts,
+            *bench.profiles,
+            *bench.offline,
+            *bench.server,
+        )
     ]
     names = _own_names([key for key in keys if key.seed is None and key.model not in named], sums)
     order = {model: i for i, model in enumerate(dict.fromkeys([*sums, *names.values()]))}
@@ -145,7 +158,9 @@ def read_measurements(
     comparisons = of_report("comparison", lambda bench: bench.comparisons)
     cold_starts = of_report("cold start", lambda bench: bench.cold_starts)
     profiles = of_report("profile", lambda bench: bench.profiles)
-    every: tuple[Measured[Any], ...] = (*cases, *comparisons, *cold_starts, *profiles)
+    offline = of_report("offline load", lambda bench: bench.offline)
+    server = of_report("server load", lambda bench: bench.server)
+    every: tuple[Measured[Any], ...] = (*cases, *comparisons, *cold_starts, *profiles, *offline, *server)
     results = {one.model for one in every if not one.record.quick}
     trials = Counter(one.model for one in every if one.record.quick)
     if mixed := [model for model in trials if model in results]:
@@ -162,6 +177,7 @@ def read_measurements(
 
     cases, comparisons = unmixed("benchmark case", cases), unmixed("comparison", comparisons)
     cold_starts, profiles = unmixed("cold start", cold_starts), unmixed("profile", profiles)
+    offline, server = unmixed("offline load", offline), unmixed("server load", server)
     exported = {record.onnx_sha256 for one in measured if isinstance(one, Run) for record in one.exports[1:]}
     variants = tuple(
         one
@@ -180,6 +196,8 @@ def read_measurements(
     notes += _doubts(comparisons, "comparisons", "comparisons.csv")
     notes += _doubts(cold_starts, "cold starts", "cold_starts.csv")
     notes += _doubts(profiles, "profiles", "profile.csv")
+    notes += _doubts(offline, "offline loads", "loads.csv")
+    notes += _doubts(server, "server loads", "loads.csv")
     if all_alike:
         notes += _gaps(cases, sums, "benchmark case", remedy)
         if any(one.model in sums for one in comparisons):
@@ -193,7 +211,8 @@ def read_measurements(
     notes += _repeats(ratios, "comparisons", "ratios")
     notes += _other_best(benches, sums)
     peaks = {(file, one.threads): one for file, _, bench in files for one in bench.matrix_products}
-    return Measurements(cases, comparisons, cold_starts, profiles, environments, peaks, variants, tuple(notes))
+    loads: tuple[Loads, ...] = (*offline, *server)
+    return Measurements(cases, comparisons, cold_starts, profiles, loads, environments, peaks, variants, tuple(notes))
 
 
 def machine(environment: Environment) -> str:

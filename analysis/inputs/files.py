@@ -49,6 +49,8 @@ SEARCHED = ("search", "importance")
 """Further tables and pictures, if the hyper-parameters of a model were searched."""
 PROFILED = ("profile", "profile_modules")
 """Further tables, if there are profiles; the second one has a picture."""
+LOADED = ("loads",)
+"""A further table, if a load scenario was measured."""
 PORTABILITY = tuple(f"portability{suffix}" for suffix in (".csv", ".md", ".svg", ".png"))
 """Further files, if the models were tried in other runtimes."""
 VARIANTS = ("variants.csv", "variants.md")

@@ -252,7 +252,7 @@ def _form(row: Any) -> Form:
 
 def validity(frames: Frames, notes: Sequence[str]) -> Validity:
     """How far the measurements in these tables are valid."""
-    tables = [frames[name] for name in ("latency", "comparisons", "cold_starts")]
+    tables = [frames[name] for name in ("latency", "comparisons", "cold_starts", "loads")]
     return Validity(
         measured=sum(map(len, tables)),
         invalid=sum(int((~table["valid"].astype(bool)).sum()) for table in tables),

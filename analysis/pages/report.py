@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.inputs.files import (
     JSON,
+    LOADED,
     MODULES,
     OF_MODULES,
     OF_RUNS,
@@ -51,6 +52,7 @@ from analysis.tables import costs as costs_tables
 from analysis.tables import exports as exports_tables
 from analysis.tables import headline, pictured
 from analysis.tables import latency as latency_tables
+from analysis.tables import loads as loads_tables
 from analysis.tables import modules as modules_tables
 from analysis.tables import profiles as profile_tables
 from analysis.tables import search as search_tables
@@ -74,6 +76,7 @@ MEASURED = {
     "costs": costs_tables.COSTS,
     "comparisons": latency_tables.COMPARISONS,
     "cold_starts": COLD_STARTS,
+    "loads": loads_tables.LOADS,
 }
 SHOWN = {
     "summary": summary_tables.SUMMARY,
@@ -136,6 +139,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure], data: Path | 
     for names, there in (
         (VARIANTS, study.has_variants),
         (PORTABILITY, study.portability),
+        ([f"{name}.csv" for name in LOADED], study.measured.loads),
         ([f"{name}{suffix}" for name in PROFILED for suffix in (".csv", ".svg", ".png")], study.measured.profiles),
         ([name for name in REPORT if Path(name).stem in OF_RUNS], study.runs),
     ):
@@ -155,6 +159,7 @@ def chosen(study: Study) -> tuple[list[str], list[str]]:
     """The tables that a report on this study has as files, and the pictures: without a training there is less."""
     tables = [*TABLES, *(OF_MODULES if study.modules else ()), *(SEARCHED if study.searches else ())]
     tables = [name for name in tables if study.runs or name not in OF_RUNS]
+    tables += LOADED if study.measured.loads else ()
     tables += PROFILED if study.measured.profiles else ()
     return tables, [name for name in tables if name in (*PICTURES, *SEARCHED, PROFILED[1])]
 
@@ -183,6 +188,7 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "confusion": pictured.confusion(study.runs),
         "mistakes": pictured.mistakes(study.runs),
         "cold_starts": cold_starts(study.measured),
+        "loads": loads_tables.loads(study.measured),
         "profile": profile_tables.profile(study.measured),
         "profile_modules": profile_tables.profile_modules(study.measured),
         "search": search_tables.trials(study.searches),

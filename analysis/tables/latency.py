@@ -58,7 +58,7 @@ def _runtimes(row: Any) -> str:
     return f"{runtime(row.runtime)} against {runtime(row.reference)}"
 
 
-_PROCESSES = (
+PROCESSES = (
     Column("processes", "fresh ones that count: the valid ones, or, without any, all", "processes"),
     Column("processes_left_out", "because they are invalid"),
 )
@@ -86,7 +86,7 @@ LATENCY = (
     MODE,
     DEVICE,
     Column("samples", "timed calls of these processes", "samples", ",d"),
-    *_PROCESSES,
+    *PROCESSES,
     *_percentile("median", "median (95 % interval), µs"),
     *_percentile("p90", "p90, µs"),
     *_percentile("p95"),
@@ -148,7 +148,7 @@ COMPARISONS = (
     *_after_switch("reference", "reference right after other work, %"),
     *_after_switch("runtime", "runtime right after other work, %"),
     Column("full_speed_share", "blocks in which the machine ran at full speed, / all", "at full speed, %", ".0f", 100),
-    *_PROCESSES,
+    *PROCESSES,
     Column("rounds", "of these processes"),
     Column("blocks", "of calls, in random order, of these processes", "blocks", ",d"),
     Column("calls", "likewise"),

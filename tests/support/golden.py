@@ -45,7 +45,9 @@ from tests.support.records import (
     comparison,
     interval,
     matrix_product,
+    offline_load,
     search_record,
+    server_load,
 )
 from tests.support.study import layers, save_graph, write_bench, write_model, write_run, write_study
 
@@ -99,11 +101,14 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
         comparison(artifacts, "baseline", 1, 4.0, 3.9, 4.1, reference="torch-compile", best_of=chosen),
     ]
     slow = write_bench(artifacts, bench, pairs, name="bench-variants.json", matrix_products=[matrix_product()])
+    offline = [offline_load(artifacts, "baseline", 90_000, streams) for streams in (1, 2)]
+    server = server_load(artifacts, "baseline", 25_000, 0.0098, valid=False, reasons=("noisy",))
+    loaded = write_bench(artifacts, name="bench-loads.json", loads=[*offline, server])
     failed = {"verdict": "failed", "max_abs_difference": 0.031, "argmax_mismatches": 12, "reason": "0.031 off."}
     of_static = {"onnx_sha256": static, "variant": STATIC.name, "allowed": 0.05}
     write_portability(artifacts, cell(artifacts, "tract", "baseline", 7, **failed, **of_static))
     write_record(artifacts.search("gap"), search_record("gap"))
-    study = read_study(find(artifacts, ("baseline", "l1-1e-3", "gap", "l2-1e-4"), (artifacts.bench, slow)))
+    study = read_study(find(artifacts, ("baseline", "l1-1e-3", "gap", "l2-1e-4"), (artifacts.bench, slow, loaded)))
     frames = report.all_tables(study, ALWAYS)
     assert study.portability is not None
     table = columns.text(SUMMARY, frames["summary"])

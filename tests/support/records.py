@@ -38,6 +38,7 @@ from study.records.bench import (
 )
 from study.records.export import ExportRecord
 from study.records.profile import OperatorRecord, ProfileRecord
+from study.records.scenarios import OfflineProcess, OfflineRecord, ServerProcess, ServerRecord
 from study.records.training import (
     BestTrial,
     ImageCounts,
@@ -368,6 +369,49 @@ def cold_start(
         machine=QUIET,
         processes=5,
         **steps,
+    )
+    return _changed(made, changes)
+
+
+def offline_load(artifacts: Artifacts, model: str, rate: float, streams: int = 1, **changes: Any) -> OfflineRecord:
+    """This throughput, in items a second, in two processes, with an interval from 0.98 to 1.03 times itself."""
+    process: dict[str, Any] = {
+        "window_seconds": 1.0,
+        "calls_per_stream": (rate / streams,) * streams,
+        "overhead_seconds": 1e-7,
+    }
+    made = OfflineRecord(
+        key=_key(artifacts, model, "onnxruntime", 1),
+        **_conditions(),
+        streams=streams,
+        oversubscribed=streams > 2,
+        threads_read_back=1,
+        settings={"threads": 1},
+        items_per_second=interval(rate),
+        processes=tuple(OfflineProcess(**_of_process(i), **process, items_per_second=rate) for i in (1, 2)),
+    )
+    return _changed(made, changes)
+
+
+def server_load(artifacts: Artifacts, model: str, rate: float, p99: float, **changes: Any) -> ServerRecord:
+    """The highest rate whose p99, in seconds, stays under 10 ms, in two processes; too few queries for its p90."""
+    process: dict[str, Any] = {"rate": rate, "queries": 1000, "random_seed": 1, "mean_wait_seconds": p99 / 10}
+    process |= {"p50_seconds": p99 / 4, "p90_seconds": p99 / 2, "p99_seconds": p99, "load": 0.6}
+    process |= {"overhead_seconds": 1e-7, "trials": 12, "above_rate": 1.01 * rate, "above_p99_seconds": 0.0101}
+    made = ServerRecord(
+        key=_key(artifacts, model, "onnxruntime", 2),
+        **_conditions(),
+        streams=1,
+        oversubscribed=False,
+        threads_read_back=1,
+        settings={"threads": 1},
+        bound_seconds=0.01,
+        rate=interval(rate),
+        p50_seconds=interval(p99 / 4),
+        p90_seconds=None,
+        p99_seconds=interval(p99),
+        load=interval(0.6),
+        processes=tuple(ServerProcess(**_of_process(i), **process) for i in (1, 2)),
     )
     return _changed(made, changes)
 

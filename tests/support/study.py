@@ -28,6 +28,7 @@ from study.files import sha256, write_csv
 from study.record_files import as_json, write_record
 from study.records.base import Record
 from study.records.bench import BenchRecord, CaseRecord, ColdStartRecord, ComparisonRecord, MatrixProduct
+from study.records.scenarios import OfflineRecord, ServerRecord
 from study.seal import KEY, sealed
 from tests.support.records import (
     BENCH_ENVIRONMENT,
@@ -136,6 +137,7 @@ def write_bench(
     cold_starts: Sequence[ColdStartRecord] = (),
     name: str | Path = "bench.json",
     matrix_products: Sequence[MatrixProduct] = (),
+    loads: Sequence[OfflineRecord | ServerRecord] = (),
     **environment: Any,
 ) -> Path:
     """A benchmark file with these records, among the artifacts unless `name` is a path from the root."""
@@ -148,6 +150,8 @@ def write_bench(
         cold_starts=tuple(cold_starts),
         cases=tuple(cases),
         matrix_products=tuple(matrix_products),
+        offline=tuple(load for load in loads if isinstance(load, OfflineRecord)),
+        server=tuple(load for load in loads if isinstance(load, ServerRecord)),
     )
     study = as_json(session)
     content = {"benchmarks": [{"name": "case", "extra_info": info} for info in study.pop("cases")], "study": study}
