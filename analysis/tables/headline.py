@@ -117,8 +117,12 @@ def all_at_batch_1(
     models: Sequence[str], latency: pd.DataFrame, compared: pd.DataFrame
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """`at_batch_1` of each model."""
-    latency, compared = (frame[frame["batch"] == 1] for frame in (latency, compared))
-    return [at_batch_1(model, latency, compared) for model in models]
+    several = [frame[frame["batch"] == 1] for frame in (latency, compared)]
+    by_model = [dict(list(frame.groupby("model", sort=False))) for frame in several]
+    none = [frame[:0] for frame in several]
+    return [
+        at_batch_1(model, *(of.get(model, empty) for of, empty in zip(by_model, none, strict=True))) for model in models
+    ]
 
 
 def _one_item(model: str, frame: pd.DataFrame) -> pd.DataFrame:
