@@ -20,10 +20,10 @@ VALUES = st.recursive(
 
 @given(
     content=st.dictionaries(st.text(), VALUES),
-    many=st.lists(VALUES),
+    many=st.lists(VALUES | st.dictionaries(st.text() | st.just("\n}"), VALUES)),
     inner=st.lists(VALUES),
     indent=st.sampled_from([None, 0, 4]),
-    chunk=st.integers(1, 30),
+    chunk=st.integers(1, 30) | st.just(2**20),
 )
 def test_the_pieces_are_those_of_the_whole(
     content: dict[str, Any], many: list[Any], inner: list[Any], indent: int | None, chunk: int
