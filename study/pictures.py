@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -71,8 +72,11 @@ def drawn(draw: Callable[[], Figure], suffixes: Sequence[str] = FORMATS, small: 
     with style():
         figure = draw()
         figure.set_dpi(SMALL_DPI if small else DPI)
-        figure.draw_without_rendering()
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         figure.set_layout_engine("none")
+        for axis in figure.axes:  # whose last digits differ from call to call: the layout is the solution of a system
+            axis.set_position(np.round(axis.get_position().bounds, 9))
         # as SVG last, which leaves the figure with the resolution of an SVG
         made = {suffix: _svg(figure) if suffix == ".svg" else _png(figure, small) for suffix in sorted(suffixes)}
         return {suffix: made[suffix] for suffix in suffixes}
