@@ -99,12 +99,10 @@ class Costs:
             return {}
         confidence = 1 - (1 - CONFIDENCE) / len(self.batches)
         found = {}
-        for batch, values in zip(self.batches, self.fit.misses.T, strict=True):
-            if not abs(float(np.mean(values))) > MISS:
-                continue
-            one = arithmetic_interval(values, confidence)
+        for i in np.flatnonzero(np.abs(self.fit.misses.mean(axis=0)) > MISS):
+            one = arithmetic_interval(self.fit.misses[:, i], confidence)
             if not one.low <= 0 <= one.high:
-                found[batch] = one.value
+                found[self.batches[i]] = one.value
         return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
 
     def ratios(self, other: "Costs") -> "Ratios":

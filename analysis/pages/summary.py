@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.inputs.study import Study
 from analysis.pages.provenance import descriptions
-from analysis.tables.headline import all_at_batch_1, best, plain
+from analysis.tables.headline import at_batch_1, best, plain
 from analysis.tables.summary import doubtful
 
 
@@ -40,6 +40,6 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
 
 def headline(models: Sequence[str], cases: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
     """The rows behind a summary's latencies, its speed-ups of ONNX Runtime over eager torch, and best against best."""
-    chosen = all_at_batch_1(models, cases, compared)
+    chosen = at_batch_1(models, cases, compared)
     medians, pairs = (pd.concat(rows, ignore_index=True) for rows in zip(*chosen, strict=True))
     return medians, plain(pairs), best(pairs)

@@ -97,36 +97,29 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
     return _alike(merged.assign(batch=0)).drop(columns="batch")
 
 
-def at_batch_1(model: str, latency: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The headline rows of a model with one item, on the CPU if it was measured there.
-
-    The comparisons are in the setting of the cases, if there are cases.
-    """
-    rows = cases(_one_item(model, latency))
-    rows = rows[rows["device"] == rows["device"].min()]  # "cpu" < "cuda"
-    pairs = _one_item(model, compared)
-    for chosen in rows.head(1).to_dict("records"):
-        settings = [pairs[name] == chosen[name] for name in ("device", "threads", "mode")]
-        settings.append(pairs["seed"].isna() if pd.isna(chosen["seed"]) else pairs["seed"] == chosen["seed"])
-        pairs = pairs[np.logical_and.reduce(settings).astype(bool)]
-    pairs = comparisons(pairs)
-    return rows, pairs[pairs["device"] == pairs["device"].min()]
-
-
-def all_at_batch_1(
+def at_batch_1(
     models: Sequence[str], latency: pd.DataFrame, compared: pd.DataFrame
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """`at_batch_1` of each model."""
-    several = [frame[frame["batch"] == 1] for frame in (latency, compared)]
-    by_model = [dict(list(frame.groupby("model", sort=False))) for frame in several]
-    none = [frame[:0] for frame in several]
-    return [
-        at_batch_1(model, *(of.get(model, empty) for of, empty in zip(by_model, none, strict=True))) for model in models
-    ]
+    """The headline rows of each model with one item, on the CPU if it was measured there: cases and comparisons.
+
+    The comparisons are in the setting of the model's cases, if it has cases.
+    """
+    rows, pairs = (frame[(frame["batch"] == 1) & frame["model"].isin(models)] for frame in (latency, compared))
+    rows = _on_first_device(cases(rows))  # of all models at once: of one they take as long
+    chosen = {model: setting for model, *setting in reversed(_settings(rows))}
+    fitting = [chosen.get(model, setting) == setting for model, *setting in _settings(pairs)]
+    pairs = _on_first_device(comparisons(pairs[np.array(fitting, bool)]))
+    return [(rows[rows["model"] == model], pairs[pairs["model"] == model]) for model in models]
 
 
-def _one_item(model: str, frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[(frame["model"] == model) & (frame["batch"] == 1)]
+def _on_first_device(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["device"] == rows.groupby("model")["device"].transform("min")]  # "cpu" < "cuda"
+
+
+def _settings(rows: pd.DataFrame) -> list[list[object]]:
+    """Model, device, threads, mode and seed of each row; a module has no seed."""
+    columns = rows[["model", "device", "threads", "mode", "seed"]].astype(object)
+    return columns.where(columns.notna(), None).to_numpy().tolist()
 
 
 def _as_one(

@@ -145,8 +145,9 @@ def by_accuracy(results: Results) -> pd.DataFrame:
     """One row an entry that has runs; `difference` is empty where ours has no images of the published kind."""
     cases, pairs = latency_tables.latency(results.measured), latency_tables.comparisons(results.measured)
     rows = []
-    for result in results.entries:
-        row, latency = _cells(result), at_batch_1(result.entry.name, cases, pairs)
+    headlines = at_batch_1([result.entry.name for result in results.entries], cases, pairs)
+    for result, latency in zip(results.entries, headlines, strict=True):
+        row = _cells(result)
         measured_on = [case.machine for case in results.measured.cases if case.model == result.entry.name]
         machines = {"machines": _numbers(results, result.machines), "latency_machines": _numbers(results, measured_on)}
         rows.append({**row, **_published_cells(result, row), **machines, **latency_columns(*latency)})

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.inputs.study import Study
 from analysis.measures.significance import difference
 from analysis.tables.columns import MODEL, OVER_PROCESSES, Column, ends, frame
-from analysis.tables.headline import WITHHELD, all_at_batch_1, best, plain
+from analysis.tables.headline import WITHHELD, at_batch_1, best, plain
 from analysis.tables.numbers import MISSING, TIMES, interval, number, runtime
 from analysis.tables.training import fully_connected
 
@@ -104,7 +104,7 @@ def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, compariso
     wrong = {model: np.stack([run.wrong for run in study.runs if run.model == model]) for model in by_model}
     modules = {module.model: module for module in study.modules}
     rows: list[dict[str, Any]] = []
-    for model, (medians, pairs) in zip(study.models, all_at_batch_1(study.models, cases, comparisons), strict=True):
+    for model, (medians, pairs) in zip(study.models, at_batch_1(study.models, cases, comparisons), strict=True):
         latency = latency_columns(medians, pairs)
         if model in modules:
             record, layers = modules[model].record, modules[model].layers
