@@ -177,7 +177,7 @@ def speed(frames: Frames, item: str) -> Speed:
     """The finding of speed, from the tables `latency`, `comparisons` and `costs`, of every model in them."""
     latency, compared = frames["latency"], frames["comparisons"]
     models = list(dict.fromkeys([*latency["model"], *compared["model"]]))
-    chosen = headline.all_at_batch_1(models, latency, compared)
+    chosen = headline.at_batch_1(models, latency, compared)
     medians = pd.concat([cases for cases, _ in chosen]) if chosen else latency
     pairs = pd.concat([pairs for _, pairs in chosen]) if chosen else headline.comparisons(compared)
     eager, best = headline.plain(pairs), headline.best(pairs)
