@@ -1,5 +1,7 @@
 """A study of more models and cases than a reader can take in: what is shown of it, and what is said of the rest."""
 
+from functools import partial
+
 import pandas as pd
 import pytest
 
@@ -31,13 +33,15 @@ def test_the_page_says_how_many_rows_are_in_the_csv_file_alone(large: Artifacts)
 
 
 def test_a_picture_has_the_first_twelve_models_and_says_so() -> None:
-    rows = [{"model": f"m{n}", "epoch": 1, "train_error": 0.1 + n, "train_loss": 1.0} for n in range(13)]
-    draw = of_first_models(convergence, ["m12", "m0"])
-    figure = draw(pd.DataFrame(rows))
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [f"m{n}" for n in (*range(11), 12)]
-    assert legend.get_title().get_text() == "the first 12 of 13 models; the table has all"
-    assert draw(pd.DataFrame(rows[:12])).legends[0].get_title().get_text() == ""
+    rows = pd.DataFrame(
+        [{"model": f"m{n}", "seed": 0, "epoch": 1, "train_error": 0.1, "validation_error": None} for n in range(13)]
+    )
+    tested = rows.assign(test_error=0.1)
+    draw = of_first_models(partial(convergence, errors=tested), ["m12", "m0"])
+    figure = draw(rows)
+    assert [axis.get_title("left") for axis in figure.axes] == [f"m{n}" for n in (*range(11), 12)]
+    assert figure.legends[0].get_title().get_text() == "the first 12 of 13 models; the table has all"
+    assert draw(rows[:12]).legends[0].get_title().get_text() == ""
 
 
 def test_headline_rows_are_the_same_whether_or_not_another_model_has_repeats(large: Artifacts) -> None:
