@@ -28,7 +28,7 @@ from analysis import portability, results, sparsity
 from analysis.sparsity import joined
 from study.catalogue import DEFAULT_STUDY, STUDIES
 from study.command_line import Parser
-from study.errors import StudyError, exit_with
+from study.errors import StudyError, escaped, exit_with
 
 if TYPE_CHECKING:
     from analysis.inputs.files import Inputs
@@ -175,7 +175,7 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
         gc.enable()
         study = replace(study, notes=(*study.notes, *unmeasured))
         for note in study.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {escaped(note)}", file=sys.stderr)
         inputs.mark.unlink(missing_ok=True)
         written = write(study, inputs.report, measures, inputs.artifacts.data)
         del study  # the measurements go once they are in tables

@@ -53,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
     from analysis.inputs.files import existing
     from study import locks
     from study.artifacts import Artifacts
-    from study.errors import StudyError
+    from study.errors import StudyError, escaped
 
     if options.output.suffix != ".md":
         raise StudyError(f"--output: expected a name that ends in .md, found {str(options.output)!r}")
@@ -61,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
     artifacts = Artifacts(options.artifacts)
     results = read_results(artifacts, benches or sorted(artifacts.root.glob("bench*.json")))
     for note in results.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {escaped(note)}", file=sys.stderr)
     with locks.folder_held(options.output.with_suffix("")):
         for path in write(results, options.output):
             print(f"wrote {path}")

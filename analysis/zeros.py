@@ -45,6 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     from analysis.pages import zeros as page
     from analysis.tables import zeros as tables
+    from analysis.tables.columns import as_csv
 
     artifacts = Artifacts(options.artifacts)
     subjects, frames, ranks, mistakes = [], [], [], 0
@@ -60,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if not subjects:
         return 2
     table, layer_table = pd.concat(frames, ignore_index=True), pd.concat(ranks, ignore_index=True)
-    print(table.to_csv(index=False) if options.format == "csv" else page.as_text(subjects, table, layer_table), end="")
+    print(as_csv(table) if options.format == "csv" else page.as_text(subjects, table, layer_table), end="")
     return 2 if mistakes else 0
 
 

@@ -1,5 +1,6 @@
 """Errors that users see, and the exit codes of the commands."""
 
+import errno
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 """Those of a terminal's colours."""
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 OURS = ("study", "train", "export", "bench", "analysis", "docs", "tests")
 """A module missing of these is a fault of this program."""
 GO_ON = "what was finished is kept; run it again (without --fresh) to go on"
@@ -49,6 +51,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else ascii(text)
 
 
+def escaped(text: str) -> str:
+    """A text with escapes in place of the characters that could control the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 @contextmanager
 def in_one_line(what: str, most: int = 300) -> Iterator[None]:
     """Report any exception of a library as a `StudyError`: `what`, a colon, and its message."""
@@ -60,16 +67,27 @@ def in_one_line(what: str, most: int = 300) -> Iterator[None]:
         raise StudyError(f"{what}: {one_line(error, most)}") from None
 
 
+def _writer() -> str:
+    """What failed where the system names no file: standard output, or a library's own file. Ours are named."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_output()
+        return "standard output"
+    return "standard output or a temporary file"
+
+
 def print_error(error: StudyError | OSError) -> None:
-    """Print an error as one line to standard error."""
+    """Print an error as one line to standard error, in which no name can control the terminal."""
     message = str(error)
     if isinstance(error, OSError):
-        message = f"{error.filename or 'standard output'}: {error.strerror or error}"
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+        where = error.filename or (_writer() if error.errno in NO_ROOM else "")
+        message = f"{where}: {error.strerror or error}" if where else str(error.strerror or error)
+    print(f"error: {escaped(' '.join(message.splitlines()))}", file=sys.stderr)
 
 
 def discard_output() -> None:
-    """Redirect stdout to /dev/null after a broken pipe, so that the interpreter's final flush does not fail."""
+    """Redirect stdout to /dev/null once it cannot be written, so that the interpreter's final flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

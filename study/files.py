@@ -25,6 +25,8 @@ PARTIAL = ".partial"
 """End of the name of a file that is being written."""
 MOST_BYTES = 64 * 2**20
 """Size of a file of records or rows, which is read whole; readers of larger ones say so."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With what a spreadsheet begins a formula; numbers are written as numbers, never as text."""
 KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 
 
@@ -169,10 +171,20 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
+def csv_cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula gets an apostrophe before it, which `csv_value` takes away."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(FORMULA) else value
+
+
+def csv_value(cell: Any) -> Any:
+    """What `csv_cell` was given."""
+    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and cell.lstrip("'").startswith(FORMULA) else cell
+
+
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows under a header; None becomes an empty field, and a float keeps all its digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     write_text(path, text.getvalue())

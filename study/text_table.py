@@ -5,6 +5,8 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from study.errors import escaped
+
 GAP = "  "
 NARROWEST = 16
 """Minimum width of a column of text that is wrapped."""
@@ -28,7 +30,7 @@ def text_table(
             wider than `width` exceeds it.
         width: None for no limit.
     """
-    columns = [[heading, *(row[n] for row in rows)] for n, heading in enumerate(headings)]
+    columns = [[heading, *(escaped(row[n]) for row in rows)] for n, heading in enumerate(headings)]
     widths = [max(map(len, column)) for column in columns]
     if width is None:
         return _lines(columns, widths, left)

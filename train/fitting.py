@@ -18,7 +18,7 @@ from study.artifacts import HISTORY, PREDICTIONS, RunFiles
 from study.data import datasets
 from study.entry import Entry
 from study.environment import environment
-from study.errors import StudyError
+from study.errors import StudyError, escaped
 from study.evaluation import evaluate
 from study.files import sha256, write_bytes, write_csv
 from study.networks import parameters, source_sha256
@@ -86,7 +86,7 @@ def is_finished(files: RunFiles, entry: Entry) -> bool:
     try:
         record = read_record(files.record, RunRecord, "the run is made again, as its other files cannot be verified")
     except StudyError as error:
-        print(error, file=sys.stderr)
+        print(escaped(str(error)), file=sys.stderr)
         return False
     same = (entry.network, source_sha256(entry), entry.recipe) == (record.network, record.network_sha256, record.recipe)
     same = same and record.dataset.name == datasets.find(entry.dataset).title

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from study.artifacts import RunFiles
-from study.errors import StudyError, one_line
+from study.errors import StudyError, escaped, one_line
 from study.files import read_plain, write_bytes
 from study.recipe import Recipe
 from study.records.base import Record
@@ -91,7 +91,7 @@ def load(files: RunFiles, trainer: Trainer, made: MadeWith) -> State | None:
         pickle.UnpicklingError,
     ) as error:
         fault = f"cannot be read ({one_line(error)})"
-    print(f"{files.resume} {fault}: training from the start", file=sys.stderr)
+    print(f"{files.resume} {escaped(fault)}: training from the start", file=sys.stderr)
     return None
 
 

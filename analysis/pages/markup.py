@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from tabulate import tabulate
 
 from analysis.tables.numbers import MINUS, MISSING, TIMES, formula, interval, missing, number, runtime, threads
+from study.errors import escaped
 from study.text_table import terminal_width, text_table
 
 if TYPE_CHECKING:
@@ -88,13 +89,15 @@ def as_markdown(value: object) -> Markup:
     """`value` escaped, so that Markdown shows just these characters, in one line, also in a table cell."""
     if isinstance(value, Markup):
         return value
-    line = html.escape(re.sub(r"\s+", " ", str(value)), quote=False).replace("|", "&#124;")
+    line = html.escape(escaped(re.sub(r"\s+", " ", str(value))), quote=False).replace("|", "&#124;")
     return Markup(re.sub(r"[\\`*\[\]~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line))  # noqa: S704 (just escaped)
 
 
 def _prose(text: str) -> Markup:
     """A sentence as Markdown in which only `code` is markup."""
-    parts = text.split("`")
+    parts = escaped(" ".join(text.split())).split("`")
+    if len(parts) % 2 == 0:  # a name has a backtick: nothing is code
+        return as_markdown(text)
     return Markup("`").join(Markup(part) if n % 2 else as_markdown(part) for n, part in enumerate(parts))  # noqa: S704
 
 
@@ -148,4 +151,4 @@ def latex(table: "pd.DataFrame", sentences: str) -> str:
 
 def as_latex(text: str) -> str:
     """`text` escaped, so that LaTeX prints just these characters."""
-    return "".join(LATEX.get(character, character) for character in text)
+    return "".join(LATEX.get(character, character) for character in escaped(text))

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.numbers import MISSING, number, runtime, spread
-from study.files import read_plain, write_text
+from study.files import csv_cell, csv_value, read_plain, write_text
 from study.record_files import write_record
 from study.records.analysis import TableRecord
 
@@ -115,9 +115,16 @@ def common_settings(columns: Sequence[Column], frame: pd.DataFrame) -> dict[str,
     return {key: str(frame[key].iloc[0]) for key in settings if not pd.isna(frame[key].iloc[0])}
 
 
+def as_csv(frame: pd.DataFrame, form: str | None = None) -> str:
+    """A frame as CSV, with numbers at full precision or in the format `form`."""
+    text = frame.select_dtypes(["object", "string"]).columns
+    cells = frame.assign(**{key: frame[key].map(csv_cell) for key in text})
+    return str(cells.to_csv(index=False, lineterminator="\n", float_format=form))
+
+
 def write_frame(path: Path, frame: pd.DataFrame, form: str | None = None) -> Path:
-    """Write a CSV file, with numbers at full precision or in the format `form`; returns its path."""
-    write_text(path, frame.to_csv(index=False, lineterminator="\n", float_format=form))
+    """Write a frame as CSV; returns the path."""
+    write_text(path, as_csv(frame, form))
     return path
 
 
@@ -130,4 +137,5 @@ def write_as_json(path: Path, frame: pd.DataFrame) -> None:
 
 def read(path: Path) -> pd.DataFrame:
     """A CSV file of a report as it was written: only an empty field is missing (not, say, a model called NA)."""
-    return pd.read_csv(io.BytesIO(read_plain(path)), keep_default_na=False, na_values=[""])
+    made = pd.read_csv(io.BytesIO(read_plain(path)), keep_default_na=False, na_values=[""])
+    return made.assign(**{key: made[key].map(csv_value) for key in made.select_dtypes(["object", "string"]).columns})

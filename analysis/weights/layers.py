@@ -18,7 +18,7 @@ from analysis.weights.node import Node
 from analysis.weights.protobuf import skeleton
 from analysis.weights.tensors import Opened, Stored
 from analysis.weights.walk import Found, Skipped, Walk
-from study.errors import StudyError, one_line
+from study.errors import StudyError, escaped, one_line
 from study.onnx_data import plain
 from study.records.analysis import Role
 
@@ -92,7 +92,7 @@ def read(path: Path, *, allow_root: Path | None = None, pointwise: bool = False,
         raise StudyError(message if message.startswith(str(path)) else f"{path}: {message}") from None
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
         raise StudyError(
-            f"{path}: expected an ONNX model, found a malformed file ({names.printable(one_line(error))})"
+            f"{path}: expected an ONNX model, found a malformed file ({escaped(one_line(error))})"
         ) from None
 
 
@@ -109,7 +109,7 @@ def _layers(found: Sequence[Found], uses: Counter[object]) -> Iterator[Layer]:
         shared = sources[key] > 1 or uses[product.literal] > 1  # then its tensor has the name of another module too
         called = (module or parameter) if shared else (parameter or module)
         path = names.path(each.trail)
-        name = names.unique(names.printable(called or proto.name or product.tensor or path) + product.part, taken)
+        name = names.unique(escaped(called or proto.name or product.tensor or path) + product.part, taken)
         tied = first.setdefault(key, name)
         yield Layer(
             name=name,

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import onnx
 
+from study.errors import escaped
+
 SCOPES = "pkg.torch.onnx.name_scopes"
 """torch's record of the modules that a node is in, from the outermost; each is a whole path."""
 SCOPE = re.compile(r"'([^']*)'|\"([^\"]*)\"")
@@ -57,14 +59,7 @@ def path(trail: Sequence[Step]) -> str:
     for body, position, proto in trail:
         words += [body] if body not in ("", "function") else []
         words.append(proto.name or f"{proto.op_type}#{position}")
-    return printable(" > ".join(words))
-
-
-def printable(text: str) -> str:
-    """The text with control characters escaped: names in files may be anything, and a terminal obeys them."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return escaped(" > ".join(words))
 
 
 def unique(name: str, taken: dict[str, int]) -> str:

@@ -25,7 +25,7 @@ from analysis.weights.quantised import rescaled
 from analysis.weights.shapes import Shape, shapes
 from analysis.weights.tensors import Opened, UnreadableError
 from analysis.weights.values import Literal
-from study.errors import StudyError
+from study.errors import StudyError, escaped
 from study.onnx_graph import STANDARD, Body, opsets, subgraphs
 
 MOST_NODES = 400_000
@@ -123,9 +123,9 @@ class Walk:
         try:
             described = products(node)
         except (NoLayerError, UnreadableError) as error:
-            reason = names.printable(str(error))
+            reason = escaped(str(error))
             self._count(len(reason), trail)
-            self.skipped.append(Skipped(names.path(trail), names.printable(node.operator), reason))
+            self.skipped.append(Skipped(names.path(trail), escaped(node.operator), reason))
         else:
             for each in described:
                 self._count(len(each.pattern) + 8 * len(each.names), trail)

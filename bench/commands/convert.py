@@ -25,18 +25,20 @@ def run(options: argparse.Namespace) -> int:
     """Write the converted file; returns 3 if nothing in it would be valid."""
     from bench.gate.services import bencher, github_action_benchmark, invalid
     from study.bench_file import read_bench
+    from study.errors import escaped
+    from study.files import write_text
 
     record = read_bench(options.file, REMEDY)
     left_out = invalid(record)
     for line in left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {escaped(line)}", file=sys.stderr)
     if len(left_out) == len(record.cases) + len(record.comparisons) + len(record.cold_starts):
         print("no measurement is valid: nothing is written", file=sys.stderr)
         return 3
     converted = bencher(record) if options.to == "bencher" else github_action_benchmark(record)
     text = json.dumps(converted, indent=1, allow_nan=False) + "\n"
     if options.output:
-        options.output.write_text(text)
+        write_text(options.output, text)
     else:
         sys.stdout.write(text)
     return 0

@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from bench.history import output, picture
     from bench.history.series import examine, series_of
     from bench.history.sessions import read_sessions
+    from study.errors import escaped
     from study.record_files import as_json
 
     read = read_sessions(options.files)
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     if more := picture.left_out(history):
         print(f"note: {more} further pictures are not drawn; history.json has every series", file=sys.stderr)
     for line in read.unreadable:
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {escaped(line)}", file=sys.stderr)
     if options.fail_on_change and any(one.slower for one in history.examined):
         return 1
     if read.unreadable:

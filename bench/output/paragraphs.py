@@ -1,7 +1,9 @@
 """Tables and lists of the commands, in plain text or Markdown."""
 
+import html
 from collections.abc import Sequence
 
+from study.errors import escaped
 from study.text_table import terminal_width, text_table
 
 
@@ -11,11 +13,16 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str, ma
         return text_table(headings, rows, [side == "l" for side in align], terminal_width())
     from tabulate import tabulate  # imported here to keep --help fast
 
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    rows = [[_markdown(cell).replace("|", "\\|") for cell in row] for row in rows]
     sides = ["left" if side == "l" else "right" for side in align]
     return tabulate(rows, headings, tablefmt="pipe", disable_numparse=True, colalign=sides if rows else None)
 
 
 def lines(texts: Sequence[str], markdown: bool) -> str:
     """A line for each text, in Markdown an item of a list."""
-    return "\n".join(f"- {text}" if markdown else text for text in texts)
+    return "\n".join(f"- {_markdown(text)}" if markdown else escaped(text) for text in texts)
+
+
+def _markdown(text: str) -> str:
+    """A text in which nothing is HTML or controls a terminal."""
+    return html.escape(escaped(text), quote=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.data.sources import Reader, RefusedError, UnavailableError
-from study.errors import StudyError
+from study.errors import StudyError, escaped
 from study.files import write_bytes
 
 VARIABLE = "STUDY_DATA"
@@ -66,7 +66,7 @@ def fill(
             faults.append(str(reason))
             silent = source.optional
         if faults and not silent:
-            print(f"warning: {dataset}, {source.title}: {'; '.join(faults)}", file=sys.stderr)
+            print(f"warning: {dataset}, {source.title}: {escaped('; '.join(faults))}", file=sys.stderr)
         if written:
             done = f"{written} of {total} files checked, written to {folder}"
             print(f"{dataset}, {source.title}: {done}", file=sys.stderr)

@@ -2,14 +2,14 @@
 
 import argparse
 import io
-import os
 import shlex
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 import pytest
 
@@ -26,16 +26,17 @@ class Answer:
     errors: str
 
 
-def answer(line: str, folder: Path, **variables: str) -> Answer:
+def answer(line: str, folder: Path, within: Callable[[], AbstractContextManager[None]] = nullcontext) -> Answer:
     """What `python -m LINE`, or `pytest bench ...`, prints and ends with; `{dir}` is the folder."""
     program, *words = [word.replace("{dir}", str(folder)) for word in shlex.split(line)]
     main = _pytest_bench if program == "pytest" else import_module(MODULES.get(program, program)).main
     errors = io.StringIO()
     with (
         patch.object(sys, "argv", [program, *words]),
-        patch.dict(os.environ, variables),
+        patch("study.errors.stopping", MagicMock(INTERRUPTED=130)),  # whose signal handlers are for a whole process
         redirect_stdout(io.StringIO()) as output,
         redirect_stderr(errors),
+        within(),
         pytest.raises(SystemExit) as ended,
     ):
         exit_with(main)
@@ -51,6 +52,11 @@ def _pytest_bench() -> int:
     parser = Parser(prog="pytest bench")
     add_bench_options(parser.add_argument)
     options = parser.parse_args(sys.argv[2:])
-    others = {"benchmark_disable": False, "benchmark_cprofile": None, "benchmark_timer": "", "collectonly": True}
+    others = {
+        "benchmark_disable": False,
+        "benchmark_cprofile": None,
+        "benchmark_timer": "time.perf_counter",
+        "collectonly": True,
+    }
     find_session(argparse.Namespace(**vars(options), **others), sys.argv[2:])
     return 0

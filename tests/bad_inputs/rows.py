@@ -1,6 +1,7 @@
 """The table of bad inputs: a command line, what lies in its folder, and a part of the answer."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ class Row:
     answer: str
     """Is in the line."""
     prepare: Prepare = lambda folder: None
-    variables: tuple[tuple[str, str], ...] = ()
+    within: Callable[[], AbstractContextManager[None]] = nullcontext
+    """The state of the machine while the command runs."""
 
     def __str__(self) -> str:
         return self.name
