@@ -111,9 +111,12 @@ def run(tasks: Sequence[Task], workers: int, report: Report) -> None:
     from train.claims import Claims
     from train.worker import work  # imports torch, which is not needed before there is something to train
 
+    alone: set[str] = set()  # runs that began when no other was to run beside them
     with Claims(tasks, report) as claims, Processes(work, work.__module__) as processes:
         while True:
             while len(processes.running) < workers and (task := claims.next(wait=not processes.running)):
+                if workers == 1:
+                    alone.add(task.label)
                 processes.start(task)
             if not processes.running:
                 return
@@ -124,9 +127,9 @@ def run(tasks: Sequence[Task], workers: int, report: Report) -> None:
                     processes.end(worker)
                     claims.release(worker.task)
                 if isinstance(event, NoRoom):
-                    if processes.running:
-                        workers = len(processes.running)
-                        claims.put_back(replace(worker.task, fresh=False))  # its state is of this command
-                    else:
+                    if worker.task.label in alone:
                         event = Failed(f"the GPU's memory does not suffice ({event.reason}); train with --device cpu")
+                    else:
+                        workers = max(1, len(processes.running))
+                        claims.put_back(replace(worker.task, fresh=False))  # its state is of this command
                 report(worker.task, event)

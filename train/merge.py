@@ -45,12 +45,13 @@ def main(words: Sequence[str]) -> int:
     """Run the command.
 
     Returns:
-        The exit code: 1 if a run is unfinished, in all of the folders where it is.
+        The exit code: 1 if a run is unfinished, in all of the folders where it is and in the output folder.
     """
     options = arguments(words)
     artifacts = Artifacts(options.artifacts)
     runs, unfinished = finished(options.folders)
     new = [run for run in runs if not _there(run, artifacts)]
+    unfinished = [files for files in unfinished if not artifacts.run(files.model, files.seed).record.exists()]
     searches = _new_searches(options.folders, artifacts)
     for run in new:
         copy(run, artifacts.run(run.files.model, run.files.seed))

@@ -36,3 +36,13 @@ def _hold(folder: Path, place: Path) -> None:
 def full(task: Task, sender: Connection) -> None:
     """A GPU on which not even one run fits."""
     sender.send(NoRoom("CUDA out of memory"))
+
+
+def full_at_first(task: Task, sender: Connection) -> None:
+    """A GPU that other runs filled when this one began for the first time."""
+    tried = task.data / f"tried{task.files.seed}"
+    if tried.exists():
+        sender.send(Failed("done"))
+    else:
+        tried.touch()  # first: whoever has sent this is ended
+        sender.send(NoRoom("CUDA out of memory"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from study import catalogue, selection
@@ -76,15 +77,16 @@ def test_the_shards_of_a_slurm_array_are_merged_into_the_study(
         assert run(monkeypatch, [*project.words("bash", "train.sh", **variables), *FEW]) == 0
     assert [project.seeds(f"shards/{task}") for task in (1, 2)] == [[0], [1]]
 
-    one, gpu, merge, evaluate = COMMANDS
+    one, gpu, *two_gpus, merge, evaluate = COMMANDS
     assert run(monkeypatch, project.words("bash", "-c", merge)) == 0
     assert project.seeds("artifacts") == [0, 1]
     capsys.readouterr()
-    for line in (evaluate, one, gpu):
+    assert run(monkeypatch, [*project.words("bash", "-c", evaluate), *FEW]) == 0
+    assert capsys.readouterr().out.count("as in run.json") == 2
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for line, runs_here in zip((one, gpu, *two_gpus), (2, 2, 1, 1), strict=True):
         assert run(monkeypatch, [*project.words("bash", "-c", line), *FEW]) == 0
-    printed = capsys.readouterr().out
-    assert printed.count("as in run.json") == 2
-    assert printed.count("nothing to do") == 2 * 2, "they count as finished here"
+        assert capsys.readouterr().out.count("nothing to do") == runs_here, "they count as finished here"
 
 
 def test_the_pods_of_an_indexed_job_make_every_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

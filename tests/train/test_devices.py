@@ -89,7 +89,14 @@ def test_a_run_that_does_not_fit_beside_others_waits_for_one_of_them(
 def test_a_run_that_does_not_fit_alone_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "work", gpu.full)
     reason = "the GPU's memory does not suffice (CUDA out of memory); train with --device cpu"
-    assert made(tmp_path, runs=2, workers=1) == [(0, Failed(reason)), (1, Failed(reason))]
+    assert made(tmp_path, runs=1, workers=1) == [(0, Failed(reason))]
+
+
+def test_runs_that_refuse_each_other_room_are_made_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them fails before it has been alone."""
+    monkeypatch.setattr(worker, "work", gpu.full_at_first)
+    events = made(tmp_path, runs=2, workers=2)
+    assert [event for _, event in events] == 2 * [NoRoom("CUDA out of memory")] + 2 * [Failed("done")]
 
 
 def test_the_display_counts_no_epoch_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

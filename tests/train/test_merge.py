@@ -145,8 +145,9 @@ def test_a_damaged_run_in_the_output_folder_is_replaced(shards: Shards) -> None:
 
 
 def test_an_unfinished_run_is_named_and_left(shards: Shards, capsys: pytest.CaptureFixture[str]) -> None:
-    """Unless another folder has it finished."""
-    for model, seed in (("baseline", 2), ("gap", 1)):
+    """Unless another folder has it finished, or that of the output."""
+    write(shards.merged, "gap", 2)
+    for model, seed in (("baseline", 2), ("gap", 1), ("gap", 2)):
         unfinished = shards.second.run(model, seed)
         unfinished.folder.mkdir(parents=True)
         unfinished.resume.write_bytes(b"state")
