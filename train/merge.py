@@ -16,6 +16,7 @@ from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles
 from study.command_line import Parser
 from study.errors import StudyError
 from study.files import read_plain, write_bytes
+from study.locks import folder_held
 from study.record_files import read_record, write_record
 from study.records.training import RunRecord, SearchRecord
 from study.verified import damaged_file
@@ -54,7 +55,10 @@ def main(words: Sequence[str]) -> int:
     unfinished = [files for files in unfinished if not artifacts.run(files.model, files.seed).record.exists()]
     searches = _new_searches(options.folders, artifacts)
     for run in new:
-        copy(run, artifacts.run(run.files.model, run.files.seed))
+        to = artifacts.run(run.files.model, run.files.seed)
+        with folder_held(to.folder) as waited:
+            if not waited or not _there(run, artifacts):
+                copy(run, to)
     for path, search in searches.items():
         write_record(path, search)
     for files in unfinished:

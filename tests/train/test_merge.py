@@ -1,5 +1,6 @@
 """`python -m train merge`: verified runs come together; a damaged or ambiguous one stops it before it writes."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from study import locks
 from study.artifacts import Artifacts, RunFiles
 from study.errors import StudyError
 from study.files import sha256, write_bytes
@@ -157,6 +159,25 @@ def test_an_unfinished_run_is_named_and_left(shards: Shards, capsys: pytest.Capt
     assert printed.err == f"{shards.second.run('baseline', 2).folder}: unfinished, left there; {go_on}\n"
     assert "merged 3 runs" in printed.out
     assert not shards.merged.run("baseline", 2).folder.exists()
+
+
+def test_a_run_that_another_command_makes_is_waited_for(
+    shards: Shards, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is not replaced: it gives another result here."""
+    files = shards.merged.run("gap", 1)
+    lock = locks.take(locks.of_folder(files.folder))
+    assert lock is not None
+
+    def finish(seconds: float) -> None:
+        write(shards.merged, "gap", 1, b"others")
+        locks.release(lock)
+
+    monkeypatch.setattr("study.locks.time.sleep", finish)
+    with pytest.raises(StudyError, match="expected the same run as in"):
+        shards.merge()
+    assert f"process {os.getpid()} writes {files.folder}: waiting for it" in capsys.readouterr().out
+    assert files.checkpoint.read_bytes().startswith(b"others")
 
 
 def test_an_interrupted_merge_leaves_an_unfinished_run_and_goes_on(
