@@ -227,6 +227,8 @@ def title(study: Study) -> str:
     """The heading of the page."""
     if study.name == MODULES:
         return f"{'Accuracy, latency' if study.runs else 'Latency'}, sparsity and parity of {', '.join(study.models)}"
+    if study.name == DEFAULT_STUDY and len(study.models) == 1:
+        return f"Accuracy, sparsity and speed of {study.models[0]} on {study.runs[0].record.dataset.name}"
     subject = "Regularisation" if study.name == DEFAULT_STUDY else study.name
     data = dict.fromkeys(run.record.dataset.name for run in study.runs)
     return f"{subject}, accuracy, sparsity and speed on {' and '.join(data)}"
@@ -259,6 +261,7 @@ def page(
         left=LEFT,
         machines=list(dict.fromkeys(describe(made).machine for made in study.measured.environments)),
         is_default=study.name == DEFAULT_STUDY,
+        several=len(study.models) - len(study.modules) > 1,
         measured_here=frames["overview"]["runtime"].notna().any(),
         entropies=frames["sparsity"]["measure"].str.startswith("H_S").any(),
         missing_images=missing_images,

@@ -25,11 +25,16 @@ SHOWN = 0.005
 
 
 def errors(frame: pd.DataFrame) -> Figure:
-    """A row a model: its runs and their mean, and beside them the difference from the baseline with its noise."""
+    """A row a model: its runs and their mean, and beside them the difference from the baseline with its noise.
+
+    Without a difference the left half is all.
+    """
     models = list(dict.fromkeys(frame["model"]))
     rows = [frame[frame["model"] == model] for model in models]
     figure = Figure(figsize=(WIDTH, 1.2 + 0.34 * len(models)), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    compared = bool(frame["test_error_change"].notna().any())
+    left, *others = figure.subplots(1, 1 + compared, squeeze=False, width_ratios=(1.15, 1)[: 1 + compared]).ravel()
+    right = others[0] if others else left
     beside = []
     for y, own in enumerate(rows):
         left.plot(100 * own["test_error"], [y] * len(own), zorder=3, **RUN)
@@ -46,11 +51,12 @@ def errors(frame: pd.DataFrame) -> Figure:
         right.plot(change, y, zorder=3, **look)
         beside.append((y, str(one["verdict"])))
     name_rows(left, [short(model) for model in models])
-    name_rows(right, [""] * len(models), beside)
-    right.axvline(0, color="black", linewidth=0.8, zorder=1)
     left.set_xlabel("test error, %")
-    right.set_xlabel("difference from the baseline, points")
-    for axis in (left, right):
+    if compared:
+        name_rows(right, [""] * len(models), beside)
+        right.axvline(0, color="black", linewidth=0.8, zorder=1)
+        right.set_xlabel("difference from the baseline, points")
+    for axis in (left, *others):
         axis.margins(x=0.08)
     mean = Line2D([], [], label="mean of the runs", **{**MEAN, "markersize": 11})
     legend_above(figure, [Line2D([], [], label="one run", **RUN), mean])
