@@ -77,6 +77,12 @@ class TestFiles:
             assert analyse(artifacts.root)[0].startswith("nothing to do"), name
         assert (artifacts.report / "runs.csv").read_bytes() == table
 
+    def test_a_report_of_ones_own_goes_into_another_folder(self, artifacts: Artifacts, tmp_path: Path) -> None:
+        output = tmp_path / "mine"
+        assert f"wrote {output}/index.html" in analyse(artifacts.root, "--output", str(output))[0]
+        assert not artifacts.report.exists()
+        assert analyse(artifacts.root, "--output", str(output))[0].startswith(f"nothing to do: {output} ")
+
     def test_further_measures_are_there_where_asked_for(self, artifacts: Artifacts) -> None:
         analyse(artifacts.root, "--models", "baseline", "--measure", "-lp(p=0.3),kappa4")
         measures = {r["measure"] for r in rows(artifacts.root, "sparsity.csv")}

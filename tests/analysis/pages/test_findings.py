@@ -86,6 +86,11 @@ class TestAccuracy:
         rows = [trained("a", 0.08, "not judged"), trained("b", 0.07, "not judged")]
         assert said("accuracy", findings.accuracy(summary(*rows))).startswith("The lowest test error is that of b")
 
+    def test_of_many_models_the_first_are_named(self) -> None:
+        rows = [trained(f"m{i}", 0.08 + i / 1000, "worse", i / 1000) for i in range(1, 10)]
+        words = said("accuracy", findings.accuracy(summary(trained("base", 0.08, "baseline"), *rows)))
+        assert words.endswith("m5 (+0.50 points), m6 (+0.60 points) and 3 more.")
+
     def test_modules_have_no_accuracy(self) -> None:
         assert findings.accuracy(summary({"model": "mine", "parameters": 5})) is None
 
@@ -185,7 +190,7 @@ class TestZeros:
 
 
 def test_the_badge_counts_what_is_invalid_and_calls_a_trial_a_trial() -> None:
-    tables = {"comparisons": frame(COMPARISONS, []), "cold_starts": frame(LATENCY, [])}
+    tables = {"comparisons": frame(COMPARISONS, []), **dict.fromkeys(("cold_starts", "loads"), frame(LATENCY, []))}
 
     def badge(*cases: dict[str, Any], notes: int = 0) -> str:
         made = findings.validity({**tables, "latency": frame(LATENCY, cases)}, [""] * notes)
