@@ -1,8 +1,8 @@
 """Bring the finished runs of several folders together: `python -m train merge FOLDER ... --artifacts DIR`.
 
 Every file is compared with its digest before anything is written: one that is damaged, or two different results of the
-same run, and nothing is merged. Unfinished runs stay where they are, as do exports, which `python -m export` makes, and
-the storage of a search, of which search.json comes along.
+same run, and nothing is merged. Unfinished runs stay where they are, as do exports, which `python -m export` makes.
+Of a search only search.json is copied, for the report; it continues where its storage is.
 """
 
 import argparse

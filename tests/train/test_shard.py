@@ -1,4 +1,4 @@
-"""`--shard I/N`: the shards are the list of runs, cut without remainder, whatever is finished."""
+"""`--shard I/N`: the shards are the list of runs, cut without remainder, finished runs included."""
 
 import argparse
 from pathlib import Path
