@@ -206,6 +206,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         writer = config.get_terminal_writer()
         for line in terminal.wrapped(f"incomplete: {_kept(session)}", writer.fullwidth):
             writer.line(line)
+    if session:
+        stopping.finish()
 
 
 def _kept(session: Session) -> str:

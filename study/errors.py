@@ -131,6 +131,7 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
             raise
         print_error(StudyError(f"out of memory: {interrupted}, with fewer workers or without other programs"))
         code = 2
-    if code != stopping.INTERRUPTED:
-        stopping.finish()
+    if code == stopping.INTERRUPTED:
+        stopping.end()
+    stopping.finish()
     sys.exit(code)

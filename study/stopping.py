@@ -3,8 +3,10 @@
 A long call of an engine delays Python's own handler until it returns, so a watchdog ends the process if need be.
 """
 
+import atexit
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -78,6 +80,14 @@ def say() -> None:
 def is_interrupted() -> bool:
     """Whether a signal has come."""
     return any(watchdog.stopping for watchdog in _watchdogs)
+
+
+def end() -> None:
+    """End an interrupted process at once: it removes its temporary files, but does not take its engines down."""
+    atexit._run_exitfuncs()
+    with suppress(OSError):  # nobody reads it
+        sys.stdout.flush()
+    os._exit(INTERRUPTED)
 
 
 def finish() -> None:

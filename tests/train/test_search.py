@@ -30,7 +30,7 @@ from tests.support.study import layers, write_run
 from train.search import command, progress, trials
 from train.search import record as search_record
 from train.search import space as search_space
-from train.search.storage import Search, Storage, alone
+from train.search.storage import FINISHED, Search, Storage, alone
 from train.search.trials import Begun, Died, Ended, Epoch
 
 LITTLE = Entry("little", LENET5, Recipe(epochs=2, batch_size=128, unshifted=1))
@@ -149,6 +149,31 @@ def test_a_trial_that_is_ended_on_purpose_is_repeated_without_limit(tmp_path: Pa
     assert states(storage) == [*5 * ["FAIL"], "WAITING"]
 
 
+def test_a_search_whose_processes_are_killed_tries_the_same_recipes(tmp_path: Path) -> None:
+    whole, killed = (Storage(searched(tmp_path / name, trials=4)) for name in ("whole", "killed"))
+    for storage in (whole, killed):
+        for n in range(20):
+            if not (trial := storage.begin()):
+                break
+            if storage is killed and n in (1, 2, 4):
+                storage.repeat(trial.number, killed=True)
+            else:
+                storage.end(trial.number, 0.5, None)
+    tried = [[trial.params for trial in each.trials() if trial.state in FINISHED] for each in (whole, killed)]
+    assert tried[0] == tried[1]
+    assert len(tried[0]) == 4
+    assert len(killed.trials()) == 7
+
+
+def test_a_search_killed_between_the_steps_of_a_repetition_repeats_once(tmp_path: Path) -> None:
+    storage = Storage(searched(tmp_path))
+    trial = storage.begin()
+    assert trial is not None
+    storage.study.enqueue_trial(trial.params, user_attrs={"own": True, "repeats": 0, "deaths": 1})  # then it was killed
+    storage.repeat_running(killed=True)
+    assert states(storage) == ["FAIL", "WAITING"]
+
+
 def test_trained_runs_are_not_replaced_by_a_winner(tmp_path: Path) -> None:
     """But for those of an earlier session of the same search."""
     artifacts = Artifacts(tmp_path)
@@ -254,7 +279,7 @@ SEARCHING = """
 import sys
 from pathlib import Path
 from tests.train.test_search import searched
-from train.search.storage import Storage, alone
+from train.search.storage import FINISHED, Storage, alone
 from train.search.trials import side_by_side
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

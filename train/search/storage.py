@@ -180,11 +180,19 @@ class Storage:
         states = Counter(trial.state for trial in self.trials())
         if sum(states[state] for state in (*FINISHED, TrialState.RUNNING)) >= self.search.trials:
             return None
-        self.study.sampler = _sampler(seed=len(self.trials()))
+        self.study.sampler = _sampler(self._seed())
         trial = self.study.ask()
         search_space.suggest(trial, self.space)
         self.running[trial.number] = trial
         return trial
+
+    def _seed(self) -> int:
+        """That of the next trial: its number if none had been repeated, so that a killed search tries the same."""
+        trials = self.trials()
+        number = next((trial.number for trial in trials if trial.state is TrialState.WAITING), len(trials))
+        while number < len(trials) and (repeated := trials[number].user_attrs.get("repeats")) is not None:
+            number = repeated
+        return sum("repeats" not in trial.user_attrs for trial in trials[:number])
 
     def report(self, number: int, epoch: int, error: float) -> bool:
         """Store the validation error after `epoch`, from 1; return whether the trial is to be pruned.
@@ -220,7 +228,10 @@ class Storage:
             return
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         own = {"own": True} if trial.user_attrs.get("own") else {}
-        self.study.enqueue_trial(params, user_attrs={**own, "repeats": number, "deaths": deaths + killed})
+        if not own and len(params) < len(self.space) - 1:
+            params = {}  # killed while they were drawn: they are drawn again, by the same seed
+        if not any(other.user_attrs.get("repeats") == number for other in self.trials()):  # of a command killed here
+            self.study.enqueue_trial(params, user_attrs={**own, "repeats": number, "deaths": deaths + killed})
         self.study.tell(number, state=TrialState.FAIL)
 
 
