@@ -20,6 +20,12 @@ def cores() -> int:
     return len(listed) if listed is not None else os.cpu_count() or 1
 
 
+def allotted_cores(root: Path = ROOT) -> int:
+    """The same, or under a container's quota as many as it allows to compute at once; processes beyond that wait."""
+    quota = quota_cores(root)
+    return cores() if quota is None else min(cores(), math.ceil(quota))
+
+
 def siblings(core: int, root: Path = ROOT) -> frozenset[int]:
     """The logical cores of the physical core that `core` belongs to; at least itself."""
     return frozenset(cpu_list(root / CPUS / f"cpu{core}/topology/thread_siblings_list") or ()) | {core}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from study import catalogue
 from study.artifacts import DEFAULT_ROOT
-from study.cores import cores
+from study.cores import allotted_cores
 from study.records.training import Device
 from train import devices, engine
 from train.engine import Engine
@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--workers",
         type=positive,
-        default=cores(),
+        default=allotted_cores(),
         metavar="N",
         help="parallel processes (default: all %(default)s cores)",
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.cores import cache_neighbours, cores, physical_cores, usable_cores, with_siblings
+from study.cores import allotted_cores, cache_neighbours, cores, physical_cores, usable_cores, with_siblings
 from study.system_files import numbers
 from tests.support.machines import CPU, V2, allow, lay_out, pairs_of_threads
 
@@ -21,6 +21,7 @@ def test_threads_of_one_core_do_not_count_twice(tmp_path: Path, monkeypatch: pyt
     for may_use, physical in (((0, 1, 2, 3, 4, 5, 6, 7), 4), ((0, 4), 1), ((0, 1), 2), ((3, 6, 7), 2)):
         allow(monkeypatch, *may_use)
         assert (cores(), usable_cores(tmp_path)) == (len(may_use), physical)
+        assert allotted_cores(tmp_path) == len(may_use), "without a quota"
         assert physical_cores(may_use, tmp_path) == physical
 
 
@@ -45,5 +46,5 @@ def test_a_quota_limits_the_usable_cores_but_not_the_cores(tmp_path: Path, monke
     for quota, count in usable.items():
         files = {"proc/self/mountinfo": V2.format("/"), "proc/self/cgroup": "0::/a"}
         lay_out(tmp_path, {**files, "sys/fs/cgroup/a/cpu.max": f"{quota} 100000"})
-        assert usable_cores(tmp_path) == count
+        assert usable_cores(tmp_path) == allotted_cores(tmp_path) == count
         assert cores() == 4
