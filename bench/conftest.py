@@ -1,7 +1,8 @@
 """The parametrised cases of `pytest bench`, and its additions to pytest-benchmark's JSON and terminal output."""
 
+import sys
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pytest_benchmark.utils import safe_dumps
@@ -32,6 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_bench_options(parser.getgroup("fashionbench").addoption)
+    parser.optparser.error = _mistake  # type: ignore[method-assign]  # pytest's own has four lines and code 4
+
+
+def _mistake(message: str) -> NoReturn:
+    """End as every command does at a mistake in its words."""
+    print_error(StudyError(f"{message}; see `python -m pytest bench --help`"))
+    sys.exit(2)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,9 +14,23 @@ if sys.version_info < (3, 11):  # noqa: UP036  a fresh checkout meets any interp
 # send events to a host of its makers.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+OURS = ("study", "train", "export", "bench", "analysis", "docs", "tests")
+"""The packages of this project."""
 
-def _interrupted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Report an interrupt before a command has begun, while its modules are imported, in one line."""
+
+def lacking(error: ModuleNotFoundError) -> str:
+    """What to do about a package that is not installed; "" for a module of this project, which is a fault of it."""
+    name = (error.name or "").partition(".")[0]
+    if name in OURS:
+        return ""
+    return f"expected the package {name}, found none; install the packages of this stage, as `tox -e train` does"
+
+
+def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Report an interrupt or a missing package before a command has begun, while its modules are imported."""
+    if isinstance(error, ModuleNotFoundError) and (line := lacking(error)):
+        os.write(2, f"error: {line}\n".encode())
+        os._exit(2)
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
@@ -26,5 +40,5 @@ def _interrupted(kind: type[BaseException], error: BaseException, trace: Traceba
 
 # Not in the processes of multiprocessing, whose first argument is this one: they end at once by SIGTERM.
 if sys.argv[:1] != ["-c"] and threading.current_thread() is threading.main_thread():
-    sys.excepthook = _interrupted
+    sys.excepthook = _ended
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until study.stopping takes over

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from study import stopping
+from study import lacking, stopping
 
 PLACES = re.compile(
     r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:|OpenCV\(\S+\) \S+: error: |"
@@ -21,8 +21,6 @@ ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-OURS = ("study", "train", "export", "bench", "analysis", "docs", "tests")
-"""A module missing of these is a fault of this program."""
 GO_ON = "what was finished is kept; run it again (without --fresh) to go on"
 BROKEN_PIPE = 141
 OUT_OF_MEMORY = re.compile(r"bad[_ ]alloc|allocate memory|out of memory", re.IGNORECASE)
@@ -108,9 +106,9 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
         ended = True
         sys.stdout.flush()
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in OURS:
+        if not (line := lacking(error)):
             raise
-        print_error(StudyError(f"the package {error.name} is missing; install this stage's, as `tox -e STAGE` does"))
+        print_error(StudyError(line))
         code = 2
     except StudyError as error:
         print_error(error)

@@ -12,7 +12,7 @@ import pytest
 from study.artifacts import Artifacts, current_export
 from study.bench_file import read_bench
 from study.errors import StudyError
-from study.files import replacing, sha256, write_bytes, write_csv
+from study.files import csv_value, replacing, sha256, write_bytes, write_csv
 from study.record_files import read_record
 from study.records.training import RunRecord
 from tests.conftest import ROOT, Trained
@@ -91,6 +91,15 @@ def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
 def test_csv_keeps_all_digits_and_leaves_none_empty(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ("a", "b"), [{"a": 0.1 + 0.2, "b": None}])
     assert (tmp_path / "a.csv").read_text() == "a,b\n0.30000000000000004,\n"
+
+
+def test_no_text_in_a_csv_file_is_a_formula_and_every_text_comes_back(tmp_path: Path) -> None:
+    texts = ["=1+1", "+a", "-a", "@a", "'=1", "'a", "a=1", ""]
+    write_csv(tmp_path / "a.csv", ("text", "number"), [{"text": text, "number": -1.5} for text in texts])
+    cells = [line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
+    assert [cell for cell, _ in cells] == ["'=1+1", "'+a", "'-a", "'@a", "''=1", "'a", "a=1", ""]
+    assert [csv_value(cell) for cell, _ in cells] == texts
+    assert {number for _, number in cells} == {"-1.5"}
 
 
 BROKEN = {
