@@ -29,6 +29,7 @@ from bench.machine.interference import external_disturbances, monitor
 from bench.models import Model
 from bench.runtimes.conversions import verify_all
 from bench.sampling import Budget, TooSlowError
+from bench.session_folder import folder as session_folder
 from study import children
 from study.artifacts import RunFiles
 from study.catalogue import Entry
@@ -65,7 +66,7 @@ def measure(case: Case, budget: Budget, cpus: Collection[int] | None = None) -> 
     most = max(budget.most_seconds, COMPILING_LIMIT if compiles else SHORTEST_LIMIT) * wanted
     if prepare := getattr(runtimes.find(case.runtime), "prepare", None):
         prepare(case.model)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=session_folder()) as folder:
         given = Path(folder) / "inputs.npz"
         save_inputs(given, case.model.pool(case.batch)[:1])
         if compiles:  # once for the session, by a process that does not count: the others find the compiled files

@@ -16,6 +16,7 @@ from typing import Any
 from bench.arrays import load_inputs, save_inputs
 from bench.cases import Case
 from bench.models import Inputs
+from bench.session_folder import folder as session_folder
 from study import children
 from study.children import end_with_parent
 from study.errors import StudyError, one_line
@@ -38,7 +39,7 @@ def sentence(case: Case, reference: str, limit: Limit, given: Inputs) -> str:
         return ""
     if reference.startswith(ONLY_TORCH):
         reference = "onnxruntime"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(dir=session_folder(), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         save_inputs(folder / "inputs.npz", [given])
         request = {

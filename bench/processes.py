@@ -7,6 +7,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+from bench.session_folder import folder as session_folder
 from bench.tasks import Task
 from bench.worker import Job, Message, work
 from study.children import shielded
@@ -25,7 +26,7 @@ def run(job: Job) -> Generator[Message, None, None]:
     left: dict[str, Task] = {task.name: task for task in job.tasks}
     while left:
         measuring = None
-        with tempfile.TemporaryDirectory(prefix="fashionbench-") as folder:
+        with tempfile.TemporaryDirectory(dir=session_folder()) as folder:
             log = Path(folder) / "log"
             context = get_context("spawn")
             ours, theirs = context.Pipe(duplex=False)

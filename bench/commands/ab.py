@@ -70,13 +70,13 @@ def run(options: argparse.Namespace) -> int:
     from bench.ab.report import code, paragraphs
     from bench.ab.session import Session
     from bench.machine.cpus import chosen_cpus, pin
-    from bench.runtimes import conversions
+    from bench.session_folder import folder as session_folder
 
-    conversions.folder()  # of files that are compiled once for all processes, which inherit its name
+    session_folder()  # of files that are compiled once for all processes, which inherit its name
     plan = _plan(options)
     pin(chosen_cpus(options.cpus))  # which the processes inherit
     session = Session(plan, lambda line: print(line, file=sys.stderr, flush=True))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=session_folder()) as folder:
         _measure(session, Path(folder), options.json)
     record = session.record()
     assert record

@@ -17,6 +17,7 @@ from bench.models import Inputs
 from bench.profile import Source, source_of
 from bench.profile.accounts import Accounts, Cost, Event, Slowed, accounts, calibrated
 from bench.sampling import Budget, TooSlowError, warm_up
+from bench.session_folder import folder as session_folder
 from bench.statistics.estimates import FEWEST_PROCESSES
 from bench.timing import timed_calls
 from study.errors import StudyError
@@ -65,7 +66,7 @@ class ProfileTask:
         return f"profile, {short_name(self.key)}"
 
     def measure(self, process: Process) -> ProfileOnce:
-        with tempfile.TemporaryDirectory(prefix="fashionbench-") as folder:
+        with tempfile.TemporaryDirectory(dir=session_folder()) as folder:
             return ProfileOnce(profile(self.case, process.budget, Path(folder)))
 
     def without_reference(self) -> None:

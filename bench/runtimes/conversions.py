@@ -1,14 +1,12 @@
 """Files that an engine's converter makes from a model: made once a session, before anything is timed.
 
-They lie in a temporary folder of the session. The first process that asks for it makes and removes it; the processes
-that it starts inherit its name. So a load, also that of a cold start, reads converted files, as it does for a user.
+They lie in the folder of the session, whose processes share it (bench/session_folder.py). So a load, also that of a
+cold start, reads converted files, as it does for a user.
 """
 
-import atexit
 import hashlib
 import json
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable
@@ -17,29 +15,13 @@ from functools import cache
 from pathlib import Path
 
 from bench.models import Model
+from bench.session_folder import FOLDER as FOLDER
+from bench.session_folder import folder as folder
 from study.errors import StudyError
 from study.files import sha256
 
-FOLDER = "BENCH_CONVERSIONS"
-"""Environment variable with the name of the folder."""
 HASHES = "sha256.json"
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
-
-
-def folder() -> Path:
-    """The session's folder for converted files."""
-    if given := os.environ.get(FOLDER):
-        return Path(given)
-    made = tempfile.mkdtemp(prefix="bench-conversions-")
-    os.environ[FOLDER] = made
-    atexit.register(_remove, os.getpid(), made)
-    return Path(made)
-
-
-def _remove(maker: int, made: str) -> None:
-    """Remove the folder, unless this is a forked copy of the process that made it."""
-    if os.getpid() == maker:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def converted(model: Model, converter: str, convert: Callable[[Path], None]) -> Path:

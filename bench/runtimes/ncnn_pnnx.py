@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from bench.models import Inputs, Model
 from bench.runtimes import Runtime, Setting
 from bench.runtimes.conversions import converted
-from bench.runtimes.conversions import folder as session_folder
 from bench.runtimes.openmp import end_threads
+from bench.session_folder import folder as session_folder
 from study import children
 from study import onnx_inputs as signatures
 from study.errors import StudyError

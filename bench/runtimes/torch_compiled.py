@@ -20,9 +20,9 @@ from torch import Tensor
 
 from bench.models import Inputs, Model
 from bench.runtimes import Setting
-from bench.runtimes.conversions import folder as session_folder
 from bench.runtimes.pytorch import Arguments, Torch, started
 from bench.runtimes.torch_network import identity, input_names, network_of
+from bench.session_folder import folder as session_folder
 from study.errors import StudyError, one_line
 from study.modules.building import Built, Flat
 from study.modules.outputs import tensor
