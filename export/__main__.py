@@ -14,6 +14,7 @@ from export.options import add_arguments
 from study.command_line import Parser
 from study.errors import StudyError, exit_with
 from study.modules.options import add_module_options, entry_of
+from study.remote.options import add_engine
 from study.variants import OPSET
 
 
@@ -26,6 +27,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "`python -m export compact FILE.onnx` (any ONNX file without the units that decide nothing).",
     )
     add_arguments(parser)
+    add_engine(parser, "exports of trained models")
     module = parser.add_argument_group("a torch module of your own", "exported to artifacts/modules/NAME")
     add_module_options(module.add_argument, inputs=False)
     variant = parser.add_argument_group("variants", "write another variant beside model.onnx, named after its options")

@@ -6,24 +6,22 @@ No torch until there is something to export.
 import argparse
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from export.card import write_card
+from export.outcome import DONE, REFUSED, is_current
 from study import locks
-from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles, current_export
+from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles
 from study.catalogue import DEFAULT_STUDY
+from study.cores import allotted_cores
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, print_error
-from study.files import sha256
-from study.records.export import ExportRecord
+from study.remote.cluster import Place
+from study.remote.options import on_ray
 from study.selection import selected
 from study.variants import OPSET, Variant
-
-DONE, NOT_PROVEN, REFUSED = 0, 1, 2
-"""Exit codes; that of the command is the worst of all runs."""
 
 
 def export_models(options: argparse.Namespace) -> int:
@@ -41,6 +39,7 @@ def export_models(options: argparse.Namespace) -> int:
         sparse=options.sparse,
     )
     variant.check()
+    place = Place(options.ray_address, allotted_cores()) if on_ray(options) else None
     if variant.opset != OPSET:
         from export.portable import opsets
 
@@ -62,7 +61,7 @@ def export_models(options: argparse.Namespace) -> int:
             stale.append((entry, files))
     if stale:
         data = datasets.prepare([entry.dataset for entry, _ in stale], artifacts.data, options.data)
-        codes += export_all(stale, data, variant)
+        codes += export_all(stale, data, variant, place)
     return max(codes)
 
 
@@ -91,15 +90,6 @@ def training(options: argparse.Namespace, names: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "train", *words])
 
 
-def is_current(files: RunFiles) -> bool:
-    """Whether the ONNX file was made from the checkpoint that is there now."""
-    try:
-        made_from = current_export(files).checkpoint_sha256
-    except StudyError:
-        return False
-    return files.checkpoint.is_file() and sha256(files.checkpoint) == made_from
-
-
 def refresh_card(files: RunFiles) -> int:
     """Write the card of a current export where it is missing or differs; gives an exit code."""
     try:
@@ -111,59 +101,26 @@ def refresh_card(files: RunFiles) -> int:
     return DONE
 
 
-def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Variant) -> list[int]:
-    """Export `runs` as `variant` with the images that lie below `data`; an exit code for each."""
-    from export.compact.removal import NothingError, describe
-    from export.exporter import ParityError, export
+def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Variant, place: Place | None) -> list[int]:
+    """Export `runs` as `variant` with the images that lie below `data`, on Ray at `place`; an exit code for each."""
+    from export.one_run import export_run
     from export.quantisation import calibration_images
     from study.data import tensors
-    from study.soundness import failure
 
     names = {entry.dataset for entry, _ in runs}
     tests = {name: tensors.load(data, train=False, dataset=name) for name in names}
     calibration = {name: calibration_images(data, name) for name in names if variant.int8 == "static"}
+    if place:
+        from export.ray_exports import export_on_ray
+
+        return export_on_ray(runs, tests, calibration, place)
     codes = []
     for entry, files in runs:
-        started = time.perf_counter()
-        try:
-            with locks.folder_held(files.folder) as waited:
-                if waited and is_current(files):
-                    codes.append(refresh_card(files))
-                    continue
-                record = export(entry, files, *tests[entry.dataset], calibration.get(entry.dataset))
-            parity, outcome = record.parity, written(files, record)
-            codes.append(DONE)
-        except ParityError as error:
-            parity, outcome = error.parity, f"FAILED: {error}; no file is written"
-            codes.append(NOT_PROVEN)
-        except NothingError as error:
-            for old in (files.onnx, files.export, files.card):
-                old.unlink(missing_ok=True)  # of another checkpoint: no command would make it current
-            print(f"{files.model} seed {files.seed}: {error}; no file is written", flush=True)
-            codes.append(DONE)
-            continue
-        except Exception as error:  # of any kind: one model must not cost the others
-            reason = str(error) if isinstance(error, StudyError) else f"FAILED: {failure(error)}"
-            print_error(StudyError(f"{files.model} seed {files.seed}: {reason.removeprefix(f'{files.model}: ')}"))
-            codes.append(REFUSED)
-            continue
-        changes = [describe(record.removed)] if codes[-1] == DONE and record.removed else []
-        if codes[-1] == DONE and variant.sparse and not record.sparse:
-            changes.append("nothing to store sparsely: no weight has enough zeros")
-        print(
-            f"{files.model} seed {files.seed}: {''.join(f'{change}; ' for change in changes)}{parity.images} images, "
-            f"largest difference {parity.max_abs_difference:.1e}, {parity.argmax_mismatches} differing predictions, "
-            f"{outcome} ({time.perf_counter() - started:.1f} s)",
-            flush=True,
-        )
+        with locks.folder_held(files.folder) as waited:
+            if waited and is_current(files):
+                codes.append(refresh_card(files))
+                continue
+            outcome = export_run(entry, files, *tests[entry.dataset], calibration.get(entry.dataset))
+        outcome.show()
+        codes.append(outcome.code)
     return codes
-
-
-def written(files: RunFiles, record: ExportRecord) -> str:
-    """The outcome of a successful export in words."""
-    outcome = f"wrote {files.onnx}"
-    if files.variant.int8 and record.test_error_onnxruntime is not None:
-        outcome = f"test error {100 * record.test_error_onnxruntime:.2f} %, {outcome}"
-    if record.ir_version > 9:
-        outcome += f", IR version {record.ir_version}, which its opset needs and ONNX Runtime 1.15 to 1.17 refuse"
-    return outcome

@@ -12,6 +12,8 @@ from study.cores import cores
 from study.processor import cpu_name
 from study.records.base import Environment
 
+COMMIT = "STUDY_COMMIT"
+"""Environment variable with the commit of a copy of this repository without its history: DIGITS or DIGITS-dirty."""
 PACKAGES = (
     "torch",
     "torchvision",
@@ -94,6 +96,8 @@ def versions() -> dict[str, str]:
 
 def commit() -> tuple[str, bool] | tuple[None, None]:
     """The commit of this file's repository, and whether there are uncommitted changes; None outside git."""
+    if stated := os.environ.get(COMMIT):
+        return stated.removesuffix("-dirty"), stated.endswith("-dirty")
     root = Path(__file__).resolve().parent.parent
 
     def git(*words: str) -> str:

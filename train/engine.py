@@ -7,15 +7,35 @@ from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from study.children import shielded
+from study.remote.tasks import Lost
 from train.tasks import Epoch, Event, Failed, NoRoom, Resumed, Task
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 Report: TypeAlias = Callable[[Task, Event], None]
 Engine: TypeAlias = Callable[[Sequence[Task], int, Report], None]
 """Makes all runs, at most this number at a time, and reports their events as they come."""
+
+
+class Workers(Protocol[T_contra]):
+    """What works on tasks: `Processes` here, `study.remote.tasks.Tasks` on a cluster."""
+
+    running: dict[Any, Any]
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: Any) -> None: ...
+
+    def start(self, task: T_contra) -> None: ...
+
+    def wait(self) -> Iterator[tuple[Any, Any]]:
+        """What has been sent, with what was started."""
+
+    def end(self, worker: Any) -> None: ...
+
 
 ONE_CORE = {
     "OMP_NUM_THREADS": "1",
@@ -34,6 +54,10 @@ class Exit:
 
     code: int | None
     """Negative: the signal that killed it."""
+
+    @property
+    def reason(self) -> str:
+        return f"its process ended with exit code {self.code}"
 
 
 @dataclass(frozen=True)
@@ -101,6 +125,13 @@ class Processes(Generic[T]):
 
 
 def run(tasks: Sequence[Task], workers: int, report: Report) -> None:
+    """Make all runs in processes of this machine, as `make` does."""
+    from train.worker import work  # imports torch, which is not needed before there is something to train
+
+    make(Processes(work, work.__module__), tasks, workers, report)
+
+
+def make(processes: Workers[Task], tasks: Sequence[Task], workers: int, report: Report) -> None:
     """Make all runs, in the order of `tasks`, at most `workers` at a time; `report` receives their events.
 
     Those that another command makes are left to it; they are made here if it does not finish them.
@@ -109,10 +140,9 @@ def run(tasks: Sequence[Task], workers: int, report: Report) -> None:
     made at a time.
     """
     from train.claims import Claims
-    from train.worker import work  # imports torch, which is not needed before there is something to train
 
     alone: set[str] = set()  # runs that began when no other was to run beside them
-    with Claims(tasks, report) as claims, Processes(work, work.__module__) as processes:
+    with Claims(tasks, report) as claims, processes:
         while True:
             while len(processes.running) < workers and (task := claims.next(wait=not processes.running)):
                 if workers == 1:
@@ -121,9 +151,9 @@ def run(tasks: Sequence[Task], workers: int, report: Report) -> None:
             if not processes.running:
                 return
             for worker, event in processes.wait():
-                if isinstance(event, Exit):
-                    event = Failed(f"its process ended with exit code {event.code}")
-                if not isinstance(event, Epoch | Resumed):
+                if isinstance(event, Exit) or (isinstance(event, Lost) and not event.again):
+                    event = Failed(event.reason)
+                if not isinstance(event, Epoch | Resumed | Lost):
                     processes.end(worker)
                     claims.release(worker.task)
                 if isinstance(event, NoRoom):

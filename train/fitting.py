@@ -7,8 +7,9 @@ or not.
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import torch
 from msgspec import structs
@@ -110,11 +111,32 @@ def best_epoch(history: Sequence[Epoch]) -> int:
 def fit(
     entry: Entry, files: RunFiles, images: Images, report: Callable[[Epoch | Resumed], None], device: Device = "cpu"
 ) -> RunRecord:
+    """Train one run as `epochs` does; `report` is called with each event."""
+    events = epochs(entry, files, images, device)
+    while True:
+        try:
+            report(next(events))
+        except StopIteration as end:
+            return cast(RunRecord, end.value)
+
+
+def unfinish(files: RunFiles, fresh: bool = False) -> None:
+    """Delete the results of a run, which is not a finished one from here on; with `fresh` also its state."""
+    results = (files.record, files.checkpoint, files.predictions, files.onnx, files.export)
+    for path in (*results, files.resume) if fresh else results:
+        path.unlink(missing_ok=True)
+
+
+def epochs(
+    entry: Entry, files: RunFiles, images: Images, device: Device = "cpu"
+) -> Generator[Epoch | Resumed, None, RunRecord]:
     """Train one run, from its last whole epoch if there is one, and write its files.
 
     Args:
         images: all of them; those for validation are held out here.
-        report: called after each epoch, and first with the last epoch that was trained before, if there is one.
+
+    Yields:
+        Each epoch, and first the last epoch that was trained before, if there is one.
 
     Returns:
         The content of run.json.
@@ -126,8 +148,7 @@ def fit(
     recipe, made = entry.recipe, made_with(entry)  # now: the source may be edited during training
     images = images.split(recipe)
     trainer = Trainer(entry, *images.train, seed=files.seed, device=device)
-    for result in (files.record, files.checkpoint, files.predictions, files.onnx, files.export):
-        result.unlink(missing_ok=True)  # from here on this run is not a finished one
+    unfinish(files)
     state = resume.load(files, trainer, made)
     if state is None:
         state = State(made, [], {})
@@ -135,7 +156,7 @@ def fit(
             trainer = Trainer(entry, *images.train, seed=files.seed, device=device)
     history = state.history
     if history:
-        report(Resumed(history[-1].epoch))
+        yield Resumed(history[-1].epoch)
     try:
         while len(history) < recipe.epochs and not _stops(history, recipe):
             history.append(_epoch(trainer, images, len(history)))
@@ -143,7 +164,7 @@ def fit(
                 state.best = {name: value.clone() for name, value in trainer.network.state_dict().items()}
             write_csv(files.history, HISTORY, map(asdict, history))
             resume.save(files, trainer, state)
-            report(history[-1])
+            yield history[-1]
         return _finish(files, trainer, images, state)
     except DivergedError:
         files.resume.unlink(missing_ok=True)  # it would diverge again

@@ -2,13 +2,18 @@
 
 import argparse
 import re
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from study import catalogue
 from study.artifacts import DEFAULT_ROOT
 from study.cores import allotted_cores
+from study.errors import StudyError
 from study.records.training import Device
+from study.remote.cluster import Place
+from study.remote.options import add_engine, on_ray
 from train import devices, engine
 from train.engine import Engine
 
@@ -20,11 +25,13 @@ class Settings:
     data: Path | None
     """The user's folder with the data sets' files, if any."""
     workers: int
-    """Runs at a time."""
+    """At most this many runs at a time."""
     fresh: bool
     """Train finished and unfinished runs from the start."""
     device: Device
     engine: Engine
+    place: Place | None = None
+    """Where Ray's tasks run; None: they are processes of this machine."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--workers",
         type=positive,
-        default=allotted_cores(),
         metavar="N",
-        help="parallel processes (default: all %(default)s cores)",
+        help=f"runs at a time (default: all {allotted_cores()} cores, or all of the cluster of --ray-address)",
     )
-    add("--engine", choices=["local"], default="local", help="where the runs are made (default: local)")
+    add_engine(parser, "runs")
     add(
         "--device",
         choices=devices.CHOICES,
@@ -71,10 +77,23 @@ def settings(options: argparse.Namespace, fresh: bool | None = None) -> Settings
     """What the options say; `fresh` instead of --fresh.
 
     Raises:
-        StudyError: there is no such device here.
+        StudyError: there is no such device here, or the options of the engine do not fit together.
     """
     again = options.fresh if fresh is None else fresh
-    return Settings(options.data, options.workers, again, devices.chosen(options.device), engine.run)
+    ray, address = on_ray(options), options.ray_address
+    workers = options.workers or (sys.maxsize if address else allotted_cores())
+    if address and options.device != "cpu":  # of the cluster's machines, not of this one
+        if options.device == "auto":
+            raise StudyError("--device auto: expected cpu or cuda with --ray-address, since each machine may differ")
+        device: Device = "cuda"
+    else:
+        device = devices.chosen(options.device)
+    if not ray:
+        return Settings(options.data, workers, again, device, engine.run)
+    from train import ray_engine
+
+    place = Place(address, workers, device == "cuda")
+    return Settings(options.data, workers, again, device, partial(ray_engine.run, place=place), place)
 
 
 def shard(text: str) -> Shard:

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from study.remote.tasks import Lost
 from train.tasks import Elsewhere, Epoch, Event, Failed, NoRoom, Resumed, Task, Waiting
 
 ALL = "all runs, epochs"
@@ -87,6 +88,9 @@ class Display(Bars):
             return
         if isinstance(event, Waiting):
             self.say(f"{label}: {event.holder} makes it: waiting for it")
+            return
+        if isinstance(event, Lost):
+            self.say(f"{label}: {event.reason}" + "; another goes on after its last epoch" * event.again)
             return
         if label in self.bars:
             self.progress.remove_task(self.bars.pop(label))

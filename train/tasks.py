@@ -7,6 +7,7 @@ from typing import TypeAlias
 from study.artifacts import RunFiles
 from study.entry import Entry
 from study.records.training import Device, RunRecord
+from study.remote.tasks import Lost
 
 
 @dataclass(frozen=True)
@@ -80,5 +81,5 @@ class Elsewhere:
     """Another command has finished this run."""
 
 
-Event: TypeAlias = Resumed | Epoch | Finished | Failed | NoRoom | Waiting | Elsewhere
-"""What a run sends; the last one is none of the first two."""
+Event: TypeAlias = Resumed | Epoch | Lost | Finished | Failed | NoRoom | Waiting | Elsewhere
+"""What is reported of a run; the last one is none of the first three."""

@@ -21,7 +21,13 @@ from train.options import Shard
 
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
-COMMANDS = [line for kind, block in BLOCKS if not kind for line in block.splitlines() if " -m train" in line]
+COMMANDS = [
+    line
+    for kind, block in BLOCKS
+    if not kind
+    for line in block.splitlines()
+    if " -m train" in line and "ray" not in line
+]
 (SLURM,) = (block for kind, block in BLOCKS if kind == "bash")
 (KUBERNETES,) = (yaml.safe_load(block) for kind, block in BLOCKS if kind == "yaml")
 FEW = ["baseline", "--seeds", "0,1", "--epochs", "1"]

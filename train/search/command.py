@@ -106,7 +106,14 @@ def _search_alone(entry: Entry, options: argparse.Namespace, artifacts: Artifact
     try:
         if finished < options.trials:
             with TrialDisplay(finished, options.trials, epochs) as display:
-                side_by_side(storage, options.workers, display.show)
+                if how.place:
+                    from study.remote.cluster import capacity
+                    from train import ray_engine
+
+                    tasks = ray_engine.trials(storage.search, how.place)
+                    side_by_side(storage, min(how.workers, capacity()), display.show, lambda: tasks)
+                else:
+                    side_by_side(storage, how.workers, display.show)
     finally:
         if storage.finished():
             write_record(path, record(storage, options.seeds))

@@ -40,6 +40,4 @@ class TrialDisplay(Bars):
                 self.say(f"trial {number}: {state}{error}, {self.seconds[number]:.0f} s: {self.values[number]}")
             case Died():
                 self.progress.remove_task(self.bars.pop(number))
-                self.say(
-                    f"trial {number}: its process ended with exit code {event.code}; repeated up to {REPEATS} times"
-                )
+                self.say(f"trial {number}: {event.reason}; repeated up to {REPEATS} times")

@@ -16,8 +16,9 @@ from study.data.tensors import load
 from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
+from study.remote.tasks import Lost
 from train.devices import settle
-from train.engine import Exit, Processes
+from train.engine import Exit, Processes, Workers
 from train.search import space as search_space
 from train.search.storage import SEED, Search, Storage
 from train.split import hold_out
@@ -34,6 +35,10 @@ class Task:
     search: Search
     number: int
     recipe: Recipe
+
+    @property
+    def label(self) -> str:
+        return f"{self.search.entry.name} trial {self.number}"
 
 
 @dataclass(frozen=True)
@@ -65,17 +70,30 @@ class Ended:
 @dataclass(frozen=True)
 class Died:
     number: int
-    code: int | None
-    """The exit code of its process."""
+    reason: str
+    """How its process ended."""
 
 
 Event: TypeAlias = Begun | Epoch | Ended | Died
 
 
-def side_by_side(storage: Storage, workers: int, report: Callable[[Event], None]) -> None:
+def local_processes() -> Processes[Task]:
+    """Processes of this machine that make trials, and later train the winner."""
+    return Processes(work, "train.worker", __name__)
+
+
+def side_by_side(
+    storage: Storage,
+    workers: int,
+    report: Callable[[Event], None],
+    start: Callable[[], Workers[Task]] = local_processes,
+) -> None:
     """Make trials, `workers` at a time, until enough are finished; `report` receives their events.
 
     A trial whose process is killed is repeated.
+
+    Args:
+        start: what makes the trials.
 
     Raises:
         StudyError: no process completes a trial.
@@ -83,7 +101,7 @@ def side_by_side(storage: Storage, workers: int, report: Callable[[Event], None]
     storage.repeat_running(killed=True)  # those of a command that was killed
     deaths = 0
     try:
-        with Processes(work, "train.worker", __name__) as processes:  # the former trains the winner later
+        with start() as processes:
             while True:
                 while len(processes.running) < workers and (trial := storage.begin()):
                     recipe = storage.recipe(trial)
@@ -96,14 +114,14 @@ def side_by_side(storage: Storage, workers: int, report: Callable[[Event], None]
                     match event:
                         case StudyError():
                             raise event
-                        case Exit():
+                        case Exit() | Lost():
                             deaths += 1
                             storage.repeat(worker.task.number, killed=True)
-                            report(Died(worker.task.number, event.code))
+                            report(Died(worker.task.number, event.reason))
                             if deaths >= DEATHS:
                                 raise StudyError(
-                                    f"{deaths} processes ended without finishing a trial, the last with exit code "
-                                    f"{event.code}; if memory is short, try fewer --workers"
+                                    f"{deaths} processes ended without finishing a trial; of the last one: "
+                                    f"{event.reason}; if memory is short, try fewer --workers"
                                 )
                             continue
                         case Epoch():
