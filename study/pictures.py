@@ -50,6 +50,7 @@ STYLE: Any = {
     "figure.constrained_layout.h_pad": 0.06,
     "grid.color": "0.88",
     "hatch.linewidth": 0.6,
+    "text.parse_math": False,  # a name may have dollars
     "svg.hashsalt": "fashionbench",
 }
 
@@ -127,7 +128,7 @@ def empty(text: str) -> Figure:
 def name_rows(axis: Axes, labels: Sequence[str], beside: Sequence[tuple[float, str]] = ()) -> None:
     """A row for each label, the first on top, with lines between them, and texts to the right of the panel."""
     axis.set(ylim=(len(labels) - 0.5, -0.5))
-    axis.set_yticks(range(len(labels)), labels=labels, parse_math=False)
+    axis.set_yticks(range(len(labels)), labels=labels)
     axis.tick_params(axis="y", length=0)
     axis.grid(True, axis="x")
     for y in range(1, len(labels)):

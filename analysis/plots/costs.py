@@ -57,9 +57,7 @@ def costs(frame: pd.DataFrame, latency: pd.DataFrame) -> Figure:
             for row in tuples(own):
                 spans = (row.value, row.low, row.high)
                 interval_point(axis, (row.batch,) * 3, spans, point(i, row.valid))
-        axis.text(
-            0.03, 0.97, "\n".join(texts), transform=axis.transAxes, va="top", fontsize=7, parse_math=False, bbox=BEHIND
-        )
+        axis.text(0.03, 0.97, "\n".join(texts), transform=axis.transAxes, va="top", fontsize=7, bbox=BEHIND)
         axis.set_title(short(model), loc="left")
         log_scale(axis, axis.yaxis, low, high, room=0.03)
         axis.yaxis.set_major_locator(LogLocator(subs=(1,)))

@@ -79,7 +79,7 @@ def confusion(frame: pd.DataFrame) -> Figure:
         differs = model != models[0]
         _panel(axis, shares[model] - shares[models[0]] if differs else shares[model], differs)
         title = f"{short(model)} minus {short(models[0])}, points" if differs else f"{short(model)}, %"
-        axis.set_title(title, loc="left", parse_math=False)
+        axis.set_title(title, loc="left")
         axis.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
         axis.set_yticks(range(len(names)), names, fontsize=7.5)
         axis.tick_params(length=0)

@@ -27,10 +27,10 @@ def mistakes(frame: pd.DataFrame, images: NDArray[np.uint8] | None) -> Figure:
     for axis in axes.ravel():
         axis.set_axis_off()
     for row, model in zip(axes, models, strict=True):
-        row[0].set_title(short(model), loc="left", fontsize=8.5, fontweight="bold", parse_math=False)
+        row[0].set_title(short(model), loc="left", fontsize=8.5, fontweight="bold")
         for axis, one in zip(row, tuples(frame[frame["model"] == model]), strict=False):
             pixels = images[one.image].transpose(1, 2, 0)
             axis.imshow(pixels if pixels.shape[2] == 3 else 255 - pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
             words = f"{one.label_name}\n\N{RIGHTWARDS ARROW} {one.predicted_name}"
-            axis.text(0.5, -0.05, words, transform=axis.transAxes, ha="center", va="top", fontsize=6, parse_math=False)
+            axis.text(0.5, -0.05, words, transform=axis.transAxes, ha="center", va="top", fontsize=6)
     return figure

@@ -99,7 +99,6 @@ def _name(axis: Axes, ends: list[tuple[float, float, str]]) -> None:
             va="center",
             fontsize=8.5,
             annotation_clip=False,
-            parse_math=False,
             arrowprops={"arrowstyle": "-", "shrinkA": 0, "shrinkB": 5, **LEADER},
         )
 

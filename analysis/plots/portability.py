@@ -52,8 +52,8 @@ def matrix(squares: Mapping[tuple[str, str], Square], most_columns: int) -> Figu
     axis.set_xticks([x + 0.5 for x in range(len(columns))])
     axis.set_yticks([y + 0.5 for y in range(len(rows))])
     heads: Look = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", "va": "center"}
-    axis.set_xticklabels(map(_label, columns), fontsize=8.5, parse_math=False, **heads)
-    axis.set_yticklabels(map(_label, rows), fontsize=8.5, parse_math=False)
+    axis.set_xticklabels(map(_label, columns), fontsize=8.5, **heads)
+    axis.set_yticklabels(map(_label, rows), fontsize=8.5)
     axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False, pad=5)
     axis.spines[:].set_visible(False)
     handles = [

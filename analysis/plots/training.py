@@ -45,7 +45,7 @@ def convergence(frame: pd.DataFrame, errors: pd.DataFrame) -> Figure:
         test = 100 * errors.loc[errors["model"] == model, "test_error"]
         axis.plot([own["epoch"].max()] * len(test), test, zorder=4, **{**TEST, "markersize": 3})
         axis.plot(own["epoch"].max(), test.mean(), zorder=5, **TEST)
-        axis.set_title(model, loc="left", parse_math=False)
+        axis.set_title(model, loc="left")
         axis.grid(True, axis="y")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     if frame["train_error"].gt(0).all():

@@ -39,7 +39,7 @@ LINE, TITLE = 118, 96
 NARROWEST = 0.02
 """Half of the range of a panel, as a share of the values, so that noise of some per mille stays small."""
 VALUE, CHANGE, LEVEL, MARK = COLOURS[0], COLOURS[3], "black", "0.45"
-SMALL: Look = {"fontsize": 7.5, "parse_math": False}
+SMALL: Look = {"fontsize": 7.5}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def figure(page: Sequence[Examined], machines: Machines) -> Figure:
         machine = one.series.machine
         _panel(axis, one, machines)
         title = "\n".join(wrap(one.series.name, TITLE // columns))
-        axis.set_title(title, loc="left", fontsize=8.5, parse_math=False)
+        axis.set_title(title, loc="left", fontsize=8.5)
         if len(shown) > 1:
             _label(axis, -0.6, 0.99, machine, fontsize=7, color=MARK, va="top", ha="left")
         elif i + columns < len(page):
@@ -178,7 +178,7 @@ def _panel(axis: Axes, one: Examined, machines: Machines) -> None:
 def _label(axis: Axes, x: float, height: float, text: str, **look: Look) -> None:
     """A text on a white ground at a share of the panel's height."""
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
-    axis.text(x, height, text, transform=axis.get_xaxis_transform(), bbox=box, zorder=5, parse_math=False, **look)
+    axis.text(x, height, text, transform=axis.get_xaxis_transform(), bbox=box, zorder=5, **look)
 
 
 def _points(axis: Axes, points: Sequence[tuple[int, Point]], size: float, valid: bool) -> None:
