@@ -9,13 +9,13 @@ import onnx.parser
 import pytest
 
 from study.artifacts import Artifacts
-from tests.bad_inputs import command_lines, files, surroundings
+from tests.bad_inputs import command_lines, files, mixtures, surroundings
 from tests.bad_inputs.answers import answer
 from tests.bad_inputs.rows import Row
 from tests.study.test_seal import write_all
 from tests.support.study import resealed
 
-ROWS = (*files.rows(), *command_lines.rows(), *surroundings.rows())
+ROWS = (*files.rows(), *command_lines.rows(), *surroundings.rows(), *mixtures.rows())
 LONGEST = 1500
 
 
