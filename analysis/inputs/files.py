@@ -27,10 +27,22 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 PICTURES = (
     *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
     *("latency", "costs", "comparisons", "images_per_second", "accuracy"),
-    *("overview", "errors", "confusion", "mistakes"),
+    *("overview", "errors", "confusion", "mistakes", "filters"),
+    *("filters", "matrices"),
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts", "zeros", "ranks")
-OF_RUNS = ("runs", "pruning", "convergence", "history", "accuracy", "overview", "errors", "confusion", "mistakes")
+OF_RUNS = (
+    "runs",
+    "pruning",
+    "convergence",
+    "history",
+    "accuracy",
+    "overview",
+    "errors",
+    "confusion",
+    "mistakes",
+    "filters",
+)
 """Those tables and pictures that need a training."""
 OF_MODULES = ("modules", "parity")
 """Further tables, if there are modules that are not trained here."""

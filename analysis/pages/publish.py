@@ -27,7 +27,7 @@ PUBLISHED = (
     "summary.md",
     "runs.csv",
     "cold_starts.csv",
-    *(f"{name}{suffix}" for name in PICTURES for suffix in (".csv", ".png")),
+    *(f"{name}{suffix}" for name in PICTURES if name not in ("filters", "matrices") for suffix in (".csv", ".png")),
 )
 BY_EPOCH = ("convergence.csv", "history.csv")
 LARGEST_BY_EPOCH = 300_000

@@ -40,6 +40,7 @@ from analysis.plots import costs as costs_plots
 from analysis.plots import errors as errors_plots
 from analysis.plots import histogram as histogram_plots
 from analysis.plots import latency as latency_plots
+from analysis.plots import matrices as matrices_plots
 from analysis.plots import overview as overview_plots
 from analysis.plots import profiles as profile_plots
 from analysis.plots import search as search_plots
@@ -53,6 +54,7 @@ from analysis.tables import exports as exports_tables
 from analysis.tables import headline, pictured
 from analysis.tables import latency as latency_tables
 from analysis.tables import loads as loads_tables
+from analysis.tables import matrices as matrices_tables
 from analysis.tables import modules as modules_tables
 from analysis.tables import profiles as profile_tables
 from analysis.tables import search as search_tables
@@ -125,6 +127,8 @@ def write(study: Study, folder: Path, measures: Sequence[Measure], data: Path | 
         "errors": errors_plots.errors,
         "confusion": errors_plots.confusion,
         "mistakes": lambda frame: mistakes(frame, images),
+        "filters": matrices_plots.filters,
+        "matrices": matrices_plots.matrices,
         "history": history_plots.histories,
         **{name: getattr(latency_plots, name) for name in latency_plots.PICTURES},
         "costs": lambda frame: costs_plots.costs(frame, read(folder / "latency.csv")),
@@ -187,6 +191,8 @@ def all_tables(study: Study, measures: Sequence[Measure] = ALWAYS) -> dict[str, 
         "errors": pictured.errors(runs, summary_rows),
         "confusion": pictured.confusion(study.runs),
         "mistakes": pictured.mistakes(study.runs),
+        "filters": matrices_tables.filters(study),
+        "matrices": matrices_tables.matrices(study),
         "cold_starts": cold_starts(study.measured),
         "loads": loads_tables.loads(study.measured),
         "profile": profile_tables.profile(study.measured),

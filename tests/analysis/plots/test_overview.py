@@ -1,5 +1,7 @@
 """The first picture of a report, and those of errors and confusions, read back from their axes."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,7 +49,7 @@ def test_names_are_moved_apart_and_keep_their_order() -> None:
 def test_errors_have_a_point_a_run_and_the_difference_with_its_noise() -> None:
     same = {"test_error_mean": 0.09, "test_error_change": 0.01, "test_error_noise": 0.004, "verdict": "worse"}
     base = {"test_error_mean": 0.08, "test_error_change": None, "test_error_noise": None, "verdict": "baseline"}
-    rows = [{"model": "base", "seed": 0, "test_error": 0.08, **base}]
+    rows: list[dict[str, Any]] = [{"model": "base", "seed": 0, "test_error": 0.08, **base}]
     rows += [{"model": "bad", "seed": seed, "test_error": error, **same} for seed, error in enumerate((0.085, 0.095))]
     left, right = errors(pd.DataFrame(rows)).axes
     runs = [xy(line)[:, 0].tolist() for line in left.lines if line.get_marker() == "o"]

@@ -28,6 +28,6 @@ def test_each_picture_is_drawn_from_the_csv_file_of_its_name(
     monkeypatch.setattr(pictures, "drawn", record)
     analyse(reported[0], "--fresh")
     without = [name for name, there in zip(PICTURES, drawn, strict=True) if not there]
-    assert without == ["mistakes"], "the images of this one are not there; the tables have the columns that are drawn"
+    assert without == ["mistakes"], "its images are not there; the other tables have what is drawn"
     for name, frame in zip(PICTURES, frames, strict=True):
         pd.testing.assert_frame_equal(frame, read(reported[0] / "report" / f"{name}.csv"))
