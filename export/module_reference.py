@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from study.entry import Entry
 from study.errors import StudyError, one_line
 from study.modules.building import SEED, Built, build, draw
-from study.modules.finding import absolute, find
+from study.modules.finding import absolute, find, with_torchvision
 from study.modules.outputs import array, flat, left_out
 from study.modules.words import ModuleInput, batches_of, checked_sizes, parse_inputs, parse_sizes
 from study.onnx_given import checked_tolerance
@@ -136,7 +136,7 @@ def outputs_of(built: Built, given: Mapping[str, Tensor]) -> tuple[Named, list[s
     taken = {name: one.clone() for name, one in given.items()}
     positional, keywords = built.arguments(taken)
     with torch.inference_mode():
-        found = built.network(*positional, **keywords)
+        found = with_torchvision(lambda: built.network(*positional, **keywords))  # which `forward` may import
         outputs = [(name, np.array(array(one))) for name, one in flat(found)]
     if changed := next(
         (name for name, one in given.items() if taken[name]._version or not _equal(one, taken[name])), None

@@ -151,7 +151,7 @@ def _materialise(built: Built, factory: str, inputs: Sequence[ModuleInput], size
     positional, keywords = built.arguments(draw(inputs, sizes, 2, 0, 1)[0])
     try:
         with torch.no_grad():
-            built.network(*positional, **keywords)
+            with_torchvision(lambda: built.network(*positional, **keywords))
     except (Exception, SystemExit) as error:
         raise StudyError(f"--module {factory}: its lazy layers do not take the inputs ({failure(error)})") from None
 
