@@ -23,7 +23,8 @@ def text_table(
     """A table with no line longer than `width`.
 
     A table that is too wide is narrowed in three steps: headings wrap; the widest columns of text wrap; the columns
-    that still do not fit follow in a table of their own, which begins with the first column.
+    that still do not fit follow in a table of their own, which begins with the same columns of text, the names of the
+    rows, as far as these take half the width.
 
     Args:
         left: whether a column is text, which is aligned left; numbers are aligned right and never wrap, so a number
@@ -39,7 +40,7 @@ def text_table(
     _narrow(widths, [min(NARROWEST, each) if text else each for each, text in zip(of_cells, left, strict=True)], width)
     return "\n\n".join(
         _lines([columns[n] for n in part], [widths[n] for n in part], [left[n] for n in part])
-        for part in _parts(widths, width)
+        for part in _parts(widths, left, width)
     )
 
 
@@ -49,13 +50,18 @@ def _narrow(widths: list[int], least: Sequence[int], width: int) -> None:
         widths[n] -= max(0, min(widths[n] - least[n], _total(widths) - width))
 
 
-def _parts(widths: Sequence[int], width: int) -> Iterator[list[int]]:
-    """The numbers of the columns of each table, the first column in all of them."""
-    part = [0]
+def _parts(widths: Sequence[int], left: Sequence[bool], width: int) -> Iterator[list[int]]:
+    """The numbers of the columns of each table, the columns that name a row in all of them."""
+    names = [0]
     for n in range(1, len(widths)):
-        if len(part) > 1 and _total([widths[each] for each in (*part, n)]) > width:
+        if not left[n] or _total([widths[each] for each in (*names, n)]) > width // 2:
+            break
+        names.append(n)
+    part = list(names)
+    for n in range(len(names), len(widths)):
+        if len(part) > len(names) and _total([widths[each] for each in (*part, n)]) > width:
             yield part
-            part = [0]
+            part = list(names)
         part.append(n)
     yield part
 

@@ -23,11 +23,12 @@ def add_scenario_options(add: Callable[..., Any]) -> None:
         "--scenario",
         default="latency",
         metavar="|".join(SCENARIOS),
-        help="latency: one call at a time; offline: throughput; server: latency of queries that arrive at random",
+        help="latency: one call at a time (default); offline: throughput; server: latency of queries that arrive at "
+        "random, with --bound or --rate",
     )
-    add("--streams", default="1", metavar="N,M", help="processes that call at the same time, each with --threads")
-    add("--bound", metavar="10ms", help="of the server's p99: the highest rate that keeps it is searched for")
-    add("--rate", type=float, metavar="R", help="queries a second that arrive, instead of --bound")
+    add("--streams", default="1", metavar="N,M", help="offline, server: processes that call at once (default: 1)")
+    add("--bound", metavar="10ms", help="server: find the highest rate of queries whose p99 keeps this limit")
+    add("--rate", type=float, metavar="R", help="server: measure the latency at R queries a second, instead of --bound")
 
 
 def scenario_tasks(option: Namespace, cases: Sequence[Case], streams: Sequence[int]) -> list[LoadTask]:
@@ -41,8 +42,10 @@ def scenario_tasks(option: Namespace, cases: Sequence[Case], streams: Sequence[i
         raise StudyError(f"--scenario: expected {', '.join(SCENARIOS)}, found {scenario!r}")
     given = [name for name in ("bound", "rate") if getattr(option, name) is not None]
     if scenario == "latency":
-        if given or list(streams) != [1]:
-            raise StudyError(f"--{(given or ['streams'])[0]} applies to --scenario offline or server")
+        if given:
+            raise StudyError(f"--{given[0]} applies to --scenario server")
+        if list(streams) != [1]:
+            raise StudyError("--streams applies to --scenario offline or server")
         return []
     if option.precision is not None:
         raise StudyError("--precision applies to --scenario latency; give --processes")
@@ -51,7 +54,8 @@ def scenario_tasks(option: Namespace, cases: Sequence[Case], streams: Sequence[i
             raise StudyError(f"--{given[0]} applies to --scenario server")
         return [LoadTask(case, number) for case in cases for number in streams]
     if len(given) != 1:
-        raise StudyError("--scenario server: expected one of --bound 10ms and --rate 1000")
+        expected = "expected a limit of the p99 (--bound 10ms) or queries a second (--rate 1000)"
+        raise StudyError(f"--scenario server: {expected}, found {'both' if given else 'neither'}")
     goal = Goal(rate=_rate(option.rate)) if option.bound is None else Goal(bound_seconds=_duration(option.bound))
     return [LoadTask(case, number, goal) for case in cases for number in streams]
 

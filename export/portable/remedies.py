@@ -43,8 +43,9 @@ BATCH = Remedy(
     "torch.onnx.export(..., dynamic_shapes={NAME: {0: torch.export.Dim('batch')}}) with an example of 2",
 )
 ONE_BATCH = Remedy(
-    "batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param  # if you use one batch size, set it below;\n"
-    "for v in [*model.graph.input, *model.graph.output]:  # R4 then reports it, and its fix would undo this one\n"
+    "# If you use one batch size, set it; R4 then reports it, and the fix of R4 would undo this one.\n"
+    "batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param\n"
+    "for v in [*model.graph.input, *model.graph.output]:\n"
     "    for d in v.type.tensor_type.shape.dim:\n"
     "        if not d.HasField('dim_value') and d.dim_param == batch: d.dim_value = 1\n"
     "del model.graph.value_info[:]  # the shapes in between, which have the name of the batch",

@@ -1,5 +1,6 @@
 """The files of a torch module's export: `modules/NAME/` among the artifacts. No torch here."""
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,12 @@ def current_module(files: ModuleFiles) -> ModuleRecord:
     """The content of module.json, once the ONNX file is the one that it describes.
 
     Raises:
-        StudyError: the ONNX file is missing or another one; the message names the file and what to run.
+        StudyError: the module has not been exported, or the ONNX file is missing or another one; the message names
+            the file and what to run.
     """
+    if not os.path.lexists(files.record):
+        command = f"python -m export {shlex.quote(files.name)} --catalogue FILE"
+        raise StudyError(f"{files.name} has not been exported ({files.record} is missing); run `{command}`")
     remedy = f"export {files.name} again"
     record = read_record(files.record, ModuleRecord, remedy)
     for path, digest in ((files.onnx, record.onnx_sha256), (files.data, record.data_sha256)):

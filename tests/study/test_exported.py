@@ -11,7 +11,7 @@ from study.artifacts import Artifacts
 from study.catalogue import DEFAULT_STUDY
 from study.errors import StudyError
 from study.modules.exported import onnx_file
-from study.modules.files import module_files
+from study.modules.files import current_module, module_files
 from study.selection import selected, to_train
 from tests.support.modules import write_module
 from tests.support.study import analyse, layers, write_run
@@ -87,3 +87,9 @@ def test_a_module_is_not_trained(artifacts: Artifacts) -> None:
         StudyError, match="mine is a torch module, which is not trained here; run `python -m export mine`"
     ):
         to_train(options(artifacts), ["mine"])
+
+
+def test_a_module_of_a_catalogue_that_was_never_exported_is_refused_with_the_command(tmp_path: Path) -> None:
+    files = module_files(Artifacts(tmp_path), "narrow")
+    with pytest.raises(StudyError, match="^narrow has not been exported .*`python -m export narrow --catalogue FILE`$"):
+        current_module(files)

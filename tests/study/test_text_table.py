@@ -36,16 +36,16 @@ def test_no_line_is_longer_than_the_width_and_no_word_is_lost(width: int) -> Non
     assert set(words(text)) == set(words(text_table(HEADINGS, ROWS, LEFT)))
 
 
-def test_columns_that_do_not_fit_follow_below_with_the_first_one() -> None:
-    headings = ["name", *(f"number{n}" for n in range(6))]
-    rows = [["a", *"012345"], ["b", *"678901"]]
-    first, second = text_table(headings, rows, [True, *[False] * 6], 40).split("\n\n")
-    assert [line.split() for line in first.splitlines()[2:]] == [["a", *"0123"], ["b", *"6789"]]
+def test_columns_that_do_not_fit_follow_below_with_the_names_of_the_rows() -> None:
+    headings = ["name", "part", *(f"number{n}" for n in range(5))]
+    rows = [["a", "x", *"01234"], ["a", "y", *"67890"]]
+    first, second = text_table(headings, rows, [True, True, *[False] * 5], 40).split("\n\n")
+    assert [line.split() for line in first.splitlines()[2:]] == [["a", "x", *"012"], ["a", "y", *"678"]]
     assert [line.split() for line in second.splitlines()] == [
-        ["name", "number4", "number5"],
-        ["----", "-------", "-------"],
-        ["a", "4", "5"],
-        ["b", "0", "1"],
+        ["name", "part", "number3", "number4"],
+        ["----", "----", "-------", "-------"],
+        ["a", "x", "3", "4"],
+        ["a", "y", "9", "0"],
     ]
 
 
