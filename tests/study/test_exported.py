@@ -91,5 +91,5 @@ def test_a_module_is_not_trained(artifacts: Artifacts) -> None:
 
 def test_a_module_of_a_catalogue_that_was_never_exported_is_refused_with_the_command(tmp_path: Path) -> None:
     files = module_files(Artifacts(tmp_path), "narrow")
-    with pytest.raises(StudyError, match="^narrow has not been exported .*`python -m export narrow --catalogue FILE`$"):
+    with pytest.raises(StudyError, match=r"^narrow has not been exported .*run `python -m export narrow --catalog"):
         current_module(files)
