@@ -23,8 +23,9 @@ ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 GO_ON = "what was finished is kept; run it again (without --fresh) to go on"
 BROKEN_PIPE = 141
-OUT_OF_MEMORY = re.compile(r"bad[_ ]alloc|allocate memory|out of memory", re.IGNORECASE)
-"""In the messages of torch and ONNX Runtime, which raise errors of their own."""
+OUT_OF_MEMORY = -1
+NO_MEMORY = re.compile(r"bad[_ ]alloc|allocate memory|out of memory|failed to map segment", re.IGNORECASE)
+"""In the messages of torch, ONNX Runtime and the loader of libraries, which raise errors of their own."""
 
 
 class StudyError(Exception):
@@ -84,6 +85,10 @@ def print_error(error: StudyError | OSError) -> None:
     print(f"error: {escaped(' '.join(message.splitlines()))}", file=sys.stderr)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or NO_MEMORY.search(str(error)) is not None
+
+
 def discard_output() -> None:
     """Redirect stdout to /dev/null once it cannot be written, so that the interpreter's final flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -125,9 +130,11 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
         print_error(error)
         code = 2
     except Exception as error:
-        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+        if not is_out_of_memory(error):
             raise
-        print_error(StudyError(f"out of memory: {interrupted}, with fewer workers or without other programs"))
+        code = OUT_OF_MEMORY
+    if code == OUT_OF_MEMORY:  # here what the error held is free again
+        watchdog.say("error: out of memory")
         code = 2
     if code == stopping.INTERRUPTED:
         stopping.end()

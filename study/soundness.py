@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from study.data import datasets
 from study.entry import Entry
-from study.errors import StudyError, one_line
+from study.errors import StudyError, is_out_of_memory, one_line
 
 NOISE = 1e-5
 """Share of the largest logit by which two computations of the same may differ: in their order of summation."""
@@ -100,6 +100,8 @@ def unusable(entry: Entry, mode: str, error: BaseException) -> StudyError:
 
 def failure(error: BaseException) -> str:
     """An exception of a network's code in one line: type, message, and the line of the network that raised it."""
+    if is_out_of_memory(error):
+        return "out of memory"
     return f"{type(error).__name__}: {one_line(error)}{place(traceback.extract_tb(error.__traceback__))}"
 
 

@@ -18,6 +18,7 @@ ENDS = {
     "interrupted": ("raise KeyboardInterrupt", 130, "interrupted: "),
     "out of memory": ("bytearray(2**62)", 2, "error: out of memory: what was finished is kept; "),
     "an engine out of memory": ("raise RuntimeError('[x] std::bad_alloc')", 2, "error: out of memory: "),
+    "no memory for a library": ("raise ImportError('a.so: failed to map segment')", 2, "error: out of memory: "),
 }
 
 
