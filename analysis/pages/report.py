@@ -249,7 +249,7 @@ def page(
     tried = portability_page.values(portability) if portability and portability.cells else {"portability": None}
     listed = {name: frames[name] for name in SHOWN}
     listed["comparisons"] = headline.without_settings(frames["comparisons"])
-    item = "item" if study.modules else "image"
+    item = summary.item(study, frames["latency"])
     zeros = zeros_page.values(of_study(study), frames["zeros"], frames["ranks"])
     return render(
         "report.html.j2",

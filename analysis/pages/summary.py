@@ -18,7 +18,7 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
         medians, pairs, bests = headline(list(dict.fromkeys(latency["model"])), latency, compared)
     return {
         "run_counts": sorted(set(frames["summary"]["runs"].dropna())),
-        "item": "item" if study.modules else "image",
+        "item": item(study, latency),
         "baseline": study.baseline if study.baseline in study.models else None,
         "test_images": study.runs[0].wrong.size if study.runs else None,
         "pruning": next((run.pruning for run in study.runs if run.pruning), None),
@@ -36,6 +36,11 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
         "doubtful": doubtful(frames["summary"]),
         "notes": study.notes,
     }
+
+
+def item(study: Study, latency: pd.DataFrame) -> str:
+    """What a model is called with: an image, unless something else than this study's trained models was measured."""
+    return "item" if study.modules or set(latency["model"]) - set(study.models) else "image"
 
 
 def headline(models: Sequence[str], cases: pd.DataFrame, compared: pd.DataFrame) -> tuple[pd.DataFrame, ...]:

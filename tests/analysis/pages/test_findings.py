@@ -7,13 +7,19 @@ import pandas as pd
 import pytest
 
 from analysis.pages import findings
-from analysis.pages.markup import environment
+from analysis.pages.markup import environment, render
+from analysis.pages.report import all_tables
+from analysis.pages.summary import values as summary_values
 from analysis.pages.zeros import Answer
+from analysis.tables import columns
 from analysis.tables.columns import frame
 from analysis.tables.costs import COSTS
 from analysis.tables.latency import COMPARISONS, LATENCY
 from analysis.tables.numbers import TIMES
 from analysis.tables.summary import SUMMARY
+from study.artifacts import Artifacts
+from tests.support.records import case as case_record
+from tests.support.study import study_of, write_bench
 
 NAN = float("nan")
 CASE = {"seed": 0, "batch": 1, "threads": 1, "mode": "native", "device": "cpu", "file": "a", "measured_on": "m"}
@@ -200,3 +206,16 @@ def test_the_badge_counts_what_is_invalid_and_calls_a_trial_a_trial() -> None:
     assert badge(case("a", "torch", 1e-4)) == "All 1 measurements valid"
     assert badge(case("a", "torch", 1e-4, valid=False), notes=1) == "1 of 1 measurements invalid · 1 note"
     assert badge(case("a", "torch", 1e-4, quick=True)).startswith("Trial: 1 of 1")
+
+
+def test_where_only_a_users_own_file_was_measured_the_page_speaks_of_it(artifacts: Artifacts) -> None:
+    own = {"seed": None, "onnx_sha256": "e" * 64}
+    cases = [case_record(artifacts, "detector", runtime, 1, 1e-4, **own) for runtime in ("torch", "onnxruntime")]
+    write_bench(artifacts, cases)
+    study = study_of(artifacts)
+    frames = all_tables(study)
+    values = summary_values(study, frames)
+    words = render("summary.md.j2", "md", summary=columns.text(SUMMARY, frames["summary"]), **values)
+    assert "No latency has been measured" not in words
+    assert "Latency: the median of 100 calls with one item" in words
+    assert "a call takes 100.0 µs in torch (detector)" in said("speed", findings.speed(frames, str(values["item"])))
