@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from study.artifacts import RunFiles, current_export
 from study.data.datasets import titled
 from study.environment import describe
-from study.files import write_text
+from study.files import read_plain, write_text
 from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
@@ -32,7 +32,7 @@ def write_card(files: RunFiles) -> bool:
     """
     run = read_record(files.record, RunRecord, f"run `python -m train {files.model}`")
     text = card(run, current_export(files))
-    if files.card.is_file() and files.card.read_bytes() == text.encode():
+    if files.card.is_file() and read_plain(files.card) == text.encode():
         return False
     write_text(files.card, text)
     return True

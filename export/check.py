@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.command_line import Parser
 from study.errors import StudyError, print_error, printable
+from study.files import read_plain
 from study.modules.exported import onnx_file
 from study.text_table import terminal_width, text_table
 from study.variants import OPSET
@@ -90,7 +91,7 @@ def read(path: Path, opset: int = OPSET) -> "File":
     from study.onnx_graph import check_calls, checked_size, tensors
 
     checked_size(path)
-    file = parse(path.read_bytes(), opset)
+    file = parse(read_plain(path, None), opset)
     if file is None:
         raise StudyError("expected an ONNX model, found other bytes or a part of one")
     entries = (entry for tensor in tensors(file.model) for entry in tensor.external_data if entry.key == "location")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from export.card import template
 from study.environment import describe
-from study.files import write_text
+from study.files import read_plain, write_text
 from study.modules.files import ModuleFiles
 from study.modules.words import parse_inputs
 from study.records.module import ModuleRecord
@@ -13,7 +13,7 @@ from study.records.module import ModuleRecord
 def write_card(files: ModuleFiles, record: ModuleRecord) -> bool:
     """Write the card of a current export where it is missing or differs; whether it was written."""
     text = card(record)
-    if files.card.is_file() and files.card.read_bytes() == text.encode():
+    if files.card.is_file() and read_plain(files.card) == text.encode():
         return False
     write_text(files.card, text)
     return True

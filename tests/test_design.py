@@ -81,6 +81,31 @@ def test_analysis_mentions_no_torch_and_onnxruntime_only_where_it_runs_what_it_r
         assert file in runs or "onnxruntime" not in packages(file), file
 
 
+OPENED_ELSEWHERE = {
+    *("study/files.py", "study/errors.py"),
+    *("study/children.py", "study/system_files.py", "study/remote/cluster.py", "study/locks.py"),  # the system's, locks
+    *("study/modules/namesakes.py", "analysis/pages/report.py", "analysis/pages/publish.py"),  # this project's pages
+    *("study/onnx_cut.py", "analysis/weights/benchmark.py"),  # they write
+    *("study/data/cifar10.py", "study/pictures.py"),  # from bytes
+    *("analysis/weights/layers.py", "analysis/weights/proof.py", "analysis/weights/work.py"),  # study.onnx_data.File
+    "train/experiments/ray.py",
+}
+"""Files that open others without `study.files`, none of which is from outside or from an earlier command."""
+
+
+def test_files_from_outside_are_opened_in_one_place() -> None:
+    """There a pipe, a device or a folder is refused; a library that opens by name is given what was checked."""
+    opening = {"open", "read_text", "read_bytes", "fromfile", "memmap"}
+    found = {
+        str(file.relative_to(ROOT))
+        for package in ("study", "train", "analysis")
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and (getattr(node.func, "id", "") or getattr(node.func, "attr", "")) in opening
+    }
+    assert found <= OPENED_ELSEWHERE
+
+
 @pytest.mark.parametrize(
     "module", ["study.catalogue", "study.artifacts", "study.data.datasets", "study.selection", "study.environment"]
 )

@@ -4,6 +4,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from study.files import open_plain
+
 LEVEL = 3
 """Zstandard's default. Nonzero weights hardly compress: level 19 takes many times as long for 2 to 3 % less."""
 BLOCK = 2**20
@@ -28,7 +30,7 @@ def _compressed(zstd: ModuleType, path: Path) -> int:
     else:
         compressor = zstd.ZstdCompressor(level=LEVEL).compressobj(size=path.stat().st_size)
     size = 0
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         while block := file.read(BLOCK):
             size += len(compressor.compress(block))
     return size + len(compressor.flush())

@@ -19,7 +19,7 @@ from analysis.tables.headline import WITHHELD
 from analysis.tables.summary import SUMMARY
 from study.environment import describe
 from study.errors import StudyError
-from study.files import write_bytes, write_text
+from study.files import read_plain, write_bytes, write_text
 from study.records.base import Environment
 
 PUBLISHED = (
@@ -47,7 +47,7 @@ def publish(report: Path, study: Study, project: Path) -> Iterator[Path]:
     readme = project / "README.md"
     changed = between(readme, "results", results(report, study))
     for name in PUBLISHED:
-        content, path = (report / name).read_bytes(), project / "docs" / "study" / name
+        content, path = read_plain(report / name), project / "docs" / "study" / name
         if name in BY_EPOCH and len(content) >= LARGEST_BY_EPOCH:
             path.unlink(missing_ok=True)
             continue
@@ -92,7 +92,7 @@ def publish_portability(matrix: str, report: Path, project: Path) -> Iterator[Pa
     text = between(page, "matrix", matrix)
     for name in PORTABILITY:
         path = page.with_suffix("") / name
-        write_bytes(path, (report / name).read_bytes())
+        write_bytes(path, read_plain(report / name))
         yield path
     write_text(page, text)
     yield page

@@ -71,7 +71,7 @@ from study.data.datasets import DATASETS
 from study.environment import describe
 from study.errors import StudyError
 from study.families import family
-from study.files import write_text
+from study.files import read_plain, write_text
 
 MEASURED = {
     "latency": latency_tables.LATENCY,
@@ -138,7 +138,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure], data: Path | 
     }
     for name in drawn:
         yield from draw_beside(folder / f"{name}.csv", of_first_models(draw[name], study.models))
-        pictures[name] = (folder / f"{name}.svg").read_bytes()
+        pictures[name] = read_plain(folder / f"{name}.svg", None)
 
     for names, there in (
         (VARIANTS, study.has_variants),

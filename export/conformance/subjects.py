@@ -17,6 +17,7 @@ from study.artifacts import Artifacts, RunFiles, current_export
 from study.data import datasets, tensors
 from study.entry import Entry
 from study.errors import StudyError
+from study.files import read_plain
 from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES
 from study.selection import selected
 from study.variants import STANDARD
@@ -72,6 +73,6 @@ def _subject(entry: Entry, files: RunFiles, onnx_sha256: str, work: Path, pixels
 def _expected(entry: Entry, files: RunFiles, images: Tensor) -> Mapping[int, NDArray[np.float32]]:
     """The probabilities of PyTorch by batch size; for a quantised file, which differs, those of ONNX Runtime."""
     if files.variant.int8:
-        content = files.onnx.read_bytes()
+        content = read_plain(files.onnx, None)
         return {batch: run_onnx(content, images, batch) for batch in BATCHES}
     return dict.fromkeys(BATCHES, run_torch(checkpoints.load(entry, files), images))

@@ -56,7 +56,7 @@ def _batches(folder: Path, names: tuple[str, ...]) -> Images:
 def _checked(path: Path, check: Callable[[str, bytes], None]) -> bytes:
     """The content of a file that passes `check`."""
     try:
-        content = read_plain(path)
+        content = read_plain(path, None)
         check(path.name, content)
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; run `python -m train`, which puts it there") from None

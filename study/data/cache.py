@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study.data.sources import Reader, RefusedError, UnavailableError
 from study.errors import StudyError, escaped
-from study.files import write_bytes
+from study.files import read_plain, write_bytes
 
 VARIABLE = "STUDY_DATA"
 """Environment variable with a folder that users keep data sets in."""
@@ -80,7 +80,7 @@ def fill(
 def _store(path: Path, content: bytes) -> bool:
     """Write `content` to the cache unless it is there already; return whether it was written."""
     try:
-        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        if path.is_file() and path.stat().st_size == len(content) and read_plain(path, None) == content:
             return False
         write_bytes(path, content)
     except OSError as error:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from study.data.cache import VARIABLE, Source, fill
 from study.data.sources import Reader, RefusedError, UnavailableError, download, folder
 from study.errors import one_line
+from study.files import open_plain
 
 NAME = "CIFAR-10"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -91,7 +92,7 @@ def _sources(data: Path, named: Path | None) -> Iterator[Source]:
 
 def _read(path: Path) -> bytes:
     try:
-        with (path / ARCHIVE).open("rb") as file:
+        with open_plain(path / ARCHIVE) as file:
             return file.read(ARCHIVE_BYTES + 1)
     except OSError as error:
         raise UnavailableError(f"{ARCHIVE} cannot be read there ({error.strerror})") from None

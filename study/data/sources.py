@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from study import children
+from study.files import open_plain
 
 Reader = Callable[[str], bytes]
 Sizes = Mapping[str, int]
@@ -80,7 +81,7 @@ def folder(path: Path, sizes: Sizes) -> Iterator[Reader]:
         if file is None:
             raise RefusedError(f"{name} is missing, and so is {name}.gz")
         try:
-            with file.open("rb") as content:
+            with open_plain(file) as content:
                 if file.suffix == ".gz":
                     return _gunzip(content, str(file), sizes[name])
                 return content.read(sizes[name] + 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from study.errors import StudyError
+from study.files import read_plain
 
 INSTALLED = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")})
 """Folders of Python itself and of installed packages, whose version says what is in them."""
@@ -140,7 +141,7 @@ def _imports(path: Path) -> Iterator[str]:
             continue
         done.add(path)
         try:
-            tree = ast.parse(path.read_bytes())
+            tree = ast.parse(read_plain(path))
         except (SyntaxError, ValueError, OSError):  # which the import reports
             continue
         for name in _names(tree):
