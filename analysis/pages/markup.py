@@ -137,16 +137,44 @@ def _lines(sentences: str) -> Iterable[str]:
 
 
 def latex(table: "pd.DataFrame", sentences: str) -> str:
-    r"""A LaTeX `table` with the sentences, one a line, below it; the document needs booktabs and graphicx."""
-    align = "".join("l" if column in LEFT else "r" for column in table)
-    cells = table.rename(columns=as_latex).map(as_latex)
-    tabular = cells.to_latex(index=False, escape=False, column_format=align).strip()
+    r"""A LaTeX `table` with the sentences, one a line, below it; the document needs booktabs, graphicx and siunitx.
+
+    Columns of plain numbers are aligned at the decimal point.
+    """
+    shown, align = table.copy(), []
+    shown.columns = [as_latex(str(heading)) for heading in table]
+    for heading, name in zip(table, shown.columns, strict=True):
+        form = "" if heading in LEFT else _siunitx(list(table[heading]))
+        if form:
+            shown[name] = ["{--}" if text == MISSING else _plain(text) for text in table[heading]]
+            shown = shown.rename(columns={name: f"{{{name}}}"})
+        else:
+            shown[name] = [as_latex(text) for text in table[heading]]
+        align.append(form or ("l" if heading in LEFT else "r"))
+    tabular = shown.to_latex(index=False, escape=False, column_format="".join(align)).strip()
     notes = "\\\\\n".join(map(as_latex, _lines(sentences)))
     return (
-        "% \\usepackage{booktabs,graphicx}\n"
+        "% \\usepackage{booktabs,graphicx,siunitx}\n"
         "\\begin{table}[htbp]\n\\centering\n\\resizebox{\\linewidth}{!}{%\n"
         f"{tabular}%\n}}\n\n\\smallskip\n\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright\n{notes}}}\n\\end{{table}}\n"
     )
+
+
+def _siunitx(texts: Sequence[str]) -> str:
+    """The type of a column whose cells are plain numbers or missing; empty for another one."""
+    numbers = [_plain(text) for text in texts if text != MISSING]
+    if not numbers or not all(re.fullmatch(r"[+-]?[0-9]+([.][0-9]+)?", number) for number in numbers):
+        return ""
+    parts = [number.lstrip("+-").partition(".") for number in numbers]
+    whole, decimals = (max(len(part[k]) for part in parts) for k in (0, 2))
+    sign = "+" if any(number[0] in "+-" for number in numbers) else ""
+    form = f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+    return f"S[table-format={form}{',retain-explicit-plus' if sign else ''}]"
+
+
+def _plain(text: str) -> str:
+    """A number as LaTeX reads it: without thousands separators, and with a hyphen as its minus sign."""
+    return text.replace(",", "").replace(MINUS, "-")
 
 
 def as_latex(text: str) -> str:

@@ -8,11 +8,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.inputs.files import PICTURES, REPORT
 from analysis.measures.pruning import NOT_MEASURED
-from analysis.pages.markup import as_latex
+from analysis.pages.markup import as_latex, latex
+from analysis.tables.numbers import MINUS, MISSING
 from study.artifacts import Artifacts
 from study.errors import StudyError
 from study.record_files import read_record
@@ -203,6 +205,25 @@ def test_latex_has_balanced_groups_and_only_escaped_specials(reported: tuple[Pat
     cells = [line.count("&") for line in bare.splitlines() if "&" in line]
     assert len(cells) == 4
     assert len(set(cells)) == 1
+
+
+def test_latex_aligns_columns_of_numbers_at_the_decimal_point_and_no_others() -> None:
+    table = pd.DataFrame(
+        {
+            "model": ["a_b", "c"],
+            "n": ["3", "12"],
+            "parameters": ["61,706", "9"],
+            "change, %": [f"{MINUS}0.14", "+1.5"],
+            "error": ["7.93", MISSING],
+            "time": ["1.2 (1.1 to 1.3)", "3.0"],
+        }
+    )
+    header, *rows = [line for line in latex(table, "A note.").splitlines() if "&" in line]
+    (begin,) = [line for line in latex(table, "").splitlines() if line.startswith(r"\begin{tabular}")]
+    numbers = ["2", "5", "+1.2,retain-explicit-plus", "1.2"]
+    assert begin == rf"\begin{{tabular}}{{l{''.join(f'S[table-format={form}]' for form in numbers)}r}}"
+    assert header == r"model & {n} & {parameters} & {change, \%} & {error} & time \\"
+    assert rows == [r"a\_b & 3 & 61706 & -0.14 & 7.93 & 1.2 (1.1 to 1.3) \\", r"c & 12 & 9 & +1.5 & {--} & 3.0 \\"]
 
 
 def test_latex_escapes_every_special_character() -> None:
