@@ -6,6 +6,7 @@ Calls that were disturbed are in these means, so they are scaled by the time of 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,11 @@ class OpenVINOSource(Source):
     own_share = 0.0  # 0.05 µs altogether
     resolution_seconds = 1e-6
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.before: dict[str, list[str]] = {}
+        """Names of the nodes before each one, in the model with counters: in another one they have other numbers."""
+
     @contextmanager
     def opened(self, plain: Engine, pool: Sequence[Inputs]) -> Iterator[Engine]:
         kind: Any = runtimes.find(plain.case.runtime)
@@ -75,6 +81,10 @@ class OpenVINOSource(Source):
 
     def calls(self, engine: Engine, walls: Sequence[float]) -> list[list[Event]]:
         runtime: Any = engine.runtime
+        graph = {node.get_friendly_name(): node for node in runtime.compiled.get_runtime_model().get_ordered_ops()}
+        self.before = {
+            name: [one.get_node().get_friendly_name() for one in node.input_values()] for name, node in graph.items()
+        }
         times = np.asarray(walls)
         scale = float(times[around_median(walls)].mean() / times.mean())
         executed = [
@@ -86,14 +96,9 @@ class OpenVINOSource(Source):
 
     def located(self, engine: Engine, operators: Sequence[Operator]) -> list[Operator]:
         modules = read_modules(engine.case.model.onnx)
-        runtime: Any = engine.runtime
-        graph = {node.get_friendly_name(): node for node in runtime.compiled.get_runtime_model().get_ordered_ops()}
-        before = {
-            name: [one.get_node().get_friendly_name() for one in node.input_values()] for name, node in graph.items()
-        }
-        known = {name: modules.of(name, "") for name in graph}
+        known = {name: modules.of(name, "") for name in self.before}
         known |= {one.name: modules.of(one.name, one.kind) for one in operators}
-        inside = between(before, known)
+        inside = between(self.before, known)
         return [replace(one, module=inside.get(one.name)) for one in operators]
 
     def chain(self, plain: Engine, length: int) -> AbstractContextManager[Engine]:

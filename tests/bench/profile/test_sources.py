@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from bench.cases import Case
@@ -160,6 +162,26 @@ def test_a_file_has_a_profile_in_each_engine(profiled: ProfileRecord) -> None:
     together = sum(one.seconds for one in profiled.operators) + profiled.outside_seconds
     assert profiled.accounted == pytest.approx(together / profiled.unprofiled_seconds)
     assert not profiled.valid
+
+
+def test_an_lstm_of_openvino_has_its_module_although_each_compiled_model_names_it_otherwise(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    weights = {"w": np.ones((1, 8, 3), np.float32), "r": np.ones((1, 8, 2), np.float32)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Softmax", ["x"], ["before"], "rnn/before"),
+            helper.make_node("LSTM", ["before", "w", "r"], ["h"], "rnn/lstm", hidden_size=2),
+            helper.make_node("Softmax", ["h"], ["y"], "rnn/after"),
+        ],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [5, 1, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    record = profile(Case(from_file(tmp_path / "model.onnx", Given()), "openvino", 5), QUICK, tmp_path)
+    assert {one.module for one in record.operators if one.kind.startswith("LSTM")} == {"rnn"}
 
 
 def test_engines_without_a_profiler_are_named(case: Case) -> None:
