@@ -184,7 +184,7 @@ def mistakes(runs: Sequence[Run]) -> pd.DataFrame:
 
 def _counts(run: Run, classes: int) -> NDArray[np.int64]:
     """How many images of each label (rows) are predicted as each class (columns)."""
-    pairs = np.bincount(run.labels * classes + run.predicted, minlength=classes * classes)
+    pairs = np.bincount(run.labels.astype(np.int64) * classes + run.predicted, minlength=classes * classes)
     return pairs.reshape(classes, classes)
 
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.artifacts import Artifacts
-from tests.support.study import write_run
+from study.artifacts import PREDICTIONS, Artifacts
+from study.files import write_text
+from tests.support.study import seal_tables, write_run
 
 LAYERS = "48x64,10x48"
+IMAGES = 10_000
+"""Test images, as Fashion-MNIST has."""
 
 
 @dataclass(frozen=True)
@@ -35,4 +38,13 @@ def write_runs(artifacts: Artifacts, size: Size) -> list[str]:
                 weights[f"fc{i}"] = values
             error = (70 + number % 40 + int(random.integers(0, 9))) / 1000
             write_run(artifacts, name, seed, weights, test_error=error, epochs=size.epochs)
+            files = artifacts.run(name, seed)
+            write_text(files.predictions, predictions(round(error * IMAGES)))
+            seal_tables(files.folder)
     return names
+
+
+def predictions(wrong: int) -> str:
+    """Predictions of ten classes in turns, so many of them wrong."""
+    rows = (f"{n % 10},{(n + (n < wrong)) % 10}\n" for n in range(IMAGES))
+    return f"{','.join(PREDICTIONS)}\n{''.join(rows)}"
