@@ -1,6 +1,6 @@
 """Measure what docs/scale.md lists, each part in a process of its own, and print the rows of its table.
 
-    python -m tests.scale.table DIR                    all: 5 GB of disk and about 20 minutes
+    python -m tests.scale.table DIR                    all: 4 GB of disk and about 20 minutes
     python -m tests.scale.table DIR --only images,onnx --gigabytes 1
 
 DIR is written, reused by the next call, and left for you to delete; the large ONNX files are sparse. Peak memory and
@@ -15,14 +15,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from study.environment import describe, environment
 
 PYTHON = sys.executable
 STUDIES = ((6, 3, 336), (60, 3, 10_000), (60, 30, 100_000))
 """Models, runs of each, and benchmark cases."""
+CASES = (336, 10_000, 100_000)
+"""In a file with one run of each of 12 models: `bench compare` takes a case once."""
 IMAGES = (60_000, 600_000, 6_000_000)
-PARTS = ("studies", "images", "onnx")
+SILENT: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+PARTS = ("studies", "files", "images", "onnx")
 SETS = """
 import sys
 import torch
@@ -54,7 +58,7 @@ with open(str(path) + ".data", "wb") as file:
 def measured(what: str, words: Sequence[str]) -> str:
     """Run a command; the row of the table."""
     started = time.perf_counter()
-    process = subprocess.Popen([PYTHON, *words], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([PYTHON, *words], **SILENT)
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -63,20 +67,30 @@ def measured(what: str, words: Sequence[str]) -> str:
     return f"| {what}{ended} | {seconds:.1f} | {used.ru_utime + used.ru_stime:.1f} | {peak:,.0f} |"
 
 
+def generated(root: Path, models: int, seeds: int, cases: int) -> Path:
+    """The study in this folder, made if it is not there."""
+    words = ["--models", str(models), "--seeds", str(seeds), "--cases", str(cases)]
+    if not (root / "bench.json").is_file():
+        subprocess.run([PYTHON, "-m", "tests.scale", root, *words], check=True, **SILENT)
+    return root
+
+
 def of_studies(folder: Path) -> Iterator[str]:
     for models, seeds, cases in STUDIES:
-        root = folder / f"{models * seeds}"
-        words = ["--models", str(models), "--seeds", str(seeds), "--cases", str(cases)]
-        if not (root / "bench.json").is_file():
-            subprocess.run([PYTHON, "-m", "tests.scale", root, *words], check=True, stdout=subprocess.DEVNULL)
+        root = generated(folder / f"runs-{models * seeds}", models, seeds, cases)
         names = ",".join(path.name for path in sorted((root / "models").iterdir()))
         report = ["-m", "analysis", "--artifacts", str(root), "--models", names]
-        size, bench = f"{models * seeds:,} runs, {cases:,} cases", str(root / "bench.json")
+        size = f"{models * seeds:,} runs, {cases:,} cases"
         yield measured(f"`analysis`, {size}", [*report, "--fresh"])
         yield measured(f"`analysis` again, {size}", report)
-        yield measured(f"`bench compare` of two files, {cases:,} cases each", ["-m", "bench", "compare", bench, bench])
-        history = ["-m", "bench", "history", bench, "--output", str(root / "history")]
-        yield measured(f"`bench history` of a file, {cases:,} cases", history)
+
+
+def of_files(folder: Path) -> Iterator[str]:
+    for cases in CASES:
+        root = generated(folder / f"cases-{cases}", 12, 1, cases)
+        bench, output = str(root / "bench.json"), str(root / "history")
+        yield measured(f"`bench compare`, two files of {cases:,} cases", ["-m", "bench", "compare", bench, bench])
+        yield measured(f"`bench history`, {cases:,} cases", ["-m", "bench", "history", bench, "--output", output])
 
 
 def of_images(_: Path) -> Iterator[str]:
@@ -101,7 +115,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     print(f"`python -m tests.scale.table {shlex.join(sys.argv[1:])}`, n = 1 each, {describe(environment())}\n")
     print("| what | wall time, s | processor time, s | peak memory, MiB |\n|---|---:|---:|---:|")
-    parts = {"studies": of_studies(folder), "images": of_images(folder)}
+    parts = {"studies": of_studies(folder), "files": of_files(folder), "images": of_images(folder)}
     parts["onnx"] = of_onnx(folder, [int(size) for size in options.gigabytes.split(",")])
     for name in options.only.split(","):
         for row in parts[name]:
