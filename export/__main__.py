@@ -69,6 +69,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
         if options.models:
             raise StudyError(f"--module: leave out {' '.join(options.models)}")
+        if options.engine != "local":
+            raise StudyError("--module: expected --engine local, found --engine ray; only trained models travel to Ray")
         return export_entries([entry], options)
     from export.command import export_models
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from study.errors import StudyError
 from study.recipe import Recipe
 from study.record_files import read_record
 from study.records.training import RunRecord
+from study.remote import cluster
+from study.remote import options as remote_options
 from tests.conftest import ROOT, Trained
 from tests.study.test_stopping import wait_for_end
 from tests.support.study import edit_json
@@ -222,3 +225,19 @@ def test_a_mistake_is_reported_with_its_remedy(
     ):
         with pytest.raises(StudyError, match=message):
             main(monkeypatch, *words)
+
+
+def test_ray_that_is_missing_and_addresses_that_do_not_fit_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(remote_options, "find_spec", lambda name: None)
+    for words, message in (
+        (["--engine", "ray"], "--engine ray needs Ray: `pip install -c constraints.txt ray`"),
+        (["--ray-address", "h:1"], "expected --engine ray beside it, found --engine local"),
+        (["--engine", "ray", "--ray-address", "ray://h:1"], "expected HOST:PORT of a cluster's head, or auto"),
+    ):
+        with pytest.raises(StudyError, match=re.escape(message)):
+            main(monkeypatch, "baseline", *words, "--artifacts", tmp_path)
+    with pytest.raises(StudyError, match=r"^--engine ray needs Ray"):
+        cluster.imported()
