@@ -105,7 +105,8 @@ class TestSpeed:
     def test_the_range_over_the_models_is_that_of_valid_comparisons(self) -> None:
         pairs = [pair("a", 5.0), pair("b", 6.0), pair("c", 9.0, "withheld", valid=False)]
         assert said("speed", speed([], pairs)) == (
-            "With one image, ONNX Runtime is 5.00x (a) to 6.00x (b) as fast as eager PyTorch."
+            "With one image, ONNX Runtime is 5.00x (a) to 6.00x (b) as fast as eager PyTorch. Left out: 1 invalid "
+            "comparison."
         )
 
     def test_one_model_has_its_interval(self) -> None:
