@@ -71,7 +71,7 @@ def environment(form: Form) -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
         autoescape=form != "txt",  # noqa: S701 (plain text has nothing to escape)
-        finalize=as_markdown if form == "md" else None,
+        finalize=as_markdown if form == "md" else _shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -83,6 +83,13 @@ def environment(form: Form) -> jinja2.Environment:
     made.filters["apart"] = _apart
     made.tests["missing"] = missing
     return made
+
+
+def _shown(value: object) -> object:
+    """`value`, in which no name can control the terminal or hide from the reader of a page."""
+    if isinstance(value, Markup) or not isinstance(value, str | Path):
+        return value
+    return "\n".join(map(escaped, str(value).split("\n")))
 
 
 def as_markdown(value: object) -> Markup:

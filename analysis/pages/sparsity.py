@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from analysis.inputs.onnx_file import Described, DescribedFile
 from analysis.measures.noise import baselines, indistinguishable, table
 from analysis.measures.sparsity import ALWAYS, MEASURES, Measure, Value
+from study.errors import escaped
 from study.files import csv_cell
 from study.record_files import as_json as checked
 from study.records.analysis import (
@@ -61,7 +62,10 @@ def as_csv(file: DescribedFile, measures: Sequence[Measure], first: bool) -> str
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     if first:
         writer.writeheader()
-    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows([file], measures))
+    for row in rows([file], measures):
+        writer.writerow(
+            {key: csv_cell(escaped(value) if isinstance(value, str) else value) for key, value in row.items()}
+        )
     return text.getvalue()
 
 

@@ -1,12 +1,15 @@
 """What is put into a page is neither its markup nor a command to the terminal."""
 
+from pathlib import Path
+
 import pytest
 
-from analysis.pages.markup import _prose, as_latex, as_markdown
+from analysis.pages.markup import Form, _prose, as_latex, as_markdown, environment
 from bench.output.paragraphs import lines, table
 from study.errors import escaped
 from study.text_table import text_table
 
+FORMS: tuple[Form, ...] = ("html", "txt")
 ODD = "<b>\x1b[31m|\n`=$x^{"
 
 
@@ -22,6 +25,14 @@ def test_in_a_sentence_only_what_is_between_two_backticks_is_as_it_stands(note: 
     for n, part in enumerate(text.replace("\\`", "").split("`")):
         assert n % 2 or "<" not in part, text
     assert text.isprintable()
+
+
+def test_a_name_in_a_page_or_a_text_has_no_escape_code() -> None:
+    for form in FORMS:
+        page = environment(form).from_string("{{ name }}\n{{ path }}\n")
+        text = page.render(name=ODD, path=Path(ODD))
+        assert text.count("\\x1b") == 2
+        assert text.replace("\n", "").isprintable()
 
 
 def test_tables_of_the_commands_are_printable() -> None:
