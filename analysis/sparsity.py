@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.command_line import Parser
-from study.errors import StudyError, exit_with, print_error
+from study.errors import BROKEN_PIPE, StudyError, discard_output, exit_with, print_error
 from study.modules.exported import onnx_file
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def main(words: Sequence[str] | None = None) -> int:
     as_text = {"table": as_table, "csv": as_csv}.get(options.format)
     how = {name: getattr(options, name) for name in ("facts", "allow_root", "pointwise", "recurrent")}
     described: list[DescribedFile] = []
-    mistakes, interrupted = 0, False
+    mistakes, interrupted, unread = 0, False, 0
     try:
         files = []
         for word in options.files:
@@ -124,23 +124,30 @@ def main(words: Sequence[str] | None = None) -> int:
             mistakes += mistake
             described.append(file)
             if as_text:
-                show(as_text(file, measures, len(described) == 1))
+                unread |= show(as_text(file, measures, len(described) == 1))
     except KeyboardInterrupt:
         interrupted = True
         print("interrupted: only the files that were read are reported", file=sys.stderr)
     if not as_text:
-        show(as_json(described, measures))
+        unread |= show(as_json(described, measures))
     if interrupted:
         return 130
     if described and options.pictures:
         for path in draw(described, measures, options.pictures):
             print(f"wrote {path}", file=sys.stderr)
     wrong = any(layer.proof and layer.proof.verified is False for file in described for layer in file.layers)
-    return 2 if mistakes else 1 if wrong else 0
+    return 2 if mistakes else 1 if wrong else unread
 
 
-def show(text: str) -> None:
-    print(text, end="", flush=True)
+def show(text: str) -> int:
+    """Print text. If nobody reads it any more (`... | head`), the pictures are drawn nevertheless, and the exit code of
+    that is returned, else 0."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        discard_output()
+        return BROKEN_PIPE
+    return 0
 
 
 def draw(files: "Sequence[DescribedFile]", measures: "Sequence[Measure]", folder: Path) -> Iterator[Path]:

@@ -312,17 +312,18 @@ class TestMistakes:
         assert "fc1" in shown.out
         assert shown.err == "interrupted: only the files that were read are reported\n"
 
-    def test_a_reader_who_leaves_early_changes_neither_the_exit_code_nor_the_pictures(
-        self, model: Path, tmp_path: Path
+    @pytest.mark.parametrize(("files", "code"), [(["nowhere.onnx"], 2), ([], 141)])
+    def test_a_reader_who_leaves_early_hides_no_mistake_and_loses_no_picture(
+        self, files: list[str], code: int, model: Path, tmp_path: Path
     ) -> None:
         command = [sys.executable, "-u", "-m", "analysis", "sparsity"]
-        words = [tmp_path / "nowhere.onnx", model, "--measure", "all", "--pictures", tmp_path / "pictures"]
+        words = [*(tmp_path / name for name in files), model, "--measure", "all", "--pictures", tmp_path / "pictures"]
         with subprocess.Popen(
             [*command, *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
             assert process.stdout
             process.stdout.close()
-            assert process.wait(60) == 2
+            assert process.wait(60) == code
         assert (tmp_path / "pictures" / "sparsity.png").is_file()
 
     def test_the_missing_file_is_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
