@@ -1,5 +1,6 @@
 """Runs and trials on a cluster: the bytes of local ones, whatever dies meanwhile."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -151,18 +152,21 @@ def test_trials_have_the_results_of_local_ones(nodes: Nodes, few_data: Path, tmp
     assert results[0] == results[1]
 
 
-def test_last_the_runs_of_a_node_that_is_removed_go_on_elsewhere(
+def test_last_the_runs_of_a_node_that_is_removed_go_on_elsewhere_also_if_the_other_loses_its_worker_then(
     nodes: Nodes, few_data: Path, tmp_path: Path, expected: list[list[bytes]]
 ) -> None:
     tasks = tasks_of(tmp_path, few_data)
-    begun: set[int] = set()
+    killed: list[int] = []
 
     def remove(event: Event) -> None:
-        if isinstance(event, Epoch) and len(nodes.workers) == 2:
-            begun.add(event.epoch)
-            if 2 in begun:
-                nodes.remove()
+        if isinstance(event, Epoch) and event.epoch == 2 and len(nodes.workers) == 2:
+            nodes.remove()
+        if isinstance(event, Epoch) and event.epoch == 4 and not killed:
+            for task in tasks:
+                with contextlib.suppress(AssertionError):
+                    killed.append(worker_of(task.label))
+            os.kill(killed[0], signal.SIGKILL)
 
     events = make(nodes, tasks, remove)
-    assert [event.again for event in events if isinstance(event, Lost)] == [True]
+    assert [event.again for event in events if isinstance(event, Lost)] == [True, True]
     assert [content(task.files) for task in tasks] == expected

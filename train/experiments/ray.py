@@ -89,7 +89,7 @@ def kills(folder: Path, epochs: int) -> int:
         for line in process.stdout:
             print(line, end="", flush=True)
             found = re.match(r"(baseline seed (\d+))  epoch (\d+)/", line)
-            if not found or found[1] in killed or int(found[3]) != 1 + int(found[2]) % (epochs - 1 or 1):
+            if not found or found[1] in killed or int(found[3]) < 1 + int(found[2]) % (epochs - 1 or 1):
                 continue
             if number := worker_of(found[1]):
                 os.kill(number, signal.SIGKILL)
