@@ -176,7 +176,7 @@ def test_the_export_runs_first_for_models_of_the_catalogue_alone(
         started.append(words[1:])
         return SimpleNamespace(returncode=codes.pop(0))
 
-    monkeypatch.setattr(plan, "subprocess", SimpleNamespace(run=start))
+    monkeypatch.setattr(plan, "children", SimpleNamespace(run=start))
     two = write(tmp_path / "two.onnx", "N")
     planned("--export", "--onnx", str(two), "--shape", "ids=5", collectonly=False)
     assert started == []

@@ -29,7 +29,7 @@ def commands(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> list[list
             artifacts.run("baseline", 0).of(Variant(remove_dead=True)).onnx.write_bytes(b"")
         return SimpleNamespace(returncode=2 if "--sparse" in words else 0)
 
-    monkeypatch.setattr(zeros, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(zeros, "children", SimpleNamespace(run=run))
     return ran
 
 

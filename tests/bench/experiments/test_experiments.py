@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bench.experiments.common import kept_session
 from bench.experiments.sessions import no_false_alarm, same_ratios
+from study import children
 from study.errors import StudyError
 from study.record_files import as_json
 from study.records.bench import BenchRecord
@@ -70,7 +71,7 @@ def test_an_experiment_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyt
         Path(json_option.partition("=")[2]).write_text(json.dumps(resealed({"benchmarks": cases, "study": study})))
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(subprocess, "run", measured)
+    monkeypatch.setattr(children, "run", measured)
     options, file = Namespace(artifacts=Path("artifacts")), tmp_path / "kept" / "1.json"
     first = kept_session(options, ["--seconds", "0.5"], file)
     assert kept_session(options, ["--seconds", "0.5"], file) == first
@@ -83,7 +84,7 @@ def test_a_session_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest
     def failed(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 4, "", "error: no such model")
 
-    monkeypatch.setattr(subprocess, "run", failed)
+    monkeypatch.setattr(children, "run", failed)
     with pytest.raises(StudyError, match=r"(?s)exit code 4.*no such model"):
         kept_session(Namespace(artifacts=Path("artifacts")), [], tmp_path / "1.json")
     assert not list(tmp_path.iterdir())

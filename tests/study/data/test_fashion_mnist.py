@@ -105,7 +105,7 @@ def test_a_whole_cache_is_checked_in_silence_without_network_command_or_write(
         raise AssertionError("a whole cache needs neither network nor another program")
 
     monkeypatch.setattr(urllib.request, "urlopen", forbidden)
-    monkeypatch.setattr(subprocess, "run", forbidden)
+    monkeypatch.setattr(subprocess, "Popen", forbidden)
     before = {name: (data / RAW / name).stat().st_mtime_ns for name in FILES}
     seconds = []
     for _ in range(3):
