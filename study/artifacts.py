@@ -8,7 +8,7 @@ from study.files import verify
 from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
-from study.variants import STANDARD, STANDARD_NAME, Variant
+from study.variants import STANDARD, STANDARD_NAME, Variant, options_of
 
 HISTORY = ("epoch", "lr", "train_loss", "train_error", "validation_loss", "validation_error", "seconds")
 """Columns of history.csv."""
@@ -40,9 +40,11 @@ class RunFiles:
         if name != STANDARD_NAME:  # which does not depend on the other exports being readable
             exported |= {variant.name: variant for variant in self.variants()}
         if name not in exported:
+            options = options_of(name)
+            command = "--help" if options is None else f"{self.model}{options}"
             raise StudyError(
-                f"--variants: {self.model} has not been exported as {name!r}, only as: {', '.join(exported)}; "
-                f"see `python -m export --help`, and export {self.model} so"
+                f"{self.model} has not been exported as the variant {name!r}, only as: {', '.join(exported)}; "
+                f"run `python -m export {command}`"
             )
         return self.of(exported[name])
 

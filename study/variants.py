@@ -1,5 +1,6 @@
 """The variants that a trained network is exported in: the standard one, and those that options of export ask for."""
 
+from itertools import product
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -9,6 +10,8 @@ from study.records.base import Record
 
 OPSET = 18
 """Opset of the standard variant, which every runtime of docs/portability.md accepts."""
+OPSETS = range(14, 27)
+"""Opsets that `python -m export` writes."""
 STANDARD_NAME = "standard"
 """Name of the standard variant."""
 
@@ -65,3 +68,12 @@ class Variant(Record):
 
 
 STANDARD = Variant()
+
+
+def options_of(name: str) -> str | None:
+    """The options of `python -m export` that ask for the variant of this name; None if there is none of that name."""
+    both = False, True
+    forms = product(OPSETS, ("float32", "uint8"), both, (None, "static", "dynamic"), both, both)
+    fields = "opset", "input", "simplify", "int8", "remove_dead", "sparse"
+    variants = (Variant(**dict(zip(fields, form, strict=True))) for form in forms)
+    return next((variant.options for variant in variants if variant.name == name), None)
