@@ -3,7 +3,7 @@
 from itertools import product
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, convert
 
 from study.errors import StudyError
 from study.records.base import Record
@@ -11,7 +11,7 @@ from study.records.base import Record
 OPSET = 18
 """Opset of the standard variant, which every runtime of docs/portability.md accepts."""
 OPSETS = range(14, 27)
-"""Opsets that `python -m export` writes."""
+"""Supported opsets: the converter cannot go below 14, and ONNX Runtime 1.31.1 runs nothing above 26."""
 STANDARD_NAME = "standard"
 """Name of the standard variant."""
 
@@ -75,5 +75,5 @@ def options_of(name: str) -> str | None:
     both = False, True
     forms = product(OPSETS, ("float32", "uint8"), both, (None, "static", "dynamic"), both, both)
     fields = "opset", "input", "simplify", "int8", "remove_dead", "sparse"
-    variants = (Variant(**dict(zip(fields, form, strict=True))) for form in forms)
+    variants = (convert(dict(zip(fields, form, strict=True)), Variant) for form in forms)
     return next((variant.options for variant in variants if variant.name == name), None)

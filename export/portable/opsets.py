@@ -10,10 +10,8 @@ from onnx import ModelProto, NodeProto
 
 from export.portable.checks import least_ir_version
 from study.errors import StudyError, one_line
-from study.variants import OPSET
+from study.variants import OPSET, OPSETS
 
-OPSETS = range(14, 27)
-"""Supported opsets: the converter cannot go below 14, and ONNX Runtime 1.31.1 runs nothing above 26."""
 HIDDEN = "hidden"
 """A domain whose nodes the converter does not touch."""
 

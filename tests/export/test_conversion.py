@@ -29,7 +29,7 @@ from study.networks import build
 from study.record_files import read_record
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
-from study.variants import STANDARD, Variant
+from study.variants import OPSETS, STANDARD, Variant
 from tests.conftest import Trained
 
 pytestmark = pytest.mark.xdist_group("conversion")  # torch exports the network once
@@ -188,7 +188,7 @@ def test_the_network_of_1998_goes_to_every_supported_opset() -> None:
         return run_onnx(content, images)  # on one thread: several add in another order each time
 
     expected = computed(18)
-    for opset in opsets.OPSETS:
+    for opset in OPSETS:
         np.testing.assert_array_equal(computed(opset), expected)
 
 
