@@ -63,9 +63,8 @@ def as_csv(file: DescribedFile, measures: Sequence[Measure], first: bool) -> str
     if first:
         writer.writeheader()
     for row in rows([file], measures):
-        writer.writerow(
-            {key: csv_cell(escaped(value) if isinstance(value, str) else value) for key, value in row.items()}
-        )
+        names = {key: csv_cell(escaped(value)) for key, value in row.items() if isinstance(value, str)}
+        writer.writerow({**row, **names, "measure": row["measure"]})
     return text.getvalue()
 
 

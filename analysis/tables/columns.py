@@ -115,9 +115,13 @@ def common_settings(columns: Sequence[Column], frame: pd.DataFrame) -> dict[str,
     return {key: str(frame[key].iloc[0]) for key in settings if not pd.isna(frame[key].iloc[0])}
 
 
+OWN_WORDS = ("measure",)
+"""Columns whose texts are of this project, such as -lp(p=0.3), and never a name in a file."""
+
+
 def as_csv(frame: pd.DataFrame, form: str | None = None) -> str:
     """A frame as CSV, with numbers at full precision or in the format `form`."""
-    text = frame.select_dtypes(["object", "string"]).columns
+    text = frame.select_dtypes(["object", "string"]).columns.difference(OWN_WORDS)
     cells = frame.assign(**{key: frame[key].map(csv_cell) for key in text})
     return str(cells.to_csv(index=False, lineterminator="\n", float_format=form))
 
