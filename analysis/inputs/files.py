@@ -27,8 +27,7 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 PICTURES = (
     *("sparsity", "weights_histogram", "pruning", "convergence", "history"),
     *("latency", "costs", "comparisons", "images_per_second", "accuracy"),
-    *("overview", "errors", "confusion", "mistakes", "filters"),
-    *("filters", "matrices"),
+    *("overview", "errors", "confusion", "mistakes", "filters", "matrices"),
 )
 TABLES = ("summary", "runs", *PICTURES, "cold_starts", "zeros", "ranks")
 OF_RUNS = (

@@ -35,7 +35,11 @@ function sortable(table) {
   });
 }
 
-const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+/** A field of CSV; a text that a spreadsheet would take for a formula gets an apostrophe, as in the files. */
+function quoted(text) {
+  const safe = /^'*[=+@\t\r-]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
+  return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
 const escaped = (text) => text.replace(/[\\&%$#_{}~^]/g, (c) => ({ "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" })[c] ?? `\\${c}`);
 
 const FORMS = {

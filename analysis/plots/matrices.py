@@ -27,7 +27,7 @@ def filters(frame: pd.DataFrame) -> Figure:
     for row, model in zip(axes, models, strict=True):
         own = frame[frame["model"] == model]
         reach = own["value"].abs().max() or 1.0
-        row[0].set_title(short(str(model)), loc="left", fontsize=8.5, fontweight="bold", parse_math=False)
+        row[0].set_title(short(str(model)), loc="left", fontsize=8.5, fontweight="bold")
         for n, one in own.groupby("filter"):
             image = one.pivot_table(index="row", columns="column", values="value").to_numpy()
             row[int(str(n))].imshow(image, cmap="PuOr", vmin=-reach, vmax=reach)
@@ -56,7 +56,7 @@ def matrices(frame: pd.DataFrame) -> Figure:
             image = np.repeat(grey[:, :, None], 3, axis=2)
             image[grid["exact_zeros"].to_numpy() == 1] = to_rgb(ZERO)
             axis.imshow(image, aspect="auto", interpolation="nearest")
-            axis.set_title(f"{short(model)}, {tail(str(layer), 20)}", loc="left", fontsize=8.5, parse_math=False)
+            axis.set_title(f"{short(model)}, {tail(str(layer), 20)}", loc="left", fontsize=8.5)
     grey = Patch(facecolor="0.3", edgecolor="black", label="the darker, the larger the weights")
     legend_above(figure, [grey, Patch(facecolor=ZERO, edgecolor="black", label="all weights of the cell exactly 0")])
     return figure

@@ -158,9 +158,7 @@ def _by_model(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def mistakes(runs: Sequence[Run]) -> pd.DataFrame:
     """The images that each model misclassifies and the others do not: those with the largest difference of shares."""
-    by_model = {
-        model: [run for run in runs if run.model == model] for model in dict.fromkeys(run.model for run in runs)
-    }
+    by_model = _by_model(runs)
     wrong = {model: np.sum([run.wrong for run in own], axis=0) for model, own in by_model.items()}
     every = np.sum(list(wrong.values()), axis=0) if wrong else 0
     rows = []

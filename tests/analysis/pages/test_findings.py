@@ -78,6 +78,15 @@ class TestAccuracy:
         words = said("accuracy", findings.accuracy(summary(*rows)))
         assert words.startswith("No model is shown to be more accurate than base, with 8.00 % test error.")
 
+    def test_a_better_model_is_not_called_the_most_accurate_where_another_has_a_lower_error(self) -> None:
+        rows = [
+            trained("base", 0.10, "baseline"),
+            trained("sure", 0.09, "better", -0.01),
+            trained("noisy", 0.085, "not distinguishable", -0.015),
+        ]
+        words = said("accuracy", findings.accuracy(summary(*rows)))
+        assert words.startswith("sure is more accurate than base, with 9.00 % test error: 1.00 points below base.")
+
     def test_single_runs_are_not_judged(self) -> None:
         rows = [trained("base", 0.08, "baseline"), trained("one", 0.07, "not judged", -0.01)]
         assert said("accuracy", findings.accuracy(summary(*rows))) == (
@@ -140,6 +149,10 @@ class TestSpeed:
     def test_the_largest_batch_has_a_sentence_of_its_own(self) -> None:
         words = said("speed", speed([], [pair("a", 5.0), pair("a", 1.2, batch=32)]))
         assert words.endswith("With 32 images it is 1.20x (1.10 to 1.30) as fast.")
+
+    def test_all_is_said_of_one_device(self) -> None:
+        pairs = [pair("a", 5.0), pair("a", 4.0, batch=256), pair("a", 0.9, batch=256, device="cuda")]
+        assert speed([], pairs).large == findings.Speeds(1, *[findings.Ratio("a", 4.0, 3.9, 4.1)] * 2)
 
     def test_the_reason_is_the_fixed_cost_of_a_call_where_both_lines_are_valid(self) -> None:
         line = {**CASE, "model": "a", "batches": "1, 8, 32", "miss": NAN, "miss_batch": NAN}

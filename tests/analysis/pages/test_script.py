@@ -45,6 +45,10 @@ def test_cells_are_sorted_by_their_numbers_and_empty_ones_are_last() -> None:
         assert evaluated(f"{keys}.sort((one, other) => compare(one, other, {direction}))") == expected
 
 
+def test_a_name_that_looks_like_a_formula_is_copied_as_text() -> None:
+    assert evaluated('["=1+1", "@a", "\'=a", "+0.14", "-3"].map(quoted)') == ["'=1+1", "'@a", "''=a", "+0.14", "-3"]
+
+
 def test_a_table_is_copied_in_three_forms() -> None:
     rows = json.dumps([["model", "time, %"], ["l1_|", '5 "a"']])
     assert evaluated(f"Object.fromEntries(Object.entries(FORMS).map(([name, form]) => [name, form({rows})]))") == {
