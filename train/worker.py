@@ -9,7 +9,7 @@ from study.data.tensors import import_torchvision, load
 from study.errors import StudyError, one_line
 from study.soundness import failure
 from train.devices import is_full, settle
-from train.fitting import DivergedError, Images, epochs
+from train.fitting import DivergedError, Images, epochs, unfinish
 from train.tasks import Event, Failed, Finished, NoRoom, Task
 
 import_torchvision()  # once for all runs
@@ -18,10 +18,10 @@ import_torchvision()  # once for all runs
 def work(task: Task, sender: Connection) -> None:
     """Train, and send each event to the parent."""
     end_with_parent()
-    if task.fresh:
-        task.files.resume.unlink(missing_ok=True)
     dataset = task.entry.dataset
     images = Images(load(task.data, True, dataset), load(task.data, False, dataset))
+    if task.fresh:
+        unfinish(task.files, fresh=True)  # at once: a run put back for lack of room is not a finished one
     with contextlib.suppress(BrokenPipeError):  # the parent was killed
         for event in events(task, images):
             sender.send(event)

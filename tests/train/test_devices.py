@@ -1,7 +1,6 @@
 """Training on a GPU, as far as that can be tested without one: its choice, its memory, the state of a run on it."""
 
 import multiprocessing
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,13 +55,37 @@ def test_a_run_tells_a_full_gpu_from_other_failures(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(worker, "fit", fails)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    worker.work(Task(LITTLE, Artifacts(tmp_path).run("little", 0), few_data), sender)
-    event = receiver.recv()
+    monkeypatch.setattr(worker, "epochs", fails)
+    event = worked(Task(LITTLE, Artifacts(tmp_path).run("little", 0), few_data), monkeypatch)
     assert isinstance(event, expected)
     assert str(error) in event.reason
+
+
+def test_a_fresh_run_that_finds_no_room_is_not_finished(
+    few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is put back, and the result that it is to replace must not be taken for its own."""
+
+    def fails(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    files = Artifacts(tmp_path).run("little", 0)
+    files.folder.mkdir(parents=True)
+    files.record.write_text("{}")
+    files.resume.write_bytes(b"")
+    monkeypatch.setattr(worker, "epochs", fails)
+    assert isinstance(worked(Task(LITTLE, files, few_data, fresh=True), monkeypatch), NoRoom)
+    assert not files.record.exists()
+    assert not files.resume.exists()
+
+
+def worked(task: Task, monkeypatch: pytest.MonkeyPatch) -> Event:
+    """The first event of a task that is worked on in this process."""
+    monkeypatch.setattr(worker, "end_with_parent", lambda: None)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    worker.work(task, sender)
+    event: Event = receiver.recv()
+    return event
 
 
 # ---- several runs on one GPU
