@@ -51,21 +51,23 @@ def main(words: Sequence[str]) -> int:
     options = arguments(words)
     artifacts = Artifacts(options.artifacts)
     runs, unfinished = finished(options.folders)
-    new = [run for run in runs if not _there(run, artifacts)]
+    new = [run for run in runs if not _there(run, artifacts, "nothing was merged")]
     unfinished = [files for files in unfinished if not artifacts.run(files.model, files.seed).record.exists()]
     searches = _new_searches(options.folders, artifacts)
+    merged = 0
     for run in new:
         to = artifacts.run(run.files.model, run.files.seed)
-        with folder_held(to.folder) as waited:
-            if not waited or not _there(run, artifacts):
+        with folder_held(to.folder):
+            if not _there(run, artifacts, f"{merged} of {len(new)} runs were merged before"):  # made meanwhile
                 copy(run, to)
+                merged += 1
     for path, search in searches.items():
         write_record(path, search)
     for files in unfinished:
         print(f"{files.folder}: unfinished, left there; run `{_train(files)}`", file=sys.stderr)
-    there = f", {len(runs) - len(new)} were there already" if len(new) < len(runs) else ""
+    there = f", {len(runs) - merged} were there already" if merged < len(runs) else ""
     also = f", and {len(searches)} search.json" if searches else ""
-    print(f"merged {len(new)} runs into {artifacts.root}{there}{also}; next: `python -m export`")
+    print(f"merged {merged} runs into {artifacts.root}{there}{also}; next: `python -m export`")
     return 1 if unfinished else 0
 
 
@@ -85,7 +87,7 @@ def finished(folders: Sequence[Path]) -> tuple[list[Run], list[RunFiles]]:
             key = files.model, files.seed
             if files.record.exists():
                 run = whole(files)
-                _refuse_other(runs.setdefault(key, run), run)
+                _refuse_other(runs.setdefault(key, run), run, "nothing was merged")
             else:
                 unfinished.setdefault(key, files)
     return list(runs.values()), [files for key, files in unfinished.items() if key not in runs]
@@ -115,8 +117,11 @@ def whole(files: RunFiles) -> Run:
     return Run(files, record)
 
 
-def _there(run: Run, artifacts: Artifacts) -> bool:
+def _there(run: Run, artifacts: Artifacts, until_now: str) -> bool:
     """Whether the run is in the output folder; one that is unfinished or damaged there is replaced.
+
+    Args:
+        until_now: what has been merged, for the message.
 
     Raises:
         StudyError: another result of it is there.
@@ -128,15 +133,15 @@ def _there(run: Run, artifacts: Artifacts) -> bool:
         there = whole(files)
     except StudyError:
         return False
-    _refuse_other(there, run)
+    _refuse_other(there, run, until_now)
     return True
 
 
-def _refuse_other(first: Run, second: Run) -> None:
+def _refuse_other(first: Run, second: Run, until_now: str) -> None:
     if differing := [name for name in RESULTS if getattr(first.record, name) != getattr(second.record, name)]:
         raise StudyError(
             f"{second.files.folder}: expected the same run as in {first.files.folder}, found another "
-            f"({', '.join(differing)} of run.json differ); nothing was merged; leave one of the two folders out, or "
+            f"({', '.join(differing)} of run.json differ); {until_now}; leave one of the two folders out, or "
             "merge into another one with --artifacts DIR"
         )
 
@@ -157,7 +162,7 @@ def copy(run: Run, to: RunFiles) -> None:
         write_bytes(target, read_plain(path, None))
     if changed := damaged_file(to, run.record):
         raise StudyError(f"{changed}: expected the verified file, found another: it was changed meanwhile; merge again")
-    write_bytes(to.record, read_plain(source.record))
+    write_record(to.record, run.record)  # not source.record, which may have been changed since
     to.resume.unlink(missing_ok=True)
 
 

@@ -2,17 +2,20 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from study import locks
 from study.artifacts import Artifacts, RunFiles
 from study.errors import StudyError
-from study.files import sha256, write_bytes
-from study.record_files import write_record
+from study.files import sha256
+from study.record_files import read_record, write_record
+from study.records.training import RunRecord
 from tests.support.records import search_record
 from tests.support.study import edit_json, write_run
 from train import __main__ as command
@@ -26,7 +29,8 @@ def write(artifacts: Artifacts, model: str, seed: int, weights: bytes = b"weight
     files = artifacts.run(model, seed)
     write_run(artifacts, model, seed, {})
     files.checkpoint.write_bytes(weights + bytes([seed]))
-    edit_json(files.record, checkpoint_sha256=sha256(files.checkpoint))
+    record = read_record(files.record, RunRecord, "")
+    write_record(files.record, structs.replace(record, checkpoint_sha256=sha256(files.checkpoint)))
     return files
 
 
@@ -180,16 +184,49 @@ def test_a_run_that_another_command_makes_is_waited_for(
     assert files.checkpoint.read_bytes().startswith(b"others")
 
 
+def test_a_run_that_another_command_has_just_made_is_not_replaced(
+    shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there when the merge began, and its lock is free again. The message counts what was merged before."""
+
+    @contextmanager
+    def just_made(folder: Path) -> Iterator[None]:
+        if folder == shards.merged.run("gap", 1).folder:
+            write(shards.merged, "gap", 1, b"others")
+        with locks.folder_held(folder):
+            yield
+
+    monkeypatch.setattr(merge, "folder_held", just_made)
+    with pytest.raises(StudyError, match="; 1 of 3 runs were merged before; leave one of the two folders out"):
+        shards.merge()
+    assert shards.merged.run("gap", 1).checkpoint.read_bytes().startswith(b"others")
+    assert contents(shards.merged.run("baseline", 0)) == contents(shards.first.run("baseline", 0))
+
+
+def test_a_run_json_that_is_changed_after_it_was_verified_is_not_copied(
+    shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, merged = shards.first.run("gap", 1), shards.merged.run("gap", 1)
+    verified = source.record.read_bytes()
+
+    @contextmanager
+    def changed(folder: Path) -> Iterator[None]:
+        source.record.write_bytes(b"{}")
+        yield
+
+    monkeypatch.setattr(merge, "folder_held", changed)
+    shards.merge()
+    assert merged.record.read_bytes() == verified
+
+
 def test_an_interrupted_merge_leaves_an_unfinished_run_and_goes_on(
     shards: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop_before_the_record(path: Path, content: bytes) -> None:
-        if path.name == "run.json":
-            raise KeyboardInterrupt
-        write_bytes(path, content)
+    def stop(path: Path, record: RunRecord) -> None:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(merge, "write_bytes", stop_before_the_record)
+        patch.setattr(merge, "write_record", stop)
         with pytest.raises(KeyboardInterrupt):
             shards.merge()
     first = shards.merged.run("baseline", 0)
