@@ -142,8 +142,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return made
 
     if not is_made():
-        with locks.folder_held(inputs.report) as waited:
-            if not waited or not is_made():
+        with locks.folder_held(inputs.report):
+            if not is_made():  # no other command has made it meanwhile
                 make(inputs, measures)
     if options.publish:
         from analysis.inputs.study import read_study

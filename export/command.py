@@ -116,8 +116,8 @@ def export_all(runs: Sequence[tuple[Entry, RunFiles]], data: Path, variant: Vari
         return export_on_ray(runs, tests, calibration, place)
     codes = []
     for entry, files in runs:
-        with locks.folder_held(files.folder) as waited:
-            if waited and is_current(files):
+        with locks.folder_held(files.folder):
+            if is_current(files):  # another command has made it since it was found stale
                 codes.append(refresh_card(files))
                 continue
             outcome = export_run(entry, files, *tests[entry.dataset], calibration.get(entry.dataset))

@@ -36,8 +36,8 @@ def export_entries(entries: Sequence[Entry], options: argparse.Namespace) -> int
         files = module_files(Artifacts(options.artifacts), entry.name)
         try:
             if (record := current(entry, files)) is None:
-                with locks.folder_held(files.folder) as waited:
-                    if not waited or (record := current(entry, files)) is None:
+                with locks.folder_held(files.folder):
+                    if (record := current(entry, files)) is None:  # no other command has made it meanwhile
                         codes.append(_export(entry, files))
                         continue
             outcome = f"wrote {files.card}" if write_card(files, record) else f"{files.onnx} is current: nothing to do"

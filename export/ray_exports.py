@@ -80,8 +80,8 @@ def keep(run: Run, message: Message) -> Outcome:
     outcome: Outcome = message.event
     _, files = run
     try:
-        with locks.folder_held(files.folder) as waited:
-            if waited and is_current(files):
+        with locks.folder_held(files.folder):
+            if is_current(files):  # another command has made it since it was found stale
                 return Outcome(DONE, f"{files.model} seed {files.seed}: {files.onnx} is current: nothing to do")
             for path in results(files):
                 if content := message.files.get(path.name):

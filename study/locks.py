@@ -74,11 +74,11 @@ def held(path: Path, say: Callable[[str], None]) -> Iterator[bool]:
 
 
 @contextmanager
-def folder_held(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a folder, after whoever holds it, which is printed; gives whether it had to wait."""
+def folder_held(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, after whoever holds it, which is printed."""
 
     def say(holder: str) -> None:
         print(f"{holder} writes {folder}: waiting for it", flush=True)
 
-    with held(of_folder(folder), say) as waited:
-        yield waited
+    with held(of_folder(folder), say):
+        yield
