@@ -23,6 +23,8 @@ class Journal:
         self.path = path
         path.unlink(missing_ok=True)  # which may be a link to another file
         self._file = path.open("xb", buffering=0)
+        self._whole = 0
+        """Bytes of the entries that are on disk."""
         self.write(JournalEntry(environment=environment))
 
     def write(self, entry: JournalEntry) -> None:
@@ -31,8 +33,13 @@ class Journal:
         Raises:
             OSError: the disk is full, for instance.
         """
+        left = memoryview((json.dumps(sealed(as_json(entry)), allow_nan=False) + "\n").encode())
         try:
-            self._file.write((json.dumps(sealed(as_json(entry)), allow_nan=False) + "\n").encode())
+            self._file.seek(self._whole)
+            self._file.truncate()  # what an entry that failed has left
+            while left:  # a disk that fills up takes a part
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
+            self._whole = self._file.tell()
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from None

@@ -37,12 +37,22 @@ def open_plain(path: Path) -> io.BufferedReader:
         OSError: it is missing, cannot be opened or is no regular file; `strerror` gives the reason.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    try:
+        _check_regular(path, os.fstat(descriptor).st_mode)
+    except OSError:
         os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    """
+    Raises:
+        OSError: `mode`, that of `path`, is not that of a regular file.
+    """
+    if not stat.S_ISREG(mode):
         kind = next((name for is_kind, name in KINDS if is_kind(mode)), "a device")
         raise OSError(errno.EINVAL, f"expected a regular file, found {kind}", str(path))
-    return os.fdopen(descriptor, "rb")
 
 
 def there(path: Path) -> bool:
@@ -117,13 +127,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A new file beside `path`, which takes its place at the end of the block, or of which nothing is left.
 
-    What killed processes have left of such files is removed.
+    Only a regular file is replaced, never a device such as /dev/null, which a user may name as an output. What killed
+    processes have left of such files is removed.
 
     Raises:
         OSError: as `write_bytes`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _check_regular(path, path.stat().st_mode)
         _remove_leftovers(path)
         with _partial(path) as file:
             try:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -80,6 +81,21 @@ def test_a_number_that_json_lacks_is_refused_before_anything_is_written(tmp_path
         with pytest.raises(ValueError, match=r"Out of range float|Expected"):
             written.write(JournalEntry(case=case(images_per_second_at_median=number)))
         assert written.path.read_bytes() == before
+
+
+def test_an_entry_that_was_written_in_part_is_replaced_by_the_next_one(tmp_path: Path) -> None:
+    """A disk takes what it has room for, as a limit to the size of files does, and has room again later."""
+    written = Journal(tmp_path / "a.journal", ENVIRONMENT)
+    before, room = resource.getrlimit(resource.RLIMIT_FSIZE), written.path.stat().st_size + 10
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        with pytest.raises(OSError, match=r"File too large.*a\.journal"):
+            written.write(JournalEntry(case=CASES[0]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert written.path.stat().st_size == room
+    written.write(JournalEntry(case=CASES[1]))
+    assert read_bench(written.path, REMEDY).cases == CASES[1:]
 
 
 def test_an_incomplete_last_line_is_ignored(journal: Path) -> None:

@@ -141,6 +141,22 @@ def test_what_is_no_plain_file_is_refused_at_once(name: str, tmp_path: Path) -> 
         read_bench(path, "measure again")
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_only_a_regular_file_is_replaced(kind: str, tmp_path: Path) -> None:
+    """Root may replace /dev/null, for instance, after which no program of the machine works."""
+    path = tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/null")
+    else:
+        path.mkdir()
+    before = path.lstat()
+    with pytest.raises(OSError, match=rf"expected a regular file, found a {kind}.*{path}"):
+        write_bytes(path, b"new")
+    assert (list(tmp_path.iterdir()), path.lstat()) == ([path], before)
+
+
 def test_an_export_is_current_only_with_its_checkpoint_and_its_bytes(trained: Trained, tmp_path: Path) -> None:
     files = trained.copy(tmp_path / "a").run("gap", 0)
     assert current_export(files).model == "gap"
