@@ -115,7 +115,7 @@ def common_settings(columns: Sequence[Column], frame: pd.DataFrame) -> dict[str,
     return {key: str(frame[key].iloc[0]) for key in settings if not pd.isna(frame[key].iloc[0])}
 
 
-OWN_WORDS = ("measure",)
+OWN_WORDS = ["measure"]
 """Columns whose texts are of this project, such as -lp(p=0.3), and never a name in a file."""
 
 
