@@ -6,12 +6,10 @@ from torch import Tensor
 
 from export.compact.removal import NothingError, describe
 from export.exporter import ParityError, export
-from export.outcome import DONE, NOT_PROVEN, REFUSED, Outcome
+from export.outcome import DONE, NOT_PROVEN, Outcome, refused
 from study.artifacts import RunFiles
 from study.entry import Entry
-from study.errors import StudyError
 from study.records.export import ExportRecord
-from study.soundness import failure
 
 
 def export_run(entry: Entry, files: RunFiles, images: Tensor, labels: Tensor, calibration: Tensor | None) -> Outcome:
@@ -32,8 +30,7 @@ def export_run(entry: Entry, files: RunFiles, images: Tensor, labels: Tensor, ca
             old.unlink(missing_ok=True)  # of another checkpoint: no command would make it current
         return Outcome(DONE, f"{run}: {error}; no file is written")
     except Exception as error:  # of any kind: one model must not cost the others
-        reason = str(error) if isinstance(error, StudyError) else f"FAILED: {failure(error)}"
-        return Outcome(REFUSED, error=f"{run}: {reason.removeprefix(f'{files.model}: ')}")
+        return refused(files, error)
     line = (
         f"{run}: {changes}{parity.images} images, largest difference {parity.max_abs_difference:.1e}, "
         f"{parity.argmax_mismatches} differing predictions, {outcome} ({time.perf_counter() - started:.1f} s)"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from study.artifacts import RunFiles, current_export
-from study.errors import StudyError, print_error
+from study.errors import StudyError, described, print_error
 from study.files import sha256
 
 DONE, NOT_PROVEN, REFUSED = 0, 1, 2
@@ -29,6 +29,17 @@ class Outcome:
     def elsewhere(self, path: str, own: str) -> "Outcome":
         """The same with another path in its words."""
         return replace(self, line=self.line.replace(path, own), error=self.error.replace(path, own))
+
+
+def refused(files: RunFiles, error: Exception) -> Outcome:
+    """The outcome of an export that an error of any kind has ended."""
+    if isinstance(error, StudyError | OSError):
+        reason = described(error)
+    else:
+        from study.soundness import failure
+
+        reason = f"FAILED: {failure(error)}"
+    return Outcome(REFUSED, error=f"{files.model} seed {files.seed}: {reason.removeprefix(f'{files.model}: ')}")
 
 
 def is_current(files: RunFiles) -> bool:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.outcome import DONE, REFUSED, Outcome, is_current
+from export.outcome import DONE, REFUSED, Outcome, is_current, refused
 from study import locks
 from study.artifacts import RunFiles
 from study.entry import Entry
@@ -36,9 +36,21 @@ def export_on_ray(
     Raises:
         StudyError: as `cluster.join`.
     """
-    for entry, _ in runs:
-        build(entry)  # so that the modules that it imports are loaded, and travel
-    ray = cluster.join(place, "export", [entry for entry, _ in runs], {})
+    waiting, codes = deque[Run](), []
+
+    def show(outcome: Outcome) -> None:
+        outcome.show()
+        codes.append(outcome.code)
+
+    for entry, files in runs:
+        try:
+            build(entry)  # so that the modules that it imports are loaded, and travel
+            waiting.append((entry, files))
+        except Exception as error:  # of any kind: one model must not cost the others
+            show(refused(files, error))
+    if not waiting:
+        return codes
+    ray = cluster.join(place, "export", [entry for entry, _ in waiting], {})
     images = {
         name: ray.put((pixels.numpy(), labels.numpy(), calibration[name].numpy() if name in calibration else None))
         for name, (pixels, labels) in tests.items()
@@ -50,15 +62,17 @@ def export_on_ray(
         old = {path.name: b"" for path in results(files) if path.is_file()}
         return {**given, **old}, images[entry.dataset]
 
-    waiting, codes = deque(runs), []
     with Tasks(export_one, inputs, keep) as tasks:
         while waiting or tasks.running:
             while waiting and len(tasks.running) < cluster.capacity():
-                tasks.start(waiting.popleft())
-            for job, event in tasks.wait():
-                outcome = lost(job.task[1], event) if isinstance(event, Lost) else event
-                outcome.show()
-                codes.append(outcome.code)
+                run = waiting.popleft()
+                try:
+                    tasks.start(run)
+                except OSError as error:  # its files cannot be read
+                    show(refused(run[1], error))
+            if tasks.running:
+                for job, event in tasks.wait():
+                    show(lost(job.task[1], event) if isinstance(event, Lost) else event)
     return codes
 
 
@@ -89,7 +103,7 @@ def keep(run: Run, message: Message) -> Outcome:
                 elif content is None:
                     path.unlink(missing_ok=True)
     except OSError as error:
-        return Outcome(REFUSED, error=f"{files.model} seed {files.seed}: {error}")
+        return refused(files, error)
     return outcome
 
 

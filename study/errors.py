@@ -76,12 +76,19 @@ def _writer() -> str:
     return "standard output or a temporary file"
 
 
+def described(error: Exception) -> str:
+    """An error in words: one of the system has its path, if it is of one, and its reason, without a number."""
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = str(error.strerror or error)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
 def print_error(error: StudyError | OSError) -> None:
     """Print an error as one line to standard error, in which no name can control the terminal."""
-    message = str(error)
-    if isinstance(error, OSError):
-        where = error.filename or (_writer() if error.errno in NO_ROOM else "")
-        message = f"{where}: {error.strerror or error}" if where else str(error.strerror or error)
+    message = described(error)
+    if isinstance(error, OSError) and not error.filename and error.errno in NO_ROOM:
+        message = f"{_writer()}: {message}"
     print(f"error: {escaped(' '.join(message.splitlines()))}", file=sys.stderr)
 
 

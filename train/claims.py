@@ -9,6 +9,7 @@ from typing import Self
 from filelock import FileLock
 
 from study import locks
+from study.errors import described
 from train.fitting import is_finished
 from train.tasks import Elsewhere, Event, Failed, Task, Waiting
 
@@ -59,7 +60,7 @@ class Claims:
             lock = locks.take(locks.of_folder(task.files.folder))
         except OSError as error:
             self.waiting.remove(task)
-            self.report(task, Failed(str(error)))
+            self.report(task, Failed(described(error)))
             return False
         if lock is None:
             return False

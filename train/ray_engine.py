@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from study import catalogue
 from study.artifacts import RunFiles
 from study.entry import Entry
-from study.errors import StudyError
+from study.errors import StudyError, described
 from study.files import read_plain, why, write_bytes
 from study.remote import cluster
 from study.remote.cluster import Place
@@ -82,7 +82,7 @@ def keep(task: Task, message: Message) -> Event:
         if message.last and task.files.resume.name not in message.files:
             task.files.resume.unlink(missing_ok=True)
     except OSError as error:
-        return Failed(str(error))
+        return Failed(described(error))
     return event
 
 
@@ -148,7 +148,7 @@ def make_trial(trial: "Trial", images: Pairs) -> Iterator[Message]:
         for event in train(trial, tensors(images)):
             yield Message(event, last=not isinstance(event, Epoch))
     except (StudyError, OSError) as error:
-        yield Message(StudyError(str(error)), last=True)
+        yield Message(StudyError(described(error)), last=True)
 
 
 def tensors(arrays: Pairs) -> "tuple[Tensor, Tensor]":

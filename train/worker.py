@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 
 from study.children import end_with_parent
 from study.data.tensors import import_torchvision, load
-from study.errors import StudyError, one_line
+from study.errors import StudyError, described, one_line
 from study.soundness import failure
 from train.devices import is_full, settle
 from train.fitting import DivergedError, Images, epochs, unfinish
@@ -36,7 +36,7 @@ def events(task: Task, images: Images) -> Iterator[Event]:
         lower = f"lower the recipe's learning rate ({task.entry.recipe.learning_rate}) or its penalty"
         yield Failed(f"training diverged: {error}; {lower}")
     except (StudyError, OSError) as error:
-        yield Failed(str(error))
+        yield Failed(described(error))
     except Exception as error:  # a user's network may raise anything, even after the checks
         yield NoRoom(one_line(error)) if is_full(error) else Failed(failure(error))
     else:

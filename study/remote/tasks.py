@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from study.errors import one_line
+from study.errors import described, one_line
 from study.files import read_plain
 from study.remote import cluster
 
@@ -61,7 +61,8 @@ class Tasks(Generic[T]):
 
     Args:
         target: yields messages, the last of which says so. It is imported by the worker.
-        inputs: further arguments, at each start; references to what is in the object store among them.
+        inputs: further arguments, at each start; references to what is in the object store among them. An OSError of
+            it is that of `start`; of a task whose worker has died, it is a reason to give up.
         keep: writes the files of a message, and gives the event that is handed on.
         gpus: the share of a GPU for each task.
         again: whether a task whose worker has died is started again here; otherwise that is the caller's.
@@ -128,7 +129,10 @@ class Tasks(Generic[T]):
         del self.running[job.stream]
         again = again and job.losses + 1 < LOSSES
         if again:
-            self._start(job.task, job.losses + 1)
+            try:
+                self._start(job.task, job.losses + 1)
+            except OSError as error:
+                again, reason = False, f"{reason}; then {described(error)}"
         return Lost(f"its worker is lost ({reason})", again)
 
     def end(self, job: Job[T]) -> None:

@@ -10,7 +10,7 @@ from study import catalogue, locks
 from study.artifacts import Artifacts
 from train import claims
 from train.claims import Claims
-from train.tasks import Elsewhere, Event, Task, Waiting
+from train.tasks import Elsewhere, Event, Failed, Task, Waiting
 
 
 @pytest.fixture
@@ -51,3 +51,13 @@ def test_the_last_run_is_waited_for_and_made_only_if_the_other_command_has_not_f
     with Claims(tasks[:1], report) as ours:
         assert ours.next(wait=True) == (None if finished else tasks[0])
     assert events == [Waiting(f"process {os.getpid()}"), *([Elsewhere()] if finished else [])]
+
+
+def test_a_run_whose_lock_cannot_be_made_fails_alone_with_the_path_and_no_number(tasks: list[Task]) -> None:
+    folder = tasks[0].files.folder
+    folder.parent.mkdir(parents=True)
+    folder.write_text("a file where the folder of the run should be")
+    events: list[Event] = []
+    with Claims(tasks, lambda task, event: events.append(event)) as ours:
+        assert ours.next(wait=False) == tasks[1]
+    assert events == [Failed(f"{folder}: File exists")]

@@ -14,7 +14,7 @@ from torch import Tensor
 from study.children import end_with_parent
 from study.data.tensors import load
 from study.entry import Entry
-from study.errors import StudyError
+from study.errors import StudyError, described
 from study.recipe import Recipe
 from study.remote.tasks import Lost
 from train.devices import settle
@@ -149,7 +149,7 @@ def work(task: Task, sender: Connection) -> None:
         return  # the parent was killed
     except (StudyError, OSError) as error:
         with contextlib.suppress(BrokenPipeError):
-            sender.send(StudyError(str(error)))
+            sender.send(StudyError(described(error)))
 
 
 def trial_entry(search: Search, recipe: Recipe) -> Entry:
