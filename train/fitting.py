@@ -7,9 +7,8 @@ or not.
 import math
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
-from typing import cast
 
 import torch
 from msgspec import structs
@@ -106,18 +105,6 @@ def best_epoch(history: Sequence[Epoch]) -> int:
         return math.inf if row.validation_loss is None else row.validation_loss
 
     return min(history, key=loss).epoch if history else 0
-
-
-def fit(
-    entry: Entry, files: RunFiles, images: Images, report: Callable[[Epoch | Resumed], None], device: Device = "cpu"
-) -> RunRecord:
-    """Train one run as `epochs` does; `report` is called with each event."""
-    events = epochs(entry, files, images, device)
-    while True:
-        try:
-            report(next(events))
-        except StopIteration as end:
-            return cast(RunRecord, end.value)
 
 
 def unfinish(files: RunFiles, fresh: bool = False) -> None:

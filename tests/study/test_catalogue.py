@@ -19,7 +19,8 @@ from study.recipe import Recipe
 from study.record_files import read_record
 from study.records.export import ExportRecord
 from tests.conftest import ROOT
-from train.fitting import Images, fit
+from tests.support.fitting import fit
+from train.fitting import Images
 
 
 def test_the_six_models_of_the_study_differ_in_penalty_or_network_alone() -> None:

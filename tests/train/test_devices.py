@@ -13,8 +13,9 @@ from study.entry import Entry
 from study.errors import StudyError
 from study.recipe import Recipe
 from tests.support import gpu
+from tests.support.fitting import fit
 from train import devices, engine, fitting, resume, worker
-from train.fitting import Images, fit
+from train.fitting import Images
 from train.progress import Display
 from train.tasks import Epoch, Event, Failed, NoRoom, Resumed, Task
 from train.trainer import Trainer

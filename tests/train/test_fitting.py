@@ -21,7 +21,8 @@ from study.recipe import Recipe
 from study.record_files import read_record
 from study.records.training import RunRecord
 from study.seal import sealed
-from train.fitting import DivergedError, Images, fit, is_finished
+from tests.support.fitting import fit
+from train.fitting import DivergedError, Images, is_finished
 from train.split import hold_out
 from train.tasks import Epoch, Resumed
 from train.trainer import Trainer

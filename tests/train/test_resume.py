@@ -14,8 +14,9 @@ import torch
 from study import catalogue
 from study.artifacts import Artifacts, RunFiles
 from study.recipe import Recipe
+from tests.support.fitting import fit
 from train import fitting, resume
-from train.fitting import Images, fit
+from train.fitting import Images
 from train.tasks import Epoch, Resumed
 from train.trainer import Trainer
 

@@ -37,7 +37,8 @@ from study.files import sha256
 from study.record_files import read_record
 from study.records.training import RunRecord
 from tests.conftest import Serve
-from train.fitting import Images, fit, is_finished
+from tests.support.fitting import fit
+from train.fitting import Images, is_finished
 
 A_BATCH = 40
 
