@@ -4,8 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from study.artifacts import RunFiles
-from study.errors import StudyError
-from study.files import sha256
+from study.files import sha256, verify
 from study.modules.files import ModuleFiles, current_module
 from study.record_files import read_record
 from study.records.module import ModuleRecord
@@ -23,17 +22,7 @@ def verified_checkpoint(files: RunFiles) -> Path:
     Raises:
         StudyError: the run is not finished, or the file is not the one its run.json describes.
     """
-    remedy = remedy_for(files)
-    if not files.record.is_file() or not files.checkpoint.is_file():
-        read_record(files.record, RunRecord, remedy)
-        raise StudyError(f"{files.checkpoint} is missing; {remedy}")
-    stamps = [(stat.st_size, stat.st_mtime_ns) for stat in (files.record.stat(), files.checkpoint.stat())]
-    expected, actual = _digests(files, *stamps)
-    if actual != expected:
-        raise StudyError(
-            f"{files.checkpoint}: expected sha256 {expected[:16]}... as in run.json, found {actual[:16]}...; {remedy}"
-        )
-    return files.checkpoint
+    return _checkpoint(files, *_stamps(files.record, files.checkpoint))
 
 
 def damaged_file(files: RunFiles, record: RunRecord) -> Path | None:
@@ -48,10 +37,17 @@ def damaged_file(files: RunFiles, record: RunRecord) -> Path | None:
     return None
 
 
+def _stamps(*paths: Path) -> list[tuple[int, int]]:
+    """Sizes and times of those files that are there."""
+    return [(stat.st_size, stat.st_mtime_ns) for path in paths if path.is_file() and (stat := path.stat())]
+
+
 @cache
-def _digests(files: RunFiles, *stamps: tuple[int, int]) -> tuple[str, str]:
-    """The checkpoint's SHA-256 in run.json, and its own; of files of these sizes and times."""
-    return read_record(files.record, RunRecord, remedy_for(files)).checkpoint_sha256, sha256(files.checkpoint)
+def _checkpoint(files: RunFiles, *stamps: tuple[int, int]) -> Path:
+    remedy = remedy_for(files)
+    record = read_record(files.record, RunRecord, remedy)
+    verify(files.checkpoint, record.checkpoint_sha256, files.record.name, remedy)
+    return files.checkpoint
 
 
 def verified_module(files: ModuleFiles) -> ModuleRecord:
@@ -60,9 +56,7 @@ def verified_module(files: ModuleFiles) -> ModuleRecord:
     Raises:
         StudyError: as `study.modules.files.current_module`.
     """
-    paths = (files.record, files.onnx, files.data)
-    stamps = [(stat.st_size, stat.st_mtime_ns) for path in paths if path.is_file() and (stat := path.stat())]
-    return _module(files, *stamps)
+    return _module(files, *_stamps(files.record, files.onnx, files.data))
 
 
 @cache

@@ -96,8 +96,8 @@ def test_the_checksum_of_a_checkpoint_is_not_part_of_its_load(gap: Model, monkey
     assert gap.run is not None
     files = gap.run
     hashed: list[Path] = []
-    monkeypatch.setattr(verified, "sha256", lambda path: hashed.append(path) or sha256(path))  # type: ignore[func-returns-value]
-    verified._digests.cache_clear()
+    monkeypatch.setattr("study.files.sha256", lambda path: hashed.append(path) or sha256(path))  # type: ignore[func-returns-value]
+    verified._checkpoint.cache_clear()
     verified.verified_checkpoint(files)
     begin, after = hashed.copy(), verified.verified_checkpoint(files)
     assert begin == hashed == [after]
