@@ -101,8 +101,20 @@ def run(
 
 def end_all() -> None:
     """Kill this process's children, where the system lists them (Linux), and the groups that they lead."""
-    for file in Path("/proc/self/task").glob("*/children"):
+    for number in children_of(os.getpid()):
+        with suppress(OSError):  # it has ended
+            (os.killpg if os.getpgid(number) == number else os.kill)(number, signal.SIGKILL)
+
+
+def children_of(number: int) -> list[int]:
+    """The children of a process, where the system lists them (Linux)."""
+    found: list[int] = []
+    for file in Path(f"/proc/{number}/task").glob("*/children"):
         with suppress(OSError):  # the thread has ended
-            for number in map(int, file.read_text().split()):
-                with suppress(ProcessLookupError):
-                    (os.killpg if os.getpgid(number) == number else os.kill)(number, signal.SIGKILL)
+            found += map(int, file.read_text().split())
+    return found
+
+
+def descendants(number: int) -> list[int]:
+    """The children of a process and theirs, the lowest first, where the system lists them (Linux)."""
+    return [each for child in children_of(number) for each in (*descendants(child), child)]

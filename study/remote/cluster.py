@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.children import descendants
 from study.entry import Entry
 from study.environment import COMMIT, commit
 from study.errors import StudyError, one_line
 from study.remote import code
+from study.remote.options import NEEDS_RAY
 
 STORE = 512 << 20
 """Bytes of a local cluster's object store; what does not fit is written to its temporary folder."""
@@ -98,9 +100,7 @@ def imported() -> Any:  # Ray's types are of no use: what it calls is made at ru
     try:
         import ray
     except ImportError as error:
-        raise StudyError(
-            f"--engine ray needs Ray ({error}): `pip install -c constraints.txt ray`, or use --engine local"
-        ) from None
+        raise StudyError(f"{NEEDS_RAY} ({error})") from None
     return ray
 
 
@@ -169,19 +169,9 @@ def _end(ray: Any, local: bool, temporary: Path) -> None:
             None
         )  # an orderly end of each takes longer than a command may after Ctrl-C
         ray.shutdown()
-        for number in _descendants(os.getpid()):
+        for number in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
     else:
         ray.shutdown()
     shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _descendants(number: int) -> list[int]:
-    """The processes below a process, of which a local cluster has several floors."""
-    found = []
-    for file in Path(f"/proc/{number}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # the thread has ended
-            for child in map(int, file.read_text().split()):
-                found += [*_descendants(child), child]
-    return found

@@ -5,6 +5,8 @@ from importlib.util import find_spec
 
 from study.errors import StudyError
 
+NEEDS_RAY = "--engine ray needs Ray: `pip install -c constraints.txt ray`, or use --engine local"
+
 
 def add_engine(parser: ArgumentParser, work: str) -> None:
     """Add --engine and --ray-address; `work` is what is done there, in the plural."""
@@ -34,5 +36,5 @@ def on_ray(options: Namespace) -> bool:
             "has no streaming tasks: run the command on a machine of the cluster"
         )
     if not find_spec("ray"):
-        raise StudyError("--engine ray needs Ray: `pip install -c constraints.txt ray`, or use --engine local")
+        raise StudyError(NEEDS_RAY)
     return True

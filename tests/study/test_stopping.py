@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from study.children import descendants
 from tests.conftest import ROOT
 
 BUSY = """
@@ -105,3 +106,11 @@ def test_a_child_ends_with_its_parent_and_never_sees_ctrl_c() -> None:
     process.kill()
     process.communicate()
     wait_for_end(int(child))
+
+
+def test_descendants_are_those_of_all_floors_the_lowest_first() -> None:
+    process, child = started(PARENT)
+    found = descendants(os.getpid())
+    process.kill()
+    process.communicate()
+    assert found.index(int(child)) < found.index(process.pid)

@@ -14,6 +14,7 @@ import torch
 
 from study import catalogue
 from study.artifacts import Artifacts
+from study.children import children_of
 from study.entries import LENET5
 from study.entry import Entry
 from study.errors import StudyError
@@ -82,11 +83,6 @@ from train.engine import run
 if __name__ == "__main__":
     run([killed(Path(sys.argv[1]), Path(sys.argv[2]))], 1, lambda task, event: print(event, flush=True))
 """
-
-
-def children_of(process: int) -> list[int]:
-    files = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(word) for file in files for word in file.read_text().split()]
 
 
 def killed(root: Path, data: Path, name: str = "baseline") -> Task:
