@@ -16,11 +16,18 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 OURS = ("study", "train", "export", "bench", "analysis", "docs", "tests")
 """The packages of this project."""
+CHILD = "STUDY_CHILD"
+"""Variable of the commands that another one has started: that one says for them that they were interrupted."""
 
 
 def lacking(error: ModuleNotFoundError) -> str:
-    """What to do about a package that is not installed; "" for a module of this project, which is a fault of it."""
-    name = (error.name or "").partition(".")[0]
+    """What to do about a package that is not installed; "" for a module of this project, which is a fault of it.
+
+    An error without a name, which a package raises itself, says more.
+    """
+    if not error.name:
+        return str(error)
+    name = error.name.partition(".")[0]
     if name in OURS:
         return ""
     return f"expected the package {name}, found none; install the packages of this stage, as `tox -e train` does"
@@ -34,7 +41,8 @@ def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    os.write(2, b"interrupted: run the same command again\n")
+    if CHILD not in os.environ:
+        os.write(2, b"interrupted: run the same command again\n")
     os._exit(130)
 
 

@@ -10,10 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study import CHILD
+
 if TYPE_CHECKING:
     import subprocess
 
 POLL_SECONDS = 0.5
+END_SECONDS = 1.0
+"""Time for a child to write what it has; a command itself has half a second more (study/stopping.py)."""
 PR_SET_PDEATHSIG = 1
 """prctl(2)."""
 
@@ -83,20 +87,33 @@ def start(command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[An
 def run(
     command: Sequence[str | Path], timeout: float | None = None, **options: Any
 ) -> "subprocess.CompletedProcess[Any]":
-    """`subprocess.run` of such a child.
+    """`subprocess.run` of such a child, which can write what it has before it is ended with this process.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `timeout` seconds, and has been ended.
     """
     import subprocess
 
+    options["env"] = {**(options.get("env") or os.environ), CHILD: "1"}
     with start(command, **options) as process:
         try:
             output, errors = process.communicate(timeout=timeout)
         except BaseException:
-            process.kill()
+            _end(process)
             raise
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def _end(process: "subprocess.Popen[Any]") -> None:
+    """Ask a child to end, which a command of this project does in order, and kill it if it has not."""
+    import subprocess
+
+    process.terminate()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+    finally:
+        process.kill()
 
 
 def end_all() -> None:

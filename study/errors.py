@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from study import lacking, stopping
 
@@ -89,16 +90,19 @@ def print_error(error: StudyError | OSError) -> None:
     message = described(error)
     if isinstance(error, OSError) and not error.filename and error.errno in NO_ROOM:
         message = f"{_writer()}: {message}"
-    print(f"error: {escaped(' '.join(message.splitlines()))}", file=sys.stderr)
+    try:
+        print(f"error: {escaped(' '.join(message.splitlines()))}", file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it
+        discard_output(sys.stderr)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or NO_MEMORY.search(str(error)) is not None
 
 
-def discard_output() -> None:
-    """Redirect stdout to /dev/null once it cannot be written, so that the interpreter's final flush does not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def discard_output(stream: TextIO | None = None) -> None:
+    """Redirect stdout, or `stream`, to /dev/null once it cannot be written: the interpreter's last flush would fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
 
 
 def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
@@ -146,4 +150,8 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
     if code == stopping.INTERRUPTED:
         stopping.end()
     stopping.finish()
+    try:
+        sys.stdout.flush()
+    except OSError:  # of a command that has failed: its exit code says why
+        discard_output()
     sys.exit(code)

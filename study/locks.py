@@ -4,6 +4,7 @@ The kernel frees a lock with its process, however that ends, so there are no sta
 written, has the number of the process that holds it, and is removed when that lets go.
 """
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 POLL_SECONDS = 0.2
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 def of_folder(folder: Path) -> Path:
@@ -29,14 +31,19 @@ def take(path: Path) -> FileLock | None:
     """The lock of `path` for this process; None if another one holds it.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the file cannot be made, or its disk has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = FileLock(path, fallback_to_soft=False)  # a soft one would outlive a process that is killed
     try:
         lock.acquire(blocking=False)
     except Timeout:
         return None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        reason = "expected a disk with file locks (flock), found one without; choose a folder on another disk"
+        raise OSError(error.errno, reason, str(path)) from None
     path.write_text(f"{os.getpid()}\n")
     return lock
 

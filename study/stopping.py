@@ -12,13 +12,14 @@ import time
 from contextlib import suppress
 from types import FrameType
 
-from study import children
+from study import CHILD, children
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C, and what `kill`, `timeout`, Slurm, Kubernetes and CI services send."""
 PATIENCE_SECONDS = 1.5
 """Time for an orderly end after a signal."""
 INTERRUPTED = 130
+INTERRUPT = "interrupted"
 
 
 class Watchdog:
@@ -53,8 +54,10 @@ class Watchdog:
         children.end_all()
         os._exit(INTERRUPTED)
 
-    def say(self, what: str = "interrupted") -> None:
-        """Print the line of a command that ends early, once."""
+    def say(self, what: str = INTERRUPT) -> None:
+        """Print the line of a command that ends early, once; of an interrupted child its parent does."""
+        if what == INTERRUPT and CHILD in os.environ:
+            return
         if self._said.acquire(blocking=False):
             with suppress(OSError):  # nobody reads it
                 os.write(self._errors, f"{what}: {self.last_words}\n".encode())

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from study import lacking
 from study.errors import StudyError, in_one_line
 from tests.conftest import ROOT
 
@@ -51,6 +52,23 @@ def test_a_closed_pipe_is_no_success_and_unfinished_work_is_said(flush: bool, me
         shown = process.stderr.read()
     assert (shown[: len(message)], shown.count("\n")) == (message, bool(message))
     assert process.returncode == 141
+
+
+def test_a_mistake_has_its_code_where_nobody_reads_the_error() -> None:
+    script = "from study.errors import StudyError, exit_with\ndef main():\n    {}raise StudyError('x')\nexit_with(main)"
+    for before in ("", "print('y'); "):
+        read, write = os.pipe()
+        os.close(read)
+        command, buffered = [sys.executable, "-c", script.format(before)], {**os.environ, "PYTHONUNBUFFERED": ""}
+        ended = subprocess.run(command, cwd=ROOT, env=buffered, stdout=write, stderr=write)
+        os.close(write)
+        assert ended.returncode == 2, before
+
+
+def test_an_import_error_without_a_name_speaks_for_itself() -> None:
+    assert lacking(ModuleNotFoundError("x needs y, install it")) == "x needs y, install it"
+    assert lacking(ModuleNotFoundError("No module named 'study.x'", name="study.x")) == ""
+    assert lacking(ModuleNotFoundError("No module named 'y'", name="y.z")).startswith("expected the package y, found")
 
 
 def test_a_fault_of_the_program_keeps_its_traceback() -> None:

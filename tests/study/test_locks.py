@@ -1,5 +1,6 @@
 """Locks between commands: one holds, the next one waits or is refused, and nothing is left of either."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -63,6 +64,18 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         lock = locks.take(path)
     assert lock is not None
     locks.release(lock)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_disk_without_locks_is_refused(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that only stands for a lock would be there for ever if its process is killed."""
+
+    def missing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", missing)
+    with pytest.raises(OSError, match=r"expected a disk with file locks.*\.lock"):
+        locks.take(tmp_path / ".lock")
 
 
 def test_a_lock_is_never_taken_through_a_link(tmp_path: Path) -> None:

@@ -99,6 +99,23 @@ def test_a_signal_while_modules_are_imported_shows_no_traceback(number: signal.S
     assert (process.returncode, errors) == (130, "interrupted: run the same command again\n")
 
 
+@pytest.mark.parametrize("end", ["print('kept', flush=True)", "time.sleep(60)"])
+def test_a_command_that_another_one_runs_writes_what_it_has(end: str) -> None:
+    """Without a word of its own that it was interrupted, and if it takes too long it is killed."""
+    child = ORDERLY.replace("""print("ended", flush=True)""", end)
+    parent = f"""
+import sys
+from study import children
+from study.errors import exit_with
+exit_with(lambda: children.run([sys.executable, "-c", {child!r}]).returncode, "this is kept")
+"""
+    process, _ = started(parent)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "interrupted: this is kept\n")
+    assert output == ("ending\nkept\n" if "kept" in end else "ending\n")
+
+
 def test_a_child_ends_with_its_parent_and_never_sees_ctrl_c() -> None:
     process, child = started(PARENT)
     os.kill(int(child), signal.SIGINT)
