@@ -125,7 +125,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A new file beside `path`, which takes its place at the end of the block, or of which nothing is left.
+    """A new file beside `path`, which takes its place at the end of the block; after an error nothing is left of it.
 
     Only a regular file is replaced, never a device such as /dev/null, which a user may name as an output. What killed
     processes have left of such files is removed.

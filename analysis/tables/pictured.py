@@ -21,7 +21,7 @@ IMAGES_PER_SECOND = (
 MISTAKEN = 10
 """Misclassified images of a model."""
 CLASSES = 20
-"""Classes at most of which a confusion matrix is made."""
+"""A confusion matrix has at most so many classes."""
 
 OVERVIEW = (
     Column("model", "trained here; a row for each of torch and ONNX Runtime, one alone without a latency"),

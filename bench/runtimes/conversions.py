@@ -15,8 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.models import Model
-from bench.session_folder import FOLDER as FOLDER
-from bench.session_folder import folder as folder
+from bench.session_folder import FOLDER, folder
 from study.errors import StudyError
 from study.files import sha256
 

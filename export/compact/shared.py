@@ -63,7 +63,7 @@ def settle(graph: Graph, before: list[Shared]) -> set[str]:
     """Let the nodes that shared a tensor share what was cut from it, where that is the same for all of them.
 
     Returns:
-        The names of the weights of which the nodes would have different ones now: more to store than before.
+        The names of the weights that would differ between the nodes now: more to store than before.
     """
     apart = set()
     for one in before:

@@ -60,7 +60,7 @@ class Tasks(Generic[T]):
     """Tasks that call `target(task, *inputs(task))`, one core each, and what they send; on exit the others are ended.
 
     Args:
-        target: yields messages, the last of which says so. It is imported by the worker.
+        target: yields messages; the last one says so. It is imported by the worker.
         inputs: further arguments, at each start; references to what is in the object store among them. An OSError of
             it is that of `start`; of a task whose worker has died, it is a reason to give up.
         keep: writes the files of a message, and gives the event that is handed on.

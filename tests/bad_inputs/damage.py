@@ -145,7 +145,7 @@ ANY: Mapping[str, tuple[Damage, str]] = {
     "a link to itself": (loop, ""),
     "too large": (large, ""),
 }
-"""Of files of any kind; the text that the answer must have besides the name of the file."""
+"""Of files of any kind; the answer must have this text, and the name of the file."""
 JSON: Mapping[str, tuple[Damage, str]] = {
     **ANY,
     "deep": (deep, "cannot be read as JSON"),

@@ -10,11 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench import cold_start
+from bench import cold_start, session_folder
 from bench.cases import Case
 from bench.cold_start import BYTES, QUANTITIES, SECONDS, measure
 from bench.models import Model, from_catalogue
-from bench.runtimes import conversions
 from bench.sampling import Budget, TooSlowError
 from study import catalogue, verified
 from study.errors import StudyError
@@ -84,7 +83,7 @@ def test_the_import_of_torch_takes_memory_that_the_parent_does_not_lend(
 
 def test_the_load_of_ncnn_reads_converted_files(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The converter is an engine's own start and more: it must not run in the cold start, nor find the model there."""
-    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
+    monkeypatch.setenv(session_folder.FOLDER, str(tmp_path))
     measure(Case(gap, "ncnn", 1), Budget(quick=True))
     (made,) = tmp_path.iterdir()
     (made / "model.ncnn.param").unlink()

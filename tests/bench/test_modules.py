@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from analysis import __main__ as analysis
-from bench import cold_start
+from bench import cold_start, session_folder
 from bench.ab.sides import side
 from bench.cases import Case, compile_ahead, find_cases, opened
 from bench.models import Model, from_module
@@ -123,7 +123,7 @@ def test_channels_last_is_left_out_where_no_input_has_four_dimensions(
 def test_a_package_of_code_is_loaded_only_where_nobody_else_can_write(
     mixed: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
+    monkeypatch.setenv(session_folder.FOLDER, str(tmp_path))
     tmp_path.chmod(0o700)
 
     def make(folder: Path) -> None:

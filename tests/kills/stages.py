@@ -74,7 +74,7 @@ def times(artifacts: Path, record: str, *others: str) -> dict[str, Any]:
 
 
 def search_result(artifacts: Path) -> dict[str, Any]:
-    """The finished trials, whatever their numbers, the best one, and the winner's run."""
+    """The finished trials, without their numbers, the best one, and the winner's run."""
     record = json.loads((artifacts / "search/kills-3/search.json").read_bytes())
     trials = [(one["values"], one["validation_errors"], one["state"]) for one in record["trials"]]
     done = sorted(json.dumps(trial, sort_keys=True) for trial in trials if trial[2] != "failed")

@@ -1,4 +1,4 @@
-"""Runs and trials on a cluster: the bytes of local ones, whatever dies meanwhile."""
+"""Runs and trials on a cluster: the bytes of local ones, also if a worker or a node dies."""
 
 import contextlib
 import os

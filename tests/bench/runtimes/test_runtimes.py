@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from bench import session_folder
 from bench.cases import MODES, Case, opened
 from bench.models import Model
 from bench.runtimes import RUNTIMES, Setting, conversions, find
@@ -115,7 +116,7 @@ def test_numpy_has_its_threads_back_after_the_reference_runtime(gap: Model) -> N
 
 
 def test_ncnn_converts_a_model_once_a_session(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
+    monkeypatch.setenv(session_folder.FOLDER, str(tmp_path))
     beside = sorted(gap.onnx.parent.iterdir())
     find("ncnn")(gap, Setting(1)).close()
     (made,) = tmp_path.iterdir()
@@ -129,7 +130,7 @@ def test_ncnn_converts_a_model_once_a_session(gap: Model, tmp_path: Path, monkey
 def test_converted_files_differ_by_model_shapes_and_converter(
     gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
+    monkeypatch.setenv(session_folder.FOLDER, str(tmp_path))
     shaped = replace(gap, given=Given({"image": (1, 1, 28, 28)}))
     subjects = [(gap, "a"), (gap, "b"), (replace(gap, onnx_sha256="0" * 64), "a"), (shaped, "a"), (gap, "a")]
     calls: list[Path] = []
@@ -139,7 +140,7 @@ def test_converted_files_differ_by_model_shapes_and_converter(
 
 
 def test_a_conversion_that_fails_is_tried_again(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
+    monkeypatch.setenv(session_folder.FOLDER, str(tmp_path))
 
     def fail(folder: Path) -> None:
         (folder / "half").touch()
@@ -152,16 +153,16 @@ def test_a_conversion_that_fails_is_tried_again(gap: Model, tmp_path: Path, monk
 
 
 def test_the_folder_of_a_session_is_inherited_and_ends_with_it(tmp_path: Path) -> None:
-    child = "import os; from bench.runtimes.conversions import FOLDER, folder; print(folder())"
+    child = "import os; from bench.session_folder import folder; print(folder())"
     script = f"""
 import subprocess, sys
-from bench.runtimes.conversions import folder
+from bench.session_folder import folder
 mine = folder()
 other = subprocess.check_output([sys.executable, "-c", {child!r}], text=True).strip()
 print(mine.is_dir(), other == str(mine), mine.is_dir(), mine)
 """
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    environment.pop(conversions.FOLDER, None)
+    environment.pop(session_folder.FOLDER, None)
     output = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, env=environment, text=True)
     assert output.split()[:3] == ["True"] * 3
     assert Path(output.split()[3]).parent == tmp_path
@@ -169,7 +170,7 @@ print(mine.is_dir(), other == str(mine), mine.is_dir(), mine)
 
 
 def test_ncnn_names_the_converter_that_it_needs(gap: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(conversions.FOLDER, str(tmp_path))
+    monkeypatch.setenv(session_folder.FOLDER, str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(StudyError, match=r"^ncnn needs the converter pnnx; run `pip install pnnx`$"):
         find("ncnn")(gap, Setting(1))
