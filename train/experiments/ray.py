@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from study import children
 from study.artifacts import Artifacts
 from study.errors import StudyError, exit_with
 from study.remote.cluster import LOOPBACK, QUIET
@@ -67,7 +68,8 @@ def train(words: Sequence[str]) -> None:
     Raises:
         StudyError: it fails.
     """
-    done = subprocess.run([sys.executable, "-m", "train", *words], capture_output=True, text=True)
+    command = [sys.executable, "-m", "train", *words]
+    done = children.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise StudyError(f"python -m train {' '.join(words)}: exit code {done.returncode}: {done.stdout}{done.stderr}")
 
@@ -84,7 +86,8 @@ def kills(folder: Path, epochs: int) -> int:
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
     killed: set[str] = set()
     command = [sys.executable, "-m", "train", *words, str(folder / "ray"), "--engine", "ray"]
-    with subprocess.Popen([*command, "--ray-address", cluster.address], stdout=subprocess.PIPE, text=True) as process:
+    command += ["--ray-address", cluster.address]
+    with children.start(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from study import children
 from study.errors import StudyError, exit_with
 from train.experiments import turns
 from train.options import positive
@@ -43,7 +44,7 @@ def minutes(workers: int, runs: int, epochs: int, folder: str) -> float:
     words = ["baseline", "--seeds", ",".join(map(str, range(runs))), "--epochs", str(epochs)]
     command = [sys.executable, "-m", "train", *words, "--workers", str(workers), "--artifacts", folder]
     started = time.perf_counter()
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = children.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if result.returncode:
         raise StudyError(
             f"the turn with --workers {workers} ended with code {result.returncode}: {result.stderr.strip()}"
