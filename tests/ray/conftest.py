@@ -1,29 +1,15 @@
 """A cluster of Ray with two nodes of one core each, on the loopback address, with token authentication."""
 
-import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-os.environ.update(  # before Ray is imported
-    RAY_USAGE_STATS_ENABLED="0",
-    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # listen on 127.0.0.1 alone
-    RAY_AUTH_MODE="token",
-    RAY_AUTH_TOKEN=secrets.token_hex(32),
-)
-
-import ray
-from ray.cluster_utils import Cluster
-
 from study.remote.cluster import Place
 from tests.train.conftest import few_data as few_data
 from tests.train.conftest import one_thread as one_thread
-
-STORE = 150 << 20
-"""Bytes of each node's object store."""
+from train.experiments.ray import two_nodes
 
 
 @dataclass
@@ -43,10 +29,10 @@ class Nodes:
 
 
 @pytest.fixture(scope="session")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
-    made = Nodes(Cluster(initialize_head=True, head_node_args=head), [])
-    made.workers += [made.cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
+def nodes() -> Iterator[Nodes]:
+    made = Nodes(*two_nodes())
+    import ray
+
     yield made
     ray.shutdown()
     made.cluster.shutdown()

@@ -11,6 +11,7 @@ from typing import Any
 
 from study.artifacts import Artifacts
 from tests.conftest import ROOT, Trained, run
+from tests.kills.processes import of_session
 from tests.ray.conftest import Nodes
 
 CATALOGUE = """
@@ -32,20 +33,6 @@ def catalogue(folder: Path) -> Path:
     (folder / "shapes.py").write_text("IMAGE = 784\n")
     (folder / "mine_on_ray.py").write_text(CATALOGUE)
     return folder / "mine_on_ray.py"
-
-
-def processes(session: int) -> list[str]:
-    """The names of the processes of a session that are alive."""
-    names = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            number, _, rest = path.read_text().partition(" (")
-        except OSError:  # it has ended
-            continue
-        name, _, words = rest.rpartition(") ")
-        if words.split()[3] == str(session) and words.split()[0] != "Z":
-            names.append(f"{number} {name}")
-    return names
 
 
 def start(words: list[str], temporary: Path) -> "subprocess.Popen[str]":
@@ -91,10 +78,10 @@ def test_ctrl_c_ends_the_cluster_and_keeps_what_was_trained(data: Path, tmp_path
     assert process.returncode == 130
     assert message == "interrupted: what was finished is kept; run it again (without --fresh) to go on\n"
     for _ in range(100):  # the kernel takes a moment to end what was killed
-        if not processes(process.pid):
+        if not of_session(process.pid):
             break
         time.sleep(0.1)
-    assert processes(process.pid) == []
+    assert of_session(process.pid) == {}
     assert Artifacts(tmp_path).run("baseline", 0).resume.exists()
 
 

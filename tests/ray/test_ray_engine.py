@@ -1,6 +1,5 @@
 """Runs and trials on a cluster: the bytes of local ones, also if a worker or a node dies."""
 
-import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from study.remote.tasks import Lost, Message, Tasks
 from tests.ray.conftest import Nodes
 from tests.train.test_search import searched
 from train import engine, ray_engine
+from train.experiments.ray import worker_of
 from train.search import trials
 from train.search.storage import Storage
 from train.tasks import Epoch, Event, Failed, Finished, Resumed, Task
@@ -63,17 +63,6 @@ def expected(few_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[l
     return [content(task.files) for task in tasks]
 
 
-def worker_of(label: str) -> int:
-    """The number of the worker's process that works on a task; Ray gives it the task's name."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes().rstrip(b"\0").decode() == f"ray::{label}":
-                return int(path.parent.name)
-        except OSError:  # it has ended
-            continue
-    raise AssertionError(f"no worker makes {label}")
-
-
 def test_runs_have_the_same_bytes_as_local_ones(
     nodes: Nodes, few_data: Path, tmp_path: Path, expected: list[list[bytes]]
 ) -> None:
@@ -91,8 +80,10 @@ def test_a_run_whose_worker_is_killed_goes_on_after_its_last_epoch(
 
     def kill(event: Event) -> None:
         if isinstance(event, Epoch) and event.epoch == 2 and not killed:
-            killed.append(worker_of(task.label))
-            os.kill(killed[0], signal.SIGKILL)
+            worker = worker_of(task.label)
+            assert worker is not None
+            killed.append(worker)
+            os.kill(worker, signal.SIGKILL)
 
     events = make(nodes, [task], kill)
     lost = next(event for event in events if isinstance(event, Lost))
@@ -162,9 +153,7 @@ def test_last_the_runs_of_a_node_that_is_removed_go_on_elsewhere_also_if_the_oth
         if isinstance(event, Epoch) and event.epoch == 2 and len(nodes.workers) == 2:
             nodes.remove()
         if isinstance(event, Epoch) and event.epoch == 4 and not killed:
-            for task in tasks:
-                with contextlib.suppress(AssertionError):
-                    killed.append(worker_of(task.label))
+            killed.extend(worker for task in tasks if (worker := worker_of(task.label)))
             os.kill(killed[0], signal.SIGKILL)
 
     events = make(nodes, tasks, remove)

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from study import children
 from study.artifacts import Artifacts
@@ -74,16 +75,24 @@ def train(words: Sequence[str]) -> None:
         raise StudyError(f"python -m train {' '.join(words)}: exit code {done.returncode}: {done.stdout}{done.stderr}")
 
 
-def kills(folder: Path, epochs: int) -> int:
-    """Kill workers and a node; 1 if a run has not finished with the bytes of a local one."""
-    os.environ.update({**QUIET, **LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
-    from ray.cluster_utils import Cluster
+def two_nodes() -> tuple[Any, list[Any]]:
+    """A cluster of two nodes of one core each on this machine, and the nodes; its head has no core.
 
-    words = ["baseline", "--seeds", ",".join(map(str, range(RUNS))), "--epochs", str(epochs), "--artifacts"]
-    train([*words, str(folder / "local")])
+    It listens on the loopback address, and takes a token that only the children of this process know.
+    """
+    os.environ.update({**QUIET, **LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    from ray.cluster_utils import Cluster  # now: Ray reads the environment when it is imported
+
     head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
+    return cluster, [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
+
+
+def kills(folder: Path, epochs: int) -> int:
+    """Kill workers and a node; 1 if a run has not finished with the bytes of a local one."""
+    words = ["baseline", "--seeds", ",".join(map(str, range(RUNS))), "--epochs", str(epochs), "--artifacts"]
+    train([*words, str(folder / "local")])
+    cluster, nodes = two_nodes()
     killed: set[str] = set()
     command = [sys.executable, "-m", "train", *words, str(folder / "ray"), "--engine", "ray"]
     command += ["--ray-address", cluster.address]
