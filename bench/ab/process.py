@@ -79,10 +79,11 @@ class Process:
         self.errors.seek(0)
         lines = self.errors.read().strip().splitlines() or ["no message"]
         end = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        remedy = ""
-        if "ModuleNotFoundError" in lines[-1]:
+        last, remedy = lines[-1], ""
+        if "ModuleNotFoundError" in last or "expected the package " in last:  # as study.lacking says it
+            last = last.partition("; ")[0]
             remedy = f"; {self.side.python} needs numpy, msgspec and the engine: install them there with pip"
-        return f"its process {end}: {printable(lines[-1][:300])}{remedy}"
+        return f"its process {end}: {printable(last[:300])}{remedy}"
 
     def close(self) -> None:
         """End it: it ends at the end of its input, or it is killed."""

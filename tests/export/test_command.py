@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from onnx import numpy_helper
 
-from export import exporter, quantisation
+from export import exporter, one_run, quantisation
 from export.__main__ import main
 from export.exporter import ParityError, export
 from export.parity import LEAST, images_for
@@ -195,7 +195,7 @@ def test_an_error_of_any_kind_is_one_line_and_the_other_models_go_on(
             raise TypeError("two\nlines")
         return whole(entry, *given)
 
-    monkeypatch.setattr(exporter, "export", failing)
+    monkeypatch.setattr(one_run, "export", failing)
     for name in ("baseline", "gap"):
         artifacts.run(name, 0).export.unlink()
     assert main(["baseline", "gap", "--artifacts", str(artifacts.root)]) == 2
