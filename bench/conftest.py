@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _mistake(message: str) -> NoReturn:
     """End as every command does at a mistake in its words."""
     print_error(StudyError(f"{message}; see `python -m pytest bench --help`"))
-    sys.exit(2)
+    sys.exit(MISTAKE)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -61,7 +61,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
             stopping.watch(f"what was measured is in {planned.path}; run the same command again to measure everything")
     except (StudyError, OSError) as error:
         print_error(error)
-        return 2
+        return MISTAKE
     except KeyboardInterrupt:
         stopping.say()
         return stopping.INTERRUPTED

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from export.compact.removal import NothingError, describe
 from export.exporter import ParityError, export
-from export.outcome import DONE, NOT_PROVEN, Outcome, refused
+from export.outcome import DONE, NOT_PROVEN, Outcome, refused, results
 from study.artifacts import RunFiles
 from study.entry import Entry
 from study.records.export import ExportRecord
@@ -26,7 +26,7 @@ def export_run(entry: Entry, files: RunFiles, images: Tensor, labels: Tensor, ca
     except ParityError as error:
         code, parity, outcome = NOT_PROVEN, error.parity, f"FAILED: {error}; no file is written"
     except NothingError as error:
-        for old in (files.onnx, files.export, files.card):
+        for old in results(files):
             old.unlink(missing_ok=True)  # of another checkpoint: no command would make it current
         return Outcome(DONE, f"{run}: {error}; no file is written")
     except Exception as error:  # of any kind: one model must not cost the others

@@ -1,6 +1,7 @@
 """What has become of the export of one run, how it is shown, and whether it is current."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from study.artifacts import RunFiles, current_export
 from study.errors import StudyError, described, print_error
@@ -29,6 +30,11 @@ class Outcome:
     def elsewhere(self, path: str, own: str) -> "Outcome":
         """The same with another path in its words."""
         return replace(self, line=self.line.replace(path, own), error=self.error.replace(path, own))
+
+
+def results(files: RunFiles) -> tuple[Path, ...]:
+    """The files of an export, in the order in which they are written."""
+    return files.onnx, files.export, files.card
 
 
 def refused(files: RunFiles, error: Exception) -> Outcome:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.outcome import DONE, REFUSED, Outcome, is_current, refused
+from export.outcome import DONE, REFUSED, Outcome, is_current, refused, results
 from study import locks
 from study.artifacts import RunFiles
 from study.entry import Entry
@@ -82,11 +82,6 @@ def lost(files: RunFiles, event: Lost) -> Outcome:
     return Outcome(
         DONE if event.again else REFUSED, error=f"{files.model} seed {files.seed}: {event.reason}; {next_step}"
     )
-
-
-def results(files: RunFiles) -> tuple[Any, ...]:
-    """The files of an export, in the order in which they are written."""
-    return files.onnx, files.export, files.card
 
 
 def keep(run: Run, message: Message) -> Outcome:

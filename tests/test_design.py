@@ -90,7 +90,7 @@ OPENED_ELSEWHERE = {
     *("analysis/weights/layers.py", "analysis/weights/proof.py", "analysis/weights/work.py"),  # study.onnx_data.File
     "train/experiments/ray.py",
 }
-"""Files that open others without `study.files`, none of which is from outside or from an earlier command."""
+"""Files that open others without `study.files`: no file from outside or from an earlier command."""
 
 
 def test_files_from_outside_are_opened_in_one_place() -> None:

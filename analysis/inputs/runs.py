@@ -159,7 +159,7 @@ def _read_history(path: Path, run: RunRecord, remedy: str) -> tuple[EpochRecord,
 def _read_predictions(path: Path, remedy: str) -> NDArray[np.unsignedinteger]:
     """Labels and predicted classes of the test images: (2, images)."""
     lines = _lines(path, PREDICTIONS, remedy)
-    places = {line: n for n, line in enumerate(dict.fromkeys(lines))}  # 10,000 lines, of which 100 are different
+    places = {line: n for n, line in enumerate(dict.fromkeys(lines))}  # of 10,000 lines only 100 differ
     damaged = next((line for line in places if not PREDICTION.fullmatch(line)), None)
     if damaged is not None or not lines:
         found = "none" if damaged is None else repr(damaged[:60])

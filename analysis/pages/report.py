@@ -46,7 +46,7 @@ from analysis.plots import profiles as profile_plots
 from analysis.plots import search as search_plots
 from analysis.plots import sparsity as weight_plots
 from analysis.plots import training as history_plots
-from analysis.plots.beside import MODELS, draw_beside, of_first_models
+from analysis.plots.beside import draw_beside, of_first_models
 from analysis.plots.mistakes import mistakes
 from analysis.plots.pruning import pruning
 from analysis.tables import costs as costs_tables
@@ -65,6 +65,7 @@ from analysis.tables import zeros as zeros_tables
 from analysis.tables.cold_starts import COLD_STARTS, cold_starts
 from analysis.tables.columns import common_settings, read, text, write_as_json, write_frame
 from analysis.tables.numbers import MISSING, runtime
+from analysis.tables.pictured import MODELS
 from study.catalogue import DEFAULT_STUDY
 from study.data import arrays
 from study.data.datasets import DATASETS
@@ -250,17 +251,15 @@ def page(
     listed = {name: frames[name] for name in SHOWN}
     listed["comparisons"] = headline.without_settings(frames["comparisons"])
     item = summary.item(study, frames["latency"])
-    zeros = zeros_page.values(of_study(study), frames["zeros"], frames["ranks"])
+    answers = list(zeros_page.answers(of_study(study), frames["zeros"], frames["ranks"]))
     return render(
         "report.html.j2",
         "html",
         **{**tried, **summary.values(study, frames)},
-        **zeros,
+        **zeros_page.values(answers, frames["zeros"]),
         accuracy=findings.accuracy(frames["summary"]),
         speed=findings.speed(frames, item),
-        zeros=findings.zeros(
-            frames["summary"], list(zeros_page.answers(of_study(study), frames["zeros"], frames["ranks"]))
-        ),
+        zeros=findings.zeros(frames["summary"], answers),
         validity=findings.validity(frames, study.notes),
         datasets=list(dict.fromkeys(run.record.dataset.name for run in study.runs)),
         engines=engines(frames["latency"]),

@@ -1,6 +1,6 @@
 """What the zeros are worth, in words: the table `zeros` as sentences for each model."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +61,8 @@ def _in_dead(layers: pd.DataFrame) -> float | None:
     return float((zeros * layers["zeros_in_dead"].fillna(0)).sum() / zeros.sum()) if zeros.sum() else None
 
 
-def values(subjects: list[Subject], table: pd.DataFrame, ranks: pd.DataFrame) -> Mapping[str, object]:
-    """The values of zeros.j2."""
-    found = list(answers(subjects, table, ranks))
+def values(found: Sequence[Answer], table: pd.DataFrame) -> Mapping[str, object]:
+    """The values of zeros.j2, with the answers that were found in the table."""
     return {
         "answers": found,
         "dense_form": DENSE,
@@ -75,5 +74,5 @@ def values(subjects: list[Subject], table: pd.DataFrame, ranks: pd.DataFrame) ->
 def as_text(subjects: list[Subject], table: pd.DataFrame, ranks: pd.DataFrame) -> str:
     """Both tables and the sentences, as plain text."""
     made = {"zeros": shown(table).to_dict("records"), "ranks": ranks_shown(ranks).to_dict("records")}
-    sentences = render("zeros.j2", "txt", **values(subjects, table, ranks)).splitlines()
+    sentences = render("zeros.j2", "txt", **values(list(answers(subjects, table, ranks)), table)).splitlines()
     return "\n".join([render("zeros.txt.j2", "txt", **made), *sentences]) + "\n"

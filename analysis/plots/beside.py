@@ -8,11 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.tables.columns import read
+from analysis.tables.pictured import MODELS
 from study import pictures
 from study.files import write_bytes
-
-MODELS = 12
-"""Models in a picture at most: more have looks and places that nobody can tell apart."""
 
 
 def of_first_models(draw: Callable[[pd.DataFrame], Figure], models: Sequence[str]) -> Callable[[pd.DataFrame], Figure]:

@@ -75,6 +75,15 @@ def ends(low: str, high: str, what: str = "95 % interval") -> tuple[Column, Colu
 
 
 OVER_PROCESSES = "95 % interval over the processes"
+
+
+def over_processes(
+    bounds: tuple[str, str], key: str, meaning: str, heading: str, form: str, scale: float = 1, unit: str = ""
+) -> tuple[Column, Column, Column]:
+    """The column of an estimate, shown with its interval over the processes, and those of the ends, `bounds`."""
+    return Column(key, meaning, heading, form, scale, unit, bounds=bounds), *ends(*bounds, OVER_PROCESSES)
+
+
 MODEL = Column("model", heading="model")
 SEED = Column("seed", "empty for a module, and for a file given with --onnx", "seed", whole=True, setting=True)
 RUNTIME = Column("runtime", heading="runtime", cell=lambda row: runtime(row.runtime))

@@ -11,14 +11,13 @@ from analysis.tables.columns import (
     DEVICE,
     MODE,
     MODEL,
-    OVER_PROCESSES,
     RUNTIME,
     SEED,
     THREADS,
     VALID,
     Column,
-    ends,
     frame,
+    over_processes,
 )
 from analysis.tables.latency import WHENCE
 from analysis.tables.numbers import MISSING, TIMES, missing, number
@@ -32,8 +31,7 @@ MICROSECONDS = 1e6
 def _interval(key: str, meaning: str, heading: str, form: str, scale: float = 1, unit: str = "") -> tuple[Column, ...]:
     name = key.removesuffix("_seconds")
     end = "_seconds" if name != key else ""
-    bounds = f"{name}_low{end}", f"{name}_high{end}"
-    return Column(key, meaning, heading, form, scale, unit, bounds=bounds), *ends(*bounds, OVER_PROCESSES)
+    return over_processes((f"{name}_low{end}", f"{name}_high{end}"), key, meaning, heading, form, scale, unit)
 
 
 def _off(row: Any) -> str:

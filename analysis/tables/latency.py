@@ -24,6 +24,7 @@ from analysis.tables.columns import (
     Column,
     ends,
     frame,
+    over_processes,
 )
 from analysis.tables.numbers import TIMES, runtime
 from study.costs import flops_per_second
@@ -34,8 +35,7 @@ from study.records.bench import AfterSwitch, CaseRecord, MatrixProduct, Range
 def _percentile(name: str, heading: str = "") -> tuple[Column, ...]:
     """Of a case's times, with its interval over the processes."""
     bounds = f"{name}_low_seconds", f"{name}_high_seconds"
-    column = Column(f"{name}_seconds", "one call with the whole batch", heading, ",.1f", 1e6, bounds=bounds)
-    return column, *ends(*bounds, OVER_PROCESSES)
+    return over_processes(bounds, f"{name}_seconds", "one call with the whole batch", heading, ",.1f", 1e6)
 
 
 def _after_switch(engine: str, heading: str) -> tuple[Column, ...]:

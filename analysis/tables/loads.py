@@ -11,14 +11,13 @@ from analysis.tables.columns import (
     BATCH,
     DEVICE,
     MODEL,
-    OVER_PROCESSES,
     RUNTIME,
     SEED,
     THREADS,
     VALID,
     Column,
-    ends,
     frame,
+    over_processes,
 )
 from analysis.tables.latency import PROCESSES, WHENCE
 from study.records.base import Interval
@@ -26,8 +25,7 @@ from study.records.scenarios import OfflineRecord
 
 
 def _interval(key: str, meaning: str, heading: str, form: str, scale: float = 1.0) -> tuple[Column, ...]:
-    bounds = f"{key}_low", f"{key}_high"
-    return Column(key, meaning, heading, form, scale, bounds=bounds), *ends(*bounds, OVER_PROCESSES)
+    return over_processes((f"{key}_low", f"{key}_high"), key, meaning, heading, form, scale)
 
 
 def _percentile(name: str) -> tuple[Column, ...]:

@@ -13,10 +13,9 @@ from analysis.inputs.modules import Module
 from analysis.inputs.runs import Run
 from analysis.inputs.study import Study
 from analysis.tables.columns import Column, frame, plain
+from analysis.tables.pictured import MODELS
 from analysis.weights.quantisation import Scale
 
-MODELS = 12
-"""Models in these tables: the first ones, each with its first run."""
 LAYERS = 4
 """Layers of a model, the first ones."""
 CELLS = 40

@@ -18,6 +18,8 @@ IMAGES_PER_SECOND = (
     *ends("images_per_second_low", "images_per_second_high"),
     Column("valid"),
 )
+MODELS = 12
+"""Models in a picture at most: more have looks and places that nobody can tell apart."""
 MISTAKEN = 10
 """Misclassified images of a model."""
 CLASSES = 20
@@ -87,23 +89,13 @@ def images_per_second(cases: pd.DataFrame) -> pd.DataFrame:
 def accuracy(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """Test error, mean and range of a model's runs, beside its median latency with one image in each runtime."""
     rows = headline.cases(cases[(cases["batch"] == 1) & cases["model"].isin(runs["model"])])
-    errors = runs.groupby("model")["test_error"].agg(["count", "mean", "min", "max"])
-    named = dict(
-        zip(
-            ("runs", "test_error_mean", "test_error_lowest", "test_error_highest"),
-            (rows["model"].map(errors[name]) for name in errors),
-            strict=True,
-        )
-    )
-    return frame(ACCURACY, rows.assign(**named))
+    models = _models(runs)
+    return frame(ACCURACY, rows.assign(**{str(name): rows["model"].map(models[name]) for name in models}))
 
 
-def overview(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """The test error of each model in `runs` beside its size, and its latency with one image in torch and ONNX Runtime.
-
-    Latencies are of the headline rows on the CPU. A model without any has one row, without a runtime.
-    """
-    models = runs.groupby("model", sort=False).agg(
+def _models(runs: pd.DataFrame) -> pd.DataFrame:
+    """What the runs of each model have in common, and their test errors: mean, lowest and highest; a row a model."""
+    return runs.groupby("model", sort=False).agg(
         runs=("seed", "count"),
         test_error_mean=("test_error", "mean"),
         test_error_lowest=("test_error", "min"),
@@ -111,6 +103,13 @@ def overview(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         parameters=("parameters", "first"),
         onnx_bytes=("onnx_bytes", "first"),
     )
+
+
+def overview(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """The test error of each model in `runs` beside its size, and its latency with one image in torch and ONNX Runtime.
+
+    Latencies are of the headline rows on the CPU. A model without any has one row, without a runtime.
+    """
     rows = headline.cases(cases[(cases["batch"] == 1) & (cases["device"] == "cpu")])
     rows = rows[rows["runtime"].isin(("torch", "onnxruntime"))].drop(columns=["runs"], errors="ignore")
     medians: dict[Any, list[dict[Any, Any]]] = {
@@ -118,7 +117,7 @@ def overview(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     }
     made = [
         {**case, "model": model, **one}
-        for model, one in models.to_dict("index").items()
+        for model, one in _models(runs).to_dict("index").items()
         for case in medians.get(model) or [{}]
     ]
     return frame(OVERVIEW, made)

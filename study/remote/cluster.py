@@ -62,7 +62,7 @@ def join(place: Place, package: str, entries: Iterable[Entry], environment: Mapp
     Raises:
         StudyError: Ray is missing, the cluster cannot be joined or started, or has no GPU although one is needed.
     """
-    os.environ.update(QUIET if place.address else {**QUIET, **LOOPBACK, **_token()})
+    os.environ.update(QUIET if place.address else private())
     ray = imported()  # now: it reads the environment when it is imported
     if ray.is_initialized():
         return ray
@@ -153,8 +153,9 @@ def _failure(place: Place, reason: str) -> str:
     )
 
 
-def _token() -> dict[str, str]:
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+def private() -> dict[str, str]:
+    """The environment of a cluster that listens on the loopback address alone, with a token of its own."""
+    return {**QUIET, **LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def _short(folder: str) -> str:

@@ -8,20 +8,17 @@
 import argparse
 import os
 import re
-import secrets
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from study import children
 from study.artifacts import Artifacts
-from study.errors import StudyError, exit_with
-from study.remote.cluster import LOOPBACK, QUIET
+from study.errors import exit_with
+from study.remote.cluster import private
 from train.experiments import turns
 from train.options import positive
 
@@ -49,12 +46,8 @@ def overhead(options: argparse.Namespace, data: Path) -> int:
     """Time both engines; 0."""
 
     def rate(side: str) -> float:
-        with tempfile.TemporaryDirectory() as name:
-            (Path(name) / "data").symlink_to(data.resolve())
-            words = ["--epochs", str(options.epochs)] if options.epochs else []
-            started = time.perf_counter()
-            train([*words, "--engine", side, "--artifacts", name])
-            return 18 * 60 / (time.perf_counter() - started)
+        words = ["--epochs", str(options.epochs)] if options.epochs else []
+        return 18 / turns.minutes([*words, "--engine", side], data)
 
     medians = turns.medians(options.turns, SIDES, rate, show=True, unit="runs a minute")
     print(turns.summary(medians, "ray", unit="runs a minute"))
@@ -63,24 +56,12 @@ def overhead(options: argparse.Namespace, data: Path) -> int:
     return 0
 
 
-def train(words: Sequence[str]) -> None:
-    """Run `python -m train`.
-
-    Raises:
-        StudyError: it fails.
-    """
-    command = [sys.executable, "-m", "train", *words]
-    done = children.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise StudyError(f"python -m train {' '.join(words)}: exit code {done.returncode}: {done.stdout}{done.stderr}")
-
-
 def two_nodes() -> tuple[Any, list[Any]]:
     """A cluster of two nodes of one core each on this machine, and the nodes; its head has no core.
 
     It listens on the loopback address, and takes a token that only the children of this process know.
     """
-    os.environ.update({**QUIET, **LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    os.environ.update(private())
     from ray.cluster_utils import Cluster  # now: Ray reads the environment when it is imported
 
     head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
@@ -91,7 +72,7 @@ def two_nodes() -> tuple[Any, list[Any]]:
 def kills(folder: Path, epochs: int) -> int:
     """Kill workers and a node; 1 if a run has not finished with the bytes of a local one."""
     words = ["baseline", "--seeds", ",".join(map(str, range(RUNS))), "--epochs", str(epochs), "--artifacts"]
-    train([*words, str(folder / "local")])
+    turns.train([*words, str(folder / "local")])
     cluster, nodes = two_nodes()
     killed: set[str] = set()
     command = [sys.executable, "-m", "train", *words, str(folder / "ray"), "--engine", "ray"]

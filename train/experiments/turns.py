@@ -1,14 +1,20 @@
 """Time sides in turns, so that a drift of the machine affects all of them alike: options, rates and their summary."""
 
 import argparse
-from collections.abc import Callable, Iterable
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
+from study import children
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.command_line import Parser
 from study.data import fashion_mnist
 from study.environment import describe, environment
+from study.errors import StudyError
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
@@ -26,6 +32,31 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
 def images(options: argparse.Namespace) -> Path:
     """The data folder, with Fashion-MNIST in it."""
     return fashion_mnist.prepare(Artifacts(options.artifacts).data, options.data)
+
+
+def train(words: Sequence[str]) -> None:
+    """Run `python -m train`.
+
+    Raises:
+        StudyError: it fails.
+    """
+    command = [sys.executable, "-m", "train", *words]
+    done = children.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise StudyError(f"python -m train {' '.join(words)}: exit code {done.returncode}: {done.stdout}{done.stderr}")
+
+
+def minutes(words: Sequence[str], data: Path) -> float:
+    """Minutes that `python -m train` takes in a new folder, from start to end.
+
+    Raises:
+        StudyError: as `train`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "data").symlink_to(data.resolve())
+        started = time.perf_counter()
+        train([*words, "--artifacts", folder])
+        return (time.perf_counter() - started) / 60
 
 
 def medians(

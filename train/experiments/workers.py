@@ -5,14 +5,7 @@ folder. The sides take turns. Printed are runs a minute of every turn, the media
 cores without other work are needed.
 """
 
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
-
-from study import children
-from study.errors import StudyError, exit_with
+from study.errors import exit_with
 from train.experiments import turns
 from train.options import positive
 
@@ -28,28 +21,14 @@ def main() -> int:
     data = turns.images(options)
 
     def rate(side: str) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "data").symlink_to(data.resolve())
-            taken = minutes(WORKERS[side], options.runs, options.epochs, folder)
-        return float(options.runs / taken)
+        seeds = ",".join(map(str, range(options.runs)))
+        words = ["baseline", "--seeds", seeds, "--epochs", str(options.epochs), "--workers", str(WORKERS[side])]
+        return float(options.runs / turns.minutes(words, data))
 
     medians = turns.medians(options.turns, WORKERS, rate, show=True, unit="runs a minute")
     print(turns.summary(medians, "2 workers", unit="runs a minute"))
     print(f"{options.runs} runs of {options.epochs} epochs; {turns.conditions(options.turns)}")
     return 0
-
-
-def minutes(workers: int, runs: int, epochs: int, folder: str) -> float:
-    """Minutes that a training of `runs` runs takes, with the start of its processes."""
-    words = ["baseline", "--seeds", ",".join(map(str, range(runs))), "--epochs", str(epochs)]
-    command = [sys.executable, "-m", "train", *words, "--workers", str(workers), "--artifacts", folder]
-    started = time.perf_counter()
-    result = children.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if result.returncode:
-        raise StudyError(
-            f"the turn with --workers {workers} ended with code {result.returncode}: {result.stderr.strip()}"
-        )
-    return (time.perf_counter() - started) / 60
 
 
 if __name__ == "__main__":

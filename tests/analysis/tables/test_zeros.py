@@ -8,7 +8,7 @@ from msgspec import structs
 
 from analysis.inputs.forms import of_study
 from analysis.pages.markup import render
-from analysis.pages.zeros import values
+from analysis.pages.zeros import answers, values
 from analysis.tables.latency import comparisons
 from analysis.tables.zeros import ranks_of, zeros
 from study.artifacts import Artifacts
@@ -32,7 +32,8 @@ def tables(artifacts: Artifacts, model: str = "l1-1e-3") -> tuple[Any, Any, Any]
 
 
 def sentences(artifacts: Artifacts, model: str = "l1-1e-3") -> str:
-    return render("zeros.j2", "txt", **values(*tables(artifacts, model)))
+    subjects, table, ranks = tables(artifacts, model)
+    return render("zeros.j2", "txt", **values(list(answers(subjects, table, ranks)), table))
 
 
 def test_the_bounds_and_sizes_of_a_quarter_of_zeros(artifacts: Artifacts) -> None:
@@ -97,4 +98,4 @@ def test_weights_that_are_not_finite_have_no_share(artifacts: Artifacts) -> None
     subjects, table, ranks = tables(artifacts)
     assert np.isnan(only(table).exact_zeros)
     assert only(ranks, layer="fc1", seed=0).reason == "a weight is not finite"
-    assert values(subjects, table, ranks)["answers"] == []
+    assert list(answers(subjects, table, ranks)) == []
