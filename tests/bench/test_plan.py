@@ -10,7 +10,7 @@ import numpy as np
 import onnx.parser
 import pytest
 
-from bench import plan
+from bench import chosen, plan
 from bench.plan import _numbers, _percentiles, _threads, add_bench_options, find_session, limit_threads
 from bench.runtimes import RUNTIMES
 from bench.session import Session
@@ -176,7 +176,7 @@ def test_the_export_runs_first_for_models_of_the_catalogue_alone(
         started.append(words[1:])
         return SimpleNamespace(returncode=codes.pop(0))
 
-    monkeypatch.setattr(plan, "children", SimpleNamespace(run=start))
+    monkeypatch.setattr(chosen, "children", SimpleNamespace(run=start))
     two = write(tmp_path / "two.onnx", "N")
     planned("--export", "--onnx", str(two), "--shape", "ids=5", collectonly=False)
     assert started == []

@@ -20,7 +20,7 @@ from analysis.inputs.entries import read_results
 from analysis.inputs.files import PICTURES, SEARCHED, find
 from analysis.inputs.study import read_study
 from analysis.measures.sparsity import ALWAYS
-from analysis.pages import exports, report, summary
+from analysis.pages import exports, index, report, summary
 from analysis.pages import portability as portability_page
 from analysis.pages import results as results_page
 from analysis.pages.markup import render
@@ -115,7 +115,7 @@ def report_pages(artifacts: Artifacts) -> dict[str, str]:
     pictures = dict.fromkeys((*PICTURES, *SEARCHED, "portability"), b"")
     return {
         "summary.md": render("summary.md.j2", "md", summary=table, **summary.values(study, frames)),
-        "index.html": report.page(study, frames, pictures),
+        "index.html": index.page(study, frames, pictures),
         "exports.md": exports.page(frames["variants"]),
         "portability.md": portability_page.page(study.portability, "portability.png"),
     }
@@ -125,7 +125,7 @@ def modules_page(artifacts: Artifacts) -> str:
     """The page of a report on two modules, one of them with random weights; pictures are left empty."""
     bench = write_modules(artifacts)
     study = read_study(find(artifacts, ("plain", "pruned"), (bench,)))
-    return report.page(study, report.all_tables(study, ALWAYS), dict.fromkeys(report.chosen(study)[1], b""))
+    return index.page(study, report.all_tables(study, ALWAYS), dict.fromkeys(report.chosen(study)[1], b""))
 
 
 def results(artifacts: Artifacts) -> str:
