@@ -181,7 +181,7 @@ def speed(frames: Frames, item: str) -> Speed:
     medians = pd.concat([cases for cases, _ in chosen]) if chosen else latency
     pairs = pd.concat([pairs for _, pairs in chosen]) if chosen else headline.comparisons(compared)
     eager, best = headline.plain(pairs), headline.best(pairs)
-    compared = compared[compared["device"] == compared["device"].min()]  # "cpu" < "cuda", as with one item
+    compared = headline.on_first_device(compared)
     batch = int(compared["batch"].max()) if len(compared) else 1
     large = headline.comparisons(compared[compared["batch"] == batch]) if batch > 1 else compared[:0]
     large_best = _speeds(headline.best(large)) if len(large) else None

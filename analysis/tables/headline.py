@@ -105,14 +105,15 @@ def at_batch_1(
     The comparisons are in the setting of the model's cases, if it has cases.
     """
     rows, pairs = (frame[(frame["batch"] == 1) & frame["model"].isin(models)] for frame in (latency, compared))
-    rows = _on_first_device(cases(rows))  # of all models at once: of one they take as long
+    rows = on_first_device(cases(rows))  # of all models at once: of one they take as long
     chosen = {model: setting for model, *setting in reversed(_settings(rows))}
     fitting = [chosen.get(model, setting) == setting for model, *setting in _settings(pairs)]
-    pairs = _on_first_device(comparisons(pairs[np.array(fitting, bool)]))
+    pairs = on_first_device(comparisons(pairs[np.array(fitting, bool)]))
     return [(rows[rows["model"] == model], pairs[pairs["model"] == model]) for model in models]
 
 
-def _on_first_device(rows: pd.DataFrame) -> pd.DataFrame:
+def on_first_device(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each model on the CPU, or if it was not measured there on its GPU."""
     return rows[rows["device"] == rows.groupby("model")["device"].transform("min")]  # "cpu" < "cuda"
 
 

@@ -2,14 +2,13 @@
 
 import shutil
 import sys
-import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
 from study.entry import Entry
+from study.modules.namesakes import is_installed
 
 PROJECT = Path(__file__).resolve().parents[2]
-INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platlib", "purelib"))
 
 
 def stage(folder: Path, package: str, entries: Iterable[Entry]) -> None:
@@ -32,7 +31,7 @@ def _root(entry: Entry) -> Path | None:
     """The folder that a user's network is imported from; None for this project's and for installed ones."""
     name = entry.network.partition(":")[0]
     file = _file(name)
-    if file is None or name.partition(".")[0] == "study" or any(file.is_relative_to(path) for path in INSTALLED):
+    if file is None or name.partition(".")[0] == "study" or is_installed(file):
         return None
     return file.parents[name.count(".") + (file.name == "__init__.py")]
 
