@@ -124,6 +124,11 @@ def common_settings(columns: Sequence[Column], frame: pd.DataFrame) -> dict[str,
     return {key: str(frame[key].iloc[0]) for key in settings if not pd.isna(frame[key].iloc[0])}
 
 
+NAMES = (
+    *("model", "layer", "module", "operator", "output", "runtime", "reference"),
+    *("label_name", "predicted_name", "parameter", "file"),
+)
+"""Columns of names, which may look like numbers: torch calls the layers of a `Sequential` 0, 1 and so on."""
 OWN_WORDS = ["measure"]
 """Columns whose texts are of this project, such as -lp(p=0.3), and never a name in a file."""
 
@@ -150,5 +155,6 @@ def write_as_json(path: Path, frame: pd.DataFrame) -> None:
 
 def read(path: Path) -> pd.DataFrame:
     """A CSV file of a report as it was written: only an empty field is missing (not, say, a model called NA)."""
-    made = pd.read_csv(io.BytesIO(read_plain(path)), keep_default_na=False, na_values=[""])
+    types = dict.fromkeys(NAMES, str)
+    made = pd.read_csv(io.BytesIO(read_plain(path)), keep_default_na=False, na_values=[""], dtype=types)
     return made.assign(**{key: made[key].map(csv_value) for key in made.select_dtypes(["object", "string"]).columns})

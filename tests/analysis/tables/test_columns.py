@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import tables as package
-from analysis.tables.columns import Column, common_settings, frame, plain, read, text, write_as_json
+from analysis.tables.columns import Column, common_settings, frame, plain, read, text, write_as_json, write_frame
 from analysis.tables.numbers import MINUS, MISSING, TIMES
 from study.record_files import read_record
 from study.records.analysis import TableRecord
@@ -88,6 +88,14 @@ def _tables(module: ModuleType) -> Iterator[tuple[Column, ...]]:
 def test_a_model_called_na_is_no_missing_value(tmp_path: Path) -> None:
     pd.DataFrame({"model": ["NA", "null"], "value": [1.0, None]}).to_csv(tmp_path / "x.csv", index=False)
     assert read(tmp_path / "x.csv")["model"].tolist() == ["NA", "null"]
+
+
+@pytest.mark.parametrize("names", [["1", "007"], ["1e5", "2"], ["True", "False"], ["-2", "3"]])
+def test_names_that_look_like_numbers_stay_names(names: list[str], tmp_path: Path) -> None:
+    written = pd.DataFrame({"model": names[::-1], "layer": names, "value": [1.0, None]})
+    found = read(write_frame(tmp_path / "x.csv", written))
+    assert (found["model"].tolist(), found["layer"].tolist()) == (names[::-1], names)
+    assert found["value"].sum() == 1
 
 
 def test_a_table_as_json_has_null_where_the_csv_is_empty(tmp_path: Path) -> None:
