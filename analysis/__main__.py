@@ -11,6 +11,8 @@
     python -m analysis portability              which model runs where, from artifacts/portability.json
     python -m analysis sparsity FILE.onnx ...   the fully-connected layers of any ONNX file
     python -m analysis zeros MODEL              what its zeros are worth, as `python -m bench zeros` has measured it
+    python -m analysis serve                    the models in a browser, on a page of this machine
+    python -m analysis fetch-onnxruntime-web    what that needs, 33 MB; then the report gets try.html, one file of it
 
 Reads artifacts/models, artifacts/bench.json and, if it is there, artifacts/portability.json; writes artifacts/report.
 A report is made again only if its inputs have changed.
@@ -24,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import portability, results, sparsity
+from analysis import portability, results, serve, sparsity
 from analysis.sparsity import joined
 from study.catalogue import DEFAULT_STUDY, STUDIES
 from study.command_line import Parser
@@ -102,6 +104,10 @@ def main(words: Sequence[str] | None = None) -> int:
         return results.main(words[1:])
     if words[:1] == ["portability"]:
         return portability.main(words[1:])
+    if words[:1] == ["serve"]:
+        return serve.main(words[1:])
+    if words[:1] == ["fetch-onnxruntime-web"]:
+        return serve.fetch(words[1:])
     options = arguments(words)
 
     from analysis.inputs.files import PROJECT, find, models_of
@@ -163,6 +169,7 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     """Measure the prunable fraction of runs that lack it, then write the whole report, and its mark last."""
     from analysis.inputs.study import read_study
     from analysis.measures.pruning import measure_missing
+    from analysis.pages import try_it
     from analysis.pages.report import write
     from study.files import write_text
 
@@ -176,8 +183,10 @@ def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
         study = replace(study, notes=(*study.notes, *unmeasured))
         for note in study.notes:
             print(f"note: {escaped(note)}", file=sys.stderr)
+        exported = [run.files for run in study.runs if run.export]
+        try_page = try_it.page(inputs.artifacts, exported, embedded=True).html if inputs.has_try_page else ""
         inputs.mark.unlink(missing_ok=True)
-        written = write(study, inputs.report, measures, inputs.artifacts.data)
+        written = write(study, inputs.report, measures, inputs.artifacts.data, try_page)
         del study  # the measurements go once they are in tables
         for path in written:
             print(f"wrote {path}")

@@ -84,9 +84,14 @@ def test_analysis_mentions_no_torch_and_onnxruntime_only_where_it_runs_what_it_r
 OPENED_ELSEWHERE = {
     *("study/files.py", "study/errors.py"),
     *("study/children.py", "study/system_files.py", "study/remote/cluster.py", "study/locks.py"),  # the system's, locks
-    *("study/modules/namesakes.py", "analysis/pages/index.py", "analysis/pages/publish.py"),  # this project's pages
+    *(
+        "study/modules/namesakes.py",
+        "analysis/pages/index.py",
+        "analysis/pages/publish.py",
+        "analysis/pages/try_it.py",
+    ),  # this project's pages
     *("study/onnx_cut.py", "analysis/weights/benchmark.py"),  # they write
-    *("study/data/cifar10.py", "study/pictures.py"),  # from bytes
+    *("study/data/cifar10.py", "study/pictures.py", "analysis/inputs/web_runtime.py"),  # from bytes
     *("analysis/weights/layers.py", "analysis/weights/proof.py", "analysis/weights/work.py"),  # study.onnx_data.File
     "train/experiments/ray.py",
 }

@@ -11,6 +11,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from analysis.inputs import web_runtime
 from analysis.inputs.portability import onnx_files
 from study import catalogue
 from study.artifacts import Artifacts, RunFiles
@@ -66,6 +67,8 @@ PORTABILITY = tuple(f"portability{suffix}" for suffix in (".csv", ".md", ".svg",
 """Further files, if the models were tried in other runtimes."""
 VARIANTS = ("variants.csv", "variants.md")
 """Further files, if a run was exported as other variants too."""
+TRY = "try.html"
+"""A further page, if there are runs and onnxruntime-web was fetched."""
 
 PACKAGES = ("jinja2", "matplotlib", "msgspec", "numpy", "onnx", "pandas", "scipy", "tabulate")
 
@@ -111,6 +114,11 @@ class Inputs:
         return tuple(path for folder in folders for path in sorted(folder.glob("*")))
 
     @property
+    def has_try_page(self) -> bool:
+        """Whether the models can be tried in a browser."""
+        return bool(self.runs) and web_runtime.fetched(self.artifacts)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The files of a complete report."""
         kinds = (".csv", ".svg", ".png") if self.searches else ()
@@ -118,7 +126,14 @@ class Inputs:
         exported = VARIANTS if self.variants else ()
         names = REPORT if self.runs else tuple(name for name in REPORT if Path(name).stem not in OF_RUNS)
         own = tuple(f"{name}.csv" for name in OF_MODULES) if self.modules else ()
-        return (*names, *own, *(f"{name}{suffix}" for name in SEARCHED for suffix in kinds), *tried, *exported)
+        return (
+            *names,
+            *own,
+            *(f"{name}{suffix}" for name in SEARCHED for suffix in kinds),
+            *tried,
+            *exported,
+            *(self.has_try_page * (TRY,)),
+        )
 
     @property
     def module_names(self) -> frozenset[str]:

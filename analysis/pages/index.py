@@ -76,7 +76,11 @@ def title(study: Study) -> str:
 
 
 def page(
-    study: Study, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, bytes], missing_images: str = ""
+    study: Study,
+    frames: Mapping[str, pd.DataFrame],
+    pictures: Mapping[str, bytes],
+    missing_images: str = "",
+    has_try_page: bool = False,
 ) -> str:
     """The report as one self-contained HTML page, but for `with_assets`; `pictures` are SVG files by name."""
     history, layers = frames["history"], frames["sparsity"]
@@ -104,6 +108,7 @@ def page(
         measured_here=frames["overview"]["runtime"].notna().any(),
         entropies=frames["sparsity"]["measure"].str.startswith("H_S").any(),
         missing_images=missing_images,
+        has_try_page=has_try_page,
         files=files(study),
         study=study,
         title=title(study),

@@ -20,6 +20,7 @@ from analysis.inputs.files import (
     REPORT,
     SEARCHED,
     TABLES,
+    TRY,
     VARIANTS,
 )
 from analysis.inputs.forms import of_study
@@ -66,10 +67,13 @@ from study.errors import StudyError
 from study.files import read_plain, write_text
 
 
-def write(study: Study, folder: Path, measures: Sequence[Measure], data: Path | None = None) -> Iterator[Path]:
+def write(
+    study: Study, folder: Path, measures: Sequence[Measure], data: Path | None = None, try_page: str = ""
+) -> Iterator[Path]:
     """Write the report, with these measures of sparsity, into `folder`, yielding each file once it is there.
 
-    `data` is the folder of the data sets, whose images are shown if they are there.
+    `data` is the folder of the data sets, whose images are shown if they are there; `try_page` is the page on which the
+    models run, if there is one.
     """
     images, missing_images = read_images(study, data)
     frames = all_tables(study, measures)
@@ -118,6 +122,7 @@ def write(study: Study, folder: Path, measures: Sequence[Measure], data: Path | 
         ([f"{name}.csv" for name in LOADED], study.measured.loads),
         ([f"{name}{suffix}" for name in PROFILED for suffix in (".csv", ".svg", ".png")], study.measured.profiles),
         ([name for name in REPORT if Path(name).stem in OF_RUNS], study.runs),
+        ((TRY,), try_page),
     ):
         for name in () if there else names:
             (folder / name).unlink(missing_ok=True)  # of what has become stale, or is gone
@@ -127,7 +132,10 @@ def write(study: Study, folder: Path, measures: Sequence[Measure], data: Path | 
         yield from portability_page.write(study.portability, folder)
         pictures["portability"] = portability_page.svg(study.portability.of(study.models))
 
-    write_text(folder / "index.html", with_assets(page(study, frames, pictures, missing_images)))
+    if try_page:
+        write_text(folder / TRY, try_page)
+        yield folder / TRY
+    write_text(folder / "index.html", with_assets(page(study, frames, pictures, missing_images, bool(try_page))))
     yield folder / "index.html"
 
 

@@ -1,0 +1,146 @@
+"""`python -m analysis serve` and `fetch-onnxruntime-web`, without a browser; tests/browser has the rest."""
+
+import gzip
+import hashlib
+import http.client
+import io
+import tarfile
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from analysis import serve as commands
+from analysis.inputs import web_runtime
+from analysis.pages.try_it import Page
+from study.artifacts import Artifacts
+from study.errors import StudyError
+from tests.conftest import Serve
+
+Fetch = Callable[..., int]
+Capture = pytest.CaptureFixture[str]
+
+PAGE = Page("<h1>page</h1>", {"model0.onnx": gzip.compress(b"model")})
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Of a server that gives out PAGE."""
+    with commands.open_server(PAGE, 0) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def asked(port: int, path: str, host: str = "", method: str = "GET") -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host or f"127.0.0.1:{port}")
+    connection.endheaders()
+    return connection.getresponse()
+
+
+class TestServer:
+    def test_gives_out_the_page_and_its_parts(self, port: int) -> None:
+        response = asked(port, "/")
+        assert (response.status, response.read()) == (200, b"<h1>page</h1>")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        part = asked(port, "/parts/model0.onnx")
+        assert part.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(part.read()) == b"model"
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/../README.md",
+            "/parts/../../README.md",
+            "/parts/%2e%2e/README.md",
+            "//etc/passwd",
+            "/etc/passwd",
+            "/parts/",
+            "*",
+        ],
+    )
+    def test_has_nothing_else(self, port: int, path: str) -> None:
+        assert asked(port, path).status == 404
+
+    @pytest.mark.parametrize(
+        "host", ["evil.example", "evil.example:{}", "127.0.0.1", "127.0.0.1:1", "localhost.evil:{}"]
+    )
+    def test_refuses_the_names_of_other_hosts(self, port: int, host: str) -> None:
+        """A page elsewhere can let its own name lead to this machine, and read the answer (DNS rebinding)."""
+        assert asked(port, "/", host.format(port)).status == 421
+
+    def test_refuses_to_be_written_to(self, port: int) -> None:
+        assert asked(port, "/", method="POST").status == 501
+
+    def test_a_taken_port_is_one_line(self, port: int) -> None:
+        with pytest.raises(StudyError, match=f"--port {port}: Address already in use; leave it out for a free one"):
+            commands.open_server(PAGE, port)
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A small package with the files of onnxruntime-web, and its hashes in place of the published ones."""
+    contents = {member: f"content of {name}".encode() for name, (member, _) in web_runtime.FILES.items()}
+    with tarfile.open(fileobj=(file := io.BytesIO()), mode="w:gz") as tar:
+        for member, content in contents.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    files = {
+        name: (member, hashlib.sha256(contents[member]).hexdigest()) for name, (member, _) in web_runtime.FILES.items()
+    }
+    monkeypatch.setattr(web_runtime, "FILES", files)
+    monkeypatch.setattr(web_runtime, "SHA512", b64encode(hashlib.sha512(file.getvalue()).digest()).decode())
+    return file.getvalue()
+
+
+class TestFetch:
+    """From a mirror, as npm's own variable names it."""
+
+    NAME = f"onnxruntime-web/-/onnxruntime-web-{web_runtime.VERSION}.tgz"
+
+    @pytest.fixture
+    def fetch(self, serve: Serve, package: bytes, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> Fetch:
+        """A function that runs the command on a mirror with the given file, or with `package`."""
+
+        def fetched(content: bytes = package) -> int:
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+            monkeypatch.setenv(web_runtime.VARIABLE, serve({self.NAME: content}))
+            return commands.fetch(["--artifacts", str(artifacts.root)])
+
+        return fetched
+
+    def test_keeps_two_files_and_fetches_once(self, fetch: Fetch, artifacts: Artifacts, capsys: Capture) -> None:
+        assert fetch() == 0
+        assert capsys.readouterr().out.count("wrote ") == 2
+        files = web_runtime.read(artifacts)
+        assert gzip.decompress(files["onnxruntime.wasm"]) == b"content of onnxruntime.wasm"
+        assert fetch(b"not the package") == 0
+        assert capsys.readouterr().out.startswith("nothing to do: ")
+
+    def test_unpacks_nothing_but_the_published_package(
+        self, fetch: Fetch, package: bytes, artifacts: Artifacts
+    ) -> None:
+        damaged = bytearray(package)
+        damaged[len(damaged) // 2] ^= 1
+        for content in (bytes(damaged), package[:-1], b"", package + b"0"):
+            with pytest.raises(StudyError, match=r"expected .* bytes with sha512|does not arrive"):
+                fetch(content)
+        assert not web_runtime.folder(artifacts).exists()
+
+    def test_a_file_that_was_changed_is_fetched_again(self, fetch: Fetch, artifacts: Artifacts) -> None:
+        fetch()
+        path = web_runtime.folder(artifacts) / "onnxruntime.mjs.gz"
+        for content in (gzip.compress(b"alert(1)"), b"no gzip", path.read_bytes()[:-5], b""):
+            path.write_bytes(content)
+            with pytest.raises(StudyError, match="run `python -m analysis fetch-onnxruntime-web`"):
+                web_runtime.read(artifacts)
+            assert fetch() == 0
+            assert web_runtime.read(artifacts)
+
+    def test_without_it_there_is_no_page(self, artifacts: Artifacts) -> None:
+        with pytest.raises(StudyError, match=r"onnxruntime\.mjs\.gz is missing; run `python -m analysis fetch-onnx"):
+            commands.main(["--artifacts", str(artifacts.root)])
