@@ -134,8 +134,11 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """
     try:
         _measure(session)
-        return (yield)
+        result = yield
+        stopping.finishing()  # from here on pytest would let KeyboardInterrupt end the process
+        return result
     except KeyboardInterrupt:
+        stopping.finishing()
         stopping.watch(_kept(session.config.stash[SESSION]))
         session.config.get_terminal_writer().line()  # ends that of the progress
         pytest.exit("interrupted", stopping.INTERRUPTED)

@@ -29,6 +29,8 @@ class Watchdog:
         self.last_words = last_words
         """What is kept and how to go on, for the one line of an interrupted command."""
         self.stopping = False
+        self.raises = True
+        """Whether a signal raises KeyboardInterrupt; in time the process ends in any case."""
         self._said = threading.Lock()
         self._errors = -1
         with suppress(OSError):  # `2>&-`
@@ -44,7 +46,8 @@ class Watchdog:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if not self.stopping:  # tox and terminals send several; a second one must not disturb the orderly end
             self.stopping = True
-            raise KeyboardInterrupt
+            if self.raises:
+                raise KeyboardInterrupt
 
     def _watch(self) -> None:
         while os.read(self._wakeup, 1)[0] not in STOPS:
@@ -91,6 +94,12 @@ def end() -> None:
     with suppress(OSError):  # nobody reads it
         sys.stdout.flush()
     os._exit(INTERRUPTED)
+
+
+def finishing() -> None:
+    """Raise nothing at a signal from now on: what is left is short, and a library runs it that would not expect it."""
+    for watchdog in _watchdogs:
+        watchdog.raises = False
 
 
 def finish() -> None:

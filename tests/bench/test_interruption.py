@@ -76,6 +76,20 @@ def test_the_journal_survives_an_interruption(earlier: tuple[Path, bytes], numbe
         assert "exit_status" not in kinds(file)
 
 
+@pytest.mark.parametrize("hook", ["sessionfinish", "terminal_summary", "unconfigure"])
+def test_a_signal_while_the_result_is_written_lets_it_be_written(tmp_path: Path, hook: str) -> None:
+    """A plugin sends it from inside of pytest, which would end with a traceback."""
+    code = f"import os, signal\ndef pytest_{hook}():\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+    (tmp_path / "sends_a_signal.py").write_text(code)
+    model, file = write(tmp_path / "free.onnx", "N"), tmp_path / "b.json"
+    words = (*FREE, "--quick", "--seconds", "0.1", "--cold-starts", "0", "--onnx", model, f"--benchmark-json={file}")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    shown = run("pytest", "bench", "-p", "sends_a_signal", *words, env={**os.environ, "PYTHONPATH": path})
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"wrote {file}" in shown.stdout
+    assert read_bench(file, "").cases
+
+
 def test_a_model_with_wrong_outputs_is_one_line_and_the_others_are_measured(trained: Trained, tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     artifacts = trained.copy(tmp_path / "artifacts")
