@@ -168,26 +168,27 @@ def _publishable(study: str) -> None:
 def make(inputs: "Inputs", measures: "Sequence[Measure]") -> None:
     """Measure the prunable fraction of runs that lack it, then write the whole report, and its mark last."""
     from analysis.inputs.study import read_study
-    from analysis.measures.pruning import measure_missing
+    from analysis.measures.pruning import current, measure_missing
     from analysis.pages import try_it
     from analysis.pages.report import write
     from study.files import write_text
 
-    unmeasured = measure_missing(inputs.runs, inputs.artifacts.data)
-    fingerprint = inputs.fingerprint()  # includes the files just measured
     gc.disable()  # it would go through all that is read again and again, and find nothing
     try:
         study = read_study(inputs)
         gc.freeze()
         gc.enable()
-        study = replace(study, notes=(*study.notes, *unmeasured))
+        unmeasured = measure_missing([run.files for run in study.runs if run.pruning is None], inputs.artifacts.data)
+        runs = tuple(run if run.pruning else replace(run, pruning=current(run.files)) for run in study.runs)
+        study = replace(study, runs=runs, notes=(*study.notes, *unmeasured))
+        fingerprint = inputs.fingerprint()  # includes the files just measured
         for note in study.notes:
             print(f"note: {escaped(note)}", file=sys.stderr)
         exported = [run.files for run in study.runs if run.export]
         try_page = try_it.page(inputs.artifacts, exported, embedded=True).html if inputs.has_try_page else ""
         inputs.mark.unlink(missing_ok=True)
         written = write(study, inputs.report, measures, inputs.artifacts.data, try_page)
-        del study  # the measurements go once they are in tables
+        del study, runs  # the measurements go once they are in tables
         for path in written:
             print(f"wrote {path}")
     finally:

@@ -7,6 +7,7 @@ update that it takes part in.
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -108,12 +109,15 @@ def _panel(axis: Axes, own: pd.DataFrame, name: str, reaching: pd.DataFrame) -> 
     for part, (_, colour, dashes) in PARTS.items():
         rows = own.assign(value=lines[part]).dropna(subset="value")
         runs = rows["seed"].nunique()
-        for _, run in rows.groupby("seed"):
-            if runs > 1:
-                axis.plot(run["epoch"], run["value"], color=colour, **RUN)
-            if part == "validation" and stopped_early(run):
-                kept = run[run["kept"].astype(bool)]
-                axis.plot(kept["epoch"], kept["value"], color=colour, linestyle="", zorder=5, **KEPT)
+        each = [run for _, run in rows.groupby("seed")]
+        if runs > 1:
+            axis.add_collection(
+                LineCollection([run[["epoch", "value"]].to_numpy() for run in each], color=colour, **RUN)
+            )
+        early = [run[run["kept"].astype(bool)] for run in each if part == "validation" and stopped_early(run)]
+        if early:
+            kept = pd.concat(early)
+            axis.plot(kept["epoch"], kept["value"], color=colour, linestyle="", zorder=5, **KEPT)
         common = rows.groupby("epoch")["value"].agg(["mean", "size"])
         mean = common.loc[common["size"] == runs, "mean"]
         axis.plot(mean.index, mean, color=colour, linestyle=dashes, linewidth=MEAN, zorder=4)
