@@ -66,8 +66,14 @@ def main(words: Sequence[str] | None = None) -> int:
     from analysis.pages.try_it import page
 
     artifacts = Artifacts(options.artifacts)
-    models = models_of(artifacts, [name for name in options.models.split(",") if name], options.study)
-    runs = [run for model in models for run in artifacts.runs(model) if options.models or run.onnx.is_file()]
+    named = [name for name in options.models.split(",") if name]
+    models = models_of(artifacts, named, options.study)
+    if named and (missing := [model for model in models if not artifacts.runs(model)]):
+        raise StudyError(
+            f"no finished run of {', '.join(missing)} below {artifacts.root}; run `python -m train {' '.join(missing)}`, or "
+            "leave out --models and drop its ONNX file onto the page"
+        )
+    runs = [run for model in models for run in artifacts.runs(model) if named or run.onnx.is_file()]
     with open_server(page(artifacts, runs, embedded=False), options.port) as server:
         shown = dict.fromkeys(run.model for run in runs)
         print(f"serving {', '.join(shown) or 'a page without models'} on {server.url} until Ctrl-C", flush=True)

@@ -59,12 +59,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         if not option.collectonly and TARGET in config.stash:
             planned.begin_journal(config.stash[TARGET].path)
             stopping.watch(f"what was measured is in {planned.path}; run the same command again to measure everything")
-    except (StudyError, OSError) as error:
+    except (Exception, KeyboardInterrupt) as error:  # an engine that is imported may make another of an interrupt
+        if isinstance(error, KeyboardInterrupt) or stopping.is_interrupted():
+            stopping.say()
+            return stopping.INTERRUPTED
+        if not isinstance(error, StudyError | OSError):
+            raise
         print_error(error)
         return MISTAKE
-    except KeyboardInterrupt:
-        stopping.say()
-        return stopping.INTERRUPTED
     words = [word for word in map(str, config.invocation_params.args) if word.startswith("--benchmark-")]
     option.benchmark_quiet = all(word.startswith("--benchmark-json") for word in words)  # its table is 300 columns wide
     option.no_header = True

@@ -22,9 +22,9 @@ class Journal:
     def __init__(self, path: Path, environment: BenchEnvironment) -> None:
         self.path = path
         path.unlink(missing_ok=True)  # which may be a link to another file
-        self._file = path.open("xb", buffering=0)
+        self._file = path.open("x+b", buffering=0)
         self._whole = 0
-        """Bytes of the entries that are on disk."""
+        """Bytes up to which every entry is known to be whole."""
         self.write(JournalEntry(environment=environment))
 
     def write(self, entry: JournalEntry) -> None:
@@ -36,10 +36,11 @@ class Journal:
         left = memoryview((json.dumps(sealed(as_json(entry)), allow_nan=False) + "\n").encode())
         try:
             self._file.seek(self._whole)
+            self._whole += self._file.readall().rfind(b"\n") + 1  # the last one may be whole, interrupted afterwards
+            self._file.seek(self._whole)
             self._file.truncate()  # what an entry that failed has left
             while left:  # a disk that fills up takes a part
                 left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
-            self._whole = self._file.tell()
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from None

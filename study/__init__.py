@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from types import TracebackType
+from types import FrameType, TracebackType
 
 if sys.version_info < (3, 11):  # noqa: UP036  a fresh checkout meets any interpreter; read before any newer syntax
     sys.stderr.write("error: expected Python 3.11 or newer, found %d.%d; run it with that\n" % sys.version_info[:2])  # noqa: UP031
@@ -33,12 +33,20 @@ def lacking(error: ModuleNotFoundError) -> str:
     return f"expected the package {name}, found none; install the packages of this stage, as `tox -e train` does"
 
 
+_interrupts: list[int] = []
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupts.append(number)
+    raise KeyboardInterrupt
+
+
 def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Report an interrupt or a missing package before a command has begun, while its modules are imported."""
     if isinstance(error, ModuleNotFoundError) and (line := lacking(error)):
         os.write(2, f"error: {line}\n".encode())
         os._exit(2)
-    if not issubclass(kind, KeyboardInterrupt):
+    if not issubclass(kind, KeyboardInterrupt) and not _interrupts:  # of which a loader may make another error
         sys.__excepthook__(kind, error, trace)
         return
     if CHILD not in os.environ:
@@ -49,4 +57,6 @@ def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType
 # Not in the processes of multiprocessing, whose first argument is this one: they end at once by SIGTERM.
 if sys.argv[:1] != ["-c"] and threading.current_thread() is threading.main_thread():
     sys.excepthook = _ended
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until study.stopping takes over
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(_number) in (signal.SIG_DFL, signal.default_int_handler):  # ignored with `nohup ... &`
+            signal.signal(_number, _interrupt)  # until study.stopping takes over

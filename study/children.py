@@ -24,14 +24,18 @@ PR_SET_PDEATHSIG = 1
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Processes started in this block never see Ctrl-C, from their first instruction on."""
+    """Processes started in this block never see Ctrl-C, from their first instruction on, and leave the words to us."""
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # that of multiprocessing: starting it would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    is_child = CHILD in os.environ
+    os.environ[CHILD] = "1"
     try:
         yield
     finally:
+        if not is_child:
+            del os.environ[CHILD]
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -80,6 +84,8 @@ def start(command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[An
         if os.getppid() != parent:
             os._exit(1)
 
+    if options.get("env"):
+        options["env"] = {**options["env"], CHILD: "1"}
     with shielded():
         return subprocess.Popen(command, preexec_fn=tie, **options)
 
@@ -94,7 +100,6 @@ def run(
     """
     import subprocess
 
-    options["env"] = {**(options.get("env") or os.environ), CHILD: "1"}
     with start(command, **options) as process:
         try:
             output, errors = process.communicate(timeout=timeout)

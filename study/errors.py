@@ -105,6 +105,23 @@ def discard_output(stream: TextIO | None = None) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
 
 
+def _failed(error: BaseException) -> int:
+    """Print the line of an error that ended a command, and return the exit code.
+
+    Raises:
+        BaseException: it is a fault of this program.
+    """
+    if isinstance(error, ModuleNotFoundError) and (line := lacking(error)):
+        print_error(StudyError(line))
+    elif isinstance(error, StudyError | OSError):  # the latter of a file without a more specific message
+        print_error(error)
+    elif is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    else:
+        raise error
+    return 2
+
+
 def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
     """Run a command's `main` and exit with the project's codes; `interrupted` is what an interrupt has left.
 
@@ -121,33 +138,20 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
         code = main()
         ended = True
         sys.stdout.flush()
-    except ModuleNotFoundError as error:
-        if not (line := lacking(error)):
-            raise
-        print_error(StudyError(line))
-        code = 2
-    except StudyError as error:
-        print_error(error)
-        code = 2
-    except KeyboardInterrupt:
-        watchdog.say()
-        code = stopping.INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe (`... | head`) has closed it
         discard_output()
         if not ended:
             watchdog.say("stopped, nobody reads its output any more")
         code = BROKEN_PIPE
-    except OSError as error:  # a file that cannot be read or written, without a more specific message
-        print_error(error)
-        code = 2
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        code = OUT_OF_MEMORY
+    except (Exception, KeyboardInterrupt) as error:
+        # a library, or the loader of one, may have made another error of the interrupt
+        interrupt = isinstance(error, KeyboardInterrupt) or stopping.is_interrupted()
+        code = stopping.INTERRUPTED if interrupt else _failed(error)
     if code == OUT_OF_MEMORY:  # here what the error held is free again
         watchdog.say("error: out of memory")
         code = 2
     if code == stopping.INTERRUPTED:
+        watchdog.say()
         stopping.end()
     stopping.finish()
     try:

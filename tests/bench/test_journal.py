@@ -98,6 +98,20 @@ def test_an_entry_that_was_written_in_part_is_replaced_by_the_next_one(tmp_path:
     assert read_bench(written.path, REMEDY).cases == CASES[1:]
 
 
+def test_an_entry_that_is_interrupted_once_it_is_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C may come while the disk synchronises; the exit status is written afterwards."""
+
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    written = Journal(tmp_path / "a.journal", ENVIRONMENT)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("os.fsync", interrupted)
+        written.write(JournalEntry(case=CASES[0]))
+    written.write(JournalEntry(exit_status=130))
+    assert read_bench(written.path, REMEDY).cases == CASES[:1]
+
+
 def test_an_incomplete_last_line_is_ignored(journal: Path) -> None:
     whole = journal.read_bytes()
     *_, last = whole.splitlines(keepends=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from study import CHILD, children
 from study.children import descendants
 from tests.conftest import ROOT
 
@@ -34,6 +35,17 @@ def main():
         print("ended", flush=True)
 exit_with(main, "this is kept")
 """
+CHANGED = """
+import time
+from study.errors import exit_with
+def main():
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:  # as the loader of a library does
+        raise ImportError("initialization failed")
+exit_with(main, "this is kept")
+"""
 EARLY = """
 import sys
 sys.argv = ["command"]
@@ -42,6 +54,10 @@ print("ready", flush=True)
 import time
 time.sleep(60)
 """
+EARLY_CHANGED = EARLY.replace(
+    "time.sleep(60)",
+    "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise ImportError('initialization failed')",
+)
 PARENT = """
 import subprocess, sys, time
 from study import children
@@ -73,7 +89,7 @@ def wait_for_end(number: int) -> None:
 
 
 @STOPS
-@pytest.mark.parametrize("script", [BUSY, ORDERLY])
+@pytest.mark.parametrize("script", [BUSY, ORDERLY, CHANGED])
 def test_a_signal_ends_a_command_in_one_line(number: signal.Signals, script: str) -> None:
     process, _ = started(script)
     process.send_signal(number)
@@ -92,8 +108,9 @@ def test_a_second_signal_does_not_disturb_the_end() -> None:
 
 
 @STOPS
-def test_a_signal_while_modules_are_imported_shows_no_traceback(number: signal.Signals) -> None:
-    process, _ = started(EARLY)
+@pytest.mark.parametrize("script", [EARLY, EARLY_CHANGED], ids=["as it is", "changed by a loader"])
+def test_a_signal_while_modules_are_imported_shows_no_traceback(number: signal.Signals, script: str) -> None:
+    process, _ = started(script)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "interrupted: run the same command again\n")
@@ -114,6 +131,17 @@ exit_with(lambda: children.run([sys.executable, "-c", {child!r}]).returncode, "t
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "interrupted: this is kept\n")
     assert output == ("ending\nkept\n" if "kept" in end else "ending\n")
+
+
+@pytest.mark.parametrize("variables", [None, dict(os.environ)])
+def test_a_child_says_nothing_while_its_modules_are_imported(variables: dict[str, str] | None) -> None:
+    pipe = subprocess.PIPE
+    child = children.start([sys.executable, "-c", EARLY], stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=variables)
+    assert child.stdout.readline() == "ready\n"
+    child.send_signal(signal.SIGTERM)
+    assert child.communicate(timeout=30)[1] == ""
+    assert child.returncode == 130
+    assert CHILD not in os.environ
 
 
 def test_a_child_ends_with_its_parent_and_never_sees_ctrl_c() -> None:
