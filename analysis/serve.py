@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
     models = models_of(artifacts, named, options.study)
     if named and (missing := [model for model in models if not artifacts.runs(model)]):
         raise StudyError(
-            f"no finished run of {', '.join(missing)} below {artifacts.root}; run `python -m train {' '.join(missing)}`, or "
+            f"no finished run of {', '.join(missing)} below {artifacts.root}; run `python -m train`, or "
             "leave out --models and drop its ONNX file onto the page"
         )
     runs = [run for model in models for run in artifacts.runs(model) if named or run.onnx.is_file()]
