@@ -105,9 +105,10 @@ def test_an_entry_that_is_interrupted_once_it_is_written_stays(tmp_path: Path, m
         raise KeyboardInterrupt
 
     written = Journal(tmp_path / "a.journal", ENVIRONMENT)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("os.fsync", interrupted)
-        written.write(JournalEntry(case=CASES[0]))
+        with pytest.raises(KeyboardInterrupt):
+            written.write(JournalEntry(case=CASES[0]))
     written.write(JournalEntry(exit_status=130))
     assert read_bench(written.path, REMEDY).cases == CASES[:1]
 
