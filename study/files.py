@@ -78,7 +78,10 @@ def read_plain(path: Path, most: int | None = MOST_BYTES) -> bytes:
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
         limit = size if most is None else most
-        if size > limit or len(content := file.read(limit + 1)) > limit:  # it may grow meanwhile
+        content = file.read(min(size, limit) + 1)  # as much memory is taken, however little is there
+        if len(content) > size:  # it grows meanwhile
+            content += file.read(limit + 1 - len(content))
+        if len(content) > limit:
             raise OSError(errno.EFBIG, f"expected at most {limit} bytes, found {size} or more", str(path))
         return content
 

@@ -86,7 +86,6 @@ class Plan:
     def compare(self, name: str, a: str, b: str) -> None:
         """Compare two sides, and keep the record where the report looks for it."""
         target = self.options.artifacts / "ab" / f"zeros-{self.name}-{name}.json"
-        target.unlink(missing_ok=True)
         effort = ["--processes", str(self.options.processes), "--seconds", f"{self.options.seconds:g}"]
         words = ["--json", str(target), *effort]
         words += ["--cpus", self.options.cpus] if self.options.cpus else []
