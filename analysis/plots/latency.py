@@ -106,7 +106,8 @@ def _intervals(rows: pd.DataFrame, limits: dict[Any, tuple[float, float]]) -> tu
                 y = models.index(row.model) + (k - (len(series) - 1) / 2) * step
                 if margin := getattr(row, "margin", 0):
                     axis.barh(y, 1 + margin - 1 / (1 + margin), step, left=1 / (1 + margin), zorder=2, **MARGIN)
-                axis.plot(getattr(row, "unpaired_ratio", np.nan), y, zorder=3, **UNPAIRED)
+                if pd.notna(ratio := getattr(row, "unpaired_ratio", None)):
+                    axis.plot(ratio, y, zorder=3, **UNPAIRED)
                 interval_point(axis, (row.value, row.low, row.high), (y, y, y), point(i, row.valid))
                 texts.append((y, row.text))
         name_rows(axis, [short(model) for model in models], texts)
