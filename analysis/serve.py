@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from study import stopping
 from study.artifacts import DEFAULT_ROOT, Artifacts
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from analysis.pages.try_it import Page
 
 ADDRESS = "127.0.0.1"
+BLOCK = 2**18
+"""Bytes that are sent at a time, each within the timeout: they may go through a slow tunnel."""
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -123,6 +125,11 @@ class Server(ThreadingHTTPServer):
         self.files = files
         """By path: the type, the content, and whether that is compressed by gzip."""
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing if a browser has gone before it had everything: a tab was closed, or its page loaded again."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
     @property
     def hosts(self) -> tuple[str, ...]:
         """Names under which a browser may ask: a page elsewhere could let its own name lead here."""
@@ -160,7 +167,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
         if with_content:
-            self.wfile.write(content)
+            for start in range(0, len(content), BLOCK):
+                self.wfile.write(content[start : start + BLOCK])
 
     def log_message(self, *_: object) -> None:
         """Nothing: the page says what fails."""

@@ -13,13 +13,12 @@ from pathlib import Path
 
 from analysis.inputs import web_runtime
 from analysis.pages.markup import render
-from study.artifacts import Artifacts, RunFiles
+from study.artifacts import Artifacts, RunFiles, current_export
 from study.data import arrays
 from study.data.datasets import DATASETS, Dataset
 from study.errors import StudyError
-from study.files import read_plain, verify
+from study.files import read_plain
 from study.record_files import read_record
-from study.records.export import ExportRecord
 from study.records.training import RunRecord
 
 FOLDER = Path(__file__).parent / "try"
@@ -43,16 +42,14 @@ def page(artifacts: Artifacts, runs: Sequence[RunFiles], embedded: bool) -> Page
         embedded: put the parts into the page itself.
 
     Raises:
-        StudyError: the runtime has not been fetched, or the file of a run is missing or damaged.
+        StudyError: the runtime has not been fetched, or the file of a run is missing, damaged or of another training.
     """
     parts = web_runtime.read(artifacts)
     firsts = {run.model: run for run in reversed(runs)}
     models, titles = [], set()
     for number, run in enumerate(run for run in runs if firsts[run.model] is run):
         record = read_record(run.record, RunRecord, f"run `python -m train {run.model}`")
-        remedy = f"run `python -m export {run.model}`"
-        export = read_record(run.export, ExportRecord, remedy)
-        verify(run.onnx, export.onnx_sha256, run.export.name, remedy)
+        export = current_export(run)
         name = f"model{number}.onnx"
         parts[name] = _compressed(read_plain(run.onnx, None))
         titles.add(record.dataset.name)

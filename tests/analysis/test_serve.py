@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import http.client
 import io
+import socket
+import struct
 import tarfile
 import threading
 from base64 import b64encode
@@ -17,11 +19,12 @@ from analysis.pages.try_it import Page
 from study.artifacts import Artifacts
 from study.errors import StudyError
 from tests.conftest import Serve
+from tests.support.study import edit_json
 
 Fetch = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
 
-PAGE = Page("<h1>page</h1>", {"model0.onnx": gzip.compress(b"model")})
+PAGE = Page("<h1>page</h1>", {"model0.onnx": gzip.compress(b"model"), "large": bytes(2**24)})
 
 
 @pytest.fixture
@@ -74,6 +77,17 @@ class TestServer:
 
     def test_refuses_to_be_written_to(self, port: int) -> None:
         assert asked(port, "/", method="POST").status == 501
+
+    def test_a_browser_that_leaves_is_no_error(self, port: int, capsys: Capture) -> None:
+        """A tab that is closed while it loads resets the connection."""
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(f"GET /parts/large HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            assert client.recv(1)
+        for thread in threading.enumerate():
+            if "process_request" in thread.name:
+                thread.join()
+        assert capsys.readouterr().err == ""
 
     def test_a_taken_port_is_one_line(self, port: int) -> None:
         with pytest.raises(StudyError, match=f"--port {port}: Address already in use; leave it out for a free one"):
@@ -140,6 +154,13 @@ class TestFetch:
                 web_runtime.read(artifacts)
             assert fetch() == 0
             assert web_runtime.read(artifacts)
+
+    def test_a_model_that_was_trained_again_is_not_shown(self, fetch: Fetch, artifacts: Artifacts) -> None:
+        """Its file is of the training before, its test error that of the last one."""
+        fetch()
+        edit_json(artifacts.run("baseline", 0).record, checkpoint_sha256="0" * 64)
+        with pytest.raises(StudyError, match=r"made from another checkpoint .*; run `python -m export baseline`"):
+            commands.main(["--no-browser", "--artifacts", str(artifacts.root)])
 
     def test_without_it_there_is_no_page(self, artifacts: Artifacts) -> None:
         with pytest.raises(StudyError, match=r"onnxruntime\.mjs\.gz is missing; run `python -m analysis fetch-onnx"):
