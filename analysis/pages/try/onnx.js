@@ -10,15 +10,19 @@ const TYPES = {
   6: ["int32", 4],
   7: ["int64", 8],
   9: ["bool", 1],
-  10: ["float16", 2, (buffer) => Float32Array.from(new Uint16Array(buffer), fromHalf)],
+  10: ["float16", 2, (buffer) => floats(buffer, fromHalf)],
   11: ["float64", 8, (buffer) => new Float64Array(buffer)],
   12: ["uint32", 4],
   13: ["uint64", 8],
-  16: ["bfloat16", 2, (buffer) => new Float32Array(Uint32Array.from(new Uint16Array(buffer), (bits) => bits << 16).buffer)],
+  16: ["bfloat16", 2, (buffer) => floats(buffer, fromBrain)],
 };
 const typeName = (type) => TYPES[type]?.[0] ?? `type ${type}`;
 /** Which inputs of an operator may be its weights. */
-const WEIGHTS = { Conv: [1], ConvTranspose: [1], Gemm: [0, 1], MatMul: [0, 1], Gather: [0], LSTM: [1, 2], GRU: [1, 2], RNN: [1, 2] };
+const WEIGHTS = new Map(Object.entries({ Conv: [1], ConvTranspose: [1], Gemm: [0, 1], MatMul: [0, 1], Gather: [0], LSTM: [1, 2], GRU: [1, 2], RNN: [1, 2] }));
+/** Fields of a tensor that may have its elements; 16-bit ones are int32_data where they are not raw_data. */
+const RAW = 9, FLOATS = 4, INT32S = 5, DOUBLES = 10;
+/** NumPy has at most 64; a hostile file has millions. */
+const MOST_AXES = 64;
 const FULLY_CONNECTED = new Set(["Gemm", "MatMul"]);
 /** Nodes that hand on a matrix with the same elements. */
 const SAME_ELEMENTS = new Set(["Identity", "Transpose"]);
@@ -30,29 +34,57 @@ function fromHalf(bits) {
   return exponent === 31 ? (fraction ? NaN : sign * Infinity) : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+const BRAIN = new Float32Array(1), BRAIN_BITS = new Uint32Array(BRAIN.buffer);
+
+/** A bfloat16 number from its bits: the upper half of a single-precision one. */
+function fromBrain(bits) {
+  BRAIN_BITS[0] = bits << 16;
+  return BRAIN[0];
+}
+
+/** Numbers of 16 bits each; `Float32Array.from` would make a list of millions of objects first. */
+function floats(buffer, convert) {
+  const bits = new Uint16Array(buffer), values = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) values[i] = convert(bits[i]);
+  return values;
+}
+
 function readTensor(message) {
-  const tensor = { name: "", dims: [], type: 0, data: null, external: false };
-  for (const { number, kind, value } of message.fields()) {
-    if (number === 1 && kind === VARINT) tensor.dims.push(value);
-    else if (number === 1) tensor.dims.push(...value.varints());
+  const tensor = { name: "", dims: [], type: 0, data: {}, external: false };
+  for (const { number, value } of message.fields(1, 2, 14)) {
+    if (number === 1) addExtent(tensor.dims, value);
     else if (number === 2) tensor.type = value;
     else if (number === 8) tensor.name = value.text;
-    else if ((number === 9 || number === 4 || number === 10) && kind === BYTES) tensor.data = value.content;
     else if (number === 14) tensor.external = value === 1;
+    else if ([RAW, FLOATS, INT32S, DOUBLES].includes(number)) tensor.data[number] = value;
   }
   return tensor;
 }
 
+function addExtent(shape, extent) {
+  if (shape.push(extent) > MOST_AXES) throw new Error(`more than ${MOST_AXES} axes`);
+}
+
+/** The bytes of a tensor's elements, in a buffer of their own. */
+function stored({ type, data }) {
+  if (data[RAW]?.content.length) return data[RAW].content.slice().buffer;
+  if (data[INT32S] && TYPES[type][1] === 2) return Uint16Array.from(data[INT32S].packed()).buffer;
+  return (data[{ 1: FLOATS, 11: DOUBLES }[type]]?.content.slice() ?? new Uint8Array()).buffer;
+}
+
 /** The weights of a tensor, row by row; throws where the file does not have them as floating-point numbers. */
-function elements({ name, dims, type, data, external }) {
+function elements(tensor) {
+  const { name, dims, type, external } = tensor;
   const [kind, size, convert] = TYPES[type] ?? [];
   if (!convert) throw new Error(`${typeName(type)}, which this page does not read`);
   if (external) throw new Error("in another file");
-  const expected = dims.reduce((product, one) => product * one, 1);
-  if (!data || data.length !== expected * size) {
-    throw new Error(`damaged: ${name} has ${data?.length ?? 0} bytes of ${kind}, expected ${expected * size}`);
+  if (dims.some((extent) => extent < 0)) throw new Error(`damaged: ${name} has a negative extent`);
+  const expected = dims.reduce((product, one) => product * one, 1), buffer = stored(tensor);
+  if (buffer.byteLength !== expected * size) {
+    throw new Error(`damaged: ${name} has ${buffer.byteLength} bytes of ${kind}, expected ${expected * size}`);
   }
-  return convert(data.slice().buffer);
+  if (!expected) throw new Error("has no weights");
+  return convert(buffer);
 }
 
 function readNode(message) {
@@ -78,17 +110,23 @@ function readValue(message) {
     if (number !== 2) continue;
     for (const tensor of value.fields()) {
       if (tensor.number !== 1) continue;
-      for (const part of tensor.value.fields()) {
+      for (const part of tensor.value.fields(1)) {
         if (part.number === 1) found.type = part.value;
-        else if (part.number === 2) found.shape = [...part.value.fields()].filter((one) => one.number === 1).map((one) => readExtent(one.value));
+        else if (part.number === 2) found.shape = readShape(part.value);
       }
     }
   }
   return found;
 }
 
+function readShape(message) {
+  const shape = [];
+  for (const { number, value } of message.fields()) if (number === 1) addExtent(shape, readExtent(value));
+  return shape;
+}
+
 function readExtent(message) {
-  for (const { number, value } of message.fields()) {
+  for (const { number, value } of message.fields(1)) {
     if (number === 1) return value;
     if (number === 2) return value.text;
   }
@@ -99,8 +137,7 @@ function readExtent(message) {
 function readModel(bytes) {
   const model = { producer: "", opsets: [], inputs: [], outputs: [], nodes: [], initializers: new Map() };
   let graph = null;
-  for (const { number, kind, value } of new Message(bytes).fields()) {
-    if (kind !== BYTES) continue;
+  for (const { number, value } of new Message(bytes).fields()) {
     if (number === 2) model.producer = value.text;
     else if (number === 7) graph = value;
     else if (number === 8) model.opsets.push(readOpset(value));
@@ -129,7 +166,7 @@ function readModel(bytes) {
 
 function readOpset(message) {
   const opset = { domain: "", version: 0 };
-  for (const { number, value } of message.fields()) {
+  for (const { number, value } of message.fields(2)) {
     if (number === 1) opset.domain = value.text;
     else if (number === 2) opset.version = value;
   }
@@ -142,22 +179,29 @@ function readOpset(message) {
  * why not. These do not depend on whether the matrix is stored transposed.
  */
 function layers(model) {
-  const found = [];
+  const found = [], measured = new Map(); // by their data, which many nodes may share
   for (const node of model.nodes) {
-    const weights = (WEIGHTS[node.operator] ?? []).map((i) => model.initializers.get(node.inputs[i])).filter(Boolean);
+    const weights = (WEIGHTS.get(node.operator) ?? []).map((i) => model.initializers.get(node.inputs[i])).filter(Boolean);
     if (!weights.length) continue;
     const layer = { name: weights[0].name || node.name, operator: node.operator, shape: weights[0].dims, zeros: null, hoyer: null, reason: "" };
     layer.isFullyConnected = FULLY_CONNECTED.has(node.operator) && weights.length === 1 && weights[0].dims.length === 2;
     if (layer.isFullyConnected) {
-      try {
-        Object.assign(layer, sparsity(elements(weights[0])));
-      } catch (error) {
-        layer.reason = error.message;
-      }
+      const { data } = weights[0];
+      if (!measured.has(data)) measured.set(data, sparsityOf(weights[0]));
+      Object.assign(layer, measured.get(data));
     }
     found.push(layer);
   }
   return found;
+}
+
+/** The sparsity of a matrix, or the reason why the page does not know it. */
+function sparsityOf(tensor) {
+  try {
+    return sparsity(elements(tensor));
+  } catch (error) {
+    return { reason: error.message };
+  }
 }
 
 function sparsity(values) {
@@ -169,6 +213,6 @@ function sparsity(values) {
     squares += value * value;
   }
   const root = Math.sqrt(values.length);
-  const hoyer = values.length > 1 && squares > 0 ? (root - sum / Math.sqrt(squares)) / (root - 1) : null;
+  const hoyer = values.length > 1 && squares > 0 && squares < Infinity ? (root - sum / Math.sqrt(squares)) / (root - 1) : null;
   return { zeros: zeros / values.length, hoyer };
 }

@@ -1,8 +1,9 @@
 // Protocol buffers, as far as an ONNX file needs them (protobuf.dev/programming-guides/encoding). The file may be hostile.
 
+const UTF8 = new TextDecoder();
 const VARINT = 0, BITS64 = 1, BYTES = 2, BITS32 = 5;
 /** A file has at most this many fields; more would stop the browser. */
-const MOST_FIELDS = 2_000_000;
+const MOST_FIELDS = 1_000_000;
 
 /** A part of a file that is read field by field. */
 class Message {
@@ -14,40 +15,48 @@ class Message {
     Object.assign(this, { bytes, start, end, budget });
   }
 
-  /** Every field: its number, its kind, and its value: a number, or a Message over its bytes. */
-  *fields() {
-    let at = this.start;
-    const varint = () => {
-      const [value, next] = readVarint(this.bytes, at, this.end);
+  /**
+   * Every field that may be one of ours: its number, and its value, a Message over its bytes or, where the number is one
+   * of `integers`, a number. Packed integers come one by one; a field of another kind is skipped, as an unknown one is.
+   */
+  *fields(...integers) {
+    for (let at = this.start; at < this.end; ) {
+      this.#spend();
+      const [key, next] = readVarint(this.bytes, at, this.end);
+      const kind = key % 8, number = Math.floor(key / 8);
       at = next;
-      return value;
-    };
-    while (at < this.end) {
-      if (this.budget.fields-- <= 0) throw new Error(`more than ${MOST_FIELDS.toLocaleString("en")} fields`);
-      const key = varint(), kind = key % 8, number = Math.floor(key / 8);
+      let length = kind === BITS64 ? 8 : 4;
+      if (kind === VARINT || kind === BYTES) [length, at] = readVarint(this.bytes, at, this.end);
+      else if (kind !== BITS64 && kind !== BITS32) throw new Error(`not an ONNX file: byte ${at} begins no field`);
+      if (number < 1) throw new Error(`not an ONNX file: byte ${at} begins no field`);
       if (kind === VARINT) {
-        yield { number, kind, value: varint() };
+        if (integers.includes(number)) yield { number, value: length };
         continue;
       }
-      const length = { [BITS64]: () => 8, [BYTES]: varint, [BITS32]: () => 4 }[kind]?.();
-      if (number < 1 || length === undefined) throw new Error(`not an ONNX file: byte ${at} begins no field`);
       if (length < 0 || length > this.end - at) throw new Error(`the file ends, or a part of it, before a field at byte ${at}`);
-      yield { number, kind, value: new Message(this.bytes, at, at + length, this.budget) };
+      const value = new Message(this.bytes, at, at + length, this.budget);
       at += length;
+      if (kind !== BYTES) continue;
+      if (!integers.includes(number)) yield { number, value };
+      else for (const one of value.packed()) yield { number, value: one };
     }
   }
 
   /** The integers of a packed field. */
-  *varints() {
+  *packed() {
     for (let at = this.start, value; at < this.end; ) {
-      if (this.budget.fields-- <= 0) throw new Error(`more than ${MOST_FIELDS.toLocaleString("en")} fields`);
+      this.#spend();
       [value, at] = readVarint(this.bytes, at, this.end);
       yield value;
     }
   }
 
+  #spend() {
+    if (this.budget.fields-- <= 0) throw new Error(`more than ${MOST_FIELDS.toLocaleString("en")} fields`);
+  }
+
   get text() {
-    return new TextDecoder().decode(this.content);
+    return UTF8.decode(this.content);
   }
 
   get content() {
@@ -57,12 +66,13 @@ class Message {
 
 /** The integer at `at`, signed, and where the next one begins. One beyond 2^53 is rounded. */
 function readVarint(bytes, at, end) {
-  let value = 0n;
-  for (let shift = 0n; shift < 70n; shift += 7n) {
+  let low = 0, high = 0n;
+  for (let n = 0; n < 10; n++) {
     if (at >= end) throw new Error(`the file ends, or a part of it, within a number at byte ${at}`);
     const byte = bytes[at++];
-    value |= BigInt(byte & 127) << shift;
-    if (byte < 128) return [Number(BigInt.asIntN(64, value)), at];
+    if (n < 7) low += (byte & 127) * 128 ** n;
+    else high |= BigInt(byte & 127) << BigInt(7 * n);
+    if (byte < 128) return [n < 7 ? low : Number(BigInt.asIntN(64, high + BigInt(low))), at];
   }
   throw new Error(`not an ONNX file: the number before byte ${at} does not end`);
 }
