@@ -94,7 +94,10 @@ def written(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, Any]) ->
     x, y = (
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None if name == "y" else 6]) for name in "xy"
     )
-    initializers = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    initializers = [
+        array if isinstance(array, TensorProto) else numpy_helper.from_array(array, name)
+        for name, array in weights.items()
+    ]
     graph = helper.make_graph(nodes, "graph", [x], [y], initializers)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return str(path)
@@ -114,23 +117,29 @@ def test_reads_the_layers_of_any_file(visit: Visit, address: str, tmp_path: Path
             make("Gemm", ["x", hostile], ["a"], transB=1),
             make("Cast", ["a"], ["b"], to=TensorProto.FLOAT16),
             make("MatMul", ["b", "half"], ["c"]),
+            make("MatMul", ["b", "integers"], ["unused"]),
             make("Cast", ["c"], ["d"], to=TensorProto.FLOAT),
             make("Transpose", ["stored"], ["turned"], perm=[1, 0]),
             make("MatMul", ["d", "turned"], ["y"]),
         ],
-        {hostile: first, "half": second.astype(np.float16), "stored": third},
+        {
+            hostile: first,
+            "half": second.astype(np.float16),
+            "integers": helper.make_tensor("integers", TensorProto.FLOAT16, second.shape, second.flatten() / 2),
+            "stored": third,
+        },
     )
     content = Path(good).read_bytes()
     (tmp_path / "none.onnx").write_bytes(b"\xff" * 100)
     (tmp_path / "cut.onnx").write_bytes(content[:-30])
     (tmp_path / "empty.onnx").write_bytes(b"")
-    cyclic = written(tmp_path / "unknown.onnx", [make("NoSuchOperator", ["x"], ["y"])], {})
+    cyclic = written(tmp_path / "unknown.onnx", [make("constructor", ["x"], ["y"])], {})
     names = ("none", "cut", "empty")
     seen = visit("models", address, images=1, files=[good, *(str(tmp_path / f"{name}.onnx") for name in names), cyclic])
     opened, none, cut, empty, unknown = seen["files"]
 
     expected = {layer.tensor: layer.weight.load().astype(np.float64) for layer in read(Path(good)).layers}
-    assert set(expected) == {hostile, "half", "stored"}
+    assert set(expected) == {hostile, "half", "integers", "stored"}
     assert {row[0] for row in opened["rows"]} == set(expected)
     for name, operator, _, zeros, hoyer in opened["rows"]:
         matrix, root = expected[name], expected[name].size ** 0.5
@@ -144,7 +153,32 @@ def test_reads_the_layers_of_any_file(visit: Visit, address: str, tmp_path: Path
     assert cut["status"].startswith("cut.onnx: the file ends")
     assert empty["status"] == "empty.onnx: not an ONNX file: it has no graph"
     assert unknown["status"].startswith("unknown.onnx does not run here: ")
-    assert [error for error in seen["errors"] if "NoSuchOperator" not in error] == []
+    assert [error for error in seen["errors"] if "constructor" not in error] == []
+
+
+@pytest.mark.parametrize("address", ["server"], indirect=True)
+def test_can_be_started_again(visit: Visit, address: str) -> None:
+    seen = visit("startedAgain", address)
+    assert seen["status"] == "the server has gone"
+    assert (seen["shown"][:13], seen["after"]) == ("test image 0:", "")
+
+
+@pytest.mark.parametrize("address", ["disk"], indirect=True)
+def test_a_latency_is_that_of_the_file_above_it(visit: Visit, address: str, tmp_path: Path) -> None:
+    """The first file has a vector as its input, the second one a matrix; one is opened while the other is measured."""
+    files = []
+    for name, shape in (("first", [3]), ("second", [2, 2])):
+        values = [helper.make_tensor_value_info(value, TensorProto.FLOAT, shape) for value in "xy"]
+        graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "graph", values[:1], values[1:])
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+            tmp_path / f"{name}.onnx",
+        )
+        files.append(str(tmp_path / f"{name}.onnx"))
+    seen = visit("twoFiles", address, files=files)
+    assert seen["errors"] == []
+    assert seen["title"] == "second.onnx"
+    assert seen["latency"].endswith("; x [2, 2])")
 
 
 @pytest.mark.parametrize("address", ["disk"], indirect=True)

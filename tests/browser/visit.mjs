@@ -101,7 +101,7 @@ async function withoutScripts() {
 /** What the page of the models says: probabilities of the first images, latencies, and what is in the given files. */
 async function models(browser) {
   const [page, seen] = await opened(browser, options);
-  if (await page.$("#start")) await page.evaluate(() => document.querySelector("p:not([hidden]) > #start")?.click());
+  await page.evaluate(() => document.querySelector("#start:not([hidden])")?.click());
   await page.waitForFunction(() => document.body.dataset.shown || document.querySelector("#status.error"), { timeout: MINUTE });
   const found = { ...seen, probabilities: [], files: [], status: await text(page, "#status") };
   for (let i = 0; i < options.images; i++) {
@@ -126,6 +126,39 @@ async function models(browser) {
   return { ...found, ...(await layout(page)), faults: await faults(page) };
 }
 
+/** The first image, once its part, which failed at the first time, has been asked for again. */
+async function startedAgain(browser) {
+  const page = await browser.newPage();
+  await page.evaluateOnNewDocument(() => {
+    const { fetch } = globalThis;
+    let failed = false;
+    globalThis.fetch = async (name) => {
+      if (name !== "parts/images" || failed) return fetch(name);
+      failed = true;
+      throw new Error("the server has gone");
+    };
+  });
+  await page.goto(url, { waitUntil: "load", timeout: MINUTE });
+  await page.waitForSelector("#status.error", { timeout: MINUTE });
+  const status = await text(page, "#status");
+  await page.click("#start");
+  await page.waitForFunction(() => document.body.dataset.shown, { timeout: MINUTE });
+  return { status, shown: await text(page, "#chosen-name"), after: await text(page, "#status") };
+}
+
+/** What is said of two files, the first of which is still measured, or still read, when the second one is opened. */
+async function twoFiles(browser) {
+  const [page, seen] = await opened(browser);
+  const wait = (condition) => page.waitForFunction(condition, { timeout: MINUTE });
+  await dropped(page, options.files[0]);
+  await page.evaluate(() => document.querySelector("#file button").click());
+  await (await page.$("#chooser")).uploadFile(options.files[1]);
+  await wait(() => document.querySelector("#file h3").textContent.startsWith("second"));
+  await page.evaluate(() => document.querySelector("#file button").click());
+  await wait(() => document.querySelector("#file output").textContent);
+  return { ...seen, title: await text(page, "#file h3"), latency: await text(page, "#file output") };
+}
+
 const text = (page, selector) => page.$eval(selector, (element) => element.textContent.trim());
 
 async function dropped(page, file) {
@@ -140,7 +173,7 @@ async function dropped(page, file) {
   return { rows, title: await text(page, "#file h3"), facts: await text(page, "#file dl"), latency: await text(page, "#file output"), status: await text(page, "#status") };
 }
 
-const tasks = { report, sorted, models };
+const tasks = { report, sorted, models, startedAgain, twoFiles };
 if (task === "without-scripts") {
   console.log(JSON.stringify(await withoutScripts()));
 } else {

@@ -10,6 +10,9 @@ const ARRAYS = {
   uint64: BigUint64Array, uint32: Uint32Array, uint16: Uint16Array, uint8: Uint8Array, bool: Uint8Array, float16: Uint16Array,
 };
 
+/** Text of a file: its beginning, with escapes for characters that hide or turn others. */
+const shown = (text, most = 300) =>
+  (text.length > most ? `${text.slice(0, most)} ...` : text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (one) => `\\u{${one.codePointAt(0).toString(16)}}`);
 const shapeText = (shape) => (shape ? `[${shape.join(", ")}]` : "of any shape");
 const valueText = ({ name, type, shape }) => `${name}: ${typeName(type)} ${shapeText(shape)}`;
 
@@ -43,14 +46,18 @@ function describeFile(model, size) {
 
 function layerRow({ name, operator, shape, zeros, hoyer, reason, isFullyConnected }) {
   const cell = (value, text) => (value === null ? (isFullyConnected && reason) || "\u2013" : text(value));
-  return [name, operator, shape.join(" \u00d7 "), cell(zeros, (share) => `${(100 * share).toFixed(2)} %`), cell(hoyer, (value) => value.toFixed(4))];
+  return [shown(name), shown(operator), shape.join(" \u00d7 "), cell(zeros, (share) => `${(100 * share).toFixed(2)} %`), cell(hoyer, (value) => value.toFixed(4))];
 }
 
-/** Read a file and show what it holds; `say` gets messages for the reader. */
+let lastOpened = 0;
+
+/** Read a file and show what it holds, unless another one was opened meanwhile; `say` gets messages for the reader. */
 async function showFile(file, place, say) {
+  const mine = ++lastOpened;
   place.hidden = true;
   if (file.size > MOST_FILE_BYTES) throw new Error(`${file.name} has ${file.size.toLocaleString("en")} bytes; this page reads at most ${MOST_FILE_BYTES.toLocaleString("en")}`);
   const bytes = new Uint8Array(await file.arrayBuffer());
+  if (mine !== lastOpened) return;
   let model, rows;
   try {
     model = readModel(bytes);
@@ -58,11 +65,11 @@ async function showFile(file, place, say) {
   } catch (error) {
     throw new Error(`${file.name}: ${error.message}`);
   }
-  place.querySelector("h3").textContent = file.name;
+  place.querySelector("h3").textContent = shown(file.name);
   const facts = place.querySelector("dl");
   facts.replaceChildren();
   for (const [name, text] of describeFile(model, bytes.length)) {
-    facts.append(Object.assign(document.createElement("dt"), { textContent: name }), Object.assign(document.createElement("dd"), { textContent: text }));
+    facts.append(Object.assign(document.createElement("dt"), { textContent: name }), Object.assign(document.createElement("dd"), { textContent: shown(text, 2000) }));
   }
   const body = place.querySelector("tbody");
   body.replaceChildren();
@@ -75,26 +82,34 @@ async function showFile(file, place, say) {
   place.querySelector("[data-more]").textContent = rows.length > MOST_ROWS ? `${rows.length - MOST_ROWS} more layers are not shown.` : rows.length ? "" : "It has no layer with weights that this page knows.";
   const button = place.querySelector("button"), result = place.querySelector("output");
   result.textContent = "";
+  button.disabled = false;
   button.onclick = async () => {
     button.disabled = true;
     say("measuring ...");
     try {
-      const ort = await runtime();
-      const session = await ort.InferenceSession.create(bytes.slice());
-      try {
-        const feeds = randomFeeds(ort, model.inputs);
-        const [found] = await timed([() => session.run(feeds)], say);
-        const shapes = Object.entries(feeds).map(([name, tensor]) => `${name} ${shapeText(tensor.dims)}`).join(", ");
-        result.textContent = `${milliseconds(found.ms)} a call (${howTimed(found)}; one thread of WebAssembly in this browser; ${shapes})`;
-        say("");
-      } finally {
-        await session.release();
-      }
+      const latency = await inTurn(() => fileLatency(bytes, model.inputs, say));
+      if (mine === lastOpened) result.textContent = shown(latency, 2000);
+      say("");
     } catch (error) {
       say(`${file.name} does not run here: ${error.message}`);
     } finally {
-      button.disabled = false;
+      if (mine === lastOpened) button.disabled = false;
     }
   };
   place.hidden = false;
+  say("");
+}
+
+/** The latency of a file, in words. */
+async function fileLatency(bytes, inputs, say) {
+  const ort = await runtime();
+  const session = await ort.InferenceSession.create(bytes.slice());
+  try {
+    const feeds = randomFeeds(ort, inputs);
+    const [found] = await timed([() => session.run(feeds)], say);
+    const shapes = Object.entries(feeds).map(([name, tensor]) => `${name} ${shapeText(tensor.dims)}`).join(", ");
+    return `${milliseconds(found.ms)} a call (${howTimed(found)}; one thread of WebAssembly in this browser; ${shapes})`;
+  } finally {
+    await session.release();
+  }
 }

@@ -5,7 +5,7 @@ const element = (id) => document.getElementById(id);
 const status = element("status");
 
 function say(text, isError = false) {
-  status.textContent = text;
+  status.textContent = shown(text, 500);
   status.classList.toggle("error", isError);
 }
 const complain = (error) => say(error.message, true);
@@ -20,22 +20,22 @@ function tryModels({ models, images }) {
     if (!image) return;
     const mine = ++turn, { pixels, name } = image;
     const opened = await allSessions(models);
-    for (const [column, session] of opened.entries()) {
-      const probabilities = await (await caller(session, pixels, shape))();
-      if (mine !== turn) return; // another image was chosen meanwhile
-      table.fill(column, [...probabilities]);
-    }
-    paint(element("chosen"), pixels, shape);
-    element("chosen-name").textContent = name;
-    measure.disabled = false;
-    document.body.dataset.shown = name;
+    await inTurn(async () => {
+      for (const [column, session] of opened.entries()) {
+        if (mine !== turn) return; // another image was chosen meanwhile
+        table.fill(column, [...(await (await caller(session, pixels, shape))())]);
+      }
+      paint(element("chosen"), pixels, shape);
+      element("chosen-name").textContent = name;
+      measure.disabled = false;
+      document.body.dataset.shown = name;
+    });
   }
   const choose = (pixels, name) => {
     image = { pixels, name };
     classify().catch(complain);
   };
   async function start() {
-    element("start").hidden = true;
     say("starting the runtime ...");
     await allSessions(models);
     say("");
@@ -49,7 +49,7 @@ function tryModels({ models, images }) {
     try {
       const opened = await allSessions(models);
       const calls = await Promise.all(opened.map((session) => caller(session, image.pixels, shape)));
-      const found = await timed(calls, say);
+      const found = await inTurn(() => timed(calls, say));
       found.forEach((one, column) => table.time(column, milliseconds(one.ms), howTimed(one)));
       say(`Latency of one image: median of ${BLOCKS} blocks of calls, in which the models take turns; one thread of WebAssembly in this browser.`);
     } catch (error) {
@@ -59,18 +59,23 @@ function tryModels({ models, images }) {
   });
   const clear = drawable(element("drawing"), shape, choose);
   element("clear").addEventListener("click", clear);
-  const ready = images.count ? showTestImages(element("images"), images, choose) : Promise.resolve();
-  const begin = () => ready.then(start).catch((error) => {
-    element("start").hidden = false;
-    complain(error);
-  });
+  async function begin() {
+    element("start").hidden = true;
+    try {
+      if (images.count && !element("images").childElementCount) await showTestImages(element("images"), images, choose);
+      await start();
+    } catch (error) {
+      element("start").hidden = false;
+      complain(error);
+    }
+  }
   element("start").addEventListener("click", begin);
   if (!EMBEDDED) begin();
 }
 
 function takeFiles() {
   const place = element("file"), zone = element("drop");
-  const open = (file) => file && showFile(file, place, say).then(() => say(""), complain);
+  const open = (file) => file && showFile(file, place, say).catch(complain);
   element("chooser").addEventListener("change", (event) => open(event.target.files[0]));
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
   zone.addEventListener("dragover", () => zone.classList.add("over"));

@@ -28,6 +28,15 @@ async function load() {
   }
 }
 
+let last = Promise.resolve();
+
+/** Does a task once those before it are done: none disturbs the latency of another, nor calls a session twice at once. */
+function inTurn(task) {
+  const done = last.then(task);
+  last = done.catch(() => {});
+  return done;
+}
+
 const pause = () => new Promise((resolve) => setTimeout(resolve));
 
 /**
