@@ -18,6 +18,9 @@ from study.errors import exit_with
 MODULES = {"train": "train.__main__", "export": "export.__main__", "analysis": "analysis.__main__"}
 MODULES |= {"bench": "bench.__main__", "bench.experiments": "bench.experiments.__main__"}
 
+STOPPING = MagicMock(INTERRUPTED=130, is_interrupted=lambda: False)
+"""In place of study.stopping, whose signal handlers are for a whole process."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -33,7 +36,7 @@ def answer(line: str, folder: Path, within: Callable[[], AbstractContextManager[
     errors = io.StringIO()
     with (
         patch.object(sys, "argv", [program, *words]),
-        patch("study.errors.stopping", MagicMock(INTERRUPTED=130)),  # whose signal handlers are for a whole process
+        patch("study.errors.stopping", STOPPING),
         redirect_stdout(io.StringIO()) as output,
         redirect_stderr(errors),
         within(),
