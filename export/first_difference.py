@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import helper
@@ -23,6 +22,7 @@ from study.errors import StudyError, one_line
 from study.first_difference import TIED, Blame, Place, search, source_line
 from study.modules.outputs import array, tensor
 from study.onnx_cut import Cut, cut
+from study.ort_values import session_on_one_thread
 from study.parity import Difference, Limit, Output, differences, worst_ratio
 
 SECONDS = 60
@@ -110,11 +110,7 @@ class Halves:
         known |= {name: array(value) for name, value in self.given.items()}
         piece = self.cut.piece(indices, known, names)
         try:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.log_severity_level = 4
-            session = onnxruntime.InferenceSession(piece.path, options, providers=["CPUExecutionProvider"])
-            outputs = session.run(names, dict(piece.inputs))
+            outputs = session_on_one_thread(piece.path).run(names, dict(piece.inputs))
         finally:
             piece.path.unlink()
         return {node.name: tensor(np.array(value)) for node, value in zip(wanted, outputs, strict=True)}

@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import ml_dtypes
 import onnxruntime
-from numpy.typing import NDArray
 from onnx import ModelProto, load
 
 from export import module_file
@@ -29,7 +26,7 @@ from study.modules.outputs import array
 from study.modules.words import ModuleInput, batches_of
 from study.onnx_graph import dimensions
 from study.onnx_inputs import BATCH
-from study.ort_values import needs_values, numpy_array, ort_value
+from study.ort_values import outputs_of_call, session_on_one_thread
 from study.parity import Calls, Limit
 from study.records.module import OutputParity
 
@@ -190,23 +187,9 @@ def metadata(subject: Subject, weights: Weights) -> dict[str, str]:
 
 def in_onnxruntime(onnx: Path, calls: Mapping[int, Inputs]) -> dict[int, Calls]:
     """The outputs of each call of the file by batch size."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     with in_one_line(f"ONNX Runtime {onnxruntime.__version__} does not run it"):
-        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        session = session_on_one_thread(onnx)
         return {
-            batch: [_outputs(session, {name: array(one) for name, one in given.items()}) for given in several]
+            batch: [outputs_of_call(session, {name: array(one) for name, one in given.items()}) for given in several]
             for batch, several in calls.items()
         }
-
-
-def _outputs(session: onnxruntime.InferenceSession, given: Mapping[str, NDArray[Any]]) -> list[Any]:
-    """The outputs of a call."""
-    if not needs_values(session):
-        return list(session.run(None, given))
-    found = session.run_with_ort_values(None, {name: ort_value(one) for name, one in given.items()})
-    return [
-        numpy_array(one).view(ml_dtypes.bfloat16) if one.data_type() == "tensor(bfloat16)" else numpy_array(one)
-        for one in found
-    ]

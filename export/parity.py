@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from study.errors import in_one_line
 from study.evaluation import BATCH, batches, logits
+from study.ort_values import session_on_one_thread
 
 WORK = {"torch": 20e9, "onnxruntime": 50e9}
 """Multiply-accumulates of each engine for one proof: about two seconds on one thread of a server of 2024."""
@@ -34,11 +35,8 @@ def run_onnx(model: bytes, images: Tensor, batch: int = BATCH) -> NDArray[np.flo
     Raises:
         StudyError: ONNX Runtime does not load or run the model.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     with in_one_line(f"ONNX Runtime {onnxruntime.__version__} does not run it"):
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = session_on_one_thread(model)
         (given,) = session.get_inputs()
         parts = torch.split(images, batch) if given.type == "tensor(uint8)" else batches(images, batch)
         return np.concatenate([session.run(None, {given.name: part.numpy()})[0] for part in parts])

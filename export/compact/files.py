@@ -19,6 +19,7 @@ from study.onnx_given import Given
 from study.onnx_graph import check_calls, checked_size, tensors
 from study.onnx_inputs import batch_sizes, signature
 from study.onnx_values import generate
+from study.ort_values import session_on_one_thread
 from study.parity import Difference, Limit, differences, held
 from study.record_files import write_record
 from study.records.compact import CompactRecord, RemovedUnits, SparseTensor
@@ -165,9 +166,6 @@ def prove(
 
 
 def _run(content: bytes, pool: Sequence[Any], path: Path) -> list[list[Any]]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     with in_one_line(f"{path}: ONNX Runtime {onnxruntime.__version__} does not run it"):
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = session_on_one_thread(content)
         return [[held(one) for one in session.run(None, dict(inputs))] for inputs in pool]
