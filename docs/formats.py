@@ -48,6 +48,7 @@ from study.records.compact import CompactRecord
 from study.records.export import ExportRecord, PortabilityRecord
 from study.records.gate import GateRecord
 from study.records.history import HistoryRecord
+from study.records.pack import PackRecord
 from study.records.training import RunRecord, SearchRecord
 
 PAGE = Path(__file__).parent / "formats.md"
@@ -58,6 +59,7 @@ FILES: Mapping[str, type[Record]] = {
     "pruning.json": PruningRecord,
     "search.json": SearchRecord,
     "portability.json": PortabilityRecord,
+    "pack.json": PackRecord,
     "bench.json": BenchRecord,
     "bench.json.journal": JournalEntry,
     "python -m bench compare --format json": GateRecord,

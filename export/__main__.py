@@ -4,6 +4,8 @@ python -m export check FILE.onnx ...            in which runtimes does this ONNX
 python -m export conformance                    do the exported files compute the same in every runtime?
 python -m export conformance --onnx FILE.onnx   does any other?
 python -m export compact FILE.onnx              a smaller file that computes the same
+python -m export pack                           exported models with inputs and the outputs of PyTorch
+python -m export verify PACK                    does ONNX Runtime compute these?
 """
 
 import argparse
@@ -23,8 +25,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         prog="python -m export",
         description=(__doc__ or "").partition("\n\n")[0],
         epilog="See also: `python -m export check FILE.onnx ...` (in which runtimes does any ONNX file load?), "
-        "`python -m export conformance` (do the exported files, or any other, compute the same in every runtime?) and "
-        "`python -m export compact FILE.onnx` (any ONNX file without the units that decide nothing).",
+        "`python -m export conformance` (do the exported files, or any other, compute the same in every runtime?), "
+        "`python -m export compact FILE.onnx` (any ONNX file without the units that decide nothing), "
+        "`python -m export pack` and `python -m export verify PACK` (models with inputs and expected outputs).",
     )
     add_arguments(parser)
     add_engine(parser, "exports of trained models")
@@ -63,6 +66,14 @@ def main(words: Sequence[str] | None = None) -> int:
         from export.compact import command as compact_command
 
         return compact_command.main(words[1:])
+    if words[:1] == ["pack"]:
+        from export.pack import command as pack_command
+
+        return pack_command.main(words[1:])
+    if words[:1] == ["verify"]:
+        from export.pack import verify
+
+        return verify.main(words[1:])
     options = arguments(words)
     if entry := entry_of(options):
         from export.module_command import export_entries

@@ -82,6 +82,16 @@ def finished_runs(
     return runs
 
 
+def first_runs(
+    options: argparse.Namespace, artifacts: Artifacts, entries: Sequence[Entry]
+) -> list[tuple[Entry, RunFiles]]:
+    """The first finished run of each of these models, as `finished_runs`."""
+    first: dict[str, tuple[Entry, RunFiles]] = {}
+    for entry, files in finished_runs(options, artifacts, entries):
+        first.setdefault(entry.name, (entry, files))
+    return list(first.values())
+
+
 def training(options: argparse.Namespace, names: Sequence[str]) -> str:
     """The command that trains the models called `names`, with the options of this one."""
     usual = {"study": DEFAULT_STUDY, "dataset": "", "catalogue": None, "data": None, "artifacts": DEFAULT_ROOT}

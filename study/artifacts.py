@@ -146,6 +146,11 @@ class Artifacts:
         """A folder for each runtime of the conformance run, with its packages alone."""
         return self.root / "environments"
 
+    @property
+    def pack(self) -> Path:
+        """A folder for each packed model, with inputs and expected outputs."""
+        return self.root / "pack"
+
     def zeros(self, name: str) -> Path:
         """The folder of the smaller forms of an ONNX file or module, by its name; those of a run lie beside it."""
         return self.root / "zeros" / name

@@ -135,6 +135,8 @@ def test_reading_weights_needs_no_engine_and_no_tables(module: str) -> None:
             "export check",
             "export conformance",
             "export compact",
+            "export pack",
+            "export verify",
         ),
         *("analysis", "analysis sparsity", "analysis portability", "analysis zeros"),
     ],

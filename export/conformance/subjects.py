@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.command import finished_runs
+from export.command import first_runs
 from export.conformance.cells import BATCHES, Subject
 from export.parity import run_onnx, run_torch
 from study import checkpoints
@@ -30,11 +30,8 @@ def find_subjects(options: argparse.Namespace, artifacts: Artifacts, work: Path)
         StudyError: no run is finished, a variant is not exported, or it takes raw images, which the programs do not
             read.
     """
-    first: dict[str, tuple[Entry, RunFiles]] = {}
-    for entry, files in finished_runs(options, artifacts, selected(options, options.models)):
-        first.setdefault(entry.name, (entry, files))
     runs = []
-    for entry, files in first.values():
+    for entry, files in first_runs(options, artifacts, selected(options, options.models)):
         for name in dict.fromkeys(options.variants.split(",")):
             exported = files.exported_as(name)
             if exported.variant.input != STANDARD.input:
