@@ -95,20 +95,25 @@ def _with_best(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _intervals(rows: pd.DataFrame, limits: dict[Any, tuple[float, float]]) -> tuple[Figure, Sequence[Axes]]:
-    """A panel a batch size, with these limits; a row a model; a point a runtime: value, low, high and a text."""
-    series, models = series_of(rows), _models(rows)
-    step = 0.72 / len(series)
-    figure, axes = panels(len(limits), 0.6 + len(models) * (0.12 + 0.15 * len(series)))
-    for axis, batch in zip(axes, sorted(limits), strict=True):
-        texts = []
-        for k, (i, own) in enumerate(by_series(rows[rows["batch"] == batch], series)):
+    """A panel a batch size, with these limits; a row a model; a point a runtime: value, low, high and a text.
+
+    A panel is as high as its own runtimes need: often all settings are measured with one item, and two with more.
+    """
+    series, models, batches = series_of(rows), _models(rows), sorted(limits)
+    there = [series_of(rows[rows["batch"] == batch]) for batch in batches]
+    looks = {one: number for number, one in series.items()}
+    figure, axes = panels(len(batches), [0.6 + len(models) * (0.12 + 0.15 * len(own)) for own in there])
+    for axis, batch, own_series in zip(axes, batches, there, strict=True):
+        texts, step = [], 0.72 / len(own_series)
+        for k, (number, own) in enumerate(by_series(rows[rows["batch"] == batch], own_series)):
             for row in tuples(own):
-                y = models.index(row.model) + (k - (len(series) - 1) / 2) * step
+                y = models.index(row.model) + (k - (len(own_series) - 1) / 2) * step
                 if margin := getattr(row, "margin", 0):
                     axis.barh(y, 1 + margin - 1 / (1 + margin), step, left=1 / (1 + margin), zorder=2, **MARGIN)
                 if pd.notna(ratio := getattr(row, "unpaired_ratio", None)):
                     axis.plot(ratio, y, zorder=3, **UNPAIRED)
-                interval_point(axis, (row.value, row.low, row.high), (y, y, y), point(i, row.valid))
+                look = point(looks[own_series[number]], row.valid)
+                interval_point(axis, (row.value, row.low, row.high), (y, y, y), look)
                 texts.append((y, row.text))
         name_rows(axis, [short(model) for model in models], texts)
         axis.set_title(f"batch {batch}", loc="left")

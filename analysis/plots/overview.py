@@ -18,6 +18,8 @@ LARGEST, SMALLEST = 170.0, 16.0
 """Areas of marks in square points: the largest file, and the least there is."""
 EDGE: Look = {"edgecolor": "black", "linewidth": 0.8}
 SPAN: Look = {"color": "0.45", "linewidth": 1.0, "zorder": 2}
+RUNS: Look = {"color": "0.45", "marker": "|", "markersize": 14, "linestyle": ""}
+"""A span of the runs in the legend, where it stands as in the picture."""
 LEADER: Look = {"color": "0.6", "linewidth": 0.7, "linestyle": (0, (2, 2)), "zorder": 1}
 LABEL = 0.062
 """Least distance of two labels, as a share of the height."""
@@ -80,7 +82,7 @@ def overview(frame: pd.DataFrame) -> Figure:
         )
         for name, look in looks.items()
     ]
-    legend_above(figure, [*handles, Line2D([], [], label="lowest to highest run", **SPAN)])
+    legend_above(figure, [*handles, Line2D([], [], label="lowest to highest run", **RUNS)])
     _name(axis, ends)
     return figure
 

@@ -59,6 +59,7 @@ def test_latency_has_a_panel_a_batch_a_row_a_model_and_a_point_a_runtime() -> No
     ]
     assert beside(axis) == ["100", "150", "20.0", "50.0"]
     assert [x for x, *_ in points(other)] == pytest.approx([800, 200])
+    assert [y for _, y, _ in points(other)] == pytest.approx([-0.18, 0.18]), "centred, without room for the third"
     assert legend(figure) == ["torch", "ONNX Runtime", "fast"]
 
 
