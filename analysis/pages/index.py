@@ -1,6 +1,5 @@
 """index.html: the report as one self-contained page, which needs no network and is whole without its script."""
 
-import base64
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -140,7 +139,7 @@ def page(
         proofs=list(dict.fromkeys(map(proof, study.modules))),
         unsparse=list(without_zeros(study, layers)),
         all_rows=list(frames["variants"].itertuples(index=False)),
-        pictures={name: base64.b64encode(svg).decode() for name, svg in pictures.items()},
+        pictures=pictures,
     )
 
 

@@ -6,6 +6,7 @@ rendered in any form; the values put into it are escaped as that form needs, so 
 
 import html
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -28,10 +29,11 @@ LEFT = (
     *("model", "runtime", "variant", "verdict", "accuracy", "speed", "fails in", "recipe", "budget"),
     *(f"layers (out {TIMES} in)", "hyper-parameter", "best", "searched"),
     *("form", "layer", "type", "operator pattern", "verified", "fact"),
-    *("runtimes", "settings", "reasons", "engine", "module", "output", "inputs"),
+    *("runtimes", "settings", "engine", "module", "output", "inputs"),
 )
 """Columns of text, which are aligned left; numbers are aligned right."""
 
+SIZE = re.compile(rb'<svg [^>]*?\bwidth="(\d+)[.\d]*pt" height="(\d+)[.\d]*pt"')
 INTERVAL = re.compile(r"(.+?) (\([^() ]+ to [^() ]+\))(.*)")
 
 LATEX = {
@@ -80,7 +82,7 @@ def environment(form: Form) -> jinja2.Environment:
     made.filters |= {"table": _text_table if form == "txt" else _markdown_table, "prose": _prose}
     made.filters["items"] = partial(_wrapped, Markup("<li>{}</li>") if form == "html" else Markup("- {}"), Markup("\n"))
     made.filters["paragraphs"] = partial(_wrapped, Markup("{}"), Markup("\n\n"))
-    made.filters["apart"] = _apart
+    made.filters |= {"apart": _apart, "base64": lambda content: b64encode(content).decode(), "size": _size}
     made.tests["missing"] = missing
     return made
 
@@ -117,7 +119,13 @@ def _markdown_table(frame: "pd.DataFrame") -> Markup:
 def _apart(cell: object) -> Markup:
     """A cell of an HTML table whose interval may stand below its value."""
     found = INTERVAL.fullmatch(str(cell))
-    return Markup("<span>{}</span> <small>{}</small>{}").format(*found.groups()) if found else escape(cell)
+    return Markup("<span>{}</span> <small>{}{}</small>").format(*found.groups()) if found else escape(cell)
+
+
+def _size(svg: bytes) -> Markup:
+    """Width and height of a picture as attributes: the place of one that is not loaded yet is kept free."""
+    found = SIZE.search(svg[:1000])
+    return Markup(' width="{}" height="{}"').format(*(part.decode() for part in found.groups())) if found else Markup()
 
 
 def _text_table(rows: Sequence[Mapping[str, str]]) -> str:

@@ -14,7 +14,7 @@ ENGINES: dict[str, Look] = {
     "onnxruntime": {"marker": "s", "facecolor": COLOURS[1]},
     "torch": {"marker": "o", "facecolor": COLOURS[0]},
 }
-LARGEST, SMALLEST = 170.0, 16.0
+LARGEST, SMALLEST = 90.0, 16.0
 """Areas of marks in square points: the largest file, and the least there is."""
 EDGE: Look = {"edgecolor": "black", "linewidth": 0.8}
 SPAN: Look = {"color": "0.45", "linewidth": 1.0, "zorder": 2}

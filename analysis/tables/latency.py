@@ -155,7 +155,7 @@ COMPARISONS = (
     *_CONDITIONS,
     Column("quick", "measured with --quick"),
     VALID,
-    Column("reasons", "why it is not valid", "reasons"),
+    Column("reasons", "why it is not valid"),
     *WHENCE,
 )
 

@@ -59,10 +59,23 @@ def test_tables_are_sorted_by_a_heading(visit: Visit, report: Path) -> None:
     assert seen["errors"] == []
 
 
+def printed_text(pdf: Path) -> str:
+    return subprocess.run(("pdftotext", "-layout", pdf, "-"), capture_output=True, text=True, check=True).stdout
+
+
+def test_a_table_longer_than_a_page_has_its_headings_on_each(visit: Visit, report: Path, tmp_path: Path) -> None:
+    pdf = tmp_path / "report.pdf"
+    seen = visit("printed", (report / "index.html").as_uri(), pdf=str(pdf), region="table runs", times=40)
+    assert seen["errors"] == []
+    pages = [page for page in printed_text(pdf).split("\f") if page.count("18,000") > 20]
+    assert len(pages) > 2
+    assert all("penalty" in page for page in pages)
+
+
 def test_prints_whole_and_without_scripts(visit: Visit, report: Path, tmp_path: Path) -> None:
     pdf = tmp_path / "report.pdf"
     visit("without-scripts", (report / "index.html").as_uri(), pdf=str(pdf))
-    printed = subprocess.run(("pdftotext", "-layout", pdf, "-"), capture_output=True, text=True, check=True).stdout
+    printed = printed_text(pdf)
     for model in read(report / "summary.csv")["model"]:
         assert model in printed
     for question in ("Which", "How fast?", "How sparse", "Where does it run?", "How was it made?"):

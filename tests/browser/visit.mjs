@@ -56,11 +56,17 @@ const tables = (page) =>
     })),
   );
 
+/** Pictures that cannot be drawn, those further down too, which are not loaded yet; and how far the page is too wide. */
 const layout = (page) =>
-  page.evaluate(() => ({
-    broken: [...document.images].filter((image) => !image.complete || !image.naturalWidth).map((image) => image.alt),
-    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-  }));
+  page.evaluate(async () => {
+    const images = [...document.images];
+    images.forEach((image) => (image.loading = "eager"));
+    await Promise.allSettled(images.map((image) => image.decode()));
+    return {
+      broken: images.filter((image) => !image.complete || !image.naturalWidth).map((image) => image.alt),
+      overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    };
+  });
 
 async function report(browser) {
   const [page, seen] = await opened(browser, options);
@@ -83,6 +89,18 @@ async function sorted(browser) {
     found.push((await tables(page)).find(({ label }) => label === region).rows.slice(1));
   }
   return { ...seen, found };
+}
+
+/** Prints the page with its scripts, after the rows of one table are there so many times. */
+async function printed(browser) {
+  const [page, seen] = await opened(browser);
+  await page.evaluate(({ region, times }) => {
+    const body = document.querySelector(`[aria-label="${region}"] table`).tBodies[0];
+    const rows = [...body.rows];
+    for (let i = 1; i < times; i++) body.append(...rows.map((row) => row.cloneNode(true)));
+  }, options);
+  await page.pdf({ path: options.pdf, preferCSSPageSize: true });
+  return seen;
 }
 
 async function withoutScripts() {
@@ -173,7 +191,7 @@ async function dropped(page, file) {
   return { rows, title: await text(page, "#file h3"), facts: await text(page, "#file dl"), latency: await text(page, "#file output"), status: await text(page, "#status") };
 }
 
-const tasks = { report, sorted, models, startedAgain, twoFiles };
+const tasks = { report, sorted, printed, models, startedAgain, twoFiles };
 if (task === "without-scripts") {
   console.log(JSON.stringify(await withoutScripts()));
 } else {

@@ -102,7 +102,7 @@ class TestComparisons:
         assert table["ratio of the medians"][0] == f"5.35{TIMES} (5.24 to 5.51)"
         assert list(table["verdict"]) == ["faster", "the same", "withheld"]
         assert list(table["runtimes"]) == ["ONNX Runtime against torch"] * 3
-        assert list(zip(table["valid"], table["reasons"], strict=True))[1:] == [("yes", ""), ("NO", "hot")]
+        assert list(table["valid"])[1:] == ["yes", "NO"]
 
     def test_a_row_has_controls_the_effect_of_a_switch_and_the_share_at_full_speed(self, artifacts: Artifacts) -> None:
         unswitched = AfterSwitch(lead_in_calls=0, effects=())
