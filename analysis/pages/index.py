@@ -49,8 +49,6 @@ SHOWN = {
     **MEASURED,
 }
 """The columns of tables that are on the page."""
-RESULTS = [column for column in summary_tables.SUMMARY if column.key != "speedup_batch1_unpaired"]
-"""Of the first table, whose speed-up has no other ratio beside it; comparisons have both, and say why."""
 ROWS = 300
 """Rows of these tables on the page at most; the CSV files have all."""
 
@@ -119,7 +117,7 @@ def page(
             "zeros": zeros_tables.shown(frames["zeros"]),
             "ranks": zeros_tables.ranks_shown(frames["ranks"]),
             **{name: text(columns, listed[name], ROWS) for name, columns in SHOWN.items()},
-            "summary": text(RESULTS, frames["summary"], ROWS),
+            "summary": text(summary_tables.RESULTS, frames["summary"], ROWS),
         },
         unlisted={name: len(rows) - ROWS for name, rows in listed.items() if len(rows) > ROWS},
         settings={name: common_settings(columns, frames[name]) for name, columns in MEASURED.items()},

@@ -45,6 +45,7 @@ LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
+    **{character: f"{{{character}}}" for character in "[]*"},  # first in a row they belong to the end of that before it
     "±": r"$\pm$",
     TIMES: r"$\times$",
     "µ": r"$\mu$",
@@ -151,11 +152,23 @@ def _lines(sentences: str) -> Iterable[str]:
     return (line for line in sentences.splitlines() if line.strip())
 
 
-def latex(table: "pd.DataFrame", sentences: str) -> str:
-    r"""A LaTeX `table` with the sentences, one a line, below it; the document needs booktabs, graphicx and siunitx.
+def latex(tables: "Sequence[pd.DataFrame]", sentences: str) -> str:
+    r"""A LaTeX `table` of these, one below the other, and the sentences, one a line, as text behind it.
 
-    Columns of plain numbers are aligned at the decimal point.
+    The document needs booktabs, graphicx and siunitx. Columns of plain numbers are aligned at the decimal point. The
+    sentences are no part of the float, which cannot be longer than a page.
     """
+    tabulars = "\n\n\\medskip\n".join(map(_tabular, tables))
+    notes = "\\par\n".join(map(as_latex, _lines(sentences)))
+    return (
+        "% \\usepackage{booktabs,graphicx,siunitx}\n"
+        f"\\begin{{table}}[htbp]\n\\centering\n\\setlength{{\\tabcolsep}}{{4pt}}\n{tabulars}\n\\end{{table}}\n\n"
+        f"{{\\footnotesize\\raggedright\\setlength{{\\parindent}}{{0pt}}\n{notes}\\par}}\n"
+    )
+
+
+def _tabular(table: "pd.DataFrame") -> str:
+    """A table as wide as a line of text."""
     shown, align = table.copy(), []
     shown.columns = [as_latex(str(heading)) for heading in table]
     for heading, name in zip(table, shown.columns, strict=True):
@@ -167,12 +180,7 @@ def latex(table: "pd.DataFrame", sentences: str) -> str:
             shown[name] = [as_latex(text) for text in table[heading]]
         align.append(form or ("l" if heading in LEFT else "r"))
     tabular = shown.to_latex(index=False, escape=False, column_format="".join(align)).strip()
-    notes = "\\\\\n".join(map(as_latex, _lines(sentences)))
-    return (
-        "% \\usepackage{booktabs,graphicx,siunitx}\n"
-        "\\begin{table}[htbp]\n\\centering\n\\resizebox{\\linewidth}{!}{%\n"
-        f"{tabular}%\n}}\n\n\\smallskip\n\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright\n{notes}}}\n\\end{{table}}\n"
-    )
+    return f"\\resizebox{{\\linewidth}}{{!}}{{%\n{tabular}%\n}}"
 
 
 def _siunitx(texts: Sequence[str]) -> str:
@@ -193,5 +201,5 @@ def _plain(text: str) -> str:
 
 
 def as_latex(text: str) -> str:
-    """`text` escaped, so that LaTeX prints just these characters."""
-    return "".join(LATEX.get(character, character) for character in escaped(text))
+    """`text` escaped, so that LaTeX prints just these characters; two hyphens of an option are no dash."""
+    return re.sub(r"(-(?=-))|.", lambda one: "-{}" if one[1] else LATEX.get(one[0], one[0]), escaped(text), flags=re.S)

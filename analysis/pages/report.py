@@ -90,7 +90,9 @@ def write(
     table, facts = text(summary_tables.SUMMARY, frames["summary"]), summary.values(study, frames)
     write_text(folder / "summary.md", render("summary.md.j2", "md", summary=table, **facts))
     yield folder / "summary.md"
-    write_text(folder / "summary.tex", latex(table, render("summary.tex.j2", "txt", **facts)))
+    parts = [text(columns, frames["summary"]) for columns in summary_tables.PARTS]
+    filled = [part for part in parts if part.shape[1] > 1]
+    write_text(folder / "summary.tex", latex(filled, render("summary.tex.j2", "txt", **facts)))
     yield folder / "summary.tex"
 
     pictures = {}

@@ -92,6 +92,14 @@ SUMMARY = (
     Column("fc_cut_test_loss_mean", "and on the test images"),
 )
 
+RESULTS = [column for column in SUMMARY if column.key != "speedup_batch1_unpaired"]
+"""Without a second ratio beside the speed-up; comparisons have both, and say why."""
+PARTS = (
+    [column for column in RESULTS if column not in LATENCY],
+    [MODEL, *(column for column in RESULTS if column in LATENCY)],
+)
+"""The columns of RESULTS as two tables that are narrow enough for paper: the models, and how fast they are."""
+
 
 def summary(study: Study, run_rows: pd.DataFrame, cases: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     """One row a model, from the frames `runs`, `latency` and `comparisons` of `study`; changes are from its baseline.

@@ -1,11 +1,14 @@
 """index.html in real browsers, opened from disk."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from analysis.pages.markup import latex
 from analysis.tables.columns import read, text
 from analysis.tables.latency import COMPARISONS, LATENCY
 from analysis.tables.numbers import MISSING
@@ -57,6 +60,28 @@ def test_tables_are_sorted_by_a_heading(visit: Visit, report: Path) -> None:
     assert orders == [sorted(orders[0]), sorted(orders[0], reverse=True)]
     assert len(set(orders[0])) > 1
     assert seen["errors"] == []
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_the_latex_of_the_summary_compiles_within_the_page_also_with_names_that_latex_would_read(
+    report: Path, tmp_path: Path
+) -> None:
+    names = pd.DataFrame(
+        {"model": ["[a]", "*b", r"a_b%&#$~^\{}<>|" + '"', "[c] \u00b1 \u2212"], "n": ["1", "2", "3", "4"]}
+    )
+    (tmp_path / "names.tex").write_text(latex([names], "[1 --cpus\n*2"))
+    (tmp_path / "page.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs,graphicx,siunitx}\begin{document}"
+        rf"\input{{{report / 'summary.tex'}}}\input{{names.tex}}\end{{document}}"
+    )
+    command = ("pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
+    assert "too large" not in done.stdout
+    words = printed_text(tmp_path / "page.pdf")
+    for shown in ("[a]", "*b", "[c]", "[1 --cpus", "*2", "baseline"):
+        assert shown in words
 
 
 def printed_text(pdf: Path) -> str:
