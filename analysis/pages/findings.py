@@ -88,7 +88,7 @@ class Speed:
     other: bool
     """Whether anything else was measured."""
     large: Speeds | None
-    """With the largest batch that was compared, if that is not one item."""
+    """With the largest batch of more than one item that has a valid comparison."""
     large_batch: int
     large_best: bool
     """Whether `large` is best against best."""
@@ -182,8 +182,10 @@ def speed(frames: Frames, item: str) -> Speed:
     pairs = pd.concat([pairs for _, pairs in chosen]) if chosen else headline.comparisons(compared)
     eager, best = headline.plain(pairs), headline.best(pairs)
     compared = headline.on_first_device(compared)
-    batch = int(compared["batch"].max()) if len(compared) else 1
-    large = headline.comparisons(compared[compared["batch"] == batch]) if batch > 1 else compared[:0]
+    several = headline.comparisons(compared[compared["batch"] > 1])
+    valid = several.loc[several["verdict"] != headline.WITHHELD, "batch"]
+    batch = int(valid.max()) if len(valid) else 1
+    large = several[several["batch"] == batch]
     large_best = _speeds(headline.best(large)) if len(large) else None
     large_plain = _speeds(headline.plain(large)) if len(large) else None
     first = medians[medians["model"] == medians["model"].iloc[0]] if len(medians) else medians

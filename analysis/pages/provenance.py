@@ -1,15 +1,18 @@
 """What results were made with: machines, settings, versions and commits, each different one once."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from study.environment import describe
+from study.environment import Description, describe
 from study.records.base import Environment
 
 
 def descriptions(environments: Iterable[Environment]) -> list[str]:
-    """Each different environment in words."""
-    return list(dict.fromkeys(map(str, map(describe, environments))))
+    """Each different environment in words, with all commits that it was at."""
+    commits: dict[Description, list[str]] = {}
+    for made in map(describe, environments):
+        commits.setdefault(replace(made, commit=""), []).append(made.commit)
+    return [str(replace(made, commit=", ".join(dict.fromkeys(those)))) for made, those in commits.items()]
 
 
 @dataclass(frozen=True)

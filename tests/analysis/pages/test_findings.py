@@ -150,6 +150,10 @@ class TestSpeed:
         words = said("speed", speed([], [pair("a", 5.0), pair("a", 1.2, batch=32)]))
         assert words.endswith("With 32 images it is 1.20x (1.10 to 1.30) as fast.")
 
+    def test_of_larger_batches_the_largest_with_a_valid_comparison_is_told(self) -> None:
+        pairs = [pair("a", 5.0), pair("a", 3.0, batch=32), pair("a", 2.0, batch=256, verdict="withheld", valid=False)]
+        assert said("speed", speed([], pairs)).endswith("With 32 images it is 3.00x (2.90 to 3.10) as fast.")
+
     def test_all_is_said_of_one_device(self) -> None:
         pairs = [pair("a", 5.0), pair("a", 4.0, batch=256), pair("a", 0.9, batch=256, device="cuda")]
         assert speed([], pairs).large == findings.Speeds(1, *[findings.Ratio("a", 4.0, 3.9, 4.1)] * 2)
