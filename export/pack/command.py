@@ -92,7 +92,7 @@ def exported(options: argparse.Namespace, artifacts: Artifacts) -> tuple[list["P
                 found.append(subjects.trained(entry, runs[entry.name]))
         except StudyError as error:
             if not options.models and not entry.is_module and not there(runs[entry.name].export):
-                print(f"{entry.name}: not exported, not packed", file=sys.stderr)
+                print(f"{entry.name}: not exported; run `python -m export {entry.name}`", file=sys.stderr)
                 continue
             print_error(error)
             codes.append(REFUSED)

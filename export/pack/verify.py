@@ -101,7 +101,7 @@ def compared(folder: Path, record: "PackRecord") -> Result:
         results += differences(names, [expected], [outputs], record.images or 0)
     largest = max((one.largest for one in results if one.kind == "number"), default=0.0)
     share = max((one.ratio(limits[one.name]) for one in results), default=0.0)
-    line = f"largest difference {largest:.1e}, {share:.0%} of its limit"
+    line = f"largest difference {largest:.1e}, {100 * share:.2g}% of its limit"
     others = 0
     if record.images is None:
         line += f", {len(pairs)} calls"

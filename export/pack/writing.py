@@ -35,7 +35,9 @@ def write_pack(packed: Packed, calls: Calls, folder: Path) -> Result:
     """
     _refuse_others(folder)
     record = packed.record
-    with _new_folder(folder.parent) as made:
+    with _temporary(folder.parent) as place:
+        made = place / "new"
+        made.mkdir()
         _copy(packed.onnx, made / MODEL)
         if packed.data:
             _copy(packed.data, made / DATA)
@@ -52,9 +54,8 @@ def write_pack(packed: Packed, calls: Calls, folder: Path) -> Result:
         result = compared(made, opened(made))
         if result.same:
             if folder.exists():
-                folder.rename(made / "replaced")
+                folder.rename(place / "old")
             made.rename(folder)
-            shutil.rmtree(folder / "replaced", ignore_errors=True)
     return result
 
 
@@ -94,14 +95,12 @@ def _copy(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _new_folder(parent: Path) -> Iterator[Path]:
-    """A folder beside the packs, which takes the place of one; afterwards nothing else is left of it."""
+def _temporary(parent: Path) -> Iterator[Path]:
+    """A folder beside the packs, of which nothing is left afterwards."""
     for left in parent.glob(f"{PREFIX}*"):  # of commands that were killed: this one holds the folder's lock
         shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    made.chmod(parent.stat().st_mode & 0o777)  # mkdtemp's own is for its user alone
+    place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     try:
-        yield made
+        yield place
     finally:
-        if made.exists():
-            shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)

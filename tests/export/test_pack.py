@@ -23,6 +23,7 @@ from export.pack import verify
 from study.catalogue import entry
 from study.networks import build
 from study.record_files import read_record, write_record
+from study.records.export import ExportRecord
 from study.records.pack import PackedOutput, PackRecord
 from tests.conftest import ROOT, Trained
 from tests.study.modules.test_building import SAMPLE
@@ -247,6 +248,22 @@ def test_the_trained_models_are_packed_with_what_pytorch_computes(
     assert main(words) == 2
     assert f"found {folder / 'notes.txt'}; choose another --output" in capsys.readouterr().err
     assert sorted(path.name for path in output.iterdir()) == ["test_gap"]
+
+
+def test_a_file_that_computes_something_else_than_pytorch_is_not_packed(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its export.json says that it is right: the expected outputs are from the checkpoint, not from the file."""
+    files = trained.copy(tmp_path / "copy").run("gap", 0)
+    made = onnx.load(files.onnx)
+    weights = made.graph.initializer[0]
+    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.5), weights.name))
+    onnx.save(made, files.onnx)
+    digest = hashlib.sha256(files.onnx.read_bytes()).hexdigest()
+    write_record(files.export, structs.replace(read_record(files.export, ExportRecord, ""), onnx_sha256=digest))
+    assert main(["pack", "gap", "--artifacts", str(tmp_path / "copy")]) == 1
+    assert capsys.readouterr().err.startswith("error: gap: not packed: FAILED, largest difference ")
+    assert list((tmp_path / "copy" / "pack").iterdir()) == []
 
 
 def test_a_module_is_packed_with_the_inputs_of_its_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,6 +144,12 @@ STAGES = {
         lambda artifacts: files(artifacts, "models/*/*/*"),
         lambda artifacts: times(artifacts, "models/*/*/export.json", "model.onnx"),
     ),
+    "pack": Stage(
+        words("export", "pack"),
+        ("train", "export"),
+        lambda artifacts: files(artifacts, "pack/*", "pack/*/*", "pack/*/*/*"),
+        lambda artifacts: times(artifacts, "pack/test_*/pack.json", "model.onnx"),
+    ),
     "bench": Stage(bench_words, (), bench_result, journal),
     "analysis": Stage(
         words("analysis", f"--models={','.join(MODELS)}", models=False),
