@@ -11,6 +11,7 @@ this machine can reach the page. Ctrl-C ends it.
 import argparse
 import os
 import sys
+import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -81,7 +82,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"serving {', '.join(shown) or 'a page without models'} on {server.url} until Ctrl-C", flush=True)
         stopping.watch("the page is no longer served")
         if not options.no_browser and has_desktop():
-            webbrowser.open_new_tab(server.url)
+            # some browsers return once they are closed, others after five seconds; they need the page now
+            threading.Thread(target=webbrowser.open_new_tab, args=(server.url,), daemon=True).start()
         server.serve_forever()
     return 0
 
