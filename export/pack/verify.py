@@ -95,13 +95,18 @@ def compared(folder: Path, record: "PackRecord") -> Result:
     except Exception as error:  # ONNX Runtime raises exceptions of many types
         return Result(False, f"FAILED, ONNX Runtime {onnxruntime.__version__} does not run it: {one_line(error)}")
     for (given, expected), outputs in zip(pairs, found, strict=True):
-        items += len(given[0]) if given[0].ndim else 1
+        batch = len(given[0]) if given[0].ndim else 1
+        items += batch
         if len(outputs) != len(names):
             return Result(False, f"FAILED, expected the outputs {', '.join(names)}, found {len(outputs)} outputs")
-        results += differences(names, [expected], [outputs], record.images or 0)
+        results += differences(names, [expected], [outputs], batch)
+    faults = [one.sentence(ENGINE, limits[one.name]) for one in results if not one.holds(limits[one.name])]
+    if any(one.unlike for one in results):
+        return Result(False, f"FAILED, {faults[0]}")
     largest = max((one.largest for one in results if one.kind == "number"), default=0.0)
     share = max((one.ratio(limits[one.name]) for one in results), default=0.0)
-    line = f"largest difference {largest:.1e}, {100 * share:.2g}% of its limit"
+    of_limit = f"{100 * share:.2g}% of" if share <= 1 else f"{share:.2g} times"
+    line = f"largest difference {largest:.1e}, {of_limit} its limit"
     others = 0
     if record.images is None:
         line += f", {len(pairs)} calls"
@@ -109,6 +114,6 @@ def compared(folder: Path, record: "PackRecord") -> Result:
         line += f", another class for {others} of {items} images"
     else:
         line += f", the class of each of {items} images is the same"
-    if faults := [one for one in results if not one.holds(limits[one.name])]:
-        return Result(False, f"FAILED, {line}: {faults[0].sentence(ENGINE, limits[faults[0].name])}")
+    if faults:
+        return Result(False, f"FAILED, {line}: {faults[0]}")
     return Result(not others, f"FAILED, {line}" if others else line)

@@ -130,18 +130,20 @@ def test_an_output_that_differs_fails_and_the_line_says_how(pack: Path, capsys: 
     seal(pack)
     code, line, error = verified(capsys, pack)
     assert (code, error) == (1, "")
-    assert "FAILED, largest difference 2.5e-01" in line
+    assert "FAILED, largest difference 2.5e-01, 2.5e+04 times its limit" in line
     assert "the class of each of 3 images is the same: output 'probabilities' (float32 [3, 2]) differs" in line
 
     put(output, EXPECTED[:, ::-1].copy())
-    seal(pack, outputs=(PackedOutput(name="probabilities", limit_abs=1.0, limit_rel=0.0),))
+    seal(pack, outputs=(PackedOutput(name="probabilities", limit_abs=1.0, limit_rel=0.0),), images=1)
     code, line, _ = verified(capsys, pack)
     assert code == 1
     assert line.endswith("FAILED, largest difference 5.0e-01, 50% of its limit, another class for 3 of 3 images\n")
 
     put(output, EXPECTED[:2])
     seal(pack)
-    assert verified(capsys, pack)[0] == 1
+    code, line, _ = verified(capsys, pack)
+    assert code == 1
+    assert line.startswith(f"{pack}: FAILED, output 'probabilities' differs from PyTorch's: float32 [3, 2] instead of")
 
 
 def test_a_model_that_does_not_run_fails(pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
