@@ -143,8 +143,8 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
         if not ended:
             watchdog.say("stopped, nobody reads its output any more")
         code = BROKEN_PIPE
-    except (Exception, KeyboardInterrupt) as error:
-        # a library, or the loader of one, may have made another error of the interrupt
+    except BaseException as error:
+        # a library, or the loader of one, may have made another error of the interrupt, or its own exit
         interrupt = isinstance(error, KeyboardInterrupt) or stopping.is_interrupted()
         code = stopping.INTERRUPTED if interrupt else _failed(error)
     if code == OUT_OF_MEMORY:  # here what the error held is free again

@@ -31,6 +31,7 @@ class Watchdog:
         self.stopping = False
         self.raises = True
         """Whether a signal raises KeyboardInterrupt; in time the process ends in any case."""
+        self._is_child = CHILD in os.environ  # while this process starts a child, it is there for that one
         self._said = threading.Lock()
         self._errors = -1
         with suppress(OSError):  # `2>&-`
@@ -41,6 +42,7 @@ class Watchdog:
         for number in STOPS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as with `nohup ... &`
                 signal.signal(number, self._interrupt)
+        self._report_ignored, sys.unraisablehook = sys.unraisablehook, self._ignored
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -48,6 +50,11 @@ class Watchdog:
             self.stopping = True
             if self.raises:
                 raise KeyboardInterrupt
+
+    def _ignored(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Report what Python ignores, but not an interrupt that came in a destructor or in a callback of C."""
+        if not (self.stopping and isinstance(unraisable.exc_value, KeyboardInterrupt)):
+            self._report_ignored(unraisable)
 
     def _watch(self) -> None:
         while os.read(self._wakeup, 1)[0] not in STOPS:
@@ -59,7 +66,7 @@ class Watchdog:
 
     def say(self, what: str = INTERRUPT) -> None:
         """Print the line of a command that ends early, once; of an interrupted child its parent does."""
-        if what == INTERRUPT and CHILD in os.environ:
+        if what == INTERRUPT and self._is_child:
             return
         if self._said.acquire(blocking=False):
             with suppress(OSError):  # nobody reads it

@@ -46,6 +46,32 @@ def main():
         raise ImportError("initialization failed")
 exit_with(main, "this is kept")
 """
+EXITING = CHANGED.replace('ImportError("initialization failed")', "SystemExit(1)")
+IGNORED = """
+import time
+from study.errors import exit_with
+class Held:
+    def __del__(self):  # Python ignores what it raises
+        print("ready", flush=True)
+        time.sleep(60)
+def main():
+    Held()
+    time.sleep(60)
+exit_with(main, "this is kept")
+"""
+STARTING = """
+import time
+from study import children
+from study.errors import exit_with
+def main():
+    with children.shielded():
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            time.sleep(60)  # as the start of a child in a long call
+exit_with(main, "this is kept")
+"""
 EARLY = """
 import sys
 sys.argv = ["command"]
@@ -89,7 +115,7 @@ def wait_for_end(number: int) -> None:
 
 
 @STOPS
-@pytest.mark.parametrize("script", [BUSY, ORDERLY, CHANGED])
+@pytest.mark.parametrize("script", [BUSY, ORDERLY, CHANGED, EXITING, IGNORED, STARTING])
 def test_a_signal_ends_a_command_in_one_line(number: signal.Signals, script: str) -> None:
     process, _ = started(script)
     process.send_signal(number)
