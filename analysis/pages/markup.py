@@ -28,7 +28,7 @@ Form = Literal["md", "html", "txt"]
 LEFT = (
     *("model", "runtime", "variant", "verdict", "accuracy", "speed", "fails in", "recipe", "budget"),
     *(f"layers (out {TIMES} in)", "hyper-parameter", "best", "searched"),
-    *("form", "layer", "type", "operator pattern", "verified", "fact"),
+    *("form", "layer", "type", "operator pattern", "verified", "fact", "SHA-256 of the ONNX file"),
     *("runtimes", "settings", "engine", "module", "output", "inputs"),
 )
 """Columns of text, which are aligned left; numbers are aligned right."""
