@@ -23,7 +23,7 @@ from study import stopping
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.catalogue import DEFAULT_STUDY, STUDIES
 from study.command_line import Parser
-from study.errors import StudyError
+from study.errors import StudyError, escaped
 
 if TYPE_CHECKING:
     from analysis.pages.try_it import Page
@@ -78,8 +78,8 @@ def main(words: Sequence[str] | None = None) -> int:
         )
     runs = [run for model in models for run in artifacts.runs(model) if named or run.onnx.is_file()]
     with open_server(page(artifacts, runs, embedded=False), options.port) as server:
-        shown = dict.fromkeys(run.model for run in runs)
-        print(f"serving {', '.join(shown) or 'a page without models'} on {server.url} until Ctrl-C", flush=True)
+        shown = escaped(", ".join(dict.fromkeys(run.model for run in runs)))
+        print(f"serving {shown or 'a page without models'} on {server.url} until Ctrl-C", flush=True)
         stopping.watch("the page is no longer served")
         if not options.no_browser and has_desktop():
             # some browsers return once they are closed, others after five seconds; they need the page now

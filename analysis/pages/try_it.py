@@ -97,6 +97,6 @@ def _with_assets(html: str) -> str:
     for tag, text in (("style", style), ("script", script)):
         html = html.replace(f"<{tag}></{tag}>", f"<{tag}>{text}</{tag}>")
         html = html.replace(
-            f"{tag}-hash", f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+            f"{tag}-hash", f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'", 1
         )
     return html

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.client
 import io
+import json
 import socket
 import struct
 import tarfile
@@ -15,7 +16,7 @@ import pytest
 
 from analysis import serve as commands
 from analysis.inputs import web_runtime
-from analysis.pages.try_it import Page
+from analysis.pages.try_it import Page, page
 from study.artifacts import Artifacts
 from study.errors import StudyError
 from tests.conftest import Serve
@@ -161,6 +162,14 @@ class TestFetch:
         edit_json(artifacts.run("baseline", 0).record, checkpoint_sha256="0" * 64)
         with pytest.raises(StudyError, match=r"made from another checkpoint .*; run `python -m export baseline`"):
             commands.main(["--no-browser", "--artifacts", str(artifacts.root)])
+
+    def test_a_name_is_shown_as_it_is(self, fetch: Fetch, artifacts: Artifacts) -> None:
+        fetch()
+        name = "\"'<!--<script> `a` script-hash"
+        (artifacts.root / "models/baseline").rename(artifacts.root / "models" / name)
+        html = page(artifacts, artifacts.runs(name), embedded=True).html
+        data = html.partition('id="study">')[2].partition("</script>")[0]
+        assert json.loads(data)["models"][0]["name"] == name
 
     def test_without_it_there_is_no_page(self, artifacts: Artifacts) -> None:
         with pytest.raises(StudyError, match=r"onnxruntime\.mjs\.gz is missing; run `python -m analysis fetch-onnx"):
