@@ -121,6 +121,8 @@ class Server(ThreadingHTTPServer):
     """Gives out a page and its parts, to this machine alone."""
 
     daemon_threads = True
+    request_queue_size = 64
+    """A browser asks for several parts at once; one that finds the queue full tries again only after a second."""
 
     def __init__(self, files: Mapping[str, tuple[str, bytes, bool]], number: int) -> None:
         super().__init__((ADDRESS, number), Handler)
