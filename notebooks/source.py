@@ -28,6 +28,7 @@ PROJECT = Path.cwd() if Path("analysis").is_dir() else Path.cwd().parent
 sys.path.insert(0, str(PROJECT))
 
 from analysis.weights.layers import read  # noqa: E402  found by the line above
+from study.artifacts import Artifacts  # noqa: E402
 
 ARTIFACTS = Path(os.environ.get("ARTIFACTS", PROJECT / "artifacts"))
 REPORT = ARTIFACTS / "report"
@@ -69,8 +70,8 @@ summary[list(columns)].rename(columns=columns).style.format(
 # %%
 rows = []
 for model in summary.index:
-    runs = sorted((ARTIFACTS / "models" / model).glob("seed*/model.onnx"))
-    for layer in read(runs[0]).layers if runs else ():
+    runs = Artifacts(ARTIFACTS).runs(model)
+    for layer in read(runs[0].onnx).layers if runs else ():
         weight = layer.weight.load()
         rows.append({"model": model, "layer": layer.name, "weights": weight.size, "exact zeros": (weight == 0).mean()})
 layers = pd.DataFrame(rows, columns=["model", "layer", "weights", "exact zeros"])
