@@ -54,8 +54,9 @@ def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType
     os._exit(130)
 
 
-# Not in the processes of multiprocessing, whose first argument is this one: they end at once by SIGTERM.
-if sys.argv[:1] != ["-c"] and threading.current_thread() is threading.main_thread():
+# Not in the processes of multiprocessing, whose first argument is this one: they end at once by SIGTERM. Nor in an
+# interactive interpreter, which has a prompt: an interrupt ends a statement there, not the session.
+if sys.argv[:1] != ["-c"] and not hasattr(sys, "ps1") and threading.current_thread() is threading.main_thread():
     sys.excepthook = _ended
     for _number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(_number) in (signal.SIG_DFL, signal.default_int_handler):  # ignored with `nohup ... &`

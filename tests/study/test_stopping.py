@@ -123,6 +123,14 @@ def test_a_signal_ends_a_command_in_one_line(number: signal.Signals, script: str
     assert (process.returncode, errors) == (130, "interrupted: this is kept\n")
 
 
+def test_an_interrupt_does_not_end_an_interactive_session() -> None:
+    lines = "import os, study\nos.kill(os.getpid(), 2)\nprint(6 * 7)\n"
+    done = subprocess.run(
+        [sys.executable, "-i"], input=lines, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "42\n"
+
+
 def test_a_second_signal_does_not_disturb_the_end() -> None:
     process, _ = started(ORDERLY)
     process.send_signal(signal.SIGINT)
