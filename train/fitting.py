@@ -108,7 +108,7 @@ def best_epoch(history: Sequence[Epoch]) -> int:
 
 
 def unfinish(files: RunFiles, fresh: bool = False) -> None:
-    """Delete the results of a run, which is not a finished one from here on; with `fresh` also its state."""
+    """Delete the results of an earlier run, whose place the files of a new one are to take; with `fresh` its state."""
     results = (files.record, files.checkpoint, files.predictions, files.onnx, files.export)
     for path in (*results, files.resume) if fresh else results:
         path.unlink(missing_ok=True)
@@ -118,6 +118,8 @@ def epochs(
     entry: Entry, files: RunFiles, images: Images, device: Device = "cpu"
 ) -> Generator[Epoch | Resumed, None, RunRecord]:
     """Train one run, from its last whole epoch if there is one, and write its files.
+
+    A finished run by another recipe keeps its files until this one is finished too.
 
     Args:
         images: all of them; those for validation are held out here.
@@ -135,7 +137,7 @@ def epochs(
     recipe, made = entry.recipe, made_with(entry)  # now: the source may be edited during training
     images = images.split(recipe)
     trainer = Trainer(entry, *images.train, seed=files.seed, device=device)
-    unfinish(files)
+    replaces = files.record.exists()
     state = resume.load(files, trainer, made)
     if state is None:
         state = State(made, [], {})
@@ -149,7 +151,8 @@ def epochs(
             history.append(_epoch(trainer, images, len(history)))
             if recipe.patience and best_epoch(history) == len(history):
                 state.best = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-            write_csv(files.history, HISTORY, map(asdict, history))
+            if not replaces:  # the history of a finished run belongs to it
+                write_csv(files.history, HISTORY, map(asdict, history))
             resume.save(files, trainer, state)
             yield history[-1]
         return _finish(files, trainer, images, state)
@@ -195,6 +198,7 @@ def _finish(files: RunFiles, trainer: Trainer, images: Images, state: State) -> 
         raise DivergedError(f"the loss of the trained network is {train.loss} on the training images")
     seconds = sum(row.seconds for row in history)
     rate_sum = sum(trainer.rate(step) for step in range(len(history) * trainer.steps))
+    unfinish(files)
     write_bytes(files.checkpoint, serialise(network.state_dict()))
     write_csv(files.history, HISTORY, map(asdict, history))  # again: it may have been changed since
     pairs = zip(images.test[1].tolist(), test.predicted, strict=True)

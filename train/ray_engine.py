@@ -52,8 +52,9 @@ def run(tasks: Sequence[Task], workers: int, report: engine.Report, place: Place
     def inputs(task: Task) -> tuple[Any, ...]:
         from train.fitting import unfinish
 
-        with contextlib.suppress(OSError):  # `keep` fails as well, and reports it
-            unfinish(task.files, task.fresh and task.files not in begun)
+        if task.fresh and task.files not in begun:
+            with contextlib.suppress(OSError):  # `keep` fails as well, and reports it
+                unfinish(task.files, fresh=True)
         begun.add(task.files)
         return images[task.entry.dataset], resume_of(task)
 
@@ -75,9 +76,16 @@ def resume_of(task: Task) -> bytes | None:
 
 def keep(task: Task, message: Message) -> Event:
     """Write the files of a run, which has no state after its last message; gives the event, or that this failed."""
+    from train.fitting import unfinish
+
     event: Event = message.event
+    files = dict(message.files)
     try:
-        for name, content in message.files.items():
+        if task.files.record.name in message.files:
+            unfinish(task.files)
+        elif task.files.record.exists():  # a finished run by another recipe keeps its history until then
+            files.pop(task.files.history.name, None)
+        for name, content in files.items():
             write_bytes(task.files.folder / name, content)
         if message.last and task.files.resume.name not in message.files:
             task.files.resume.unlink(missing_ok=True)

@@ -121,6 +121,6 @@ def _values(change: Change) -> tuple[str, str]:
 
 
 def _speed_up(change: SpeedUpChange) -> list[str]:
-    values = [f"{change.old:.2f}x", f"{change.new:.2f}x"]
+    values = [f"{value:.2f}x" if value else "-" for value in (change.old, change.new)]  # 0 of no valid process
     ratio = [_ratio(change.ratio), _limits(change.ratio)] if change.ratio else ["-", "-"]
     return [change.name, *values, *ratio, change.verdict]

@@ -142,6 +142,19 @@ def test_an_unfinished_run_of_another_recipe_is_not_continued(few: Images, files
     assert record.recipe.l1 == 0
 
 
+def test_a_finished_run_keeps_its_files_until_one_of_another_recipe_is_finished(few: Images, files: RunFiles) -> None:
+    fit(SHORT, files, few, ignore)
+    files.onnx.write_bytes(b"its export")
+    finished = {path: path.read_bytes() for path in files.folder.iterdir()}
+    changed = with_recipe(structs.replace(SHORT.recipe, l1=0.0))
+    stop_after(changed, files, few, 2)
+    assert {path: path.read_bytes() for path in files.folder.iterdir() if path != files.resume} == finished
+    assert is_finished(files, SHORT)
+    fit(changed, files, few, ignore)
+    assert is_finished(files, changed)
+    assert not files.onnx.exists()
+
+
 def test_a_broken_resume_file_means_from_the_start(
     few: Images, files: RunFiles, capsys: pytest.CaptureFixture[str]
 ) -> None:
