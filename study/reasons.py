@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+INTERVAL = re.compile(r" \([0-9.]+ to [0-9.]+\)")
 NUMBER = re.compile(r"[+-]?\b[0-9]+(?:\.[0-9]+)?\b")
 
 
@@ -20,7 +21,9 @@ def merged(reasons: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]
 
 
 def _with_ranges(texts: list[str]) -> str:
-    """The text that all of these share, with a range where their numbers differ."""
+    """The text that all of these share, with a range where their numbers differ; their intervals are left out then."""
+    if len(set(texts)) > 1:
+        texts = [INTERVAL.sub("", text) for text in texts]
     ranges = iter([sorted(set(numbers), key=float) for numbers in zip(*map(NUMBER.findall, texts), strict=True)])
 
     def span(_: re.Match[str]) -> str:

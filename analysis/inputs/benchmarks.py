@@ -256,7 +256,8 @@ def _doubts(measured: Sequence[Measured[M]], what: str, table: str) -> Iterator[
         for reason in one.record.reasons or ["no reason given"]
     ]
     for reason, names in merged(doubts):
-        yield f"{len(names)} of {len(measured)} {what} are not valid: {reason} (see {table})"
+        some = f"{len(names)} of {len(measured)} {what} {'is' if len(names) == 1 else 'are'}"
+        yield f"{some} not valid: {reason} (see {table})"
 
 
 def _gaps(measured: Sequence[Measured[M]], models: Iterable[str], what: str, remedy: str) -> Iterator[str]:

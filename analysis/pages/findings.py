@@ -82,7 +82,9 @@ class Speed:
     best: Speeds | None
     """Best against best, with one item."""
     withheld: int
-    """Comparisons with one item that are not valid."""
+    """Comparisons with eager torch, with one item, that are not valid."""
+    withheld_best: int
+    """Likewise of best against best."""
     medians: tuple[Median, ...]
     """Of the first model measured with one item."""
     other: bool
@@ -195,6 +197,7 @@ def speed(frames: Frames, item: str) -> Speed:
         eager=_speeds(eager),
         best=_speeds(best),
         withheld=int((eager["verdict"] == headline.WITHHELD).sum()),
+        withheld_best=int((best["verdict"] == headline.WITHHELD).sum()),
         medians=tuple(Median(row.model, row.runtime, row.median_seconds) for row in _rows(engines)),
         other=bool(len(latency) or len(compared)),
         large=large_best or large_plain,

@@ -171,6 +171,7 @@ exit_with(lambda: children.run([sys.executable, "-c", {child!r}]).returncode, "t
 def test_a_child_says_nothing_while_its_modules_are_imported(variables: dict[str, str] | None) -> None:
     pipe = subprocess.PIPE
     child = children.start([sys.executable, "-c", EARLY], stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=variables)
+    assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     child.send_signal(signal.SIGTERM)
     assert child.communicate(timeout=30)[1] == ""

@@ -166,8 +166,8 @@ class TestNotes:
         write_bench(artifacts, [*invalid, case(artifacts, "baseline", "torch", 16, 1e-4)])
         assert study_of(artifacts).notes == (
             "3 of 5 benchmark cases are not valid: 0.46 to 10.25 cores used by 1 threads (see latency.csv)",
-            "1 of 5 benchmark cases are not valid: latency was still changing (see latency.csv)",
-            "1 of 5 benchmark cases are not valid: no reason given (see latency.csv)",
+            "1 of 5 benchmark cases is not valid: latency was still changing (see latency.csv)",
+            "1 of 5 benchmark cases is not valid: no reason given (see latency.csv)",
         )
 
     def test_models_that_lack_what_others_have_are_named(self, artifacts: Artifacts) -> None:

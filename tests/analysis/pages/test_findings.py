@@ -114,8 +114,15 @@ class TestSpeed:
     def test_the_range_over_the_models_is_that_of_valid_comparisons(self) -> None:
         pairs = [pair("a", 5.0), pair("b", 6.0), pair("c", 9.0, "withheld", valid=False)]
         assert said("speed", speed([], pairs)) == (
-            "With one image, ONNX Runtime is 5.00x (a) to 6.00x (b) as fast as eager PyTorch. Left out: 1 invalid "
-            "comparison."
+            "With one image, ONNX Runtime is 5.00x (a) to 6.00x (b) as fast as eager PyTorch. Left out as invalid: "
+            "1 of 3 models against eager PyTorch."
+        )
+
+    def test_what_is_left_out_is_counted_for_best_against_best_too(self) -> None:
+        invalid = [pair(model, 3.0, verdict="withheld", valid=False, **BEST) for model in "bc"]
+        words = said("speed", speed([], [pair("a", 5.0), pair("a", 4.0, **BEST), *invalid]))
+        assert words.endswith(
+            " Left out as invalid: 0 of 1 models against eager PyTorch and 2 of 3 with both at their best."
         )
 
     def test_one_model_has_its_interval(self) -> None:

@@ -348,4 +348,4 @@ class TestSummary:
         assert text(SUMMARY, frame)[["torch, µs", "ONNX Runtime, µs", "speed-up"]].values.tolist() == [
             ["30.0 (29.4 to 30.9)", "5.0 (4.9 to 5.2) †", "withheld"]
         ]
-        assert study.notes[1] == "1 of 1 comparisons are not valid: hot (see comparisons.csv)"
+        assert study.notes[1] == "1 of 1 comparisons is not valid: hot (see comparisons.csv)"
