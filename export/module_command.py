@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from export.module_card import write_card
+from export.outcome import DONE, NOT_PROVEN, REFUSED
 from study import locks
 from study.artifacts import Artifacts
 from study.entry import Entry
@@ -20,7 +21,6 @@ from study.modules.finding import installed
 from study.records.module import ModuleRecord
 from study.variants import OPSET
 
-DONE, NOT_PROVEN, REFUSED = 0, 1, 2
 MADE_WITH = ("torch", "onnx", "onnxscript")
 """Packages that decide what is in a file."""
 

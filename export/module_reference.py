@@ -17,13 +17,11 @@ from study.modules.finding import absolute, find, with_torchvision
 from study.modules.outputs import array, flat, left_out
 from study.modules.words import ModuleInput, batches_of, checked_sizes, parse_inputs, parse_sizes
 from study.onnx_given import checked_tolerance
-from study.parity import Calls
+from study.parity import CALLS, Calls
 from study.soundness import NOISE, Drawn, failure
 
 BATCHES = (1, 2, 7)
 """Batch sizes of the proof."""
-CALLS = 2
-"""Seeded inputs of each batch size."""
 INPUT_SEED = 0
 
 Inputs = Sequence[Mapping[str, Tensor]]

@@ -46,7 +46,7 @@ def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType
     if isinstance(error, ModuleNotFoundError) and (line := lacking(error)):
         os.write(2, f"error: {line}\n".encode())
         os._exit(2)
-    if not issubclass(kind, KeyboardInterrupt) and not _interrupts:  # of which a loader may make another error
+    if not issubclass(kind, KeyboardInterrupt) and not _interrupts:  # a loader may make another error of an interrupt
         sys.__excepthook__(kind, error, trace)
         return
     if CHILD not in os.environ:

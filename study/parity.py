@@ -23,6 +23,8 @@ INT8_COST = 0.05
 """The largest share of test images that quantisation may move to another class, or its file is not written."""
 
 Output = NDArray[Any] | None | list["Output"] | dict[Any, "Output"]
+CALLS = 2
+"""Seeded inputs of a module at each batch size of its proof, and of its pack."""
 Calls = Sequence[Sequence[Output]]
 """The outputs of a model in their order, for each call."""
 MOST_SHOWN = 60

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.outcome import DONE, NOT_PROVEN
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.command_line import Parser
 from study.errors import StudyError, print_error
@@ -27,8 +28,6 @@ from study.variants import Variant
 
 if TYPE_CHECKING:
     from study.records.compact import CompactRecord
-
-DONE, NOT_PROVEN, REFUSED = 0, 1, 2
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:

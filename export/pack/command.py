@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.options import add_arguments
+from export.outcome import DONE, NOT_PROVEN, REFUSED
 from study import locks
 from study.artifacts import Artifacts
 from study.command_line import Parser
@@ -27,8 +28,6 @@ from study.selection import selected
 
 if TYPE_CHECKING:
     from export.pack.subjects import Packed
-
-DONE, NOT_PROVEN, REFUSED = 0, 1, 2
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:

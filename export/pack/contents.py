@@ -4,7 +4,7 @@ from pathlib import Path
 
 from export.module_reference import outputs_of
 from export.pack.files import Arrays
-from export.pack.subjects import CALLS, IMAGES, Packed
+from export.pack.subjects import IMAGES, Packed
 from export.parity import run_torch
 from study import checkpoints
 from study.artifacts import RunFiles
@@ -15,6 +15,7 @@ from study.evaluation import batches
 from study.modules.building import draw, rebuild
 from study.modules.outputs import array
 from study.modules.words import parse_inputs
+from study.parity import CALLS
 from study.records.module import ModuleRecord
 
 Calls = list[tuple[Arrays, Arrays]]

@@ -12,6 +12,7 @@ from study.entry import Entry
 from study.environment import environment
 from study.errors import StudyError
 from study.modules.files import current_module, module_files, refuse_changed
+from study.parity import CALLS
 from study.record_files import read_record
 from study.records.module import ModuleRecord
 from study.records.pack import PackedOutput, PackRecord
@@ -19,8 +20,6 @@ from study.records.training import RunRecord
 
 IMAGES = 64
 """Test images of a pack, the first ones."""
-CALLS = 2
-"""Seeded inputs of a module at each batch size of its proof, which are those of the proof."""
 
 
 @dataclass(frozen=True)

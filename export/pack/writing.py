@@ -96,7 +96,7 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def _temporary(parent: Path) -> Iterator[Path]:
-    """A folder beside the packs, of which nothing is left afterwards."""
+    """A folder beside the packs; nothing of it is left afterwards."""
     for left in parent.glob(f"{PREFIX}*"):  # of commands that were killed: this one holds the folder's lock
         shutil.rmtree(left, ignore_errors=True)
     place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from analysis import serve
@@ -94,7 +95,7 @@ def test_computes_what_onnx_runtime_computes_in_python(visit: Visit, address: st
     assert [latency.split()[-1] for latency in seen["latencies"]] == ["ms", "ms"]
 
 
-def written(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, Any]) -> str:
+def written(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, NDArray[Any]]) -> str:
     """A model that maps x, (batch, 6), to y, with these weights; returns its path."""
     x, y = (
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None if name == "y" else 6]) for name in "xy"

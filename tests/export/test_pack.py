@@ -47,7 +47,7 @@ def model(folder: Path) -> onnx.ModelProto:
 
 
 def seal(folder: Path, **changes: Any) -> None:
-    """Write pack.json for the files that are in the folder, whatever they are."""
+    """Write a valid pack.json for the files in the folder, wrong ones too."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "pack.json")
     record = PackRecord(
         model=folder.name,
