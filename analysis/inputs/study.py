@@ -40,6 +40,9 @@ class Study:
     """Comparisons of `bench ab`, two exports among them."""
     notes: tuple[str, ...]
     """What a reader must know first, a sentence each."""
+    artifacts: Artifacts
+    benches: tuple[Path, ...]
+    """The files of measurements, as they were named."""
 
     @property
     def files(self) -> tuple[Run | Module, ...]:
@@ -76,7 +79,20 @@ def read_study(inputs: Inputs) -> Study:
     portability = read_portability(inputs.artifacts) if there(inputs.portability) else None
     paired = read_paired(inputs.artifacts)
     baseline = next((model for model in inputs.models if model not in inputs.module_names), "")
-    return Study(inputs.study, baseline, models, runs, modules, measured, searches, portability, paired, tuple(notes))
+    return Study(
+        inputs.study,
+        baseline,
+        models,
+        runs,
+        modules,
+        measured,
+        searches,
+        portability,
+        paired,
+        tuple(notes),
+        inputs.artifacts,
+        inputs.benches,
+    )
 
 
 def read_paired(artifacts: Artifacts) -> tuple[AbRecord, ...]:

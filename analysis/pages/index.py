@@ -14,6 +14,7 @@ from analysis.pages import findings, summary
 from analysis.pages import portability as portability_page
 from analysis.pages import zeros as zeros_page
 from analysis.pages.markup import LEFT, render
+from analysis.pages.provenance import commands
 from analysis.pages.search import search_results
 from analysis.plots import training as history_plots
 from analysis.tables import costs as costs_tables
@@ -106,6 +107,7 @@ def page(
         entropies=frames["sparsity"]["measure"].str.startswith("H_S").any(),
         missing_images=missing_images,
         has_try_page=has_try_page,
+        commands=list(commands(study)),
         files=files(study),
         study=study,
         title=title(study),

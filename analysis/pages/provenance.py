@@ -1,8 +1,11 @@
-"""What results were made with: machines, settings, versions and commits, each different one once."""
+"""What results were made with: machines, settings, versions and commits, each different one once, and the commands."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from analysis.inputs.study import Study
+from study.artifacts import DEFAULT_ROOT
 from study.environment import Description, describe
 from study.records.base import Environment
 
@@ -34,3 +37,18 @@ def made_with(stages: Mapping[str, Iterable[Environment]], machines: Mapping[str
             commits.setdefault((machines[made.machine], made.setup, made.versions), []).append(made.commit)
         for (machine, setup, versions), of_them in commits.items():
             yield Made(stage, machine, setup, versions, list(dict.fromkeys(of_them)))
+
+
+def commands(study: Study) -> Iterator[str]:
+    """The commands that make a report again, with the files and folders that it was made from."""
+    root = study.artifacts.root
+    folder = [] if root == DEFAULT_ROOT else ["--artifacts", str(root)]
+    modules = {module.model for module in study.modules}
+    trained = [model for model in study.models if model not in modules]
+    if study.runs:
+        yield shlex.join(["python", "-m", "train", *trained, *folder])
+        yield shlex.join(["python", "-m", "export", *trained, *folder])
+    for bench in study.benches:
+        yield shlex.join(["pytest", "bench", f"--benchmark-json={bench}", *folder])
+    benches = [] if study.benches == (study.artifacts.bench,) else ["--bench", ",".join(map(str, study.benches))]
+    yield shlex.join(["python", "-m", "analysis", "--models", ",".join(study.models), *benches, *folder])

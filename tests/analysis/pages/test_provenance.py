@@ -1,0 +1,37 @@
+"""The commands on a report's page, taken by the commands themselves."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import arguments
+from analysis.inputs.files import find
+from analysis.inputs.study import read_study
+from analysis.pages.provenance import commands
+from study.artifacts import Artifacts
+from tests.support.study import write_bench, write_study
+
+
+def test_files_of_other_names_are_those_that_the_report_was_made_from(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path / "my artifacts")
+    write_study(artifacts)
+    benches = tuple(write_bench(artifacts, name=name) for name in ("first.json", "it's second.json"))
+    *_, first, second, report = commands(read_study(find(artifacts, ("gap", "baseline"), benches)))
+    options = arguments(shlex.split(report)[3:])
+    assert tuple(map(Path, options.bench.split(","))) == benches
+    assert (options.models, options.artifacts) == ("gap,baseline", artifacts.root)
+    named = [shlex.split(command)[2] for command in (first, second)]
+    assert named == [f"--benchmark-json={bench}" for bench in benches]
+
+
+def test_the_usual_files_need_no_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts = Artifacts()
+    write_study(artifacts)
+    assert list(commands(read_study(find(artifacts, ("gap",))))) == [
+        "python -m train gap",
+        "python -m export gap",
+        "pytest bench --benchmark-json=artifacts/bench.json",
+        "python -m analysis --models gap",
+    ]
