@@ -82,7 +82,10 @@ def overview(frame: pd.DataFrame) -> Figure:
         )
         for name, look in looks.items()
     ]
-    legend_above(figure, [*handles, Line2D([], [], label="lowest to highest run", **RUNS)])
+    handles.append(Line2D([], [], label="lowest to highest run", **RUNS))
+    if rows["model"].duplicated().any():
+        handles.append(Line2D([], [], label="the same model", **SPAN))
+    legend_above(figure, handles)
     _name(axis, ends)
     return figure
 

@@ -28,15 +28,22 @@ def test_the_area_of_a_mark_is_the_size_of_the_file_and_its_place_the_error_and_
     assert [(x, y) for x, y, _ in marks] == [pytest.approx(place) for place in ((200, 8), (20, 8), (200, 9), (20, 9))]
     assert marks[0][2] == pytest.approx(4 * marks[2][2])
     assert [text.get_text() for text in axis.texts] == ["large (244 KiB)", "small (61 KiB)"]
-    assert legend(figure) == ["ONNX Runtime", "PyTorch (eager)", "lowest to highest run"]
+    assert legend(figure) == ["ONNX Runtime", "PyTorch (eager)", "lowest to highest run", "the same model"]
+    joined = [line for line in axis.lines if len(set(xy(line)[:, 1])) == 1 and set(xy(line)[:, 0]) == {20, 200}]
+    assert len(joined) == 2
+    entry = figure.legends[0].get_lines()[-1]
+    assert {(line.get_color(), line.get_linestyle(), line.get_linewidth()) for line in [*joined, entry]} == {
+        ("0.45", "-", 1.0)
+    }
 
 
 def test_without_a_latency_the_error_is_over_the_size() -> None:
     nothing = {"runtime": None, "median_seconds": None, "median_low_seconds": None, "median_high_seconds": None}
     frame = pd.DataFrame([{"model": "a", **SIZE, **nothing, "valid": None}]).astype({"median_seconds": float})
     frame = frame.astype({"median_low_seconds": float, "median_high_seconds": float})
-    (axis,) = overview(frame).axes
-    assert "size of the ONNX file" in axis.get_xlabel()
+    figure = overview(frame)
+    assert "size of the ONNX file" in figure.axes[0].get_xlabel()
+    assert legend(figure) == ["model", "lowest to highest run"], "no marks are joined"
 
 
 def test_names_are_moved_apart_and_keep_their_order() -> None:
