@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analysis.plots.latency import short, tuples
 from study.pictures import WIDTH, empty
 
-HEIGHT = 1.12
+HEIGHT = 1.2
 """Inches of a model's row."""
 
 
@@ -32,5 +32,5 @@ def mistakes(frame: pd.DataFrame, images: NDArray[np.uint8] | None) -> Figure:
             pixels = images[one.image].transpose(1, 2, 0)
             axis.imshow(pixels if pixels.shape[2] == 3 else 255 - pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
             words = f"{one.label_name}\n\N{RIGHTWARDS ARROW} {one.predicted_name}"
-            axis.text(0.5, -0.05, words, transform=axis.transAxes, ha="center", va="top", fontsize=6)
+            axis.text(0.5, -0.05, words, transform=axis.transAxes, ha="center", va="top", fontsize=6.5)
     return figure

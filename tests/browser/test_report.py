@@ -33,11 +33,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "report"
 
 
-@pytest.mark.parametrize("look", [{"width": 1280}, {"width": 390}, {"width": 1280, "dark": True}])
+@pytest.mark.parametrize("look", [{"width": 1280}, {"width": 700}, {"width": 390}, {"width": 1280, "dark": True}])
 def test_opens_without_errors_requests_or_barriers(visit: Visit, report: Path, look: dict[str, object]) -> None:
     seen = visit("report", (report / "index.html").as_uri(), **look)
     assert seen["errors"] == seen["requests"] == seen["broken"] == seen["faults"] == []
     assert seen["overflow"] <= 0, "the page is wider than the window"
+    assert seen["letters"] >= 9, "a picture has text that is too small to read"
 
 
 def test_every_number_is_that_of_its_csv(visit: Visit, report: Path) -> None:

@@ -56,13 +56,24 @@ const tables = (page) =>
     })),
   );
 
-/** Pictures that cannot be drawn, those further down too, which are not loaded yet; and how far the page is too wide. */
+/**
+ * Pictures that cannot be drawn, those further down too, which are not loaded yet; how far the page is too wide; and the
+ * size in pixels of the smallest text of a picture, whose letters are outlines of 100 units.
+ */
 const layout = (page) =>
   page.evaluate(async () => {
     const images = [...document.images];
     images.forEach((image) => (image.loading = "eager"));
     await Promise.allSettled(images.map((image) => image.decode()));
+    const drawn = images.filter((image) => image.src.startsWith("data:image/svg"));
+    const letters = drawn.flatMap((image) => {
+      const svg = atob(image.src.split(",")[1]);
+      const width = image.clientWidth - 2 * parseFloat(getComputedStyle(image).paddingLeft);
+      const pixels = width / Number(/viewBox="0 0 ([\d.]+)/.exec(svg)[1]);
+      return [...svg.matchAll(/scale\(([\d.]+) -/g)].map(([, scale]) => 100 * scale * pixels);
+    });
     return {
+      letters: letters.length && Math.min(...letters),
       broken: images.filter((image) => !image.complete || !image.naturalWidth).map((image) => image.alt),
       overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     };
