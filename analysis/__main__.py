@@ -115,8 +115,9 @@ def main(words: Sequence[str] | None = None) -> int:
     from study import locks
     from study.artifacts import Artifacts
     from study.catalogue import FASHION_MNIST, extended
+    from study.finished import finished
     from study.modules.exported import refuse_another
-    from study.modules.files import module_files
+    from study.modules.files import current_module, module_files
     from study.selection import own_names
 
     other = options.dataset if options.dataset != FASHION_MNIST else ""
@@ -124,6 +125,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.publish:
         _publishable(study)
     names = [name for name in options.models.split(",") if name]
+    named = bool(names)
     entries = extended(options.catalogue) if options.catalogue else ()
     if options.catalogue and not names:
         names = own_names(entries)
@@ -133,8 +135,11 @@ def main(words: Sequence[str] | None = None) -> int:
     for entry in entries:
         if entry.is_module and entry.name in names:
             remedy = f"run `python -m export {entry.name} --catalogue={options.catalogue}`"
-            refuse_another(entry, module_files(artifacts, entry.name), remedy)
-    models = models_of(artifacts, names, options.study, other)
+            refuse_another(entry, files := module_files(artifacts, entry.name), remedy)
+            current_module(files)
+    models = models_of(artifacts, names, options.study, other, [entry.name for entry in entries])
+    if names and (trainable := [name for name in models if not module_files(artifacts, name).record.is_file()]):
+        finished(artifacts, trainable, options, named)
     inputs = find(artifacts, models, benches, [str(measure) for measure in measures], study)
     if options.publish:
         _publishable(inputs.study)

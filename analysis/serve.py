@@ -67,15 +67,13 @@ def main(words: Sequence[str] | None = None) -> int:
 
     from analysis.inputs.files import models_of
     from analysis.pages.try_it import page
+    from study.finished import finished
 
     artifacts = Artifacts(options.artifacts)
     named = [name for name in options.models.split(",") if name]
     models = models_of(artifacts, named, options.study)
-    if named and (missing := [model for model in models if not artifacts.runs(model)]):
-        raise StudyError(
-            f"no finished run of {', '.join(missing)} below {artifacts.root}; run `python -m train`, or "
-            "leave out --models and drop its ONNX file onto the page"
-        )
+    if named:
+        finished(artifacts, models, options, named=True)
     runs = [run for model in models for run in artifacts.runs(model) if named or run.onnx.is_file()]
     with open_server(page(artifacts, runs, embedded=False), options.port) as server:
         shown = escaped(", ".join(dict.fromkeys(run.model for run in runs)))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.command_line import Parser
 from study.errors import StudyError, print_error
-from study.selection import add_options
+from study.selection import add_options, known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
     subjects, frames, ranks, mistakes = [], [], [], 0
     for name in options.models:
         try:
-            subject, paired, layers = _subject(name, artifacts)
+            subject, paired, layers = _subject(name, artifacts, options)
             frames.append(tables.zeros([subject], paired))
             ranks.append(tables.ranks_of(layers))
             subjects.append(subject)
@@ -66,7 +66,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _subject(
-    name: str, artifacts: Artifacts
+    name: str, artifacts: Artifacts, options: argparse.Namespace
 ) -> "tuple[Subject, Sequence[AbRecord], list[tuple[Mapping[str, object], Layer]]]":
     """What is called so, the comparisons of `bench ab`, and its fully-connected layers with their labels.
 
@@ -77,6 +77,7 @@ def _subject(
     from analysis.inputs.forms import of_file, of_study
     from analysis.inputs.study import read_paired, read_study
     from analysis.weights.layers import read
+    from study.finished import untrained
     from study.modules.files import module_files
 
     if artifacts.runs(name) or module_files(artifacts, name).record.is_file():
@@ -88,6 +89,8 @@ def _subject(
         return found[0], study.paired, list(layers)
     path = Path(name)
     if not path.is_file():
+        if name in {entry.name for entry in known(options) if not entry.is_module}:
+            raise StudyError(untrained(artifacts, [name], options))
         raise StudyError(f"expected a trained model, an exported module or an ONNX file, found {name!r}")
     subject = of_file(path, artifacts)
     return subject, read_paired(artifacts), [({"model": subject.model, "seed": None}, one) for one in read(path).layers]

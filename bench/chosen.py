@@ -11,6 +11,7 @@ from study.artifacts import Artifacts
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError
+from study.finished import finished
 from study.modules.exported import refuse_another
 from study.modules.files import module_files
 from study.modules.options import entry_of, export_command, words_of
@@ -29,7 +30,11 @@ def chosen_models(option: Namespace) -> list[models.Model]:
         chosen.append(_module(option, module, export=not option.collectonly))
     if option.models is not None or not (option.onnx or module):
         artifacts = Artifacts(option.artifacts)
-        entries = selected(option, [name for name in (option.models or "").split(",") if name])
+        names = [name for name in (option.models or "").split(",") if name]
+        entries = selected(option, names)
+        if trainable := [one.name for one in entries if not one.is_module]:
+            trained = finished(artifacts, trainable, option, bool(names))
+            entries = [one for one in entries if one.is_module or one.name in trained]
         if option.export and not option.collectonly:
             _export(option, entries)
         variants = dict.fromkeys(option.variants.split(","))

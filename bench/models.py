@@ -1,5 +1,6 @@
 """The models that are measured: trained models of the catalogue, or any ONNX file of the user."""
 
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -13,6 +14,7 @@ from study.artifacts import Artifacts, RunFiles, current_export
 from study.catalogue import Entry
 from study.errors import StudyError
 from study.files import sha256
+from study.finished import untrained
 from study.modules.exported import given_of
 from study.modules.files import ModuleFiles, current_module, refuse_changed
 from study.onnx_given import Given, parse_given
@@ -146,7 +148,7 @@ def from_catalogue(artifacts: Artifacts, entry: Entry, variant: str = STANDARD_N
     """
     runs = artifacts.runs(entry.name)
     if not runs:
-        raise StudyError(f"{entry.name} has no finished run in {artifacts.root}; run `python -m train {entry.name}`")
+        raise StudyError(untrained(artifacts, [entry.name], Namespace()))
     run = runs[0].exported_as(variant)
     name = run.variant.named(entry.name)
     export = current_export(run)

@@ -4,20 +4,18 @@ No torch until there is something to export.
 """
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from export.card import write_card
 from export.outcome import DONE, REFUSED, is_current
 from study import locks
-from study.artifacts import DEFAULT_ROOT, Artifacts, RunFiles
-from study.catalogue import DEFAULT_STUDY
+from study.artifacts import Artifacts, RunFiles
 from study.cores import allotted_cores
 from study.data import datasets
 from study.entry import Entry
 from study.errors import StudyError, print_error
+from study.finished import finished
 from study.remote.cluster import Place
 from study.remote.options import on_ray
 from study.selection import selected
@@ -28,7 +26,8 @@ def export_models(options: argparse.Namespace) -> int:
     """Export what the command line asks for, unless it is current; gives the exit code.
 
     Raises:
-        StudyError: no run is finished, or an option is wrong. An error of one run is printed, and the others go on.
+        StudyError: a model has no finished run, or an option is wrong. An error of one run is printed, and the others
+            go on.
     """
     variant = Variant(
         opset=options.opset,
@@ -52,8 +51,7 @@ def export_models(options: argparse.Namespace) -> int:
 
         codes.append(export_entries(modules, options))
         entries = [entry for entry in entries if not entry.is_module]
-    finished = finished_runs(options, artifacts, entries) if entries else []
-    for entry, standard in finished:
+    for entry, standard in finished_runs(options, artifacts, entries) if entries else []:
         files = standard.of(variant)
         if is_current(files):
             codes.append(refresh_card(files))
@@ -68,18 +66,13 @@ def export_models(options: argparse.Namespace) -> int:
 def finished_runs(
     options: argparse.Namespace, artifacts: Artifacts, entries: Sequence[Entry]
 ) -> list[tuple[Entry, RunFiles]]:
-    """The finished runs of these models, in that order and by seed; one without any is reported.
+    """The finished runs of these models, in that order and by seed.
 
     Raises:
-        StudyError: there is none.
+        StudyError: as `study.finished.finished`.
     """
-    runs = [(entry, files) for entry in entries for files in artifacts.runs(entry.name)]
-    if not runs:
-        raise StudyError(f"no finished run in {artifacts.root}; run `{training(options, options.models)}` first")
-    for entry in entries:
-        if not artifacts.runs(entry.name):
-            print(f"{entry.name}: no finished run; run `{training(options, [entry.name])}`", file=sys.stderr)
-    return runs
+    trained = finished(artifacts, [entry.name for entry in entries], options, bool(options.models))
+    return [(entry, files) for entry in entries if entry.name in trained for files in artifacts.runs(entry.name)]
 
 
 def first_runs(
@@ -90,14 +83,6 @@ def first_runs(
     for entry, files in finished_runs(options, artifacts, entries):
         first.setdefault(entry.name, (entry, files))
     return list(first.values())
-
-
-def training(options: argparse.Namespace, names: Sequence[str]) -> str:
-    """The command that trains the models called `names`, with the options of this one."""
-    usual = {"study": DEFAULT_STUDY, "dataset": "", "catalogue": None, "data": None, "artifacts": DEFAULT_ROOT}
-    given = {name: value for name, default in usual.items() if (value := getattr(options, name)) != default}
-    words = [*names, *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
-    return shlex.join(["python", "-m", "train", *words])
 
 
 def refresh_card(files: RunFiles) -> int:

@@ -3,6 +3,7 @@
 Needs nothing but the standard library and `study`, so that an unchanged report is recognised at once.
 """
 
+import argparse
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from study.artifacts import Artifacts, RunFiles
 from study.data.datasets import DATASETS
 from study.errors import StudyError
 from study.files import read_plain, sha256, there
+from study.finished import untrained
 from study.modules.files import ModuleFiles, changed, exported_modules
 from study.record_files import read_record
 from study.records.module import ModuleRecord
@@ -210,10 +212,13 @@ def sources() -> list[Path]:
     return sorted(files - set(PROJECT.glob("study/networks/*.py")))
 
 
-def models_of(artifacts: Artifacts, names: Sequence[str], study: str, dataset: str = "") -> tuple[str, ...]:
+def models_of(
+    artifacts: Artifacts, names: Sequence[str], study: str, dataset: str = "", own: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The models called `names`, each once and in that order, or without names those of `study`.
 
-    They are the catalogue's, have runs among the artifacts, or are modules that have been exported there.
+    They are the catalogue's, the user's `own`, have runs among the artifacts, or are modules that have been exported
+    there.
 
     Raises:
         StudyError: there is no such model or study, or a name is that of a trained model and of a module.
@@ -233,7 +238,7 @@ def models_of(artifacts: Artifacts, names: Sequence[str], study: str, dataset: s
             )
         if name in known and name not in modules:
             models += [entry.name for entry in catalogue.select([name], dataset=dataset)]
-        elif runs or name in modules:
+        elif runs or name in modules or name in own:
             models.append(name)
         else:
             exported = f"; the exported modules are: {', '.join(modules)}" if modules else ""
@@ -259,10 +264,7 @@ def find(
     modules = tuple(exported[model] for model in models if model in exported and model not in trained)
     if not runs and not modules:
         others = f", or for the exported modules `python -m analysis --models {','.join(exported)}`" if exported else ""
-        raise StudyError(
-            f"{artifacts.root}/models holds no finished run of {', '.join(models)}; run `python -m train` and "
-            f"`python -m export`{others}"
-        )
+        raise StudyError(f"{untrained(artifacts, models, argparse.Namespace())} and `python -m export`{others}")
     study = MODULES if modules and study == catalogue.DEFAULT_STUDY else study
     report = artifacts.report if study == catalogue.DEFAULT_STUDY else artifacts.report_on(study)
     measured = existing(benches) or (artifacts.bench,)

@@ -70,7 +70,7 @@ def read_study(inputs: Inputs) -> Study:
     notes: list[str] = []
     if inputs.missing:
         notes.append(
-            f"without a finished run and left out: {', '.join(inputs.missing)}; "
+            f"left out: expected a finished run of {', '.join(inputs.missing)}, found none; "
             f"run `python -m train {' '.join(inputs.missing)}`"
         )
     trained = [model for model in models if model not in inputs.module_names]

@@ -145,6 +145,7 @@ def find_plan(options: argparse.Namespace) -> Plan:
         StudyError: there is nothing of that name.
     """
     from study.errors import StudyError
+    from study.finished import untrained
     from study.modules.exported import given_of
     from study.modules.files import current_module, module_files
     from study.onnx_given import parse_shapes
@@ -157,7 +158,8 @@ def find_plan(options: argparse.Namespace) -> Plan:
         for one in getattr(options, name)
         for word in (f"--{name}", one)
     ]
-    if model in {entry.name for entry in known(options) if not entry.is_module} and artifacts.runs(model):
+    trainable = model in {entry.name for entry in known(options) if not entry.is_module}
+    if trainable and artifacts.runs(model):
         if given:
             raise StudyError(f"{given[0]} applies to an ONNX file, {model} is a trained model")
         return Plan(options, model, model, in_torch=True, given=[])
@@ -172,6 +174,8 @@ def find_plan(options: argparse.Namespace) -> Plan:
         )
     path = Path(model)
     if not path.is_file():
+        if trainable:
+            raise StudyError(untrained(artifacts, [model], options))
         raise StudyError(
             f"expected a trained model, an exported module or an ONNX file, found {model!r}; see `python -m train "
             "--list` and `python -m export --module`"

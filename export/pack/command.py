@@ -74,7 +74,7 @@ def exported(options: argparse.Namespace, artifacts: Artifacts) -> tuple[list["P
     """The exports of the models that are asked for, and an exit code for each without one that is named.
 
     Raises:
-        StudyError: there is none.
+        StudyError: there is none, or one that is named has no finished run.
     """
     from export.command import first_runs
     from export.pack import subjects

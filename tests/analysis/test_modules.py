@@ -113,7 +113,7 @@ def test_a_measured_module_is_not_in_the_report_on_the_default_study(modules: tu
     [
         (
             (),
-            r"no finished run of baseline, .*, or for the exported modules `python -m analysis --models plain,pruned`",
+            r"a finished run of baseline, .*, or for the exported modules `python -m analysis --models plain,pruned`",
         ),
         (
             ("--models", "plane"),

@@ -83,7 +83,7 @@ WORDS: Mapping[str, str] = {
     f"export compact {MODEL} -o {{dir}}/artifacts": "expected a name that ends in .onnx",
     f"export compact {MODEL} -o {MODEL}": "expected another file",
     "export pack nosuch": "no model is called 'nosuch'",
-    "export pack --artifacts {dir}/none": "no finished run",
+    "export pack --artifacts {dir}/none": "expected a finished run of baseline, ",
     "export verify": "the following arguments are required: PACK",
     "export verify {dir}/none": "found nothing there",
     f"export verify {MODEL}": "found another thing",
@@ -91,7 +91,7 @@ WORDS: Mapping[str, str] = {
     # Analysis.
     "analysis --models nosuch --artifacts {dir}/artifacts": "nosuch",
     "analysis --study nosuch": "no study is called 'nosuch'",
-    "analysis --artifacts {dir}/none": "no finished run",
+    "analysis --artifacts {dir}/none": "expected a finished run of baseline, ",
     "analysis --measure nosuch": "nosuch",
     "analysis --measure 'pq-mean(p=0)'": "pq-mean",
     "analysis --bench {dir}/none.json --artifacts {dir}/artifacts": "none.json is missing",

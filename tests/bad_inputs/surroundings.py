@@ -84,7 +84,7 @@ FORBIDDEN: Mapping[str, tuple[str, str]] = {
     f"{RUN}/run.json": (ANALYSIS, "run.json"),
     f"{RUN}/history.csv": (ANALYSIS, "history.csv"),
     f"{RUN}/model.onnx": (ANALYSIS, "model.onnx"),
-    RUN: (ANALYSIS, "no finished run"),
+    RUN: (ANALYSIS, "expected a finished run of "),
     "artifacts/bench.json": (f"bench compare {BENCH} {{dir}}/new.json", "bench.json"),
     "artifacts/portability.json": ("analysis portability --artifacts {dir}/artifacts", "portability.json"),
     "relu.onnx": ("pytest bench --onnx {dir}/relu.onnx", "relu.onnx"),

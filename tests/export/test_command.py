@@ -244,8 +244,8 @@ def test_only_a_missing_or_damaged_export_is_made_again(trained: Trained, tmp_pa
 def test_a_mistake_names_what_to_run_or_to_write(trained: Trained, tmp_path: Path) -> None:
     root = str(trained.artifacts.root)
     mistakes = {
-        f"run `python -m train --artifacts {tmp_path}` first": ["--artifacts", str(tmp_path)],
-        "run `python -m train gap --study cnn5 --data 'a b' --artifacts none` first": [
+        f"run `python -m train --artifacts {tmp_path}`": ["--artifacts", str(tmp_path)],
+        "run `python -m train gap --study cnn5 --data 'a b' --artifacts none`": [
             *("gap", "--artifacts", "none", "--data", "a b", "--study", "cnn5")
         ],
         "gpa": ["gpa", "--artifacts", root],

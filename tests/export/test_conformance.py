@@ -261,7 +261,7 @@ def test_a_mistake_names_the_option_or_the_command_that_fixes_it(artifacts: Arti
         "--runtimes names none": ["--runtimes", ","],
         "--images: expected at least 1, found 0": ["--images", "0"],
         "no-such-model": ["no-such-model"],
-        "no finished run in ": ["gap"],
+        "expected a finished run of gap in ": ["gap"],
         "run `python -m export baseline`": ["baseline"],
     }
     for message, words in mistakes.items():

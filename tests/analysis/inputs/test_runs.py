@@ -141,13 +141,13 @@ class TestPredictions:
 
 class TestStudy:
     def test_without_any_run_nothing_is_reported(self, tmp_path: Path) -> None:
-        with pytest.raises(StudyError, match="no finished run of baseline; run `python -m train`"):
+        with pytest.raises(StudyError, match="expected a finished run of baseline in "):
             find(Artifacts(tmp_path / "nothing"), ("baseline",))
 
     def test_a_model_without_runs_is_left_out_with_a_note(self, artifacts: Artifacts) -> None:
         study = study_of(artifacts, "gap", "baseline")
         assert (study.baseline, study.models) == ("gap", ("baseline",))
-        assert study.notes[0] == "without a finished run and left out: gap; run `python -m train gap`"
+        assert study.notes[0] == "left out: expected a finished run of gap, found none; run `python -m train gap`"
 
     @pytest.mark.parametrize("name", ["lenet", "mine"])
     def test_a_wrong_name_lists_the_right_ones(self, artifacts: Artifacts, name: str) -> None:

@@ -59,7 +59,7 @@ def test_a_side_has_the_settings_of_its_word_and_else_those_of_the_command(file:
         ("{file},checkout=/", "checkout=/: expected a checkout of this project"),
         ("{file},runtime=torch", "torch runs modules, and the standard variant of trained models"),
         ("{file},thread=2", "found '.*m.onnx,thread=2'; settings are variant, threads, runtime, options, python"),
-        ("gap", "gap has no finished run in nowhere"),
+        ("gap", "expected a finished run of gap in nowhere/models, found none; run `python -m train gap --arti"),
         ("", "expected MODEL,NAME=VALUE, found ''"),
     ],
 )
