@@ -10,10 +10,12 @@ this machine can reach the page. Ctrl-C ends it.
 
 import argparse
 import os
+import socket
 import sys
 import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"
 BLOCK = 2**18
 """Bytes that are sent at a time, each within the timeout: they may go through a slow tunnel."""
+MOST_WAITING = 64
+"""Connections that have asked for nothing yet: a browser opens some ahead; a process may have only 256 open files."""
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -126,6 +130,28 @@ class Server(ThreadingHTTPServer):
         super().__init__((ADDRESS, number), Handler)
         self.files = files
         """By path: the type, the content, and whether that is compressed by gzip."""
+        self._waiting: dict[Any, None] = {}
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A new connection is always served; if too many are waiting, the first of them is closed."""
+        with self._lock:
+            self._waiting[request] = None
+            first = next(iter(self._waiting)) if len(self._waiting) > MOST_WAITING else None
+            self._waiting.pop(first, None)
+        if first is not None:
+            with suppress(OSError):  # it has gone by itself
+                first.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def has_asked(self, request: Any) -> None:
+        """The connection waits no longer, as one that is closed does not."""
+        with self._lock:
+            self._waiting.pop(request, None)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.has_asked(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing if a browser has gone before it had everything: a tab was closed, or its page loaded again."""
@@ -154,6 +180,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(with_content=False)
 
     def _answer(self, with_content: bool) -> None:
+        self.server.has_asked(self.request)
         if self.headers.get("Host", "") not in self.server.hosts:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "expected the address that the command printed")
             return

@@ -12,11 +12,14 @@ import hashlib
 import http.client
 import io
 import os
+import re
 import sys
 import tarfile
+import tempfile
 import zlib
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import unquote
 
 from study.artifacts import Artifacts
 from study.data.sources import download
@@ -44,7 +47,10 @@ MOST_BYTES = 64 * 2**20
 """Of an unpacked file."""
 REGISTRY = "https://registry.npmjs.org"
 VARIABLE = "npm_config_registry"
-"""Names another registry, as for npm."""
+"""Names another registry, as for npm; its address may begin with a name and a password."""
+LOGIN = re.compile(r"(?<=://)([^/]*)@")
+STORED_BYTES = 4 * 2**20
+"""Room that both files need, compressed."""
 COMMAND = "python -m analysis fetch-onnxruntime-web"
 SECONDS = 600.0
 
@@ -62,13 +68,15 @@ def fetch(artifacts: Artifacts) -> list[Path]:
     """Fetch the package and store its two files, compressed.
 
     Raises:
-        StudyError: it does not arrive, or is not the published one.
+        StudyError: there is no room for it, it does not arrive, or it is not the published one.
     """
     registry = os.environ.get(VARIABLE, "") or REGISTRY
-    url = f"{registry.rstrip('/')}/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
+    login = LOGIN.search(registry)
+    url = f"{LOGIN.sub('', registry, 1).rstrip('/')}/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
+    _check_room(folder(artifacts))
     print(f"fetching {url}, {BYTES:,} bytes", file=sys.stderr)
     try:
-        package = download(url, BYTES, SECONDS)
+        package = download(url, BYTES, SECONDS, unquote(login[1]) if login else "")
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise StudyError(
             f"{url} does not arrive ({why(error)}); run it again, or name another registry in {VARIABLE}"
@@ -110,6 +118,23 @@ def read(artifacts: Artifacts) -> dict[str, bytes]:
         if (found := hashlib.sha256(content).hexdigest()) != digest:
             raise StudyError(f"{path}: expected sha256 {digest[:16]}..., found {found[:16]}...; run `{COMMAND}`")
     return files
+
+
+def _check_room(place: Path) -> None:
+    """
+    Raises:
+        StudyError: the files cannot be stored there.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=next(path for path in (place, *place.parents) if path.exists())) as file:
+            file.write(os.urandom(STORED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StudyError(
+            f"{place} cannot be written ({why(error)}): expected room for {STORED_BYTES:,} bytes; free some, or name "
+            "another folder with --artifacts"
+        ) from None
 
 
 def _stored(artifacts: Artifacts, name: str) -> Path:

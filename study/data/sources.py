@@ -15,6 +15,7 @@ import tempfile
 import time
 import urllib.request
 import zlib
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,8 +136,8 @@ def mirror(url: str, sizes: Sizes) -> Iterator[Reader]:
     yield read
 
 
-def download(url: str, limit: int, seconds: float) -> bytes:
-    """The content of `url`; shows a progress bar on a terminal.
+def download(url: str, limit: int, seconds: float, login: str = "") -> bytes:
+    """The content of `url`; shows a progress bar on a terminal. `login` is a name and a password, with a colon between.
 
     Raises:
         OSError, http.client.HTTPException: it does not arrive within `seconds`, is silent for STALL_SECONDS, or is
@@ -145,7 +146,10 @@ def download(url: str, limit: int, seconds: float) -> bytes:
     deadline = time.monotonic() + seconds
     content = bytearray()
     # S310: one of torchvision's own mirrors is http; the content is verified by its hash.
-    with urllib.request.urlopen(url, timeout=STALL_SECONDS) as response:  # noqa: S310
+    request = urllib.request.Request(url)  # noqa: S310
+    if login:  # not for another host that the first one may name
+        request.add_unredirected_header("Authorization", f"Basic {b64encode(login.encode()).decode()}")
+    with urllib.request.urlopen(request, timeout=STALL_SECONDS) as response:  # noqa: S310
         length = response.headers.get("Content-Length", "")
         with _progress(url, int(length) if length.isdecimal() else None) as show:
             while block := response.read1(2**16):  # read() would wait for a whole block

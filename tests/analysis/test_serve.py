@@ -1,12 +1,18 @@
 """`python -m analysis serve` and `fetch-onnxruntime-web`, without a browser; tests/browser has the rest."""
 
+import contextlib
 import gzip
 import hashlib
 import http.client
+import http.server
 import io
 import json
+import os
+import re
 import socket
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 from base64 import b64encode
@@ -19,7 +25,7 @@ from analysis.inputs import web_runtime
 from analysis.pages.try_it import Page, page
 from study.artifacts import Artifacts
 from study.errors import StudyError
-from tests.conftest import Serve
+from tests.conftest import ROOT, Serve
 from tests.support.study import edit_json
 
 Fetch = Callable[..., int]
@@ -78,6 +84,24 @@ class TestServer:
 
     def test_refuses_to_be_written_to(self, port: int) -> None:
         assert asked(port, "/", method="POST").status == 501
+
+    def test_idle_connections_keep_nobody_waiting(self, port: int) -> None:
+        """They would use up the files or the threads that a process may have; the oldest ones are closed."""
+        with contextlib.ExitStack() as opened:
+            first, *_, last = [
+                opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(255)
+            ]
+            assert asked(port, "/").status == 200
+            assert first.recv(1) == b""
+            last.sendall(f"GET / HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            assert last.recv(100).startswith(b"HTTP/1.0 200 ")
+
+    def test_an_answer_goes_on_however_many_are_idle(self, port: int) -> None:
+        with contextlib.ExitStack() as opened:
+            response = asked(port, "/parts/large")
+            for _ in range(100):
+                opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            assert len(response.read()) == 2**24
 
     def test_a_browser_that_leaves_is_no_error(self, port: int, capsys: Capture) -> None:
         """A tab that is closed while it loads resets the connection."""
@@ -145,6 +169,58 @@ class TestFetch:
             with pytest.raises(StudyError, match=r"expected .* bytes with sha512|does not arrive"):
                 fetch(content)
         assert not web_runtime.folder(artifacts).exists()
+
+    def test_a_password_in_the_address_is_used_and_not_printed(
+        self, package: bytes, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    ) -> None:
+        class Private(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                known = self.headers["Authorization"] == f"Basic {b64encode(b'me:sec@ret').decode()}"
+                self.send_response(200 if known else 401)
+                self.send_header("Content-Length", str(len(package)))
+                self.end_headers()
+                self.wfile.write(package)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing: the test looks at standard error."""
+
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with http.server.HTTPServer(("127.0.0.1", 0), Private) as server:
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+            place, words = f"127.0.0.1:{server.server_port}/npm", ["--artifacts", str(artifacts.root)]
+            monkeypatch.setenv(web_runtime.VARIABLE, f"http://me:wrong-one@{place}")
+            with pytest.raises(StudyError, match=f"^http://{place}/{self.NAME} does not arrive .*401") as refused:
+                commands.fetch(words)
+            monkeypatch.setenv(web_runtime.VARIABLE, f"http://me:sec%40ret@{place}")
+            assert commands.fetch(words) == 0
+            server.shutdown()
+        printed = "".join(capsys.readouterr()) + str(refused.value)
+        assert place in printed
+        assert not re.search("me:|wrong|ret@", printed)
+
+    def test_a_full_disk_is_found_before_anything_is_fetched(self, artifacts: Artifacts) -> None:
+        """A limit of 1 MB a file stands for it; the address leads nowhere."""
+        script = (
+            "import resource, signal, sys\n"
+            "from analysis.__main__ import main\nfrom study.errors import exit_with\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
+            "exit_with(lambda: main(['fetch-onnxruntime-web', '--artifacts', sys.argv[1]]))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, artifacts.root],
+            env={**os.environ, web_runtime.VARIABLE: "http://127.0.0.1:1"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        folder = web_runtime.folder(artifacts)
+        assert done.stderr.startswith(
+            f"error: {folder} cannot be written (File too large): expected room for 4,194,304"
+        )
+        assert not folder.exists()
 
     def test_a_file_that_was_changed_is_fetched_again(self, fetch: Fetch, artifacts: Artifacts) -> None:
         fetch()
