@@ -224,7 +224,9 @@ def refuse_nothing(removed: tuple[RemovedUnits, ...]) -> None:
     """
     if not any(one.before > one.after for one in removed):
         reason = (
-            f"none of {sum(one.before for one in removed)} units is dead" if removed else "no layer leads to another"
+            f"none of {sum(one.before for one in removed)} units between two layers is dead"
+            if removed
+            else "no layer leads to another"
         )
         raise NothingError(f"nothing to remove: {reason}")
 

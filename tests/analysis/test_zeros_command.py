@@ -50,6 +50,19 @@ def test_a_file_is_shown_with_the_forms_that_were_made_of_it(
     assert "compact takes 0.80 (0.80 to 0.80) times as long as dense (faster)" in text
 
 
+def test_dead_units_that_stay_are_not_promised_to_be_removed(
+    artifacts: Artifacts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All zeros are those of an output of the model, which compact keeps."""
+    file = artifacts.root / "m.onnx"
+    file.write_bytes(two_layers([[1, 2], [3, 4]], [5, 6], [[0, 0], [3, 4]]).SerializeToString())
+    assert compact.main([str(file)]) == 0
+    assert "nothing to remove: none of 2 units between two layers is dead" in capsys.readouterr().out
+    assert main(["zeros", str(file), "--artifacts", str(artifacts.root)]) == 0
+    (sentence,) = (line for line in capsys.readouterr().out.splitlines() if "exactly zero" in line)
+    assert "100 % of the zeros lie in rows and columns of zeros alone, whose units can be removed if" in sentence
+
+
 def test_models_and_modules_are_named_and_a_wrong_name_does_not_cost_the_others(
     artifacts: Artifacts, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,7 +70,10 @@ def test_dead_units_are_removed_from_the_file_and_the_probabilities_stay(
     removed = 4 * (10 * (400 + 1 + 84) + 5 * (110 + 1 + 10))
     assert compact.onnx.stat().st_size == pytest.approx(files.onnx.stat().st_size - removed, abs=200)
     assert "`fc1` has 110 of 120 units, `fc2` has 79 of 84 units" in compact.card.read_text()
-    assert "gap seed 0: nothing to remove: none of 78 units is dead; no file is written" in capsys.readouterr().out
+    assert (
+        "gap seed 0: nothing to remove: none of 78 units between two layers is dead; no file is written"
+        in capsys.readouterr().out
+    )
     for name in (files.checkpoint.name, files.record.name):
         shutil.copy(trained.artifacts.run("baseline", 0).folder / name, files.folder)
     assert main(["baseline", "--remove-dead", "--artifacts", str(artifacts.root)]) == 0

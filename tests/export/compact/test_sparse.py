@@ -127,7 +127,9 @@ def test_nothing_to_remove_is_no_error(tmp_path: Path, capsys: pytest.CaptureFix
     file = tmp_path / "m.onnx"
     file.write_bytes(two_layers([[1, 0], [0, 1]], [0, 0], [[1, 2], [3, 4]]).SerializeToString())
     assert command.main([str(file)]) == 0
-    assert "nothing to remove: none of 2 units is dead; no file is written" in capsys.readouterr().out
+    assert (
+        "nothing to remove: none of 2 units between two layers is dead; no file is written" in capsys.readouterr().out
+    )
     assert list(tmp_path.iterdir()) == [file]
 
 
