@@ -22,6 +22,7 @@ from study.errors import StudyError, one_line
 from study.onnx_data import beside, extent
 from study.onnx_given import Given, Shapes
 from study.onnx_graph import (
+    NO_MODEL,
     STANDARD,
     Dimensions,
     attribute_tensors,
@@ -94,7 +95,9 @@ def read(path: Path, given: Given | None = None) -> Facts:
         raise StudyError(f"{path} cannot be read: {error.strerror or error}") from None
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from None
-    except (DecodeError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+    except DecodeError:
+        raise StudyError(f"{path}: {NO_MODEL}") from None
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({one_line(error)})") from None
 
 

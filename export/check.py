@@ -88,12 +88,12 @@ def read(path: Path, opset: int = OPSET) -> "File":
         OSError: it is missing or not accessible.
     """
     from export.portable.rules import parse
-    from study.onnx_graph import check_calls, checked_size, tensors
+    from study.onnx_graph import NO_MODEL, check_calls, checked_size, tensors
 
     checked_size(path)
     file = parse(read_plain(path, None), opset)
     if file is None:
-        raise StudyError("expected an ONNX model, found other bytes or a part of one")
+        raise StudyError(NO_MODEL)
     entries = (entry for tensor in tensors(file.model) for entry in tensor.external_data if entry.key == "location")
     for location in dict.fromkeys(entry.value for entry in entries):
         outside = Path(location).is_absolute() or ".." in Path(location).parts  # where nothing is looked for

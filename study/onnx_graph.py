@@ -32,6 +32,10 @@ Dimensions = tuple[int | str | None, ...]
 """A shape: a number, the name of a dimension that is not fixed, or None for one with neither."""
 
 
+NO_MODEL = "expected an ONNX model, found other bytes or a part of one"
+"""What every command says of a file that cannot be parsed."""
+
+
 def checked_size(path: Path) -> int:
     """The bytes of a file that may be a model.
 

@@ -14,7 +14,7 @@ from study.artifacts import Artifacts
 from study.errors import StudyError
 from study.files import sha256
 from study.onnx_data import beside
-from study.onnx_graph import tensors
+from study.onnx_graph import NO_MODEL, tensors
 from study.record_files import read_record
 from study.records.compact import CompactRecord, RemovedUnits
 from study.variants import Variant
@@ -41,7 +41,7 @@ class Form:
         try:
             model = onnx.load(self.path, format="protobuf", load_external_data=False)
         except DecodeError:
-            raise StudyError(f"{self.path}: expected an ONNX model, found other bytes") from None
+            raise StudyError(f"{self.path}: {NO_MODEL}") from None
         external = (one for tensor in tensors(model) for one in tensor.external_data if one.key == "location")
         yield from (beside(self.path, location).path for location in dict.fromkeys(one.value for one in external))
 

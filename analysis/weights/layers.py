@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from analysis.weights import names
 from analysis.weights.matrix import Matrix
@@ -20,6 +21,7 @@ from analysis.weights.tensors import Opened, Stored
 from analysis.weights.walk import Found, Skipped, Walk
 from study.errors import StudyError, escaped, one_line
 from study.onnx_data import plain
+from study.onnx_graph import NO_MODEL
 from study.records.analysis import Role
 
 OLDEST_ONNX = (1, 21)
@@ -90,6 +92,8 @@ def read(path: Path, *, allow_root: Path | None = None, pointwise: bool = False,
     except StudyError as error:
         message = one_line(error, 800)
         raise StudyError(message if message.startswith(str(path)) else f"{path}: {message}") from None
+    except DecodeError:
+        raise StudyError(f"{path}: {NO_MODEL}") from None
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
         raise StudyError(
             f"{path}: expected an ONNX model, found a malformed file ({escaped(one_line(error))})"

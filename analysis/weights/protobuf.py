@@ -49,15 +49,13 @@ def skeleton(file: BufferedReader, size: int) -> Skeleton:
     """Read the ONNX `file` of so many bytes, opened at its beginning.
 
     Raises:
-        ValueError: it is no protobuf message, or not one of ONNX.
+        DecodeError: it is no protobuf message, or not one of ONNX.
+        ValueError: the values of a tensor are not as it declares them.
         StudyError: without its weights it exceeds one of the limits above.
     """
     scan = _Scan(file, secrets.token_hex(16))
     content = scan.message(size, onnx.ModelProto.DESCRIPTOR, 0)
-    try:
-        return Skeleton(onnx.ModelProto.FromString(bytes(content)), scan.marker)
-    except DecodeError as error:
-        raise ValueError(str(error)) from None
+    return Skeleton(onnx.ModelProto.FromString(bytes(content)), scan.marker)
 
 
 def varint(value: int) -> bytes:
@@ -100,7 +98,7 @@ class _Scan:
             self.fields += 1
             _limit("fields", self.fields, MOST_FIELDS)
             if tag < 8:
-                raise ValueError("a field of number 0, which ONNX has none of")
+                raise DecodeError("a field of number 0, which ONNX has none of")
             field, wire = kind.fields_by_number.get(tag >> 3), tag & 7
             if wire == VARINT:
                 number = self.number(end)
@@ -124,7 +122,7 @@ class _Scan:
                     content = self.bytes(length, end)
                 value = varint(len(content)) + content
             else:
-                raise ValueError(f"a field of wire type {wire}, which ONNX has none of")
+                raise DecodeError(f"a field of wire type {wire}, which ONNX has none of")
             if field is not None:
                 kept += varint(tag) + value
         if payloads:
@@ -153,7 +151,7 @@ class _Scan:
             value |= (byte[0] & 0x7F) << shift
             if byte[0] < 0x80:
                 return value
-        raise ValueError(ENDLESS)
+        raise DecodeError(ENDLESS)
 
     def bytes(self, length: int, end: int) -> bytes:
         self.copied += length
@@ -161,7 +159,7 @@ class _Scan:
         stop = self.after(length, end)
         content = self.file.read(length)
         if len(content) != length:
-            raise ValueError(ENDLESS)
+            raise DecodeError(ENDLESS)
         self.position = stop
         return content
 
@@ -171,7 +169,7 @@ class _Scan:
 
     def after(self, length: int, end: int) -> int:
         if self.position + length > end:
-            raise ValueError(ENDLESS)
+            raise DecodeError(ENDLESS)
         return self.position + length
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper
 
 from analysis.weights.matrix import BLOCK
@@ -49,7 +50,7 @@ def work(path: Path, allow_root: Path | None = None) -> Work | None:
             bare = skeleton(content, file.size)
         opened = Opened(file, bare.marker, allow_root)
         return _counted(bare.model, opened)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError):
+    except (OSError, DecodeError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError):
         return None
 
 

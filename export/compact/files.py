@@ -16,7 +16,7 @@ from study.errors import StudyError, in_one_line, one_line
 from study.files import sha256, write_bytes
 from study.onnx_data import beside, extent
 from study.onnx_given import Given
-from study.onnx_graph import check_calls, checked_size, tensors
+from study.onnx_graph import NO_MODEL, check_calls, checked_size, tensors
 from study.onnx_inputs import batch_sizes, signature
 from study.onnx_values import generate
 from study.ort_values import session_on_one_thread
@@ -64,7 +64,9 @@ def load(path: Path) -> ModelProto:
         raise StudyError(f"{path} cannot be read: {error.strerror or error}") from None
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from None
-    except (DecodeError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+    except DecodeError:
+        raise StudyError(f"{path}: {NO_MODEL}") from None
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         raise StudyError(f"{path}: expected an ONNX model, found a malformed file ({one_line(error)})") from None
 
 

@@ -133,10 +133,10 @@ MISTAKES: list[tuple[str, str]] = [
     ),
     ("--onnx {none}", "{none}: expected an ONNX file, found nothing there"),
     ("--onnx /dev/null", "/dev/null: expected an ONNX file, found no plain file"),
-    ("--onnx {bad}", "{bad}: expected an ONNX model, found a malformed file"),
+    ("--onnx {bad}", "{bad}: expected an ONNX model, found other bytes or a part of one"),
     ("--onnx {two} {two} --shape ids=5", "would be measured twice"),
     ("--onnx {two} --runtimes torch", "{two}: none of torch runs an ONNX file"),
-    ("--models l2-1e-4", "run `python -m train l2-1e-4`"),
+    ("--models l2-1e-4", "run `python -m train l2-1e-4 --artifacts "),
     ("--models gap --device cuda --runtimes onnxruntime", "--device cuda: "),
 ]
 
