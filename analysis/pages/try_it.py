@@ -22,7 +22,8 @@ from study.record_files import read_record
 from study.records.training import RunRecord
 
 FOLDER = Path(__file__).parent / "try"
-SCRIPTS = ("parts.js", "protobuf.js", "onnx.js", "runtime.js", "images.js", "models.js", "dropped.js", "main.js")
+READER = ("protobuf.js", "tensors.js", "onnx.js")
+SCRIPTS = ("parts.js", *READER, "runtime.js", "images.js", "models.js", "dropped.js", "main.js")
 IMAGES = 200
 """Test images on the page: the first ones."""
 

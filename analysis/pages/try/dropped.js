@@ -2,7 +2,6 @@
 
 const MOST_FILE_BYTES = 512 * 2 ** 20;
 const MOST_ROWS = 200;
-const MOST_VALUES = 2 ** 26;
 /** Extent of an axis that the file leaves open. */
 const OPEN_EXTENT = 1;
 const ARRAYS = {

@@ -2,41 +2,44 @@
 
 const UTF8 = new TextDecoder();
 const VARINT = 0, BITS64 = 1, BYTES = 2, BITS32 = 5;
-/** A file has at most this many fields; more would stop the browser. */
-const MOST_FIELDS = 1_000_000;
+/** A file has at most so many fields, elements stored one by one included, and parts; more would stop the browser. */
+const MOST = { fields: 5_000_000, parts: 1_000_000 };
 
 /** A part of a file that is read field by field. */
 class Message {
   /**
    * @param {Uint8Array} bytes the whole file
-   * @param {{fields: number}} budget what may still be read, shared by all messages of a file
+   * @param {{fields: number, parts: number}} budget what may still be read, shared by all messages of a file
    */
-  constructor(bytes, start = 0, end = bytes.length, budget = { fields: MOST_FIELDS }) {
+  constructor(bytes, start = 0, end = bytes.length, budget = { ...MOST }) {
     Object.assign(this, { bytes, start, end, budget });
   }
 
   /**
    * Every field that may be one of ours: its number, and its value, a Message over its bytes or, where the number is one
    * of `integers`, a number. Packed integers come one by one; a field of another kind is skipped, as an unknown one is.
+   * @param {Object<number, number>} elements the wire type of each number whose value is a Message also if it is of that
    */
-  *fields(...integers) {
+  *fields(integers = [], elements = {}) {
     for (let at = this.start; at < this.end; ) {
-      this.#spend();
+      this.#spend("fields");
       const [key, next] = readVarint(this.bytes, at, this.end);
       const kind = key % 8, number = Math.floor(key / 8);
-      at = next;
+      const begin = (at = next);
       let length = kind === BITS64 ? 8 : 4;
       if (kind === VARINT || kind === BYTES) [length, at] = readVarint(this.bytes, at, this.end);
       else if (kind !== BITS64 && kind !== BITS32) throw new Error(`not an ONNX file: byte ${at} begins no field`);
       if (number < 1) throw new Error(`not an ONNX file: byte ${at} begins no field`);
       if (kind === VARINT) {
         if (integers.includes(number)) yield { number, value: length };
+        else if (elements[number] === kind) yield { number, value: new Message(this.bytes, begin, at, this.budget) };
         continue;
       }
       if (length < 0 || length > this.end - at) throw new Error(`the file ends, or a part of it, before a field at byte ${at}`);
       const value = new Message(this.bytes, at, at + length, this.budget);
       at += length;
-      if (kind !== BYTES) continue;
+      if (kind === BYTES) this.#spend("parts");
+      else if (elements[number] !== kind) continue;
       if (!integers.includes(number)) yield { number, value };
       else for (const one of value.packed()) yield { number, value: one };
     }
@@ -45,14 +48,14 @@ class Message {
   /** The integers of a packed field. */
   *packed() {
     for (let at = this.start, value; at < this.end; ) {
-      this.#spend();
+      this.#spend("fields");
       [value, at] = readVarint(this.bytes, at, this.end);
       yield value;
     }
   }
 
-  #spend() {
-    if (this.budget.fields-- <= 0) throw new Error(`more than ${MOST_FIELDS.toLocaleString("en")} fields`);
+  #spend(what) {
+    if (this.budget[what]-- <= 0) throw new Error(`more than ${MOST[what].toLocaleString("en")} ${what}`);
   }
 
   get text() {
