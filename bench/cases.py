@@ -24,7 +24,12 @@ OUT_OF_RANGE = re.compile(
     re.IGNORECASE,
 )
 """Engines' messages about an index outside of its table, and about integers divided by 0."""
-GIVE_VALUES = "give values with --input NAME=LOW..HIGH or --feed FILE.npz"
+
+
+def give_values(model: Model) -> str:
+    """What to do where the inputs that are drawn do not suit a file or a module."""
+    words = "NAME=TYPE[SHAPE]:LOW..HIGH" if model.module else "NAME=LOW..HIGH"
+    return f"give other values with --input {words} or --feed FILE.npz"
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,9 @@ class Engine:
             except Exception as error:  # engines raise exceptions of any type
                 if self.case.model.run is None and (found := OUT_OF_RANGE.search(str(error))):
                     kind = "an integer is divided by 0" if found[1] == "by zero" else "an index is out of range"
-                    reason = f"{kind} ({found[0].strip()}): {GIVE_VALUES}"
-                    raise StudyError(f"{self.case}: {reason}") from None
+                    raise StudyError(
+                        f"{self.case}: {kind} ({found[0].strip()}); {give_values(self.case.model)}"
+                    ) from None
                 raise StudyError(f"{self.case} does not run: {one_line(error, 300)}") from None
             with in_one_line(f"{self.case} runs, but its outputs cannot be read"):
                 values = result if self.case.mode == "numpy" else self.runtime.to_numpy(result)

@@ -90,6 +90,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     measured, target = config.stash[SESSION], config.stash.get(TARGET, None)
     benchmarks = config.pluginmanager.getplugin("pytest-benchmark")
     benchmarks.logger.level = benchmarks.logger.QUIET  # it would announce where it writes
+    asked = bool(session.items) and not config.option.collectonly
+    if session.exitstatus == pytest.ExitCode.OK and asked and measured.is_empty:  # all were left out
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         benchmarks.json = None  # which takes seconds to make
     yield
@@ -226,7 +229,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _kept(session: Session) -> str:
     """What is left of a session that did not come to its end, and how to go on."""
     again = "run the same command again to measure everything"
-    if not session.path or not (any(session.results.values()) or session.cold_starts):
+    if not session.path or session.is_empty:
         return f"nothing was measured to its end; {again}"
     readers = "`python -m bench compare` and `python -m analysis --bench`"
     return f"the finished measurements are in {session.path}, which {readers} read like a JSON; {again}"

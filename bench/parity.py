@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.cases import GIVE_VALUES, Case, Engine, opened
+from bench.cases import Case, Engine, give_values, opened
 from bench.first_difference import sentence
 from bench.models import Inputs
 from study import arithmetic
@@ -98,7 +98,10 @@ def nan_reasons(case: Case, found: Calls) -> list[str]:
     """A reason why a case is not valid: its outputs have NaN."""
     names = case.model.facts.outputs
     wrong = [name for i, name in enumerate(names) if any(has_nan(outputs[i]) for outputs in found)]
-    return [f"output {', '.join(map(repr, wrong))} has NaN for these inputs: {GIVE_VALUES}"] if wrong else []
+    if not wrong:
+        return []
+    outputs = f"output {wrong[0]!r} has" if len(wrong) == 1 else f"outputs {', '.join(map(repr, wrong))} have"
+    return [f"{outputs} NaN for these inputs; {give_values(case.model)}"]
 
 
 def _random(engine: Engine, runtime: str, faults: Sequence[Difference]) -> str:

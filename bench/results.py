@@ -119,6 +119,11 @@ class Results:
         names = [PairTask(*pair).name for pair in self.pairs]
         return {name: min(one.call_seconds for one in self.results[name]) for name in names if self.results[name]}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been measured to its end."""
+        return not (any(self.results.values()) or self.cold_starts or self.profiles)
+
     def open(self, tasks: Iterable[T]) -> list[T]:
         """Those that have neither failed nor been left out."""
         return [task for task in tasks if task.name not in self.failed and task.name not in self.left_out]

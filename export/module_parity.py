@@ -102,7 +102,7 @@ def _why(one: OutputParity, tied: Sequence[Difference]) -> str:
 def _not_finite(one: OutputParity) -> str:
     counts = {"NaN": one.nan, "infinite": one.infinite}
     shown = " and ".join(f"{count} are {word}" for word, count in counts.items() if count)
-    return f"of {one.values} values of output {one.name!r} {shown} for these inputs; {GIVE_VALUES}" if shown else ""
+    return f"output {one.name!r}: of {one.values} values {shown} for these inputs; {GIVE_VALUES}" if shown else ""
 
 
 def _same_types(model: str, names: Sequence[str], batch: int, expected: Calls, found: Calls) -> None:

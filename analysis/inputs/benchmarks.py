@@ -209,7 +209,7 @@ def read_measurements(
     notes += _repeats(medians, "benchmark cases", "medians")
     ratios = (((one.key, one.record.reference), one.record.ratio.value) for one in comparisons)
     notes += _repeats(ratios, "comparisons", "ratios")
-    notes += _other_best(benches, sums)
+    notes += _other_best(benches, [[one.record for one in comparisons if one.file == file] for file, *_ in files], sums)
     peaks = {(file, one.threads): one for file, _, bench in files for one in bench.matrix_products}
     loads: tuple[Loads, ...] = (*offline, *server)
     return Measurements(cases, comparisons, cold_starts, profiles, loads, environments, peaks, variants, tuple(notes))
@@ -273,15 +273,21 @@ def _gaps(measured: Sequence[Measured[M]], models: Iterable[str], what: str, rem
             yield f"{model} has no {what} of {', '.join(missing)}; {remedy} all"
 
 
-def _other_best(benches: Sequence[BenchRecord], models: Collection[str]) -> Iterator[str]:
-    """Where best against best may not be the best, or is not the same pair in all files."""
+def _other_best(
+    benches: Sequence[BenchRecord], used: Sequence[Sequence[ComparisonRecord]], models: Collection[str]
+) -> Iterator[str]:
+    """Where best against best may not be the best, or is not the same pair in all files.
+
+    Args:
+        used: of each file the comparisons that the report has, without trials beside results.
+    """
     for key, chosen, faster in (one for bench in benches for one in outrun(bench)):
         if key.model in models and key.variant == STANDARD_NAME:
             yield (
                 f"{key.model}, batch {key.batch}: for {key.runtime} the pilot chose {chosen}, but {faster} is faster "
                 "in the session: measure again"
             )
-    for key, pairs in changed_pairs(bench.comparisons for bench in benches).items():
+    for key, pairs in changed_pairs(used).items():
         if key.model in models and key.variant == STANDARD_NAME:
             listed = ", ".join(f"{pair} in {n}" for pair, n in pairs.most_common())
             yield (

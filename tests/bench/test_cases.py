@@ -182,7 +182,7 @@ def test_an_index_beyond_its_table_is_answered_with_how_to_give_values(
     with opened(case, case.model.pool(8)) as engine, pytest.raises(StudyError) as error:
         engine.outputs()
     assert str(error.value).startswith(f"m-{runtime}-batch8-threads1-native-cpu: an index is out of range (")
-    assert str(error.value).endswith("): give values with --input NAME=LOW..HIGH or --feed FILE.npz")
+    assert str(error.value).endswith("); give other values with --input NAME=LOW..HIGH or --feed FILE.npz")
 
 
 @pytest.mark.parametrize("operator", ["Div", "Mod"])
@@ -195,7 +195,7 @@ def test_an_integer_divided_by_zero_is_answered_with_how_to_give_values(operator
     with opened(case, case.model.pool(8)) as engine, pytest.raises(StudyError) as error:
         engine.outputs()
     assert str(error.value).startswith("m-onnxruntime-batch8-threads1-native-cpu: an integer is divided by 0 (")
-    assert str(error.value).endswith("): give values with --input NAME=LOW..HIGH or --feed FILE.npz")
+    assert str(error.value).endswith("); give other values with --input NAME=LOW..HIGH or --feed FILE.npz")
 
 
 def test_a_device_that_a_runtime_does_not_support_is_refused() -> None:

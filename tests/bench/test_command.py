@@ -285,6 +285,20 @@ def test_a_slow_model_is_measured_in_bounded_time(tmp_path: Path) -> None:
     assert len((tmp_path / "calls").read_text()) == 6
 
 
+def test_a_session_that_leaves_everything_out_has_failed(tmp_path: Path) -> None:
+    slow = ENGINE.replace(" return self.session.run", "\n        time.sleep(1)\n        return self.session.run")
+    (tmp_path / "slow_engine.py").write_text(f"import time\n{slow}")
+    words = ["--scenario", "server", "--bound", "1ms", "--quick", "--seconds", "0.2", "--shape", "ids=5"]
+    words += ["--batches", "1", "--runtimes", "slow_engine:Mine", "--onnx", str(write(tmp_path / "free.onnx", "N"))]
+    command = [sys.executable, "-m", "pytest", str(ROOT / "bench"), "--rootdir", str(ROOT), *words]
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    shown = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert "left out: free slow_engine:Mine batch 1" in shown.stdout, shown.stdout + shown.stderr
+    assert shown.returncode == 1
+
+
 def test_two_threads_if_there_are_two_cores(tmp_path: Path) -> None:
     file = tmp_path / "b.json"
     words = ("--quick", *FREE, "--threads", "2", "--onnx", write(tmp_path / "free.onnx", "N"))

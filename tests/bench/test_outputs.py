@@ -174,7 +174,7 @@ def test_an_engine_that_does_not_run_the_file_leaves_the_others_to_each_other(tm
 
 
 def test_nan_is_a_reason_and_infinity_is_none(tmp_path: Path) -> None:
-    reason = "output 'y' has NaN for these inputs: give values with --input NAME=LOW..HIGH or --feed FILE.npz"
+    reason = "output 'y' has NaN for these inputs; give other values with --input NAME=LOW..HIGH or --feed FILE.npz"
     for graph, reasons in ((LOGARITHM, [reason]), (LOGARITHM.replace("Neg(x)", "Sub(x, x)"), [])):
         case = Case(model_of(tmp_path, graph), "onnxruntime", 2)
         with opened(case, case.model.pool(2)) as engine:

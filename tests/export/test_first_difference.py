@@ -111,7 +111,7 @@ def proven(expected: np.ndarray, found: np.ndarray, tied: bool = False) -> tuple
 def test_numbers_that_are_not_finite_in_both_are_said() -> None:
     half = np.array([[np.nan, 1], [-np.inf, 2]], np.float32)
     [note] = proven(half, half)
-    assert note.startswith("of 4 values of output 'y' 1 are NaN and 1 are infinite for these inputs; give the inputs")
+    assert note.startswith("output 'y': of 4 values 1 are NaN and 1 are infinite for these inputs; give the inputs")
     with pytest.raises(ModuleParityError, match=r"output 'y' has no finite value .* so nothing was compared"):
         proven(half[:, :1], half[:, :1])
     with pytest.raises(ModuleParityError, match=r"at \[0, 0\] in call 1 of 1: 0 instead of nan"):
