@@ -23,7 +23,8 @@ from study.records.training import RunRecord
 
 FOLDER = Path(__file__).parent / "try"
 READER = ("protobuf.js", "tensors.js", "onnx.js")
-SCRIPTS = ("parts.js", *READER, "runtime.js", "images.js", "models.js", "dropped.js", "main.js")
+SCRIPTS = ("parts.js", *READER, "engine.js", "runtime.js", "images.js", "models.js", "dropped.js", "main.js")
+WORKER = ("engine.js", "worker.js")
 IMAGES = 200
 """Test images on the page: the first ones."""
 
@@ -94,10 +95,15 @@ def _embedded(parts: Mapping[str, bytes]) -> dict[str, str]:
 def _with_assets(html: str) -> str:
     """The page with its style and its script, which are no templates, and the policy that allows these two alone."""
     style = (FOLDER / "try.css").read_text(encoding="utf-8")
-    script = '"use strict";\n' + "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script, worker = map(_joined, (SCRIPTS, WORKER))
+    html = html.replace('id="worker"></script>', f'id="worker">{worker}</script>')
     for tag, text in (("style", style), ("script", script)):
         html = html.replace(f"<{tag}></{tag}>", f"<{tag}>{text}</{tag}>")
         html = html.replace(
             f"{tag}-hash", f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'", 1
         )
     return html
+
+
+def _joined(scripts: Sequence[str]) -> str:
+    return '"use strict";\n' + "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in scripts)

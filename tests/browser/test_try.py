@@ -187,6 +187,23 @@ def test_a_latency_is_that_of_the_file_above_it(visit: Visit, address: str, tmp_
     assert seen["latency"].endswith("; x [2, 2])")
 
 
+@pytest.mark.parametrize("address", ["disk", "server"], indirect=True)
+def test_an_endless_file_stops_neither_the_page_nor_the_browser(visit: Visit, address: str, tmp_path: Path) -> None:
+    """A loop without a last turn, while its condition holds, which it hands on."""
+    make, value = helper.make_node, helper.make_tensor_value_info
+    turn, holds = value("turn", TensorProto.INT64, []), [value(n, TensorProto.BOOL, []) for n in ("holds", "goes_on")]
+    states = [value(name, TensorProto.FLOAT, ["batch", 6]) for name in ("state", "next")]
+    steps = [make("Identity", ["holds"], ["goes_on"]), make("Sin", ["state"], ["next"])]
+    body = helper.make_graph(steps, "body", [turn, holds[0], states[0]], [holds[1], states[1]])
+    path = written(
+        tmp_path / "endless.onnx", [make("Loop", ["", "yes", "x"], ["y"], body=body)], {"yes": np.array(True)}
+    )
+    seen = visit("endless", address, files=[path])
+    assert seen["errors"] == []
+    assert seen["byHand"] == "endless.onnx does not run here: it was stopped"
+    assert seen["byItself"] == "endless.onnx does not run here: no sign of it for 30 seconds, so it was stopped"
+
+
 @pytest.mark.parametrize("address", ["disk"], indirect=True)
 @pytest.mark.parametrize("look", [{"width": 390}, {"width": 1280, "dark": True}])
 def test_is_readable_on_a_phone_and_in_the_dark(visit: Visit, address: str, look: dict[str, object]) -> None:

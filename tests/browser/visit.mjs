@@ -188,6 +188,29 @@ async function twoFiles(browser) {
   return { ...seen, title: await text(page, "#file h3"), latency: await text(page, "#file output") };
 }
 
+/** What is said of an endless file that the reader stops, and of one without a sign for half a minute, here three seconds. */
+async function endless(browser) {
+  const [page, seen] = await opened(browser);
+  const [file] = options.files;
+  await (await page.$("#chooser")).uploadFile(file);
+  await page.waitForFunction(() => !document.querySelector("#file").hidden, { timeout: MINUTE });
+  const start = () => page.evaluate(() => document.querySelector("#file button").click());
+  const ended = async () => {
+    await page.waitForFunction(() => !document.querySelector("#file button").disabled, { timeout: MINUTE });
+    return text(page, "#status");
+  };
+  await start();
+  await page.waitForFunction(() => document.querySelector("#status").textContent.startsWith("warming up"), { timeout: MINUTE });
+  await page.evaluate(() => document.querySelector("#file button + button").click());
+  const byHand = await ended();
+  await page.evaluate(() => {
+    const { setTimeout } = globalThis;
+    globalThis.setTimeout = (task, ms) => setTimeout(task, ms === 30_000 ? 3000 : ms);
+  });
+  await start();
+  return { ...seen, byHand, byItself: await ended() };
+}
+
 const text = (page, selector) => page.$eval(selector, (element) => element.textContent.trim());
 
 async function dropped(page, file) {
@@ -202,7 +225,7 @@ async function dropped(page, file) {
   return { rows, title: await text(page, "#file h3"), facts: await text(page, "#file dl"), latency: await text(page, "#file output"), status: await text(page, "#status") };
 }
 
-const tasks = { report, sorted, printed, models, startedAgain, twoFiles };
+const tasks = { report, sorted, printed, models, startedAgain, twoFiles, endless };
 if (task === "without-scripts") {
   console.log(JSON.stringify(await withoutScripts()));
 } else {

@@ -2,34 +2,14 @@
 
 const MOST_FILE_BYTES = 512 * 2 ** 20;
 const MOST_ROWS = 200;
-/** Extent of an axis that the file leaves open. */
-const OPEN_EXTENT = 1;
-const ARRAYS = {
-  float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array, int16: Int16Array, int8: Int8Array,
-  uint64: BigUint64Array, uint32: Uint32Array, uint16: Uint16Array, uint8: Uint8Array, bool: Uint8Array, float16: Uint16Array,
-};
+/** A file that gives no sign for so long is stopped; it gives one before each block, of one call at least. */
+const MOST_SILENT_MS = 30_000;
 
 /** Text of a file: its beginning, with escapes for characters that hide or turn others. */
 const shown = (text, most = 300) =>
   (text.length > most ? `${text.slice(0, most)} ...` : text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (one) => `\\u{${one.codePointAt(0).toString(16)}}`);
 const shapeText = (shape) => (shape ? `[${shape.join(", ")}]` : "of any shape");
 const valueText = ({ name, type, shape }) => `${name}: ${typeName(type)} ${shapeText(shape)}`;
-
-/** Input tensors for every input: numbers between 0 and 1, or zeros for integers, which are always valid indices. */
-function randomFeeds(ort, inputs) {
-  const feeds = {};
-  for (const { name, type, shape } of inputs) {
-    const kind = typeName(type), Values = ARRAYS[kind];
-    if (!Values || !shape) throw new Error(`input ${name} is ${kind} ${shapeText(shape)}, for which this page has no values`);
-    const dims = shape.map((extent) => (Number.isInteger(extent) && extent > 0 ? extent : OPEN_EXTENT));
-    const size = dims.reduce((product, one) => product * one, 1);
-    if (size > MOST_VALUES) throw new Error(`input ${name} has ${size.toLocaleString("en")} values, more than this page makes`);
-    const values = new Values(size);
-    if (kind.startsWith("float") && kind !== "float16") for (let i = 0; i < size; i++) values[i] = Math.random();
-    feeds[name] = new ort.Tensor(kind, values, dims);
-  }
-  return feeds;
-}
 
 function describeFile(model, size) {
   const opsets = model.opsets.map(({ domain, version }) => `${domain || "ai.onnx"} ${version}`).join(", ");
@@ -48,11 +28,12 @@ function layerRow({ name, operator, shape, zeros, hoyer, reason, isFullyConnecte
   return [shown(name), shown(operator), shape.join(" \u00d7 "), cell(zeros, (share) => `${(100 * share).toFixed(2)} %`), cell(hoyer, (value) => value.toFixed(4))];
 }
 
-let lastOpened = 0;
+let lastOpened = 0, measurement = new AbortController();
 
 /** Read a file and show what it holds, unless another one was opened meanwhile; `say` gets messages for the reader. */
 async function showFile(file, place, say) {
   const mine = ++lastOpened;
+  measurement.abort(new Error("another file was opened"));
   place.hidden = true;
   if (file.size > MOST_FILE_BYTES) throw new Error(`${file.name} has ${file.size.toLocaleString("en")} bytes; this page reads at most ${MOST_FILE_BYTES.toLocaleString("en")}`);
   const bytes = new Uint8Array(await file.arrayBuffer());
@@ -79,36 +60,62 @@ async function showFile(file, place, say) {
     });
   }
   place.querySelector("[data-more]").textContent = rows.length > MOST_ROWS ? `${rows.length - MOST_ROWS} more layers are not shown.` : rows.length ? "" : "It has no layer with weights that this page knows.";
-  const button = place.querySelector("button"), result = place.querySelector("output");
+  const [button, stop] = place.querySelectorAll("button"), result = place.querySelector("output");
+  const measuring = (now) => {
+    button.disabled = now;
+    stop.hidden = !now;
+  };
   result.textContent = "";
-  button.disabled = false;
+  measuring(false);
+  stop.onclick = () => measurement.abort(new Error("it was stopped"));
   button.onclick = async () => {
-    button.disabled = true;
-    say("measuring ...");
+    const { signal } = (measurement = new AbortController());
+    const sayMine = (text) => mine === lastOpened && say(text);
+    measuring(true);
+    sayMine("measuring ...");
     try {
-      const latency = await inTurn(() => fileLatency(bytes, model.inputs, say));
+      const latency = await inTurn(() => fileLatency(bytes, model.inputs, sayMine, signal));
       if (mine === lastOpened) result.textContent = shown(latency, 2000);
-      say("");
+      sayMine("");
     } catch (error) {
-      say(`${file.name} does not run here: ${error.message}`);
-    } finally {
-      if (mine === lastOpened) button.disabled = false;
+      sayMine(`${file.name} does not run here: ${error.message}`);
     }
+    if (mine === lastOpened) measuring(false);
   };
   place.hidden = false;
   say("");
 }
 
-/** The latency of a file, in words. */
-async function fileLatency(bytes, inputs, say) {
-  const ort = await runtime();
-  const session = await ort.InferenceSession.create(bytes.slice());
+/** The latency of a file, in words. It runs in a worker, since it may be endless, until `signal` ends it. */
+async function fileLatency(bytes, inputs, say, signal) {
+  say("starting the runtime ...");
+  const [code, wasm] = await runtimeFiles();
+  signal.throwIfAborted();
+  const address = URL.createObjectURL(new Blob([element("worker").textContent], { type: "text/javascript" }));
+  const worker = new Worker(address);
+  let timer = 0;
   try {
-    const feeds = randomFeeds(ort, inputs);
-    const [found] = await timed([() => session.run(feeds)], say);
-    const shapes = Object.entries(feeds).map(([name, tensor]) => `${name} ${shapeText(tensor.dims)}`).join(", ");
-    return `${milliseconds(found.ms)} a call (${howTimed(found)}; one thread of WebAssembly in this browser; ${shapes})`;
+    const { found, shapes } = await new Promise((resolve, reject) => {
+      const wait = () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => reject(new Error(`no sign of it for ${MOST_SILENT_MS / 1000} seconds, so it was stopped`)), MOST_SILENT_MS);
+      };
+      worker.onmessage = ({ data }) => {
+        wait();
+        if (data.text) say(data.text);
+        else if (data.error) reject(new Error(data.error));
+        else resolve(data);
+      };
+      worker.onerror = ({ message }) => reject(new Error(message || "this browser starts no worker"));
+      signal.addEventListener("abort", () => reject(signal.reason));
+      worker.postMessage({ code, wasm, bytes, inputs: inputs.map((one) => ({ ...one, kind: typeName(one.type), text: valueText(one) })) });
+      wait();
+    });
+    const texts = shapes.map(({ name, dims }) => `${name} ${shapeText(dims)}`).join(", ");
+    return `${milliseconds(found.ms)} a call (${howTimed(found)}; one thread of WebAssembly in this browser; ${texts})`;
   } finally {
-    await session.release();
+    clearTimeout(timer);
+    worker.terminate();
+    URL.revokeObjectURL(address);
   }
 }
