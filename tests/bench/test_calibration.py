@@ -47,7 +47,6 @@ def test_memory_exceeds_the_second_cache_and_arithmetic_stays_in_the_first() -> 
     assert 2 * calibration._MATRIX.nbytes < 2**15
 
 
-@pytest.mark.xdist_group("timing")
 def test_it_uses_one_thread_where_numpy_may_use_four() -> None:
     script = """
 import time

@@ -22,7 +22,6 @@ from study.record_files import as_json
 from study.records.bench import ColdStartRecord, Range
 from tests.conftest import Trained
 
-pytestmark = pytest.mark.xdist_group("timing")
 MB = 1_000_000
 
 

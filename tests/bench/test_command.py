@@ -25,7 +25,6 @@ from study.records.training import RunRecord
 from tests.bench.test_plan import save, write
 from tests.conftest import ROOT, Trained, run
 
-pytestmark = pytest.mark.xdist_group("timing")
 BOTH = ("torch", "onnxruntime")
 ONE = ("--models", "gap", "--batches", "1", "--quick", "--seconds", "20", "--cold-starts", "0")
 """The smallest session of a trained model."""

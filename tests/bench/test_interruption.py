@@ -19,9 +19,6 @@ from tests.bench.test_plan import write
 from tests.conftest import ROOT, Trained, run
 from tests.support.study import edit_json
 
-pytestmark = pytest.mark.xdist_group("timing")
-
-
 # ---- interrupted sessions
 
 

@@ -21,8 +21,6 @@ from study.records.export import ExportRecord
 from study.variants import Variant
 from tests.conftest import Trained
 
-pytestmark = pytest.mark.xdist_group("variants")  # the model is quantised once
-
 
 @pytest.fixture(scope="module")
 def exported(trained: Trained, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:

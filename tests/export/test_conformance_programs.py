@@ -57,17 +57,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("javascript") / "environment"
 
 
-@pytest.mark.parametrize(
-    "runtime",
-    [
-        pytest.param(
-            runtime,
-            id=runtime.name,
-            marks=[pytest.mark.xdist_group("javascript")] if runtime.environment == "node" else [],
-        )
-        for runtime in RUNTIMES
-    ],
-)
+@pytest.mark.parametrize("runtime", [pytest.param(runtime, id=runtime.name) for runtime in RUNTIMES])
 def test_the_program_computes_the_same_as_pytorch(
     runtime: Runtime, subject: Subject, modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +95,6 @@ def test_every_program_of_the_document_is_run_and_readable() -> None:
         assert max(map(len, program.splitlines())) <= 120
 
 
-@pytest.mark.xdist_group("javascript")
 @pytest.mark.parametrize("name", ["node", "web-node"])
 def test_any_model_runs_in_node(name: str, modules: Path, tmp_path: Path) -> None:
     """Two inputs of two types, an integer of 64 bits and a scalar among the outputs."""

@@ -32,8 +32,6 @@ from study.records.training import RunRecord
 from study.variants import OPSETS, STANDARD, Variant
 from tests.conftest import Trained
 
-pytestmark = pytest.mark.xdist_group("conversion")  # torch exports the network once
-
 
 @pytest.fixture
 def files(trained: Trained) -> RunFiles:

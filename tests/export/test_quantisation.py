@@ -21,8 +21,6 @@ from study.data import tensors
 from study.errors import StudyError
 from tests.conftest import ROOT, Trained
 
-pytestmark = pytest.mark.xdist_group("quantisation")  # the models are quantised once
-
 
 @pytest.fixture(scope="module")
 def calibration(data: Path) -> Tensor:

@@ -24,7 +24,6 @@ from study.records.ab import AbRecord
 from tests.bench.test_onnx_files import LINEAR, save
 from tests.conftest import ROOT, run
 
-pytestmark = pytest.mark.xdist_group("timing")
 RUNTIMES = "tests.support.turning:"
 
 

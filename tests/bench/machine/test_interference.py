@@ -244,7 +244,6 @@ def busy_wait(seconds: float) -> None:
         pass
 
 
-@pytest.mark.xdist_group("timing")
 @pytest.mark.skipif(not counters.PROC_STAT.exists(), reason="only Linux reports the activity of the whole machine")
 def test_a_busy_neighbour_is_detected() -> None:
     busy = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]

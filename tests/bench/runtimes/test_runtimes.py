@@ -29,7 +29,6 @@ BATCH = 7
 TORCH = ("torch", "torch-channels-last", "torch-compile", "torch-aoti", "torch-jit")
 ALL: tuple[str, ...] = (*TORCH, "onnxruntime", "onnxruntime-iobinding", "onnxruntime-spinning")
 ALL += ("openvino", "opencv", "tract", "ncnn", "reference")
-COMPILING = ("torch-compile", "torch-aoti")
 
 ELSEWHERE = ("torch-sparse", "onnx2fx", "onnx2torch")
 """Those with tests of their own."""
@@ -53,12 +52,7 @@ def by_torch(gap: Model) -> NDArray[Any]:
     return found
 
 
-def grouped(runtime: str) -> Any:
-    """The runtime as a parameter; those that compile for seconds in one group, in which their files are shared."""
-    return pytest.param(runtime, marks=pytest.mark.xdist_group("compiling")) if runtime in COMPILING else runtime
-
-
-@pytest.mark.parametrize("runtime", [*map(grouped, ALL)])
+@pytest.mark.parametrize("runtime", ALL)
 def test_every_runtime_computes_the_probabilities_of_torch(gap: Model, by_torch: NDArray[Any], runtime: str) -> None:
     pool = gap.pool(BATCH)[:2]
     for mode in MODES:
@@ -257,7 +251,6 @@ def count_threads(trained: Trained, runtime: str) -> list[list[int]]:
     return found
 
 
-@pytest.mark.xdist_group("timing")
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists the threads of a process")
 @pytest.mark.parametrize("runtime", ["onnxruntime", "torch", "opencv", "ncnn"])
 def test_n_threads_are_the_caller_and_n_minus_1_others_which_end_with_the_engine(
