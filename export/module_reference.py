@@ -1,7 +1,7 @@
 """What torch computes for a module that is exported: its reference outputs, and facts about its weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,8 @@ def in_torch(subject: Subject, built: Built) -> Reference:
         except (Exception, SystemExit) as error:  # a user's module may raise anything
             if not results:
                 words = " ".join(map(str, subject.inputs))
-                raise StudyError(f"{name} does not run with {words} at batch {batch} ({failure(error)})") from None
+                reason = f"does not run with {words} at batch {batch} ({failure(error)})"
+                raise StudyError(f"{name} {reason}{_other_values(subject.inputs)}") from None
             notes.append(f"the module itself does not run at batch {batch} ({one_line(error, 80)})")
             results = {1: results[1]}
             break
@@ -187,6 +188,15 @@ def in_torch(subject: Subject, built: Built) -> Reference:
         if results and all(_constant(calls, index) for calls in results.values())
     ]
     return Reference(names, results, _elsewhere(subject, built, max(results)), notes)
+
+
+def _other_values(inputs: Sequence[ModuleInput]) -> str:
+    """A remedy where a mask or indices are drawn at random, which may be such as the module does not take."""
+    drawn = next((one for one in inputs if one.values is None and "float" not in one.dtype), None)
+    if drawn is None:
+        return ""
+    given = replace(drawn, values="false" if drawn.dtype == "bool" else "0")
+    return f"; {drawn.name} is drawn at random: give values that it takes, such as --input {given}"
 
 
 def _constant(calls: Calls, index: int) -> bool:

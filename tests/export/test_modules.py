@@ -125,6 +125,7 @@ def test_a_variant_of_a_module_is_refused_and_not_ignored(tmp_path: Path) -> Non
         main([*words, "--int8", "dynamic"])
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize(
     ("name", "inputs", "reason"),
     [
@@ -143,6 +144,11 @@ def test_a_variant_of_a_module_is_refused_and_not_ignored(tmp_path: Path) -> Non
         ("Counting", ["x=float32[batch,4]"], "changes its buffer 'calls'; take it as an input and return it"),
         ("Leaving", ["x=float32[batch,4]"], r"does not run with x=float32\[batch,4\] at batch 1 \(SystemExit: 3"),
         ("Linear", ["x=float32[batch,5]"], r"does not run with x=float32\[batch,5\] at batch 1 \(RuntimeError: mat1"),
+        (
+            "Encoder",  # a token alone, which is drawn as padding or as none
+            ["x=float32[batch,1,4]", "hidden=bool[batch,1]"],
+            r"does not run with .*; hidden is drawn at random: .*, such as --input hidden=bool\[batch,1\]:false$",
+        ),
     ],
 )
 def test_a_module_without_a_result_of_its_own_is_refused(name: str, inputs: Sequence[str], reason: str) -> None:

@@ -111,6 +111,18 @@ class Leaving(nn.Module):
         raise SystemExit(3)
 
 
+class Encoder(nn.Module):
+    """Which takes no sequence whose tokens are all padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 4, batch_first=True), 1)
+
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
+        out: Tensor = self.encoder(x, src_key_padding_mask=hidden)
+        return out
+
+
 @dataclass
 class Result:
     logits: Tensor
