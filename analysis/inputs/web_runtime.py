@@ -13,6 +13,7 @@ import http.client
 import io
 import os
 import re
+import shlex
 import sys
 import tarfile
 import tempfile
@@ -21,7 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote
 
-from study.artifacts import Artifacts
+from study.artifacts import DEFAULT_ROOT, Artifacts
 from study.data.sources import download
 from study.errors import StudyError
 from study.files import read_plain, why, write_bytes
@@ -51,7 +52,6 @@ VARIABLE = "npm_config_registry"
 LOGIN = re.compile(r"(?<=://)([^/]*)@")
 STORED_BYTES = 4 * 2**20
 """Room that both files need, compressed."""
-COMMAND = "python -m analysis fetch-onnxruntime-web"
 SECONDS = 600.0
 
 
@@ -99,24 +99,30 @@ def fetch(artifacts: Artifacts) -> list[Path]:
     return paths
 
 
+def _command(artifacts: Artifacts) -> str:
+    """What fetches it into this artifacts folder."""
+    place = [] if artifacts.root == DEFAULT_ROOT else ["--artifacts", str(artifacts.root)]
+    return shlex.join(["python", "-m", "analysis", "fetch-onnxruntime-web", *place])
+
+
 def read(artifacts: Artifacts) -> dict[str, bytes]:
     """The two files, compressed by gzip, by the names in FILES.
 
     Raises:
         StudyError: one is missing or not the pinned one.
     """
-    files = {}
+    files, again = {}, f"run `{_command(artifacts)}`"
     for name, (_, digest) in FILES.items():
         path = _stored(artifacts, name)
         try:
             files[name] = read_plain(path, MOST_BYTES)
             content = _unpacked(files[name])
         except FileNotFoundError:
-            raise StudyError(f"{path} is missing; run `{COMMAND}`") from None
+            raise StudyError(f"{path} is missing; {again}") from None
         except (OSError, EOFError, zlib.error) as error:
-            raise StudyError(f"{path} cannot be read ({why(error)}); run `{COMMAND}`") from None
+            raise StudyError(f"{path} cannot be read ({why(error)}); {again}") from None
         if (found := hashlib.sha256(content).hexdigest()) != digest:
-            raise StudyError(f"{path}: expected sha256 {digest[:16]}..., found {found[:16]}...; run `{COMMAND}`")
+            raise StudyError(f"{path}: expected sha256 {digest[:16]}..., found {found[:16]}...; {again}")
     return files
 
 

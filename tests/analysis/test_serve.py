@@ -17,6 +17,7 @@ import tarfile
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -227,7 +228,8 @@ class TestFetch:
         path = web_runtime.folder(artifacts) / "onnxruntime.mjs.gz"
         for content in (gzip.compress(b"alert(1)"), b"no gzip", path.read_bytes()[:-5], b""):
             path.write_bytes(content)
-            with pytest.raises(StudyError, match="run `python -m analysis fetch-onnxruntime-web`"):
+            again = f"run `python -m analysis fetch-onnxruntime-web --artifacts {artifacts.root}`"
+            with pytest.raises(StudyError, match=re.escape(again)):
                 web_runtime.read(artifacts)
             assert fetch() == 0
             assert web_runtime.read(artifacts)
@@ -248,5 +250,14 @@ class TestFetch:
         assert json.loads(data)["models"][0]["name"] == name
 
     def test_without_it_there_is_no_page(self, artifacts: Artifacts) -> None:
-        with pytest.raises(StudyError, match=r"onnxruntime\.mjs\.gz is missing; run `python -m analysis fetch-onnx"):
+        with pytest.raises(StudyError, match=r"is missing; run `python -m analysis fetch-onnxruntime-web --artifacts"):
             commands.main(["--artifacts", str(artifacts.root)])
+
+
+def test_the_command_that_fetches_it_has_the_folder_only_if_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for root, words in ((Path("artifacts"), ""), (Path("of mine"), " --artifacts 'of mine'")):
+        with pytest.raises(StudyError, match=f"; run `python -m analysis fetch-onnxruntime-web{words}`$"):
+            web_runtime.read(Artifacts(root))
