@@ -8,7 +8,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -37,14 +37,17 @@ def take(path: Path) -> FileLock | None:
     lock = FileLock(path, fallback_to_soft=False)  # a soft one would outlive a process that is killed
     try:
         lock.acquire(blocking=False)
+        path.write_text(f"{os.getpid()}\n")
     except Timeout:
+        return None
+    except FileNotFoundError:  # another command has just removed the folder, which it left empty
+        lock.release()
         return None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
         reason = "expected a disk with file locks (flock), found one without; choose a folder on another disk"
         raise OSError(error.errno, reason, str(path)) from None
-    path.write_text(f"{os.getpid()}\n")
     return lock
 
 
@@ -82,10 +85,16 @@ def held(path: Path, say: Callable[[str], None]) -> Iterator[bool]:
 
 @contextmanager
 def folder_held(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, after whoever holds it, which is printed."""
+    """Hold the lock of a folder, after whoever holds it, which is printed. It is made, but not left empty."""
 
     def say(holder: str) -> None:
         print(f"{holder} writes {folder}: waiting for it", flush=True)
 
-    with held(of_folder(folder), say):
-        yield
+    made = not folder.exists()
+    try:
+        with held(of_folder(folder), say):
+            yield
+    finally:
+        if made:  # for the lock, perhaps, and nothing was written
+            with suppress(OSError):
+                folder.rmdir()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,37 @@ def test_whoever_is_told_may_refuse_to_wait(tmp_path: Path) -> None:
     with locks.held(path, print), pytest.raises(StudyError), locks.held(path, refuse):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_made_for_a_command_that_fails_does_not_stay_empty(tmp_path: Path) -> None:
+    new, old, used = (tmp_path / "modules" / name for name in ("new", "old", "used"))
+    old.mkdir(parents=True)
+    for folder in (new, old):
+        with suppress(StudyError), locks.folder_held(folder):
+            assert folder.is_dir()
+            raise StudyError("the export failed")
+    with locks.folder_held(used):
+        (used / "model.onnx").touch()
+    assert sorted(path.name for path in old.parent.iterdir()) == ["old", "used"], "what was there before is the user's"
+
+
+def test_a_folder_that_vanishes_while_its_lock_is_taken_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = locks.of_folder(tmp_path / "run"), Path.write_text
+    written: list[Path] = []
+
+    def vanishing(file: Path, text: str) -> int:
+        if not written:  # as by a command that lets go of it and leaves nothing there
+            file.unlink()
+            file.parent.rmdir()
+        written.append(file)
+        return write(file, text)
+
+    monkeypatch.setattr(Path, "write_text", vanishing)
+    with locks.held(path, lambda _: None):
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert written == [path, path]
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
