@@ -27,7 +27,7 @@ def checkout(tmp_path: Path) -> Path:
     """A folder with the project and the page's file, in which `python` and `pytest` are those of the tests."""
     for name in STAGES:
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "my_models.py").write_text(MODELS)
+    (tmp_path / "tagger.py").write_text(MODELS)
     (tmp_path / "bin").mkdir()
     for name, words in (("python", ""), ("pytest", "-m pytest ")):
         program = tmp_path / "bin" / name
@@ -63,3 +63,13 @@ def test_every_command_of_the_page_runs(checkout: Path) -> None:
 def test_the_page_has_only_commands_in_its_unnamed_blocks() -> None:
     assert all(re.match(r"(PYTHONPATH=\. )?(pytest bench|python) ", command) for command in COMMANDS)
     assert len(COMMANDS) > 8
+
+
+def test_no_other_page_gives_the_name_of_its_file_to_another() -> None:
+    pages = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+    users: dict[str, set[str]] = {}
+    for path, text in pages.items():
+        for name in re.findall(r"--(?:catalogue|module)[ =](\w+\.py)\b", text):
+            users.setdefault(name, set()).add(path.name)
+    assert users["tagger.py"] == {"your-model.md"}
+    assert {name: pages for name, pages in users.items() if len(pages) > 1} == {}
