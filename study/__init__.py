@@ -43,7 +43,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Report an interrupt or a missing package before a command has begun, while its modules are imported."""
-    if isinstance(error, ModuleNotFoundError) and (line := lacking(error)):
+    from study.hidden import hiding
+
+    if line := hiding(error, OURS) or (isinstance(error, ModuleNotFoundError) and lacking(error)):
         os.write(2, f"error: {line}\n".encode())
         os._exit(2)
     if not issubclass(kind, KeyboardInterrupt) and not _interrupts:  # a loader may make another error of an interrupt

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from study import lacking, stopping
+from study import OURS, lacking, stopping
+from study.hidden import hiding
 
 PLACES = re.compile(
     r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:|OpenCV\(\S+\) \S+: error: |"
@@ -111,7 +112,7 @@ def _failed(error: BaseException) -> int:
     Raises:
         BaseException: it is a fault of this program.
     """
-    if isinstance(error, ModuleNotFoundError) and (line := lacking(error)):
+    if line := hiding(error, OURS) or (isinstance(error, ModuleNotFoundError) and lacking(error)):
         print_error(StudyError(line))
     elif isinstance(error, StudyError | OSError):  # the latter of a file without a more specific message
         print_error(error)
