@@ -141,7 +141,7 @@ GIVEN: Mapping[str, tuple[str, Damage, str]] = {
     "analysis sparsity {dir}/x.onnx": ("x.onnx", damage.device, "x.onnx"),
     "analysis zeros {dir}/x.onnx": ("x.onnx", damage.binary, "x.onnx"),
     "bench zeros {dir}/x.onnx": ("x.onnx", damage.pipe, "x.onnx"),
-    "pytest bench --onnx {dir}/x.onnx": ("x.onnx", damage.binary, "malformed"),
+    "pytest bench --onnx {dir}/x.onnx": ("x.onnx", damage.binary, "found other bytes or a part of one"),
     f"pytest bench --onnx {MODEL} --feed {{dir}}/x.npz": ("x.npz", damage.pipe, "x.npz"),
     f"bench ab {MODEL} {MODEL} --feed {{dir}}/x.npz": ("x.npz", damage.binary, "x.npz"),
     "train --catalogue {dir}/x.py": ("x.py", damage.binary, "cannot be imported"),
