@@ -115,6 +115,7 @@ def main(words: Sequence[str] | None = None) -> int:
     from study import locks
     from study.artifacts import Artifacts
     from study.catalogue import FASHION_MNIST, extended
+    from study.files import there
     from study.finished import finished
     from study.modules.exported import refuse_another
     from study.modules.files import current_module, module_files
@@ -138,7 +139,7 @@ def main(words: Sequence[str] | None = None) -> int:
             refuse_another(entry, files := module_files(artifacts, entry.name), remedy)
             current_module(files)
     models = models_of(artifacts, names, options.study, other, [entry.name for entry in entries])
-    if names and (trainable := [name for name in models if not module_files(artifacts, name).record.is_file()]):
+    if names and (trainable := [name for name in models if not there(module_files(artifacts, name).record)]):
         finished(artifacts, trainable, options, named)
     inputs = find(artifacts, models, benches, [str(measure) for measure in measures], study)
     if options.publish:
