@@ -13,15 +13,16 @@ from analysis.plots.latency import (
     batch_axis,
     by_series,
     in_microseconds,
-    interval_point,
+    interval_points,
     legend,
     series_of,
     short,
+    triples,
     tuples,
 )
 from analysis.tables import headline
 from analysis.tables.numbers import formula, runtime
-from study.pictures import Look, empty, line, log_scale, panels, point
+from study.pictures import Look, empty, line, log_scale, panels
 
 STEPS = 100
 """Points of a line, which is curved on logarithmic axes."""
@@ -54,9 +55,7 @@ def costs(frame: pd.DataFrame, latency: pd.DataFrame) -> Figure:
                 _line(axis, row, (batches[0], batches[-1]), i)
                 texts.append(f"{runtime(*series[i])}: {formula(row.fixed_seconds, row.per_item_seconds, row.miss)} µs")
         for i, own in by_series(cases[cases["model"] == model], series):
-            for row in tuples(own):
-                spans = (row.value, row.low, row.high)
-                interval_point(axis, (row.batch,) * 3, spans, point(i, row.valid))
+            interval_points(axis, triples(own["batch"]), triples(own), i, own["valid"])
         axis.text(0.03, 0.97, "\n".join(texts), transform=axis.transAxes, va="top", fontsize=7, bbox=BEHIND)
         axis.set_title(short(model), loc="left")
         log_scale(axis, axis.yaxis, low, high, room=0.03)

@@ -4,7 +4,7 @@ A runtime has the same colour and marker in all of them, and invalid measurement
 items per second are logarithmic, so that equal ratios are equal distances. Intervals are over the processes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator
+from numpy.typing import NDArray
 
 from analysis.tables import headline
 from analysis.tables.numbers import TIMES, interval, runtime
@@ -24,8 +25,6 @@ from study.pictures import COLOURS, Look, empty, legend_above, line, log_scale, 
 
 Series = tuple[str, str]
 """A runtime and its device."""
-Triple = tuple[float, float, float]
-"""A value, its low and its high end."""
 
 PICTURES = ("latency", "comparisons", "images_per_second", "accuracy")
 LONGEST = 24
@@ -33,6 +32,8 @@ LONGEST = 24
 MARGIN: Look = {"facecolor": "0.8", "edgecolor": "0.45", "linewidth": 0.8}
 UNPAIRED: Look = {"color": "0.35", "marker": "|", "markersize": 14, "markeredgewidth": 1.2, "linestyle": ""}
 INVALID = "hollow: invalid"
+PANELS = 4
+"""Batch sizes in a picture at most that has a panel for each; the pictures over the batch size have all."""
 BEST = ", best against best"
 """Behind an engine's name."""
 
@@ -95,29 +96,32 @@ def _with_best(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _intervals(rows: pd.DataFrame, limits: dict[Any, tuple[float, float]]) -> tuple[Figure, Sequence[Axes]]:
-    """A panel a batch size, with these limits; a row a model; a point a runtime: value, low, high and a text.
+    """A panel a batch size (of `PANELS`), with these limits; a row a model; a point a runtime, interval and text.
 
     A panel is as high as its own runtimes need: often all settings are measured with one item, and two with more.
     """
     series, models, batches = series_of(rows), _models(rows), sorted(limits)
-    there = [series_of(rows[rows["batch"] == batch]) for batch in batches]
     looks = {one: number for number, one in series.items()}
+    if len(batches) > PANELS:
+        batches = [batches[i] for i in np.linspace(0, len(batches) - 1, PANELS).round().astype(int)]
+    there = [series_of(rows[rows["batch"] == batch]) for batch in batches]
     figure, axes = panels(len(batches), [0.6 + len(models) * (0.12 + 0.15 * len(own)) for own in there])
     for axis, batch, own_series in zip(axes, batches, there, strict=True):
-        texts, step = [], 0.72 / len(own_series)
+        texts: list[tuple[float, str]] = []
+        step = 0.72 / len(own_series)
         for k, (number, own) in enumerate(by_series(rows[rows["batch"] == batch], own_series)):
-            for row in tuples(own):
-                y = models.index(row.model) + (k - (len(own_series) - 1) / 2) * step
-                if margin := getattr(row, "margin", 0):
-                    axis.barh(y, 1 + margin - 1 / (1 + margin), step, left=1 / (1 + margin), zorder=2, **MARGIN)
-                if pd.notna(ratio := getattr(row, "unpaired_ratio", None)):
-                    axis.plot(ratio, y, zorder=3, **UNPAIRED)
-                look = point(looks[own_series[number]], row.valid)
-                interval_point(axis, (row.value, row.low, row.high), (y, y, y), look)
-                texts.append((y, row.text))
+            y = np.array([models.index(model) for model in own["model"]]) + (k - (len(own_series) - 1) / 2) * step
+            if "margin" in own:
+                widest = 1 + own["margin"].to_numpy(float)
+                axis.barh(y, widest - 1 / widest, step, left=1 / widest, zorder=2, **MARGIN)
+                axis.plot(own["unpaired_ratio"], y, zorder=3, **UNPAIRED)
+            interval_points(axis, triples(own), triples(y), looks[own_series[number]], own["valid"])
+            texts += zip(y.tolist(), own["text"], strict=True)
         name_rows(axis, [short(model) for model in models], texts)
         axis.set_title(f"batch {batch}", loc="left")
         log_scale(axis, axis.xaxis, *limits[batch], room=0.03)
+    if len(batches) < len(limits):
+        figure.supxlabel(f"{len(batches)} of {len(limits)} batch sizes; the table has all", fontsize=9)
     return figure, axes
 
 
@@ -133,9 +137,8 @@ def images_per_second(frame: pd.DataFrame) -> Figure:
         for i, rows in by_series(own, series):
             for _, measured in rows.groupby(["threads", "mode"]):
                 axis.plot(measured["batch"], measured["images_per_second_at_median"], zorder=2, **line(i))
-            for row in tuples(rows):
-                y = row.images_per_second_at_median, row.images_per_second_low, row.images_per_second_high
-                interval_point(axis, (row.batch,) * 3, y, point(i, row.valid))
+            y = rows[["images_per_second_at_median", "images_per_second_low", "images_per_second_high"]]
+            interval_points(axis, triples(rows["batch"]), y.to_numpy(float), i, rows["valid"])
         axis.set_title(short(model), loc="left")
         log_scale(axis, axis.yaxis, low, high, room=0.03)
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
@@ -165,9 +168,10 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     figure, axes = panels(len(series), 3.1, min(2, len(series)), sharey=True)
     for axis, (i, rows) in zip(axes, by_series(frame, series), strict=True):
         for row in tuples(rows):
-            error = 100 * row.test_error_mean, 100 * row.test_error_lowest, 100 * row.test_error_highest
-            face = point(models.index(row.model), row.valid)
-            interval_point(axis, (row.value, row.low, row.high), error, face, face["color"])
+            x = np.array([[row.value, row.low, row.high]])
+            y = 100 * np.array([[row.test_error_mean, row.test_error_lowest, row.test_error_highest]])
+            look = models.index(row.model)
+            interval_points(axis, x, y, look, [row.valid], line(look)["color"])
         axis.set_title(runtime(*series[i]), loc="left")
         log_scale(axis, axis.xaxis, rows["low"].min(), rows["high"].max(), room=0.06)
         axis.grid(True, axis="both")
@@ -216,15 +220,35 @@ def in_microseconds(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: 1e6 * rows[column] for name, column in columns.items()})
 
 
-def interval_point(axis: Axes, x: Triple, y: Triple, face: Look, colour: str = "black") -> None:
-    """A point with its intervals."""
-    spans: Look = {
-        name: np.clip([[at - low], [high - at]], 0, None)
-        for name, (at, low, high) in (("xerr", x), ("yerr", y))
-        if low < high
-    }
-    axis.errorbar(x[0], y[0], fmt="none", ecolor=colour, elinewidth=1, capsize=4, zorder=4, **spans)
-    axis.plot(x[0], y[0], zorder=3, **face)
+def triples(values: "pd.DataFrame | pd.Series[Any] | NDArray[np.float64]") -> NDArray[np.float64]:
+    """[N, 3]: the columns value, low and high of a frame, or values [N] that have no interval."""
+    if isinstance(values, pd.DataFrame):
+        return values[["value", "low", "high"]].to_numpy(float)
+    return np.repeat(np.asarray(values, float)[:, None], 3, axis=1)
+
+
+def interval_points(
+    axis: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    look: int,
+    valid: Iterable[bool],
+    colour: str = "black",
+) -> None:
+    """Points with their intervals, [N, 3] each (value, low, high), in few artists, which are drawn sooner than many."""
+    for name, each in (("xerr", x), ("yerr", y)):
+        there = each[:, 1] < each[:, 2]
+        if there.any():
+            at, low, high = each[there].T
+            spans: Look = {name: np.clip([at - low, high - at], 0, None)}
+            axis.errorbar(
+                x[there, 0], y[there, 0], fmt="none", ecolor=colour, elinewidth=1, capsize=4, zorder=4, **spans
+            )
+    filled = np.array(list(valid), bool)
+    for kind in (True, False):
+        own = filled == kind
+        if own.any():
+            axis.plot(x[own, 0], y[own, 0], zorder=3, **(point(look, kind) | {"linestyle": ""}))
 
 
 def short(model: str) -> str:

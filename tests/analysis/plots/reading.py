@@ -41,10 +41,16 @@ def xy(line: Line2D) -> Any:
 
 
 def points(axis: Axes) -> list[Any]:
-    """x, y and the colour of the face of every single point."""
-    markers = [line for line in axis.lines if line.get_marker() not in ("None", "|", "_")]
+    """x, y and the colour of the face of every point that no line joins with others."""
+    apart = [line for line in axis.lines if line.get_linestyle() == "None" or len(np.asarray(line.get_xydata())) == 1]
+    markers = [line for line in apart if line.get_marker() not in ("None", "|", "_")]
     places = [(np.asarray(line.get_xydata()), to_hex(line.get_markerfacecolor()).upper()) for line in markers]
-    return [(*map(float, place[0]), face) for place, face in places if len(place) == 1]
+    return [(*map(float, xy), face) for place, face in places for xy in place]
+
+
+def curves(axis: Axes) -> list[Line2D]:
+    """The lines that join points, without those of a grid of ticks or an axis."""
+    return [line for line in axis.lines if line.get_linestyle() != "None" and len(np.asarray(line.get_xydata())) > 1]
 
 
 def overlaps(figure: Figure) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import pytest
 from analysis.plots.costs import costs
 from analysis.tables.numbers import MINUS
 from study.pictures import COLOURS
-from tests.analysis.plots.reading import legend, overlaps, points, texts
+from tests.analysis.plots.reading import curves, legend, overlaps, points, texts
 from tests.analysis.plots.test_latency import WHITE, case
 
 
@@ -34,12 +34,13 @@ def test_it_has_a_panel_a_model_with_several_batch_sizes_and_a_line_with_points_
     figure = costs(LINES, CASES)
     (axis,) = figure.axes
     assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
-    drawn = [np.asarray(it.get_xydata()) for it in axis.lines if len(np.asarray(it.get_xydata())) > 2]
+    drawn = [np.asarray(it.get_xydata()) for it in curves(axis)]
     for curve, (fixed, per_item) in zip(drawn, (TORCH, ONNX), strict=True):
         assert curve[:, 1] == pytest.approx(fixed + per_item * curve[:, 0])
         assert (curve[0, 0], curve[-1, 0]) == pytest.approx((1, 32))
-    assert points(axis)[:4] == [
+    assert points(axis) == [
         *((b, pytest.approx(187 + 38.6 * b), COLOURS[0]) for b in (1, 8, 32)),
+        *((b, pytest.approx(15.1 * b - 1.5), COLOURS[1]) for b in (8, 32)),
         (1, pytest.approx(13.6), WHITE),  # invalid
     ]
     assert texts(axis) == [f"torch: 187 + 38.6 b µs\nONNX Runtime: ≈ {MINUS}1.50 + 15.1 b µs"]

@@ -8,7 +8,7 @@ import pytest
 from analysis.plots import latency as plots
 from analysis.tables.numbers import TIMES
 from study.pictures import COLOURS
-from tests.analysis.plots.reading import beside, legend, points, rows, texts, xy
+from tests.analysis.plots.reading import beside, curves, legend, points, rows, texts, xy
 
 LONG = "an_extremely_long_name_of_a_file"
 WHITE = "#FFFFFF"
@@ -63,6 +63,13 @@ def test_latency_has_a_panel_a_batch_a_row_a_model_and_a_point_a_runtime() -> No
     assert legend(figure) == ["torch", "ONNX Runtime", "fast"]
 
 
+def test_of_many_batch_sizes_four_have_a_panel_and_a_line_says_so() -> None:
+    figure: Any = plots.latency(pd.DataFrame([case("gap", "torch", n, n * 1e-5) for n in range(1, 12)]))
+    assert [it.get_title(loc="left") for it in figure.axes] == [f"batch {n}" for n in (1, 4, 8, 11)]
+    assert figure.get_supxlabel() == "4 of 11 batch sizes; the table has all"
+    assert plots.latency(CASES).get_supxlabel() == ""
+
+
 def test_a_comparison_has_its_value_beside_it_its_margin_around_1_and_is_hollow_if_withheld() -> None:
     frame = [pair("baseline", 1, 5.0, 4.8, 5.1, 0.02), pair("gap", 1, 3.0, 2.8, 3.1, 0.004, verdict="withheld")]
     figure = plots.comparisons(pd.DataFrame(frame))
@@ -96,7 +103,7 @@ def test_best_against_best_is_a_series_beside_the_engines_as_they_are_and_other_
 def test_the_ratio_of_the_medians_is_a_tick_within_the_axis_beside_the_paired_one() -> None:
     frame = [pair("baseline", 1, 2.0, 1.9, 2.1, 0.02), pair("gap", 1, 3.0, 2.8, 3.1, 0.02, unpaired_ratio=4.5)]
     (axis,) = plots.comparisons(pd.DataFrame(frame)).axes
-    ticks = [xy(line)[0].tolist() for line in axis.lines if line.get_color() == plots.UNPAIRED["color"]]
+    ticks = [place for line in axis.lines if line.get_color() == plots.UNPAIRED["color"] for place in xy(line).tolist()]
     assert ticks == [pytest.approx([1.94, 0]), pytest.approx([4.5, 1])]
     assert axis.get_xlim()[1] > 4.5
     figure = plots.comparisons(pd.DataFrame([pair("gap", 1, 3.0, 2.8, 3.1, 0.02, unpaired_ratio=float("nan"))]))
@@ -113,7 +120,7 @@ def test_the_axis_of_comparisons_holds_the_widest_margin_even_one_above_100_perc
 def test_images_per_second_has_a_panel_a_model_and_a_line_a_runtime() -> None:
     axes = plots.images_per_second(CASES).axes
     assert [axis.get_title(loc="left") for axis in axes] == NAMES
-    lines = [xy(line).tolist() for line in axes[0].lines if len(xy(line)) == 2]
+    lines = [xy(line).tolist() for line in curves(axes[0])]
     assert lines == [[[1, 10_000], [32, 40_000]], [[1, 50_000], [32, 160_000]]]
     assert [face for *_, face in points(axes[1])] == [WHITE]
     assert (axes[0].get_xscale(), axes[0].get_yscale()) == ("log", "log")
@@ -124,7 +131,7 @@ def test_eight_runtimes_have_lines_of_their_own_and_the_ninth_has_a_colour_again
     runtimes = ["torch", "onnxruntime", *(f"engine{i}" for i in range(7))]
     cases = [case("baseline", name, n, i * 1e-5) for i, name in enumerate(runtimes, 1) for n in (1, 32)]
     figure: Any = plots.images_per_second(pd.DataFrame(cases))
-    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    lines: list[Any] = curves(figure.axes[0])
     assert [line.get_ydata()[0] for line in lines] == pytest.approx([1e5 / i for i in range(1, 10)])
     assert legend(figure) == ["torch", "ONNX Runtime", *runtimes[2:]]
     looks = [(line.get_color(), line.get_linestyle()) for line in lines]
