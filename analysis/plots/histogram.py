@@ -1,6 +1,7 @@
 """The picture of weights_histogram.csv: a histogram of the weights of each layer of each model."""
 
 from collections.abc import Mapping
+from itertools import islice
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -70,17 +71,18 @@ def histograms(frame: pd.DataFrame, hoyer: Mapping[tuple[str, str], float] | Non
 
 def _histogram(axis: Axes, own: pd.DataFrame, same: pd.DataFrame) -> str:
     """The histograms of the runs `own`, on axes that fit all layers of this name, `same`; the zeros in words."""
-    shares, zeros = [], []
-    for i, (_, run) in enumerate(own.groupby("seed", sort=False, dropna=False)):
-        bins, at_zero = run[run["low"] < run["high"]], run[(run["low"] == 0) & (run["high"] == 0)]
-        if len(bins) and i < RUNS:
+    runs = own.groupby("seed", sort=False, dropna=False)
+    for _, run in islice(runs, RUNS):
+        bins = run[run["low"] < run["high"]]
+        if len(bins):
             edges = [*bins["low"], bins["high"].iloc[-1]]
             axis.stairs(bins["count"], edges, fill=True, color=RUN["color"], alpha=0.15)
             axis.stairs(bins["count"], edges, **RUN)
-        zeros.append(at_zero["count"].sum())
-        shares.append(at_zero["count"].sum() / max(1, run["count"].sum()))
-    if any(zeros):
-        mean = max(FLOOR, sum(zeros) / len(zeros))
+    at_zero = own.assign(count=own["count"].where((own["low"] == 0) & (own["high"] == 0), 0))
+    zeros = at_zero.groupby("seed", sort=False, dropna=False)["count"].sum()
+    shares = zeros / runs["count"].sum().clip(lower=1)
+    if zeros.any():
+        mean = max(FLOOR, zeros.mean())
         axis.plot([0, 0], [FLOOR, mean], markevery=[1], zorder=3, clip_on=False, **ZEROS)
     reach = same["high"].max() if same["high"].max() > 0 else 1.0
     axis.set(yscale="log", xlim=(-1.03 * reach, 1.03 * reach), ylim=(FLOOR, 2 * max(1, same["count"].max())))
@@ -92,7 +94,7 @@ def _histogram(axis: Axes, own: pd.DataFrame, same: pd.DataFrame) -> str:
     axis.tick_params(labelsize=8)
     axis.grid(True, axis="y")
     lost = int(own.loc[own["low"].isna(), "count"].sum())
-    return f"{_percent(min(shares), max(shares))} exactly 0" + (f", {lost:,} not finite" if lost else "")
+    return f"{_percent(shares.min(), shares.max())} exactly 0" + (f", {lost:,} not finite" if lost else "")
 
 
 def _percent(low: float, high: float) -> str:
