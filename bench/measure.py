@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.calibration import median
 from bench.cases import Case, Engine, compile_ahead, opened
+from bench.copies import COPIES, opened_among_copies
 from bench.full_speed import Patience, timed
 from bench.keys import short_name
 from bench.machine.interference import monitor
@@ -129,6 +130,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
     wanted = expected(case, pool, budget.check_seconds, process.most_checked)
     generator = np.random.default_rng(process.seed_of(str(case)))
     shares = process.shares.get(short_name(case.key))
+    copies = 0 if loaded_alone(case) else COPIES
     patience = Patience(process.level, budget.patience_seconds, postpone=process.postpone)
     loads: list[list[float]] = []
     speeds: list[Calibration] = []
@@ -137,7 +139,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
     counts = [0]  # of the calls of each load, known after the first warm-up
     with garbage_collector_held(), ExitStack() as measuring:
         while len(loads) < len(counts):
-            with elsewhere(generator), opened(case, pool) as engine, engine.runtime.context():
+            with opened_among_copies(case, pool, generator, copies) as engine, engine.runtime.context():
                 if not loads:
                     found = engine.outputs(budget.check_seconds, process.most_checked)
                     compared, reasons = parity(engine, found, wanted, explain=True)
@@ -198,8 +200,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         TooSlowError: not even one round fits into the time.
     """
     budget, cases = process.budget, (reference, reference, runtime, runtime)
-    large = runtime.model.facts.bytes > LARGE_BYTES
-    alone = large or runtime.threads > 1
+    alone = loaded_alone(runtime)
     started = time.perf_counter()
     pool = runtime.model.pool(runtime.batch)
     for case in (reference, runtime):
@@ -262,6 +263,11 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         load_seconds=paired.load_seconds,
         seconds=time.perf_counter() - started,
     )
+
+
+def loaded_alone(case: Case) -> bool:
+    """Whether no other engine may be loaded beside that of a case: its threads or its memory would disturb it."""
+    return case.threads > 1 or case.model.facts.bytes > LARGE_BYTES
 
 
 def warm_again(engine: Engine, calls: int) -> None:

@@ -170,13 +170,13 @@ def test_each_load_has_the_median_of_its_own_calls(
     opened = itertools.count()
 
     @contextmanager
-    def load(case: Case, pool: Any) -> Iterator[Any]:
+    def load(case: Case, pool: Any, *_: Any) -> Iterator[Any]:
         n = next(opened) + 1
         runtime = SimpleNamespace(context=nullcontext, settings=lambda: {"threads": 1, "load": n})
         inputs = itertools.repeat(None)
         yield SimpleNamespace(runtime=runtime, outputs=lambda *_: [], once=None, call=n, inputs=inputs)
 
-    monkeypatch.setattr(measure, "opened", load)
+    monkeypatch.setattr(measure, "opened_among_copies", load)
     monkeypatch.setattr(measure, "expected", lambda *_: None)
     monkeypatch.setattr(measure, "parity", lambda engine, found, wanted, **_: (None, []))
     monkeypatch.setattr(measure, "warm_up", lambda once, *_, **__: WARM)
