@@ -2,7 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
+from itertools import repeat
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from scipy import stats
 
 from bench.ab.alternate import Alternation, alternate, calibrated, order, probe, warmed_up
 from bench.ab.pair import take_turns
+from bench.ab.turns import Engine, now
 from bench.full_speed import Patience, SlowMachineError
 from study.student import mean_interval
 
@@ -194,3 +198,23 @@ def test_a_call_of_seconds_is_one_part_and_the_first_call_may_compile() -> None:
     alternate((slow, other), 0.5, np.random.default_rng(0), into, impatient(slow, other))
     assert len(into.rounds[-1]) == 1
     assert machine.now - before < 4 * (2 * 2.0 + 60)
+
+
+@pytest.mark.parametrize(("preempted", "counted"), [((2, 0), 0), ((0, 1), 0), ((3, 4), 3)])
+def test_preemptions_count_beyond_one_in_the_timed_calls_of_a_part(
+    preempted: tuple[int, int], counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`preempted`: how often during the lead-in calls, and during the timed ones."""
+    lead_in, timed = preempted
+    during_calls = iter((lead_in, 0, timed, 0, 0))
+    seen = 0
+
+    def call(_: object) -> None:
+        nonlocal seen
+        seen += next(during_calls)
+
+    monkeypatch.setattr("resource.getrusage", lambda _: SimpleNamespace(ru_nivcsw=seen))
+    engine: Any = object.__new__(Engine)
+    engine.runtime, engine.call, engine.inputs = SimpleNamespace(context=nullcontext), call, repeat(None)
+    engine.idle, engine.waiting = [0.0, 0.0], now()
+    assert engine.part(2, 3)["switches"] == counted
