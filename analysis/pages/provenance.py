@@ -10,12 +10,12 @@ from study.environment import Description, describe
 from study.records.base import Environment
 
 
-def descriptions(environments: Iterable[Environment]) -> list[str]:
+def descriptions(environments: Iterable[Environment]) -> list[Description]:
     """Each different environment in words, with all commits that it was at."""
     commits: dict[Description, list[str]] = {}
     for made in map(describe, environments):
         commits.setdefault(replace(made, commit=""), []).append(made.commit)
-    return [str(replace(made, commit=", ".join(dict.fromkeys(those)))) for made, those in commits.items()]
+    return [replace(made, commit=", ".join(dict.fromkeys(those))) for made, those in commits.items()]
 
 
 @dataclass(frozen=True)

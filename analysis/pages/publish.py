@@ -13,11 +13,11 @@ from analysis.inputs.files import PICTURES
 from analysis.inputs.study import Study
 from analysis.measures.pruning import LOSS_ALLOWED
 from analysis.pages.markup import render
+from analysis.pages.provenance import descriptions
 from analysis.pages.summary import headline
 from analysis.tables.columns import read, text
 from analysis.tables.headline import WITHHELD
 from analysis.tables.summary import SUMMARY
-from study.environment import describe
 from study.errors import StudyError
 from study.files import read_plain, write_bytes, write_text
 from study.records.base import Environment
@@ -77,7 +77,7 @@ def results(report: Path, study: Study) -> str:
         withheld=WITHHELD in summary[["speedup_batch1_verdict", "best_batch1_verdict"]].to_numpy(),
         loss_allowed=LOSS_ALLOWED,
         measured=bool(study.measured.environments),
-        environments=list(dict.fromkeys(map(describe, made))),
+        environments=descriptions(made),
         notes=study.notes,
     )
 
