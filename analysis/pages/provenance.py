@@ -1,8 +1,9 @@
 """What results were made with: machines, settings, versions and commits, each different one once, and the commands."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from analysis.inputs.study import Study
 from study.artifacts import DEFAULT_ROOT
@@ -48,7 +49,20 @@ def commands(study: Study) -> Iterator[str]:
     if study.runs:
         yield shlex.join(["python", "-m", "train", *trained, *folder])
         yield shlex.join(["python", "-m", "export", *trained, *folder])
-    for bench in study.benches:
-        yield shlex.join(["pytest", "bench", f"--benchmark-json={bench}", *folder])
+    for bench, words in zip_longest(
+        study.benches, [each.command for each in study.measured.environments], fillvalue=()
+    ):
+        yield shlex.join(["pytest", *(_without_file(words) or ["bench", *folder]), f"--benchmark-json={bench}"])
     benches = [] if study.benches == (study.artifacts.bench,) else ["--bench", ",".join(map(str, study.benches))]
     yield shlex.join(["python", "-m", "analysis", "--models", ",".join(study.models), *benches, *folder])
+
+
+def _without_file(words: Sequence[str]) -> list[str]:
+    """The words of a session's command line without the file that it wrote, which may have been renamed."""
+    option = "--benchmark-json"
+    behind = [index + 1 for index, word in enumerate(words) if word == option]
+    return [
+        word
+        for index, word in enumerate(words)
+        if index not in behind and word != option and not word.startswith(f"{option}=")
+    ]

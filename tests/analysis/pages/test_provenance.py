@@ -21,7 +21,7 @@ def test_files_of_other_names_are_those_that_the_report_was_made_from(tmp_path: 
     options = arguments(shlex.split(report)[3:])
     assert tuple(map(Path, options.bench.split(","))) == benches
     assert (options.models, options.artifacts) == ("gap,baseline", artifacts.root)
-    named = [shlex.split(command)[2] for command in (first, second)]
+    named = [shlex.split(command)[-1] for command in (first, second)]
     assert named == [f"--benchmark-json={bench}" for bench in benches]
 
 
@@ -35,3 +35,15 @@ def test_the_usual_files_need_no_options(tmp_path: Path, monkeypatch: pytest.Mon
         "pytest bench --benchmark-json=artifacts/bench.json",
         "python -m analysis --models gap",
     ]
+
+
+@pytest.mark.parametrize("option", [("--benchmark-json=old.json",), ("--benchmark-json", "old.json")])
+def test_a_session_is_measured_again_by_its_own_options_into_the_file_as_it_is_called_now(
+    option: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts = Artifacts()
+    write_study(artifacts)
+    write_bench(artifacts, command=("bench", "--batches", "1", *option, "--runtimes=torch,onnxruntime"))
+    *_, measured, _ = commands(read_study(find(artifacts, ("gap",))))
+    assert measured == "pytest bench --batches 1 --runtimes=torch,onnxruntime --benchmark-json=artifacts/bench.json"
