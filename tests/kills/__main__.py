@@ -129,7 +129,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kills", metavar="N", type=int, default=100)
     parser.add_argument("--stages", metavar="A,B", default=",".join(STAGES), help="default: %(default)s")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of stages, signals and moments")
-    parser.add_argument("--json", metavar="FILE", type=Path, default=Path("kills.json"), help="default: %(default)s")
+    parser.add_argument("--json", metavar="FILE", type=Path, default=Path("artifacts/kills.json"), help="default: %(default)s")
     options = parser.parse_args()
     options.stages = options.stages.split(",")
     if unknown := set(options.stages) - STAGES.keys():
@@ -157,6 +157,7 @@ def main() -> int:
             text = "; ".join(outcome.faults) or "as undisturbed"
             ended = f"exit code {outcome.exit_code} {outcome.end_seconds} s later"
             print(f"{number + 1}/{options.kills} {stage}, {kill} after {after:.1f} s: {ended}: {text}", flush=True)
+            options.json.parent.mkdir(parents=True, exist_ok=True)
             options.json.write_text(json.dumps([asdict(one) for one in outcomes], indent=2) + "\n")
     print("\n".join(table(outcomes)))
     print(f"wrote {options.json}")
