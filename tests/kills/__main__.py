@@ -1,7 +1,7 @@
 """Kill the real commands of a tiny study at random moments, run each again, and compare with an undisturbed run.
 
     python -m tests.kills                                     100 kills over all stages, about half an hour on two cores
-    python -m tests.kills --kills 20 --stages train,export --seed 1 --json kills.json
+    python -m tests.kills --kills 20 --stages train,export --seed 1
 
 The signals are SIGKILL and SIGTERM to the command alone, SIGINT and SIGTERM to all its processes. Exit code 1:
 something finished was lost or made again, the result differs, a process has survived, or a traceback was shown.
@@ -129,7 +129,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kills", metavar="N", type=int, default=100)
     parser.add_argument("--stages", metavar="A,B", default=",".join(STAGES), help="default: %(default)s")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of stages, signals and moments")
-    parser.add_argument("--json", metavar="FILE", type=Path, default=Path("artifacts/kills.json"), help="default: %(default)s")
+    result = Path("artifacts/kills.json")
+    parser.add_argument("--json", metavar="FILE", type=Path, default=result, help="default: %(default)s")
     options = parser.parse_args()
     options.stages = options.stages.split(",")
     if unknown := set(options.stages) - STAGES.keys():
