@@ -105,6 +105,11 @@ class Artifacts:
 
     root: Path = DEFAULT_ROOT
 
+    @property
+    def words(self) -> list[str]:
+        """What names this folder on a command line: nothing for the usual one."""
+        return [] if self.root == DEFAULT_ROOT else ["--artifacts", str(self.root)]
+
     def run(self, model: str, seed: int) -> RunFiles:
         return RunFiles(self.root / "models" / model / f"seed{seed}", model, seed)
 

@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.artifacts import Artifacts
 from study.catalogue import DEFAULT_STUDY
 from study.errors import StudyError, escaped
 
@@ -34,8 +34,6 @@ def finished(artifacts: Artifacts, models: Sequence[str], options: Namespace, na
 def untrained(artifacts: Artifacts, names: Sequence[str], options: Namespace, named: bool = True) -> str:
     """What is said of models without a finished run: what was expected, what was found, what to run."""
     given = {name: value for name, usual in OPTIONS.items() if (value := getattr(options, name, usual)) != usual}
-    if artifacts.root != DEFAULT_ROOT:
-        given["artifacts"] = artifacts.root
     words = [*(names if named else ()), *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
-    command = shlex.join(["python", "-m", "train", *words])
+    command = shlex.join(["python", "-m", "train", *words, *artifacts.words])
     return f"expected a finished run of {', '.join(names)} in {artifacts.root}/models, found none; run `{command}`"

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote
 
-from study.artifacts import DEFAULT_ROOT, Artifacts
+from study.artifacts import Artifacts
 from study.data.sources import download
 from study.errors import StudyError
 from study.files import read_plain, why, write_bytes
@@ -101,8 +101,7 @@ def fetch(artifacts: Artifacts) -> list[Path]:
 
 def _command(artifacts: Artifacts) -> str:
     """What fetches it into this artifacts folder."""
-    place = [] if artifacts.root == DEFAULT_ROOT else ["--artifacts", str(artifacts.root)]
-    return shlex.join(["python", "-m", "analysis", "fetch-onnxruntime-web", *place])
+    return shlex.join(["python", "-m", "analysis", "fetch-onnxruntime-web", *artifacts.words])
 
 
 def read(artifacts: Artifacts) -> dict[str, bytes]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from analysis.inputs.study import Study
-from study.artifacts import DEFAULT_ROOT
 from study.environment import Description, describe
 from study.records.base import Environment
 
@@ -42,8 +41,7 @@ def made_with(stages: Mapping[str, Iterable[Environment]], machines: Mapping[str
 
 def commands(study: Study) -> Iterator[str]:
     """The commands that make a report again, with the files and folders that it was made from."""
-    root = study.artifacts.root
-    folder = [] if root == DEFAULT_ROOT else ["--artifacts", str(root)]
+    folder = study.artifacts.words
     modules = {module.model for module in study.modules}
     trained = [model for model in study.models if model not in modules]
     if study.runs:
