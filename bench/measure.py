@@ -22,7 +22,7 @@ from bench.pairing import FEWEST_ROUNDS, Effort, Timed, Turn, compare
 from bench.parity import Expected, expected, nan_reasons, parity
 from bench.parts import Parts, plan_parts, round_seconds
 from bench.placement import elsewhere
-from bench.sampling import WARM_UP_AGAIN_SECONDS, Budget, TooSlowError, WarmUp, garbage_collector_held, warm_up
+from bench.sampling import Budget, TooSlowError, again_calls, garbage_collector_held, warm_up
 from bench.within import case_process, comparison_process
 from study.onnx_values import digest
 from study.records.base import Parity
@@ -38,6 +38,8 @@ from study.records.bench import (
 if TYPE_CHECKING:
     from bench.statistics.pilot import Shares
 
+SPEED_SECONDS = 0.05
+"""Time of the calls that show a comparison how fast an engine is."""
 LARGE_BYTES = 2**29
 """Size of an ONNX file with its weights above which the engines of a comparison are loaded one at a time."""
 
@@ -135,7 +137,6 @@ def latency(case: Case, process: Process) -> CaseOnce:
     loads: list[list[float]] = []
     speeds: list[Calibration] = []
     settings: list[Settings] = []
-    warm_ups: list[WarmUp] = []
     counts = [0]  # of the calls of each load, known after the first warm-up
     with garbage_collector_held(), ExitStack() as measuring:
         while len(loads) < len(counts):
@@ -146,14 +147,14 @@ def latency(case: Case, process: Process) -> CaseOnce:
                     reasons += nan_reasons(case, found)
                     del found, wanted
                     patience.calibration()
-                    warm_ups.append(warm_up(engine.once, most_seconds=budget.check_seconds, called=True))
-                    call_seconds = warm_ups[0].call_seconds
+                    warmed = warm_up(engine.once, most_seconds=budget.check_seconds, called=True)
+                    call_seconds = warmed.call_seconds
                     schedule = budget.schedule(call_seconds, until - time.perf_counter(), shares)
                     counts = [len(part) for part in np.array_split(np.arange(schedule.calls), schedule.loads)]
                     began = time.perf_counter() - patience.waited
                     monitored = measuring.enter_context(monitor())
                 else:
-                    warm_ups.append(warm_up(engine.once, WARM_UP_AGAIN_SECONDS, schedule.warm_up_seconds))
+                    warm_again(engine, call_seconds)
                 part, around = timed(engine.call, engine.inputs, counts[len(loads)], call_seconds, patience)
                 settings.append(engine.runtime.settings())
             del engine  # or its weights stay while the next one loads
@@ -167,7 +168,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
             process.number,
             samples,
             sizes,
-            warm_ups,
+            warmed,
             monitored.interference,
             median(speeds),
             case.threads,
@@ -216,8 +217,8 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
                 found = engine.outputs(budget.check_seconds, process.most_checked)
                 parity(engine, found, wanted)
                 wanted = Expected(case.runtime, found)
-                limit = min(budget.check_seconds, WARM_UP_AGAIN_SECONDS)  # each round warms up again
-                speeds.append(warm_up(engine.once, limit, budget.check_seconds, called=True).call_seconds)
+                most_seconds = min(budget.check_seconds, SPEED_SECONDS)  # each round warms up again
+                speeds.append(warm_up(engine.once, most_seconds=most_seconds, called=True).call_seconds)
                 settings[role] = {**engine.runtime.settings(), **({"loaded_alone": True} if alone else {})}
             del engine  # or its weights stay while the other engine loads
         if (seconds := round_seconds(speeds, Parts((1, 1), (1, 1)))) > budget.process_seconds / 2:
@@ -236,7 +237,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         @contextmanager
         def load(generator: np.random.Generator) -> Iterator[list[Turn]]:
             if alone:
-                yield [_comes_back(case, pool, parts.calls[i // 2], generator) for i, case in enumerate(cases)]
+                yield [_comes_back(case, pool, speeds[i // 2], generator) for i, case in enumerate(cases)]
                 return
             with ExitStack() as stack:
                 turns = {}
@@ -244,7 +245,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
                 for i in map(int, generator.permutation(len(cases))):
                     stack.enter_context(elsewhere(generator))
                     engine = stack.enter_context(opened(cases[i], pool))
-                    warm_again(engine, parts.calls[i // 2])
+                    warm_again(engine, speeds[i // 2])
                     turns[i] = _stays(engine)
                 yield [turns[i] for i in range(len(cases))]
 
@@ -270,10 +271,10 @@ def loaded_alone(case: Case) -> bool:
     return case.threads > 1 or case.model.facts.bytes > LARGE_BYTES
 
 
-def warm_again(engine: Engine, calls: int) -> None:
-    """Warm up an engine that this process has loaded before: as many calls as in a part."""
+def warm_again(engine: Engine, call_seconds: float) -> None:
+    """Warm up an engine that this process has loaded before."""
     with engine.runtime.context():
-        for _ in range(calls):
+        for _ in range(again_calls(call_seconds)):
             engine.once()
 
 
@@ -286,12 +287,12 @@ def _stays(engine: Engine) -> Turn:
     return turn
 
 
-def _comes_back(case: Case, pool: Sequence[Inputs], calls: int, generator: np.random.Generator) -> Turn:
+def _comes_back(case: Case, pool: Sequence[Inputs], call_seconds: float, generator: np.random.Generator) -> Turn:
     @contextmanager
     def turn() -> Iterator[Timed]:
         gc.collect()  # networks with cycles would stay
         with elsewhere(generator), opened(case, pool) as engine:
-            warm_again(engine, calls)
+            warm_again(engine, call_seconds)
             with engine.runtime.context():
                 yield engine.call, engine.inputs
 

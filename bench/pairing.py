@@ -70,6 +70,8 @@ class PairedOnce:
     """Number of timed calls of both engines together."""
     call_seconds: float
     """Geometric mean of the time of a call of both engines, median over the blocks that count."""
+    engine_seconds: tuple[float, float]
+    """Time of a call of the reference and of the runtime, averaged as the ratio is."""
     after_switch_reference: AfterSwitch
     after_switch_runtime: AfterSwitch
     calibration: Calibration
@@ -192,6 +194,10 @@ def evaluate(
         full_speed_blocks=int(fast.sum()),
         calls=2 * sum(parts.calls) * len(blocks),
         call_seconds=math.exp(float(np.median(np.concatenate(logs).mean(axis=1)))),
+        engine_seconds=(
+            _mean([one[:, :2].mean(axis=1) for one in logs]),
+            _mean([one[:, 2:].mean(axis=1) for one in logs]),
+        ),
         after_switch_reference=switches[0],
         after_switch_runtime=switches[1],
         calibration=calibration.median([c for one in kept_blocks for c in one.around]),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.sampling import again_calls
 from bench.timing import timed_calls
 from study.records.bench import AfterSwitch
 
@@ -71,9 +72,9 @@ def plan_parts(
 
 
 def round_seconds(call_seconds: Sequence[float], parts: Parts, blocks: int = 1) -> float:
-    """Shortest time for a round: each engine is loaded twice, called as often as in a part, and timed."""
+    """Shortest time for a round: each engine is loaded twice, warmed up again, and timed."""
     both = zip(call_seconds, parts.calls, parts.lead_in, strict=True)
-    return sum(2 * seconds * (calls + blocks * (calls + before)) for seconds, calls, before in both)
+    return sum(2 * seconds * (again_calls(seconds) + blocks * (calls + before)) for seconds, calls, before in both)
 
 
 def part(call: Callable[[Any], object], inputs: Iterator[Any], calls: int) -> Seconds:

@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.machine.interference import Interference, disturbances
 from bench.pairing import PairedOnce
-from bench.sampling import WARM_UP_CALLS, Budget, WarmUp
+from bench.sampling import CALLS_OF_A_LOAD, Budget, WarmUp
 from bench.statistics.percentiles import NAMES
 from study.records.bench import Calibration, CaseProcess, ComparisonProcess, WarmUpRecord
 
@@ -21,7 +21,7 @@ def case_process(
     number: int,
     samples: Sequence[float],
     loads: Sequence[int],
-    warm_ups: Sequence[WarmUp],
+    warm_up: WarmUp,
     seen: Interference,
     speed: Calibration,
     threads: int,
@@ -33,12 +33,13 @@ def case_process(
     Args:
         samples: seconds of each call, in order, load after load.
         loads: number of calls of each load.
+        warm_up: of the first load.
         speed: the calibration during the calls.
         waited: seconds in which they waited for the machine's full speed.
     """
     change, by_chance = drift(samples)
     wide = spread(samples)
-    reasons = [*unstable(warm_ups[:1], budget), *disturbances(seen, threads)]
+    reasons = [*unstable([warm_up], budget), *disturbances(seen, threads)]
     if abs(change) > MOST_DRIFT and not by_chance:
         reasons.append(f"latency drifted by {change:+.1%}: let the machine rest, then measure again")
     if wide > MOST_SPREAD:
@@ -53,11 +54,7 @@ def case_process(
         ),
         drift=change,
         spread=wide,
-        warmup=WarmUpRecord(
-            calls=sum(w.calls for w in warm_ups),
-            seconds=sum(w.seconds for w in warm_ups),
-            stable=all(w.stable for w in warm_ups),
-        ),
+        warmup=WarmUpRecord(calls=warm_up.calls, seconds=warm_up.seconds, stable=warm_up.stable),
         calibration=speed,
         machine=seen.machine,
         cores_used=seen.cores_used,
@@ -85,6 +82,8 @@ def comparison_process(
         blocks=paired.blocks,
         full_speed_blocks=paired.full_speed_blocks,
         calls=paired.calls,
+        reference_seconds=paired.engine_seconds[0],
+        runtime_seconds=paired.engine_seconds[1],
         random_seed=seed,
         calibration=paired.calibration,
         machine=seen.machine,
@@ -101,7 +100,7 @@ def unstable(warm_ups: Sequence[WarmUp], budget: Budget) -> list[str]:
         seconds = max(warm_up.seconds for warm_up in warm_ups)
         changing = f"latency was still changing after {seconds:.1f} s of warm-up: let the machine rest"
         return [] if all(warm_up.stable for warm_up in warm_ups) else [changing]
-    remedy = budget.remedy(max(warm_up.call_seconds for warm_up in warm_ups), 4 * WARM_UP_CALLS[0])
+    remedy = budget.remedy(max(warm_up.call_seconds for warm_up in warm_ups), CALLS_OF_A_LOAD)
     return [] if budget.quick else [f"the warm-up was too short to show a stable latency; {remedy}"]
 
 

@@ -97,7 +97,7 @@ def unique_names(names: Sequence[str], taken: Iterable[str]) -> list[str]:
 
 def tensor(values: NDArray[Any]) -> Tensor:
     """The tensor that shares the memory of an array, of bfloat16 too."""
-    if values.dtype.name == "bfloat16":
+    if values.dtype.kind == "V" and values.dtype.name == "bfloat16":  # the name takes as long as all the rest
         return torch.from_numpy(values.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(values)
 

@@ -32,7 +32,7 @@ Verdict = Literal["faster", "slower", "the same", "undecided", "withheld"]
 
 
 class WarmUpRecord(Record):
-    """The calls before the timed ones."""
+    """The calls before the timed ones of a process, which are those of its first load."""
 
     calls: Count
     seconds: NotNegative
@@ -151,6 +151,11 @@ class ComparisonProcess(WorkerProcess):
     """Timed calls in all blocks."""
     random_seed: Count
     """Seed of the order and the places in memory, another one in each process."""
+    reference_seconds: Positive | None = None
+    """Time of a call of the reference in these turns: of both loads the geometric mean, of a round the median over its
+    blocks, of the process the geometric mean over the rounds; absent in older files."""
+    runtime_seconds: Positive | None = None
+    """The same of the runtime."""
 
 
 class Candidate(Record):

@@ -27,11 +27,11 @@ def test_a_part_is_3_ms_and_at_least_three_calls(
 
 
 def test_a_slow_model_has_parts_of_single_calls_where_the_rounds_would_not_fit() -> None:
-    # a round is 2 loads x (3 to warm up + 1 + 3) of both engines: 14 x 1.5 s
+    # a round is 2 loads x (1 to warm up + 1 + 3) of both engines: 10 x 1.5 s
     full = plan_parts((1.0, 0.5), rounds=5)
-    assert round_seconds((1.0, 0.5), full) == 21
-    assert plan_parts((1.0, 0.5), rounds=5, most_seconds=105) == full
-    assert plan_parts((1.0, 0.5), rounds=5, most_seconds=104) == ONE_CALL
+    assert round_seconds((1.0, 0.5), full) == 15
+    assert plan_parts((1.0, 0.5), rounds=5, most_seconds=75) == full
+    assert plan_parts((1.0, 0.5), rounds=5, most_seconds=74) == ONE_CALL
     assert round_seconds((1.0, 0.5), ONE_CALL, blocks=2) == 2 * 1.5 * (1 + 2 * 2)
 
 

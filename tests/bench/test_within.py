@@ -32,7 +32,7 @@ SPEED = Calibration(arithmetic_seconds=1e-4, memory_seconds=4e-4)
 def process_of(samples: Sequence[float] = STEADY, **changes: Any) -> CaseProcess:
     given = {
         "loads": [len(samples)],
-        "warm_ups": [WARM] * 3,
+        "warm_up": WARM,
         "seen": QUIET,
         "speed": SPEED,
         "threads": 1,
@@ -75,7 +75,7 @@ def test_the_numbers_of_a_process_by_hand() -> None:
     assert (record.process, record.samples, record.median_seconds, record.p90_seconds) == (2, 1000, 1e-3, 1.1e-3)
     assert record.drift == pytest.approx(1 / 1.1 - 1)
     assert record.spread == 0
-    assert (record.warmup.calls, record.warmup.seconds, record.warmup.stable) == (48, 1.5, True)
+    assert (record.warmup.calls, record.warmup.seconds, record.warmup.stable) == (16, 0.5, True)
     assert record.calibration == SPEED
     assert (record.machine, record.cores_used) == (QUIET.machine, QUIET.cores_used)
 
@@ -94,13 +94,13 @@ def half_and_half(first: float, last: float) -> list[float]:
 
 REASONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
-        {"warm_ups": [SHORT]},
-        {"warm_ups": [SHORT], "budget": Budget(quick=True)},
+        {"warm_up": SHORT},
+        {"warm_up": SHORT, "budget": Budget(quick=True)},
         "the warm-up was too short to show a stable latency; give --seconds 10",  # for 64 calls of 2 s
     ),
     (
-        {"warm_ups": [RESTLESS, WARM, WARM]},
-        {"warm_ups": [WARM, RESTLESS, SHORT]},
+        {"warm_up": RESTLESS},
+        {},
         "latency was still changing after 5.0 s of warm-up: let the machine rest",
     ),
     (
@@ -148,6 +148,7 @@ def test_a_comparison_has_the_reasons_of_its_blocks_and_of_the_machine() -> None
         blocks=20,
         full_speed_blocks=3,
         calls=400,
+        engine_seconds=(3e-3, 2e-3),
         calibration=SPEED,
         reasons=("two speeds",),
     )
@@ -155,6 +156,7 @@ def test_a_comparison_has_the_reasons_of_its_blocks_and_of_the_machine() -> None
     as_json(record)
     assert [reason.split()[0] for reason in record.reasons] == ["two", "the"]
     assert (record.process, record.ratio, record.full_speed_blocks, record.random_seed) == (3, 1.5, 3, 7)
+    assert (record.reference_seconds, record.runtime_seconds) == (3e-3, 2e-3)
     assert not record.valid
 
 
@@ -174,7 +176,7 @@ def test_each_load_has_the_median_of_its_own_calls(
         n = next(opened) + 1
         runtime = SimpleNamespace(context=nullcontext, settings=lambda: {"threads": 1, "load": n})
         inputs = itertools.repeat(None)
-        yield SimpleNamespace(runtime=runtime, outputs=lambda *_: [], once=None, call=n, inputs=inputs)
+        yield SimpleNamespace(runtime=runtime, outputs=lambda *_: [], once=lambda: None, call=n, inputs=inputs)
 
     monkeypatch.setattr(measure, "opened_among_copies", load)
     monkeypatch.setattr(measure, "expected", lambda *_: None)
