@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from study.records.bench import Calibration
 
-TURNS = 3
-"""Of each kind, about 50 microseconds each: 0.3 ms, 1 to 2 % of a block. The fastest counts: the others may have been
-interrupted, and the first fetches the 4 MB that the engines displaced from the cache."""
+ARITHMETIC_TURNS, MEMORY_TURNS = 3, 12
+"""About 50 microseconds each when warm: 1.1 ms, 2 % of a block. The fastest counts: the others may have been
+interrupted, and the engines have displaced the 4 MB from the caches, which take them back only bit by bit. After eager
+PyTorch with one image the first turns took 244, 127, 113, 82, 55 and 51 microseconds, later ones 50 (AMD EPYC)."""
 REPETITIONS = 11
-"""About 3 ms, before and after a measurement."""
+"""About 9 ms, before and after a measurement."""
 PRODUCTS = 16
 _MATRIX = np.sin(np.arange(48 * 48, dtype=np.float32)).reshape(48, 48)
 """OpenBLAS uses several threads only for products above 64 x 64 x 64."""
@@ -28,15 +29,16 @@ _PRODUCT = np.empty_like(_MATRIX)
 
 
 def calibrate(clock: Callable[[], float] = time.perf_counter) -> Calibration:
-    """The speed before or after a measurement: the median of several brief calibrations, in 3 ms."""
+    """The speed before or after a measurement: the median of several brief calibrations, in 9 ms."""
     several = [calibrate_briefly(clock) for _ in range(1 + REPETITIONS)][1:]
     return median(several)
 
 
 def calibrate_briefly(clock: Callable[[], float] = time.perf_counter) -> Calibration:
-    """The speed in 0.3 ms, to be interleaved with what is measured."""
+    """The speed in 1.1 ms, to be interleaved with what is measured."""
     return Calibration(
-        arithmetic_seconds=_fastest_seconds(_arithmetic, clock), memory_seconds=_fastest_seconds(_memory, clock)
+        arithmetic_seconds=_fastest_seconds(_arithmetic, ARITHMETIC_TURNS, clock),
+        memory_seconds=_fastest_seconds(_memory, MEMORY_TURNS, clock),
     )
 
 
@@ -56,9 +58,9 @@ def mean(a: Calibration, b: Calibration) -> Calibration:
     )
 
 
-def _fastest_seconds(work: Callable[[], None], clock: Callable[[], float]) -> float:
+def _fastest_seconds(work: Callable[[], None], turns: int, clock: Callable[[], float]) -> float:
     durations = []
-    for _ in range(TURNS):
+    for _ in range(turns):
         before = clock()
         work()
         durations.append(clock() - before)
