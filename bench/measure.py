@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.among import opened_among
 from bench.calibration import median
 from bench.cases import Case, Engine, compile_ahead, opened
-from bench.copies import COPIES, opened_among_copies
 from bench.full_speed import Patience, timed
 from bench.keys import short_name
 from bench.machine.interference import monitor
@@ -132,7 +132,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
     wanted = expected(case, pool, budget.check_seconds, process.most_checked)
     generator = np.random.default_rng(process.seed_of(str(case)))
     shares = process.shares.get(short_name(case.key))
-    copies = 0 if loaded_alone(case) else COPIES
+    others = [] if loaded_alone(case) else beside(case, wanted)
     patience = Patience(process.level, budget.patience_seconds, postpone=process.postpone)
     loads: list[list[float]] = []
     speeds: list[Calibration] = []
@@ -140,7 +140,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
     counts = [0]  # of the calls of each load, known after the first warm-up
     with garbage_collector_held(), ExitStack() as measuring:
         while len(loads) < len(counts):
-            with opened_among_copies(case, pool, generator, copies) as engine, engine.runtime.context():
+            with opened_among(case, others, pool, generator) as engine, engine.runtime.context():
                 if not loads:
                     found = engine.outputs(budget.check_seconds, process.most_checked)
                     compared, reasons = parity(engine, found, wanted, explain=True)
@@ -264,6 +264,12 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         load_seconds=paired.load_seconds,
         seconds=time.perf_counter() - started,
     )
+
+
+def beside(case: Case, wanted: Expected | None) -> list[Case]:
+    """What is loaded beside a case: as in a comparison, a second load, and two of the engine it is checked against."""
+    own = replace(case, against=())
+    return [own, *[replace(own, runtime=wanted.runtime)] * 2] if wanted else [own]
 
 
 def loaded_alone(case: Case) -> bool:

@@ -155,7 +155,7 @@ def test_ratio_and_controls_by_hand() -> None:
     assert found.controls.runtime == pytest.approx(1 / 4)
     assert (found.rounds, found.blocks, found.full_speed_blocks, found.calls) == (2, 5, 5, 20)
     assert found.call_seconds == pytest.approx((4 * 9 * 1 * 4) ** 0.25)
-    assert found.engine_seconds == (pytest.approx(math.sqrt(4 * 9)), pytest.approx(math.sqrt(1 * 4)))
+    assert found.engine_seconds == pytest.approx((math.sqrt(4 * 9), math.sqrt(1 * 4)))
     assert found.after_switch_runtime.effects == (1.0,)
     assert [list(logs) for logs in found.log_ratios_by_round] == [[pytest.approx(math.log(3))] * n for n in (3, 2)]
     assert (found.round_seconds, found.block_seconds, found.load_seconds, found.reasons) == (3.5, 1.0, 1.0, ())

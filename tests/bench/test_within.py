@@ -178,7 +178,7 @@ def test_each_load_has_the_median_of_its_own_calls(
         inputs = itertools.repeat(None)
         yield SimpleNamespace(runtime=runtime, outputs=lambda *_: [], once=lambda: None, call=n, inputs=inputs)
 
-    monkeypatch.setattr(measure, "opened_among_copies", load)
+    monkeypatch.setattr(measure, "opened_among", load)
     monkeypatch.setattr(measure, "expected", lambda *_: None)
     monkeypatch.setattr(measure, "parity", lambda engine, found, wanted, **_: (None, []))
     monkeypatch.setattr(measure, "warm_up", lambda once, *_, **__: WARM)
