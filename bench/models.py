@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from study.artifacts import Artifacts, RunFiles, current_export
 from study.catalogue import Entry
+from study.data.arrays import read
 from study.errors import StudyError
 from study.files import sha256
 from study.finished import untrained
@@ -206,9 +207,6 @@ def from_file(path: Path, given: Given, others: Sequence[Path] = (), tolerance: 
 @cache
 def _images(data: Path, dataset: str, raw: bool) -> NDArray[Any]:
     """The first test images of a data set [IMAGES, C, H, W], float32 in 0..1 or raw in uint8."""
-    from study.data.tensors import load
-
-    images, _ = load(data, train=False, dataset=dataset)
+    images, _ = read(data, train=False, dataset=dataset)
     first = images[:IMAGES]
-    pixels: NDArray[Any] = first.numpy() if raw else first.float().div_(255).numpy()
-    return pixels
+    return first if raw else first.astype(np.float32) / np.float32(255)

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from study import OURS, lacking, stopping
 from study.hidden import hiding
@@ -123,7 +123,7 @@ def _failed(error: BaseException) -> int:
     return 2
 
 
-def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
+def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> NoReturn:
     """Run a command's `main` and exit with the project's codes; `interrupted` is what an interrupt has left.
 
     0 done, 1 a gate or check failed, 2 the user's mistake or a bad file, 130 interrupted, 141 the reader of standard
@@ -153,10 +153,9 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> None:
         code = 2
     if code == stopping.INTERRUPTED:
         watchdog.say()
-        stopping.end()
     stopping.finish()
     try:
         sys.stdout.flush()
     except OSError:  # of a command that has failed: its exit code says why
         discard_output()
-    sys.exit(code)
+    stopping.end(code)

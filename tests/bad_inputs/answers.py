@@ -18,7 +18,7 @@ from study.errors import exit_with
 MODULES = {"train": "train.__main__", "export": "export.__main__", "analysis": "analysis.__main__"}
 MODULES |= {"bench": "bench.__main__", "bench.experiments": "bench.experiments.__main__"}
 
-STOPPING = MagicMock(INTERRUPTED=130, is_interrupted=lambda: False)
+STOPPING = MagicMock(INTERRUPTED=130, is_interrupted=lambda: False, end=sys.exit)
 """In place of study.stopping, whose signal handlers are for a whole process."""
 
 
