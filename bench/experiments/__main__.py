@@ -16,8 +16,8 @@
     python -m bench.experiments profile        do operators and the time outside of them add up to a call?
     python -m bench.experiments closed-session torch after a closed ONNX Runtime session, and without one
 
-Each but the first four needs an idle machine and trained and exported models. `sessions` takes half an hour, `control`
-and `planted` together 15 minutes; their sessions are kept, so that an interrupted experiment goes on where it stopped.
+Each but the first four needs an idle machine and trained and exported models. `sessions` takes an hour, `control`
+and `planted` together half an hour; their sessions are kept, so that an interrupted experiment goes on where it stopped.
 The others take some minutes.
 """
 
