@@ -17,8 +17,8 @@
     python -m bench.experiments closed-session torch after a closed ONNX Runtime session, and without one
 
 Each but the first four needs an idle machine and trained and exported models. `sessions` takes an hour, `control`
-and `planted` together half an hour; their sessions are kept, so that an interrupted experiment goes on where it stopped.
-The others take some minutes.
+and `planted` together half an hour; their sessions are kept, so that an interrupted experiment goes on where it
+stopped. The others take some minutes.
 """
 
 import argparse

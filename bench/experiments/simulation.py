@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Logs = NDArray[np.float64]
 ROUNDS, BLOCKS = 12, 3
-"""Of a comparison in a process, as `pytest bench` has them with two seconds."""
+"""Of a comparison in a process; docs/method.md compares their noise with that of a default session's eight rounds."""
 LOADS = 4
 """Of a case in a process."""
 TWO_SPEEDS, SLOWER = 0.3, 0.05
