@@ -1,5 +1,7 @@
 """The cases of a benchmark, their inputs, and the checks before they are timed."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -26,7 +28,7 @@ from study.records.bench import CaseKey
 from study.records.export import ExportRecord
 from study.records.training import RunRecord
 from study.variants import Variant
-from tests.conftest import Trained
+from tests.conftest import ROOT, Trained
 
 HEADER = '<ir_version: 10, opset_import: ["" : 19, "ai.onnx.ml" : 1]>'
 LINEAR = "g (float[N, 3] x) => (float[N, 2] y) <float[3, 2] w = {1, 2, 3, 4, 5, 6}> { y = MatMul(x, w) }"
@@ -234,6 +236,23 @@ def test_the_images_repeat_in_their_order(gap: Model, first_images: NDArray[np.f
     np.testing.assert_array_equal(np.concatenate(arrays[:32]), first_images)
     np.testing.assert_array_equal(arrays[32], first_images[:32])
     assert (first_images.min(), first_images.max()) == (0, 1)
+
+
+def test_the_images_are_read_without_torch(data: Path) -> None:
+    """It takes seconds in each process of a session, most of which need no torch."""
+    script = (
+        "import sys; from pathlib import Path; from bench.models import _images; "
+        "_images(Path(sys.argv[1]), 'fashion-mnist', False); print({'torch', 'torchvision'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", script, str(data)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_load_of_onnx_runtime_does_not_search_its_library(gap: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That took 13 of 20 ms, in cold starts too; an option of the user is looked for once."""
+    monkeypatch.setattr("bench.runtimes.onnx_runtime._has_entry", pytest.fail)
+    with opened(Case(gap, "onnxruntime", 1), gap.pool(1)[:1]) as engine:
+        assert engine.runtime.settings()["spinning"] is False
 
 
 def test_the_last_batch_is_completed_from_the_beginning(gap: Model, first_images: NDArray[np.float32]) -> None:
