@@ -1,23 +1,31 @@
 """An engine of a case, loaded among others as in a comparison.
 
-Its speed depends on where in memory it lies, and so on what is loaded beside it. By itself it takes the memory that its
-predecessor has freed, whatever blocks are held (`bench.placement`), since nothing fits as well: eager PyTorch with one
-image then took up to 2 % longer. So a case is loaded beside what a comparison would load, or the two measurements
-contradict each other.
+Its speed depends on where in memory it lies, and so on what is loaded beside it. An engine that is loaded alone gets
+the memory that the one before it has freed, even if other blocks are held (`bench.placement`). Eager PyTorch with one
+image then took up to 2 % longer. So a case is loaded beside what a comparison would load; otherwise the two
+measurements would contradict each other.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import numpy as np
 
 from bench.cases import Case, Engine, opened
 from bench.models import Inputs
+from bench.parity import Expected
 from bench.placement import elsewhere
 
 SECONDS = 0.1
 """Time after which no other engine is loaded."""
+
+
+def beside(case: Case, wanted: Expected | None) -> list[Case]:
+    """What is loaded beside a case: as in a comparison, a second load, and two of the engine it is checked against."""
+    own = replace(case, against=())
+    return [own, *[replace(own, runtime=wanted.runtime)] * 2] if wanted else [own]
 
 
 @contextmanager
@@ -30,12 +38,9 @@ def opened_among(
         StudyError: as `opened`.
     """
     with ExitStack() as stack:
-        until = time.perf_counter() + SECONDS
-        for i in generator.permutation(1 + len(others)):
-            if i == 0:
+        until, cases, engines = time.perf_counter() + SECONDS, [case, *others], {}
+        for i in map(int, generator.permutation(len(cases))):
+            if i == 0 or time.perf_counter() < until:
                 stack.enter_context(elsewhere(generator))
-                engine = stack.enter_context(opened(case, pool))
-            elif time.perf_counter() < until:
-                stack.enter_context(elsewhere(generator))
-                stack.enter_context(opened(others[i - 1], pool))
-        yield engine
+                engines[i] = stack.enter_context(opened(cases[i], pool))
+        yield engines[0]

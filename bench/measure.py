@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.among import opened_among
+from bench.among import beside, opened_among
 from bench.calibration import median
 from bench.cases import Case, Engine, compile_ahead, opened
 from bench.full_speed import Patience, timed
@@ -264,12 +264,6 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
         load_seconds=paired.load_seconds,
         seconds=time.perf_counter() - started,
     )
-
-
-def beside(case: Case, wanted: Expected | None) -> list[Case]:
-    """What is loaded beside a case: as in a comparison, a second load, and two of the engine it is checked against."""
-    own = replace(case, against=())
-    return [own, *[replace(own, runtime=wanted.runtime)] * 2] if wanted else [own]
 
 
 def loaded_alone(case: Case) -> bool:

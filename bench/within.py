@@ -39,7 +39,7 @@ def case_process(
     """
     change, by_chance = drift(samples)
     wide = spread(samples)
-    reasons = [*unstable([warm_up], budget), *disturbances(seen, threads)]
+    reasons = [*unstable(warm_up, budget), *disturbances(seen, threads)]
     if abs(change) > MOST_DRIFT and not by_chance:
         reasons.append(f"latency drifted by {change:+.1%}: let the machine rest, then measure again")
     if wide > MOST_SPREAD:
@@ -94,13 +94,12 @@ def comparison_process(
     )
 
 
-def unstable(warm_ups: Sequence[WarmUp], budget: Budget) -> list[str]:
+def unstable(warm_up: WarmUp, budget: Budget) -> list[str]:
     """The reason why the latency is not known to have been stable after the warm-up, if it is not."""
-    if all(warm_up.enough for warm_up in warm_ups):
-        seconds = max(warm_up.seconds for warm_up in warm_ups)
-        changing = f"latency was still changing after {seconds:.1f} s of warm-up: let the machine rest"
-        return [] if all(warm_up.stable for warm_up in warm_ups) else [changing]
-    remedy = budget.remedy(max(warm_up.call_seconds for warm_up in warm_ups), CALLS_OF_A_LOAD)
+    if warm_up.enough:
+        changing = f"latency was still changing after {warm_up.seconds:.1f} s of warm-up: let the machine rest"
+        return [] if warm_up.stable else [changing]
+    remedy = budget.remedy(warm_up.call_seconds, CALLS_OF_A_LOAD)
     return [] if budget.quick else [f"the warm-up was too short to show a stable latency; {remedy}"]
 
 

@@ -154,8 +154,4 @@ def exit_with(main: Callable[[], int], interrupted: str = GO_ON) -> NoReturn:
     if code == stopping.INTERRUPTED:
         watchdog.say()
     stopping.finish()
-    try:
-        sys.stdout.flush()
-    except OSError:  # of a command that has failed: its exit code says why
-        discard_output()
     stopping.end(code)

@@ -103,7 +103,7 @@ def end(code: int) -> NoReturn:
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # nobody reads it
+        with suppress(OSError):  # nobody reads it, or the exit code says what has failed
             stream.flush()
     os._exit(code)
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from bench.among import opened_among
+from bench.among import beside, opened_among
 from bench.cases import Case
-from bench.measure import LARGE_BYTES, Process, beside, latency, loaded_alone
+from bench.measure import LARGE_BYTES, Process, latency, loaded_alone
 from bench.parity import Expected
 from bench.runtimes.onnx_runtime import ONNXRuntime
 from bench.sampling import Budget

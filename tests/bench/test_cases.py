@@ -239,7 +239,7 @@ def test_the_images_repeat_in_their_order(gap: Model, first_images: NDArray[np.f
 
 
 def test_the_images_are_read_without_torch(data: Path) -> None:
-    """It takes seconds in each process of a session, most of which need no torch."""
+    """Importing the two takes seconds in each process of a session, which may need neither."""
     script = (
         "import sys; from pathlib import Path; from bench.models import _images; "
         "_images(Path(sys.argv[1]), 'fashion-mnist', False); print({'torch', 'torchvision'} & set(sys.modules))"
