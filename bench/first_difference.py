@@ -19,10 +19,11 @@ from bench.models import Inputs
 from bench.session_folder import folder as session_folder
 from study import children
 from study.children import end_with_parent
+from study.difference import Difference, Limit, worst_ratio
 from study.errors import StudyError, one_line
 from study.first_difference import TIED, Blame, search, source_line
 from study.onnx_cut import WEIGHTS, Arrays, Cut, Piece, cut
-from study.parity import Difference, Limit, Output, differences, worst_ratio
+from study.parity import Output, differences
 
 SECONDS = 45
 """Time for the search; the process is ended after `GRACE` more."""

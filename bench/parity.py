@@ -8,8 +8,9 @@ from bench.cases import Case, Engine, give_values, opened
 from bench.first_difference import sentence
 from bench.models import Inputs
 from study import arithmetic
+from study.difference import Difference, Limit
 from study.errors import StudyError
-from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES, Calls, Difference, Limit, differences, has_nan
+from study.parity import INT8_DIFFERENCE, INT8_MISMATCHES, Calls, differences, has_nan
 from study.records.base import Parity
 
 

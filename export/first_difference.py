@@ -18,12 +18,13 @@ from onnx import helper
 from torch import Tensor, fx
 from torch.export import ExportedProgram
 
+from study.difference import Difference, Limit, worst_ratio
 from study.errors import StudyError, one_line
 from study.first_difference import TIED, Blame, Place, search, source_line
 from study.modules.outputs import array, tensor
 from study.onnx_cut import Cut, cut
 from study.ort_values import session_on_one_thread
-from study.parity import Difference, Limit, Output, differences, worst_ratio
+from study.parity import Output, differences
 
 SECONDS = 60
 NOT_KNOWN = "which node begins to differ is not known"

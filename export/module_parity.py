@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from study.difference import Difference, Limit
 from study.errors import StudyError
 from study.first_difference import Place
 from study.onnx_graph import Dimensions
-from study.parity import Calls, Difference, Limit, Output, differences
+from study.parity import Calls, Output, differences
 from study.records.module import OutputParity
 
 Where = Callable[[int, int], Place]

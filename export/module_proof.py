@@ -16,6 +16,7 @@ from export.module_graph import Exported, from_torch
 from export.module_parity import ModuleParityError, prove
 from export.module_reference import INPUT_SEED, Inputs, Reference, Subject, Weights
 from study import arithmetic
+from study.difference import Limit
 from study.entry import Entry
 from study.environment import versions
 from study.errors import StudyError, in_one_line
@@ -27,7 +28,7 @@ from study.modules.words import ModuleInput, batches_of
 from study.onnx_graph import dimensions
 from study.onnx_inputs import BATCH
 from study.ort_values import outputs_of_call, session_on_one_thread
-from study.parity import Calls, Limit
+from study.parity import Calls
 from study.records.module import OutputParity
 
 FOLDED = 2, 3

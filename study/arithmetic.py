@@ -6,8 +6,9 @@ from typing import Literal
 import onnx
 from onnx import TensorProto
 
+from study.difference import Limit
 from study.onnx_graph import bodies, tensors
-from study.parity import INT8_DIFFERENCE, Limit
+from study.parity import INT8_DIFFERENCE
 
 Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
 """float32 stands for float64 and integers too, int8 for everything that is rounded to 8 bits or fewer."""

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.ab.process import Process
+from bench.ab.protocol import Compute, Computed
 from bench.ab.sides import Side
 from bench.arrays import load_outputs, save_inputs
 from bench.parity import limit
+from study.difference import Limit
 from study.errors import StudyError
 from study.onnx_inputs import concrete
-from study.parity import Calls, Limit, differences, held
+from study.parity import Calls, differences, held
 from study.records.ab import Outputs
 from study.records.base import Parity
 
@@ -89,7 +91,7 @@ def coarser(a: Limit, b: Limit) -> Limit:
 
 
 def _computed(process: Process, file: Path, seconds: float) -> Calls:
-    structure = process.ask("outputs", file=str(file), seconds=seconds)["structure"]
+    structure = process.ask(Compute(str(file), seconds), Computed).structure
     types = process.side.model.facts.output_types
     calls = load_outputs(file, structure)
     kinds = types if all(len(outputs) == len(types) for outputs in calls) else [None] * len(calls[0])

@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from export.compact.removal import noted, refuse_larger, refuse_nothing, refuse_useless, remove_dead_units
 from export.compact.sparse import store_sparsely
+from study.difference import Difference, Limit
 from study.environment import environment
 from study.errors import StudyError, in_one_line, one_line
 from study.files import sha256, write_bytes
@@ -20,7 +21,7 @@ from study.onnx_graph import NO_MODEL, check_calls, checked_size, tensors
 from study.onnx_inputs import batch_sizes, signature
 from study.onnx_values import generate
 from study.ort_values import session_on_one_thread
-from study.parity import Difference, Limit, differences, held
+from study.parity import differences, held
 from study.record_files import write_record
 from study.records.compact import CompactRecord, RemovedUnits, SparseTensor
 from study.variants import Variant

@@ -22,13 +22,14 @@ from export.portable.parsed import File
 from export.portable.rules import FOREIGN, violated
 from study.arithmetic import coarsest, limit
 from study.artifacts import Artifacts
+from study.difference import Limit
 from study.errors import StudyError, printable
 from study.files import sha256
 from study.onnx_given import Given
 from study.onnx_indices import uses
 from study.onnx_inputs import batch_sizes, signature
 from study.onnx_values import choices, generate
-from study.parity import Limit, differences
+from study.parity import differences
 from study.records.export import CellRecord
 
 REFERENCES = ("onnxruntime", "reference")

@@ -81,8 +81,9 @@ def compared(folder: Path, record: "PackRecord") -> Result:
     import onnxruntime
 
     from export.pack.files import MODEL, arrays
+    from study.difference import Difference, Limit
     from study.ort_values import outputs_of_call, session_on_one_thread
-    from study.parity import Difference, Limit, differences
+    from study.parity import differences
 
     names = [output.name for output in record.outputs]
     limits = {output.name: Limit(output.limit_abs, output.limit_rel) for output in record.outputs}

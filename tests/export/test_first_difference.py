@@ -15,12 +15,12 @@ from export.module_graph import from_torch
 from export.module_parity import ModuleParityError, prove
 from export.module_reference import subject_of
 from export.modules import export_module
+from study.difference import Limit
 from study.entry import Entry
 from study.errors import StudyError
 from study.first_difference import Place
 from study.modules.files import ModuleFiles
 from study.modules.outputs import array
-from study.parity import Limit
 
 HERE = "tests.export.test_first_difference"
 ENTRY = Entry("deep", f"{HERE}:Deep", inputs=("x=float32[batch,4]:1..2",))

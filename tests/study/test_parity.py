@@ -7,7 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from study.parity import Difference, Limit, differences, has_nan, held
+from study.difference import Difference, Limit
+from study.parity import differences, has_nan, held
 
 LIMIT = Limit(1e-6, 1e-3, " (how it is made)")
 NAN, INFINITY = math.nan, math.inf
