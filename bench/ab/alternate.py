@@ -14,11 +14,12 @@ pair of processes says nothing about the next: the interval is over pairs.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.ab.protocol import Calibrate, Part, R, Request, Timed
 from bench.full_speed import Patience
 from bench.parts import PROBE_PARTS, after_switch, lead_in_calls, most_lead_in
 from bench.regimes import fast_blocks, level, two_speeds
@@ -34,9 +35,9 @@ STABLE, STABLE_PARTS = 0.03, 3
 
 
 class Callee(Protocol):
-    """A process of a side, or what stands for one in a test; bench/ab/turns.py has the requests and replies."""
+    """A process of a side, or what stands for one in a test; bench/ab/protocol.py has the requests and replies."""
 
-    def ask(self, do: str, **words: Any) -> dict[str, Any]: ...
+    def ask(self, request: Request, kind: type[R]) -> R: ...
 
 
 @dataclass
@@ -53,11 +54,14 @@ class Counted:
     idle_wall: float = 0.0
     idle_cpu: float = 0.0
 
-    def add(self, reply: dict[str, Any]) -> float:
-        """Count the reply to a part; returns its seconds."""
-        for name in ("wall", "cpu", "switches", "idle_wall", "idle_cpu"):
-            setattr(self, name, getattr(self, name) + reply[name])
-        return float(reply["seconds"])
+    def add(self, part: Timed) -> float:
+        """Count a part; returns its seconds."""
+        self.wall += part.wall
+        self.cpu += part.cpu
+        self.switches += part.switches
+        self.idle_wall += part.idle_wall
+        self.idle_cpu += part.idle_cpu
+        return part.seconds
 
 
 @dataclass
@@ -134,12 +138,12 @@ def warmed_up(callee: Callee, most_seconds: float) -> float:
 
     No part begins after `most_seconds` of calls, except the first two: the first call may compile.
     """
-    callee.ask("part", lead_in=0, calls=1)
-    medians = [float(callee.ask("part", lead_in=0, calls=1)["seconds"])]
+    callee.ask(Part(0, 1), Timed)
+    medians = [callee.ask(Part(0, 1), Timed).seconds]
     spent = medians[0]
     while spent < most_seconds:
         calls = min(MOST_CALLS, max(1, math.ceil(PART_SECONDS / medians[-1])))
-        medians.append(float(callee.ask("part", lead_in=0, calls=calls)["seconds"]))
+        medians.append(callee.ask(Part(0, calls), Timed).seconds)
         spent += calls * medians[-1]
         last = medians[-STABLE_PARTS:]
         if len(medians) > STABLE_PARTS and max(last) <= (1 + STABLE) * min(last):
@@ -176,9 +180,9 @@ def probe(
     for _ in range(blocks):
         for position, which in enumerate(order(chance)):
             counted = into.sides[which]
-            reply = pair[which].ask("part", lead_in=counted.lead_in, calls=counted.calls, each=True)
+            reply = pair[which].ask(Part(counted.lead_in, counted.calls, each=True), Timed)
             if position in (1, 3):  # right after the other side's turn
-                parts[which].append(np.array(reply["durations"]))
+                parts[which].append(np.array(reply.durations))
     for counted, durations in zip(into.sides, parts, strict=True):
         lead_in = lead_in_calls(durations, counted.calls) if blocks > 1 else 1
         counted.after_switch = after_switch(durations, counted.calls, lead_in)
@@ -217,14 +221,14 @@ def alternate(
     into.waited = sum(one.waited for one in patience)
 
 
-def _block(pair: Sequence[Callee], turns: Sequence[int], sides: Sequence[Counted]) -> list[dict[str, Any]]:
+def _block(pair: Sequence[Callee], turns: Sequence[int], sides: Sequence[Counted]) -> list[Timed]:
     """The replies to the four parts."""
-    return [pair[which].ask("part", lead_in=sides[which].lead_in, calls=sides[which].calls) for which in turns]
+    return [pair[which].ask(Part(sides[which].lead_in, sides[which].calls), Timed) for which in turns]
 
 
 def calibrated(callee: Callee) -> Calibration:
     """How fast the machine is now, as a side sees it."""
-    return Calibration(**callee.ask("calibrate"))
+    return callee.ask(Calibrate(), Calibration)
 
 
 def order(chance: np.random.Generator) -> tuple[int, int, int, int]:

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from bench import calibration
 from bench.ab.alternate import Alternation, Callee, Counted, Result, alternate, calibrated, probe, warmed_up
 from bench.ab.process import Process, started
+from bench.ab.protocol import Part, Reply, Report, Reported, Timed
 from bench.ab.sides import Side
 from bench.full_speed import Patience, SlowMachineError, found_level
 from bench.machine.interference import Interference, disturbances, external_disturbances, monitor
@@ -53,7 +55,7 @@ def load(pair: Sequence[Process], files: Sequence[Path], chance: np.random.Gener
     """Load both models, in random order, at random places in memory."""
     for i in map(int, chance.permutation(2)):
         seed = int(chance.integers(2**32))
-        pair[i].ask("load", **pair[i].side.request, inputs=str(files[i]), seed=seed, batch=batch)
+        pair[i].ask(replace(pair[i].side.request, inputs=str(files[i]), seed=seed, batch=batch), Reply)
 
 
 def measure(
@@ -79,7 +81,7 @@ def measure(
             except SlowMachineError:
                 waiting.append((batch, False))
                 continue
-            settings = pair[0].ask("settings")["settings"], pair[1].ask("settings")["settings"]
+            settings = pair[0].ask(Report(), Reported).settings, pair[1].ask(Report(), Reported).settings
             found[batch] = alternation, settings
     seen = monitored.interference
     return {
@@ -125,7 +127,7 @@ def take_turns(
         if done:
             load_both()
             for process, counted in zip(pair, into.sides, strict=True):
-                process.ask("part", lead_in=0, calls=counted.lead_in + counted.calls)
+                process.ask(Part(0, counted.lead_in + counted.calls), Timed)
         alternate(pair, seconds / rounds, chance, into, patience)
     return into
 

@@ -1,6 +1,5 @@
 """The process of one side, seen from its parent: started, asked, ended."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,21 +7,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO
 
+import msgspec
+
+from bench.ab.protocol import PROTOCOL, Greeting, R, Reply, Request
 from bench.ab.sides import PROJECT, Side
 from study.children import start
 from study.errors import StudyError, printable
 
-PROTOCOL = "turns/1"
-"""As in bench/ab/turns.py, which the other side's checkout has in its own version."""
 END_SECONDS = 10
 
 
 class Process:
-    """A fresh process of a side; see bench/ab/turns.py for what it can be asked."""
+    """A fresh process of a side; see bench/ab/protocol.py for what it can be asked."""
 
-    def __init__(self, side: Side, errors: Any) -> None:
+    def __init__(self, side: Side, errors: IO[str]) -> None:
         """Start it in the side's environment, and check that it speaks the same protocol.
 
         Raises:
@@ -38,38 +38,35 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                text=True,
             )
         except OSError as error:
             raise StudyError(f"{side}: {side.python} does not start: {error.strerror}") from None
-        self.greeting = self._reply()
-        if (found := self.greeting.get("protocol")) != PROTOCOL:
+        self.greeting = self._reply(Greeting)
+        if (found := self.greeting.protocol) != PROTOCOL:
             remedy = "compare checkouts that speak the same"
             raise StudyError(f"{side}: {side.checkout} speaks {found}, this checkout {PROTOCOL}: {remedy}")
 
-    def ask(self, do: str, **words: Any) -> dict[str, Any]:
-        """Send one request and wait for its reply.
+    def ask(self, request: Request, kind: type[R]) -> R:
+        """Send one request and wait for its reply, which is of this kind.
 
         Raises:
             StudyError: the process reports a mistake, or has ended.
         """
         assert self.child.stdin
         with suppress(BrokenPipeError):  # then the reply is missing as well
-            self.child.stdin.write(json.dumps({"do": do, **words}) + "\n")
+            self.child.stdin.write(msgspec.json.encode(request) + b"\n")
             self.child.stdin.flush()
-        reply = self._reply()
-        if "error" in reply:
-            raise StudyError(f"{self.side}: {reply['error']}")
-        return reply
+        return self._reply(kind)
 
-    def _reply(self) -> dict[str, Any]:
+    def _reply(self, kind: type[R]) -> R:
         assert self.child.stdout
         line = self.child.stdout.readline()
         try:
-            reply: dict[str, Any] = json.loads(line)
-        except ValueError:
-            raise StudyError(f"{self.side}: {self._end(line)}") from None
-        return reply
+            if mistake := msgspec.json.decode(line, type=Reply).error:
+                raise StudyError(f"{self.side}: {mistake}")
+            return msgspec.json.decode(line, type=kind)
+        except msgspec.MsgspecError:
+            raise StudyError(f"{self.side}: {self._end(line.decode(errors='replace'))}") from None
 
     def _end(self, line: str) -> str:
         """Why there is no reply, in one line."""

@@ -2,10 +2,9 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from bench import regimes
 from bench.ab import check
 from bench.ab.pair import Inputs, Once, Sides, both_started, load, measure
+from bench.ab.protocol import Greeting
 from bench.ab.sides import Side
 from bench.statistics.estimates import FEWEST_PROCESSES, control_holds
 from study.environment import environment
@@ -46,7 +46,7 @@ class Session:
     plan: Plan
     say: Callable[[str], None]
     """Shows a line of progress."""
-    greetings: list[Mapping[str, Any]] = field(default_factory=list)
+    greetings: list[Greeting] = field(default_factory=list)
     outputs: dict[int, Outputs] = field(default_factory=dict)
     measured: dict[int, list[Once]] = field(default_factory=dict)
 
@@ -189,13 +189,13 @@ def inverse(ratio: Interval) -> Interval:
     return Interval(value=1 / ratio.value, low=1 / ratio.high, high=1 / ratio.low)
 
 
-def _side(side: Side, greeting: Mapping[str, Any]) -> SideRecord:
+def _side(side: Side, greeting: Greeting) -> SideRecord:
     return SideRecord(
         word=side.word,
         options=dict(side.options),
-        python=greeting["python"],
-        packages=greeting["packages"],
-        commit=greeting["commit"],
+        python=greeting.python,
+        packages=greeting.packages,
+        commit=greeting.commit,
         onnx_bytes=side.model.facts.bytes,
     )
 

@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from bench.ab.protocol import Load
 from bench.cases import Case, Device, Mode
 from bench.models import Model, from_catalogue, from_file, from_module
 from study import catalogue
@@ -61,25 +62,25 @@ class Side:
         return Case(self.model, self.runtime, batch, self.threads, self.mode, self.device)
 
     @cached_property
-    def request(self) -> dict[str, Any]:
-        """What a process needs to load the model, in the words of JSON; see bench/ab/turns.py."""
+    def request(self) -> Load:
+        """What a process needs to load the model, but for its inputs."""
         model = self.model
-        return {
-            "runtime": self.runtime,
-            "threads": self.threads,
-            "device": self.device,
-            "mode": self.mode,
-            "options": dict(self.options),
-            "onnx": str(model.onnx.resolve()),
-            "model": model.name,
-            "network": model.entry.network if model.entry else None,
-            "run": str(model.run.folder.resolve()) if model.run else None,
-            "trained": model.in_torch,
-            "module": str(model.module.folder.resolve()) if model.module else None,
-            "sha256": model.onnx_sha256,
-            "shapes": {name: list(shape) for name, shape in model.given.shapes.items()},
-            "sizes": dict(model.given.sizes),
-        }
+        return Load(
+            runtime=self.runtime,
+            threads=self.threads,
+            device=self.device,
+            mode=self.mode,
+            options=dict(self.options),
+            onnx=str(model.onnx.resolve()),
+            model=model.name,
+            network=model.entry.network if model.entry else None,
+            run=str(model.run.folder.resolve()) if model.run else None,
+            trained=model.in_torch,
+            module=str(model.module.folder.resolve()) if model.module else None,
+            sha256=model.onnx_sha256,
+            shapes=dict(model.given.shapes),
+            sizes=dict(model.given.sizes),
+        )
 
 
 def words_of(word: str) -> tuple[str, dict[str, list[str]]]:

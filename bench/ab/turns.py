@@ -1,21 +1,12 @@
 """One side of `python -m bench ab`: a process that holds an engine and calls it when it is its turn.
 
-The parent writes one JSON object a line to standard input, and reads one a line from standard output (protocol
-`turns/1`; the first line, with the protocol, comes unasked). Between two requests the process waits in a read, without
-using a core. What engines print goes to standard error. The process ends with its parent: at the end of its input, and
-on Linux by a signal.
-
-    {"do": "load", ...}                                the words of `Request`: load the model, or load it again
-    {"do": "part", "lead_in": 8, "calls": 100}         call the engine, and time the calls; see `Engine.part`
-    {"do": "calibrate"}                                how fast the machine is now
-    {"do": "outputs", "file": "o.npz", "seconds": 5}   compute the pool once, for the comparison of the outputs
-    {"do": "settings"}                                 what the engine reports of itself
-
-A mistake is {"error": "one line"}. Other environments need numpy, msgspec and the engine, nothing else.
+The parent writes requests to standard input and reads the replies from standard output (bench/ab/protocol.py). Between
+two requests the process waits in a read, without using a core. What engines print goes to standard error. The process
+ends with its parent: at the end of its input, and on Linux by a signal. Other environments need numpy, msgspec and the
+engine, nothing else.
 """
 
 import gc
-import json
 import os
 import platform
 import resource
@@ -25,10 +16,25 @@ from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 
+from bench.ab.protocol import (
+    PROTOCOL,
+    Calibrate,
+    Compute,
+    Computed,
+    Greeting,
+    Load,
+    Part,
+    Reply,
+    Report,
+    Reported,
+    Requests,
+    Timed,
+)
 from bench.arrays import load_inputs, save_outputs
 from bench.calibration import calibrate_briefly
 from bench.models import Model
@@ -43,14 +49,13 @@ from study.errors import StudyError, in_one_line, one_line
 from study.modules.files import ModuleFiles
 from study.onnx_given import Given
 from study.recipe import Recipe
-
-PROTOCOL = "turns/1"
+from study.records.bench import Calibration
 
 
 class Engine:
     """A loaded model with its pool of inputs."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: Load) -> None:
         """Load the model.
 
         Raises:
@@ -58,22 +63,22 @@ class Engine:
         """
         gc.collect()  # of an earlier load
         gc.disable()  # a collection would be an outlier
-        name, threads = request["runtime"], request["threads"]
+        name, threads = request.runtime, request.threads
         kind = find(name)
-        if kind.needs_checkpoint and not request["trained"]:
+        if kind.needs_checkpoint and not request.trained:
             raise StudyError(f"{name} runs modules, and the standard variant of trained models, no other ONNX file")
-        setting = Setting(threads, request["device"], request["options"], request.get("batch"))
+        setting = Setting(threads, request.device, request.options, request.batch)
         checked_options(name, kind, setting)
-        pool = load_inputs(Path(request["inputs"]))
-        place = elsewhere(np.random.default_rng(request["seed"]))
-        with place, in_one_line(f"{name} does not load {request['onnx']}"):
+        pool = load_inputs(Path(request.inputs))
+        place = elsewhere(np.random.default_rng(request.seed))
+        with place, in_one_line(f"{name} does not load {request.onnx}"):
             self.runtime = runtime = kind(_model(request), setting)
         reported = runtime.settings()
-        for option, value in {"threads": threads, **request["options"]}.items():
+        for option, value in {"threads": threads, **request.options}.items():
             if str(found := reported.get(option)).casefold() != str(value).casefold():
                 raise StudyError(f"{option}: {value} was set, {name} reports {found}")
         with in_one_line(f"{name} does not take the inputs"), runtime.context():
-            self.native = request["mode"] == "native"
+            self.native = request.mode == "native"
             self.call: Callable[[Any], Any] = runtime.run if self.native else self._from_numpy
             self.pool = [runtime.to_native(given) for given in pool] if self.native else pool
         self.inputs = cycle(self.pool)
@@ -83,52 +88,42 @@ class Engine:
     def _from_numpy(self, given: Any) -> Any:
         return self.runtime.to_numpy(self.runtime.run(self.runtime.to_native(given)))
 
-    def part(self, lead_in: int, calls: int, each: bool = False) -> dict[str, Any]:
-        """Call the engine `lead_in` + `calls` times.
-
-        Args:
-            each: reply with the `durations` of all these calls.
-
-        Returns:
-            `seconds`: the median of the timed calls. `wall`, `cpu`, `switches`: time, processor time and involuntary
-            context switches of these calls, but for one: the turn itself wakes the parent and threads of the kernel on
-            this core, and a program that competes for it takes it several times in a part. `idle_wall`, `idle_cpu`:
-            time and processor time of the wait before all calls.
-        """
+    def part(self, asked: Part) -> Timed:
+        """Call the engine, and time the calls."""
         self._waited()
         with self.runtime.context():
-            durations = timed_calls(self.call, self.inputs, lead_in)
+            durations = timed_calls(self.call, self.inputs, asked.lead_in)
             begin, switches = now(), resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-            durations += timed_calls(self.call, self.inputs, calls)
+            durations += timed_calls(self.call, self.inputs, asked.calls)
             end = now()
         idle, self.idle = self.idle, [0.0, 0.0]
-        reply = {
-            "seconds": median(durations[lead_in:]),
-            "wall": end[0] - begin[0],
-            "cpu": end[1] - begin[1],
-            "switches": max(0, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches - 1),
-            "idle_wall": idle[0],
-            "idle_cpu": idle[1],
-            **({"durations": durations} if each else {}),
-        }
+        reply = Timed(
+            seconds=median(durations[asked.lead_in :]),
+            wall=end[0] - begin[0],
+            cpu=end[1] - begin[1],
+            switches=max(0, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches - 1),
+            idle_wall=idle[0],
+            idle_cpu=idle[1],
+            durations=durations if asked.each else [],
+        )
         self.waiting = now()
         return reply
 
-    def calibrate(self) -> dict[str, Any]:
-        """Seconds of a brief calibration."""
+    def calibrate(self) -> Calibration:
+        """A brief one."""
         self._waited()
         found = calibrate_briefly()
         self.waiting = now()
-        return {"arithmetic_seconds": found.arithmetic_seconds, "memory_seconds": found.memory_seconds}
+        return found
 
     def _waited(self) -> None:
         """Count what the engine's threads did since the last request."""
         for i, (before, after) in enumerate(zip(self.waiting, now(), strict=True)):
             self.idle[i] += after - before
 
-    def outputs(self, file: str, seconds: float) -> dict[str, Any]:
-        """Compute the pool once, as far as `seconds` allow, into an .npz file."""
-        until = time.perf_counter() + seconds
+    def outputs(self, asked: Compute) -> Computed:
+        """Compute the pool once."""
+        until = time.perf_counter() + asked.seconds
         calls: list[list[Any]] = []
         with self.runtime.context(), in_one_line("the model does not run"):
             for given in self.pool:
@@ -136,7 +131,7 @@ class Engine:
                     break
                 result = self.call(given)
                 calls.append(list(self.runtime.to_numpy(result) if self.native else result))
-            return {"structure": save_outputs(Path(file), calls)}
+            return Computed(structure=save_outputs(Path(asked.file), calls))
 
 
 def now() -> tuple[float, float]:
@@ -144,15 +139,15 @@ def now() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-def _model(request: dict[str, Any]) -> Model:
+def _model(request: Load) -> Model:
     run = entry = None
-    if folder := request["run"]:
-        run = RunFiles(Path(folder), request["model"], int(Path(folder).name[4:]))
-        entry = Entry(request["model"], request["network"], Recipe())
-    shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
-    module = ModuleFiles(Path(request["module"])) if request.get("module") else None
-    given, digest = Given(shapes, sizes=request.get("sizes", {})), request.get("sha256", "")
-    return Model(request["model"], Path(request["onnx"]), digest, entry, run, given=given, module=module)
+    if request.run and request.network:
+        folder = Path(request.run)
+        run = RunFiles(folder, request.model, int(folder.name[4:]))
+        entry = Entry(request.model, request.network, Recipe())
+    module = ModuleFiles(Path(request.module)) if request.module else None
+    given = Given(request.shapes, sizes=request.sizes)
+    return Model(request.model, Path(request.onnx), request.sha256, entry, run, given=given, module=module)
 
 
 def main() -> None:
@@ -160,39 +155,44 @@ def main() -> None:
     end_with_parent()
     requests, replies = own_channels()
 
-    def send(reply: dict[str, Any]) -> None:
-        replies.write(json.dumps(reply) + "\n")
+    def send(reply: Reply | Calibration) -> None:
+        replies.write(msgspec.json.encode(reply) + b"\n")
         replies.flush()
 
-    greeting = {"python": platform.python_version(), "packages": versions(), "commit": commit()[0]}
-    send({"protocol": PROTOCOL, **greeting})
+    send(Greeting(protocol=PROTOCOL, python=platform.python_version(), packages=versions(), commit=commit()[0]))
+    decoder = msgspec.json.Decoder(Requests)
     engine: Engine | None = None
     with suppress(BrokenPipeError):
         for line in requests:
-            request = json.loads(line)
             try:
-                match request.pop("do"):
-                    case "load":
+                match decoder.decode(line):
+                    case Load() as request:
                         if engine:
                             engine.runtime.close()
                             engine = None
                         engine = Engine(request)
-                        send({})
-                    case "settings" if engine:
-                        send({"settings": engine.runtime.settings()})
-                    case ("part" | "calibrate" | "outputs") as task if engine:
-                        send(getattr(engine, task)(**request))
-                    case other:
-                        send({"error": f"{PROTOCOL} has no request {other!r} here"})
+                        send(Reply())
+                    case _ if not engine:
+                        send(Reply(error=f"{PROTOCOL}: no model is loaded"))
+                    case Part() as request:
+                        send(engine.part(request))
+                    case Calibrate():
+                        send(engine.calibrate())
+                    case Compute() as request:
+                        send(engine.outputs(request))
+                    case Report():
+                        send(Reported(settings=engine.runtime.settings()))
             except BrokenPipeError:
                 raise
+            except msgspec.ValidationError as error:
+                send(Reply(error=f"{PROTOCOL} has no such request: {error}"))
             except Exception as error:  # engines raise exceptions of any type
-                send({"error": str(error) if isinstance(error, StudyError) else one_line(error, 300)})
+                send(Reply(error=str(error) if isinstance(error, StudyError) else one_line(error, 300)))
 
 
-def own_channels() -> tuple[TextIO, TextIO]:
+def own_channels() -> tuple[BinaryIO, BinaryIO]:
     """Standard input and output for this module alone: engines get an empty input, and print to standard error."""
-    requests, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     return requests, replies

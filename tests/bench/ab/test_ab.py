@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from scipy import stats
 
 from bench.ab.pair import Once
+from bench.ab.protocol import Greeting
 from bench.ab.report import code, contrast, paragraphs, verdicts
 from bench.ab.session import Plan, Session
 from bench.ab.sides import Side
@@ -36,7 +37,7 @@ def compared(file: Path) -> Callable[..., AbRecord]:
         own = from_file(file, Given())
         sides = Side("A", "m.onnx", own, 1), Side("B", "m.onnx,threads=1", own, 1)
         session = Session(Plan(sides, range(1, len(batches) + 1), 5, 1.0, margin, 0), lambda line: None)
-        session.greetings = [{"python": "3.11.7", "packages": {"onnxruntime": v}, "commit": None} for v in ("1", "2")]
+        session.greetings = [Greeting(python="3.11.7", packages={"onnxruntime": v}) for v in ("1", "2")]
         for batch, values in enumerate(batches, 1):
             made = [one if isinstance(one, PairedProcess) else process(n, one) for n, one in enumerate(values, 1)]
             session.measured[batch] = [Once(one, ({"threads": 1}, {"threads": 1}), (None, None)) for one in made]

@@ -12,8 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
-from bench.ab.process import PROTOCOL, Process, started
+from bench.ab.process import Process, started
+from bench.ab.protocol import (
+    PROTOCOL,
+    Calibrate,
+    Compute,
+    Computed,
+    Part,
+    Reply,
+    Report,
+    Reported,
+    Request,
+    Timed,
+)
 from bench.ab.sides import PROJECT, Side
 from bench.arrays import load_outputs, save_inputs
 from bench.models import from_file
@@ -21,6 +34,7 @@ from study.errors import StudyError
 from study.onnx_given import Given
 from study.record_files import read_record
 from study.records.ab import AbRecord
+from study.records.bench import Calibration
 from tests.bench.test_onnx_files import LINEAR, save
 from tests.conftest import ROOT, run
 
@@ -39,8 +53,12 @@ def steady(file: Path) -> Side:
 
 def loaded(process: Process, folder: Path) -> Process:
     save_inputs(folder / "inputs.npz", [{"x": np.full((1, 4), i, np.float32)} for i in range(3)])
-    process.ask("load", **process.side.request, inputs=str(folder / "inputs.npz"), seed=0)
+    process.ask(structs.replace(process.side.request, inputs=str(folder / "inputs.npz")), Reply)
     return process
+
+
+class Dance(Request, tag="dance", frozen=True):
+    """What no process can do."""
 
 
 def ends(pid: int) -> bool:
@@ -60,30 +78,30 @@ def ends(pid: int) -> bool:
 
 def test_a_process_loads_computes_and_times_and_its_engine_may_print(steady: Side, tmp_path: Path) -> None:
     with started(steady) as process:
-        assert process.greeting["protocol"] == PROTOCOL
-        assert "numpy" in process.greeting["packages"]
+        assert process.greeting.protocol == PROTOCOL
+        assert "numpy" in process.greeting.packages
         loaded(process, tmp_path)
-        structure = process.ask("outputs", file=str(tmp_path / "o.npz"), seconds=60)["structure"]
+        structure = process.ask(Compute(str(tmp_path / "o.npz"), 60), Computed).structure
         found = load_outputs(tmp_path / "o.npz", structure)
         assert [outputs[0].tolist() for outputs in found] == [[[2 * i] * 4] for i in range(3)]
-        reply = process.ask("part", lead_in=2, calls=3, each=True)
-        assert len(reply["durations"]) == 5
-        assert reply["seconds"] == sorted(reply["durations"][2:])[1]
-        assert process.ask("settings") == {"settings": {"threads": 1}}
-        assert process.ask("calibrate").keys() == {"arithmetic_seconds", "memory_seconds"}
+        reply = process.ask(Part(2, 3, each=True), Timed)
+        assert len(reply.durations) == 5
+        assert reply.seconds == sorted(reply.durations[2:])[1]
+        assert process.ask(Report(), Reported).settings == {"threads": 1}
+        assert 0 < process.ask(Calibrate(), Calibration).arithmetic_seconds < 1
         loaded(process, tmp_path)  # again, at another place in memory
-        with pytest.raises(StudyError, match=r"^A \(m.onnx\): turns/1 has no request 'dance' here$"):
-            process.ask("dance")
+        with pytest.raises(StudyError, match=r"^A \(m.onnx\): turns/1 has no such request: Invalid value 'dance'"):
+            process.ask(Dance(), Reply)
 
 
 def test_a_waiting_side_is_seen_to_use_a_core_or_none(steady: Side, tmp_path: Path) -> None:
     shares = []
     for name in ("Steady", "Spinning"):
         with started(replace(steady, runtime=f"{RUNTIMES}{name}")) as process:
-            loaded(process, tmp_path).ask("part", lead_in=0, calls=1)
+            loaded(process, tmp_path).ask(Part(0, 1), Timed)
             time.sleep(0.5)
-            reply = process.ask("part", lead_in=0, calls=1)
-            shares.append(reply["idle_cpu"] / reply["idle_wall"])
+            reply = process.ask(Part(0, 1), Timed)
+            shares.append(reply.idle_cpu / reply.idle_wall)
     assert shares[0] < 0.02 < 0.1 < shares[1]
 
 
@@ -99,7 +117,7 @@ def test_a_failing_side_is_one_line(steady: Side, tmp_path: Path, name: str, mes
     threads = 2 if name == "OneThread" else 1
     side = replace(steady, runtime=f"{RUNTIMES}{name}", threads=threads)
     with pytest.raises(StudyError, match=message), started(side) as process:
-        loaded(process, tmp_path).ask("part", lead_in=0, calls=1)
+        loaded(process, tmp_path).ask(Part(0, 1), Timed)
 
 
 def test_options_that_an_engine_does_not_take_or_takes_otherwise_are_refused(steady: Side, tmp_path: Path) -> None:
@@ -117,7 +135,7 @@ def test_options_that_an_engine_does_not_take_or_takes_otherwise_are_refused(ste
 def test_options_of_onnx_runtime_are_set_and_read_back(steady: Side, tmp_path: Path) -> None:
     options = {"session.intra_op.allow_spinning": "1", "graph_optimization_level": "basic"}
     with started(replace(steady, runtime="onnxruntime", options=options)) as process:
-        settings = loaded(process, tmp_path).ask("settings")["settings"]
+        settings = loaded(process, tmp_path).ask(Report(), Reported).settings
     assert {name: settings[name] for name in options} == options
     assert settings["spinning"] is True
 
@@ -134,7 +152,7 @@ def script(path: Path, line: str) -> str:
 def test_another_interpreter_runs_the_side_or_says_what_it_lacks(steady: Side, tmp_path: Path) -> None:
     whole = script(tmp_path / "python", f'exec {sys.executable} "$@"')
     with started(replace(steady, python=whole)) as process:
-        assert loaded(process, tmp_path).ask("settings") == {"settings": {"threads": 1}}
+        assert loaded(process, tmp_path).ask(Report(), Reported).settings == {"threads": 1}
     bare = script(tmp_path / "bare", f'exec {sys.executable} -S "$@"')  # without its packages
     message = "ended with exit code 2: error: expected the package numpy, found none; .*/bare needs numpy, msgspec and"
     with pytest.raises(StudyError, match=message), started(replace(steady, python=bare)):
@@ -148,9 +166,9 @@ def test_another_checkout_runs_its_own_code_and_must_speak_the_same_protocol(ste
     runtime.write_text(runtime.read_text().replace('{"threads": self.threads}', '{"threads": 1, "own": True}'))
     side = replace(steady, checkout=tmp_path)
     with started(side) as process:
-        assert loaded(process, tmp_path).ask("settings") == {"settings": {"threads": 1, "own": True}}
-    turns = tmp_path / "bench" / "ab" / "turns.py"
-    turns.write_text(turns.read_text().replace('"turns/1"', '"turns/2"'))
+        assert loaded(process, tmp_path).ask(Report(), Reported).settings == {"threads": 1, "own": True}
+    protocol = tmp_path / "bench" / "ab" / "protocol.py"
+    protocol.write_text(protocol.read_text().replace('"turns/1"', '"turns/2"'))
     with pytest.raises(StudyError, match="speaks turns/2, this checkout turns/1"), started(side):
         pass
 

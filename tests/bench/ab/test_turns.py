@@ -14,8 +14,10 @@ from scipy import stats
 
 from bench.ab.alternate import Alternation, alternate, calibrated, order, probe, warmed_up
 from bench.ab.pair import take_turns
+from bench.ab.protocol import Calibrate, Part, Request, Timed
 from bench.ab.turns import Engine, now
 from bench.full_speed import Patience, SlowMachineError
+from study.records.bench import Calibration
 from study.student import mean_interval
 
 
@@ -39,22 +41,23 @@ class Fake:
         self.memory = 1e-4
         """Seconds of its calibration by memory."""
 
-    def ask(self, do: str, **words: Any) -> dict[str, Any]:
+    def ask(self, request: Request, kind: type[Any]) -> Any:
         machine = self.machine
-        if do == "calibrate":
+        if isinstance(request, Calibrate):
             machine.now += 3e-4
             pace = machine.pace(machine.now)
-            return {"arithmetic_seconds": 1e-4 * pace, "memory_seconds": self.memory * pace}
+            return Calibration(arithmetic_seconds=1e-4 * pace, memory_seconds=self.memory * pace)
+        assert isinstance(request, Part)
         switched, machine.running = machine.running is not self, self
         machine.log.append(self)
         durations = []
-        for i in range(words["lead_in"] + words["calls"]):
+        for i in range(request.lead_in + request.calls):
             effect = self.effects[i] if switched and i < len(self.effects) else 0.0
             durations.append(self.seconds * (1 + effect) * machine.pace(machine.now))
             machine.now += durations[-1]
-        seconds = float(np.median(durations[words["lead_in"] :]))
-        usage = {"wall": sum(durations), "cpu": sum(durations), "switches": 0, "idle_wall": 1.0, "idle_cpu": 0.0}
-        return {"seconds": seconds, "durations": durations, **usage}
+        seconds = float(np.median(durations[request.lead_in :]))
+        wall = sum(durations)
+        return Timed(seconds=seconds, wall=wall, cpu=wall, switches=0, idle_wall=1.0, idle_cpu=0.0, durations=durations)
 
 
 def impatient(a: Fake, b: Fake) -> list[Patience]:
@@ -101,9 +104,9 @@ def test_blocks_in_which_the_machine_was_slow_do_not_count() -> None:
     """One side suffers more than the other, as on a machine with a busy sibling core."""
 
     class Sensitive(Fake):
-        def ask(self, do: str, **words: Any) -> dict[str, Any]:
+        def ask(self, request: Request, kind: type[Any]) -> Any:
             self.seconds = 1e-3 * (1.2 if self.machine.pace(self.machine.now) > 1 else 1.0)
-            return super().ask(do, **words)
+            return super().ask(request, kind)
 
     machine = Clock(lambda now: 1.5 if 1.0 < now < 2.0 else 1.0)
     result = taken_turns(Fake(machine, 1e-3), Sensitive(machine, 1e-3), seconds=4.0).result()
@@ -217,4 +220,4 @@ def test_preemptions_count_beyond_one_in_the_timed_calls_of_a_part(
     engine: Any = object.__new__(Engine)
     engine.runtime, engine.call, engine.inputs = SimpleNamespace(context=nullcontext), call, repeat(None)
     engine.idle, engine.waiting = [0.0, 0.0], now()
-    assert engine.part(2, 3)["switches"] == counted
+    assert engine.part(Part(2, 3)).switches == counted
