@@ -5,13 +5,14 @@ time. So a node lasts here from its beginning to that of the next one: the mean 
 not rounded, and all of the node's cost lies within them.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from bench import runtimes
 from bench.cases import Engine, opened
@@ -27,6 +28,27 @@ KERNEL = "_kernel_time"
 """End of the name of a node's line."""
 ROUNDED = 0.5
 """Microseconds that the last node lacks on average: its end is a time plus a duration, both rounded down."""
+
+
+class Arguments(msgspec.Struct, frozen=True):
+    """What is known of an event beside its times; empty but for a node."""
+
+    op_name: str = ""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """An event of the profile; times in microseconds."""
+
+    cat: str
+    name: str
+    ts: int
+    """Its beginning."""
+    dur: int
+    args: Arguments = Arguments()
+
+    @property
+    def end(self) -> int:
+        return self.ts + self.dur
 
 
 class ONNXRuntimeSource(Source):
@@ -62,48 +84,49 @@ class ONNXRuntimeSource(Source):
         return opened_chain(plain, self.folder, length)
 
 
-def lines(path: Path) -> Iterator[dict[str, Any]]:
+def lines(path: Path) -> Iterator[Line]:
     """The events of a profile, an object a line of the array.
 
     Raises:
         StudyError: it is none.
     """
     try:
+        decoder = msgspec.json.Decoder(Line)
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 if (text := line.strip().rstrip(",")) not in ("[", "]", ""):
-                    yield json.loads(text)
-    except ValueError as error:
+                    yield decoder.decode(text)
+    except (ValueError, msgspec.MsgspecError) as error:
         raise StudyError(f"the profile of ONNX Runtime cannot be read: {error}") from None
 
 
-def events(profile: Iterator[dict[str, Any]]) -> Iterator[list[Event]]:
+def events(profile: Iterator[Line]) -> Iterator[list[Event]]:
     """The nodes of each call; those inside of another one, such as the body of a loop, count for it."""
-    nodes: list[dict[str, Any]] = []
-    executed: dict[str, Any] | None = None
+    nodes: list[Line] = []
+    executed: Line | None = None
     for one in profile:
-        if one["cat"] == "Node" and one["name"].endswith(KERNEL):
+        if one.cat == "Node" and one.name.endswith(KERNEL):
             nodes.append(one)
-        elif one["name"] == "SequentialExecutor::Execute":
+        elif one.name == "SequentialExecutor::Execute":
             executed = one
-        elif one["name"] == "model_run":
+        elif one.name == "model_run":
             if executed is not None:
-                yield _events(nodes, executed["ts"] + executed["dur"] + ROUNDED)
+                yield _events(nodes, executed.end + ROUNDED)
             nodes, executed = [], None
 
 
-def _events(nodes: list[dict[str, Any]], end: float) -> list[Event]:
+def _events(nodes: list[Line], end: float) -> list[Event]:
     """The outermost nodes of a call that ended at `end` microseconds."""
-    outer: list[tuple[dict[str, Any], int]] = []
+    outer: list[tuple[Line, int]] = []
     until = 0.0
-    for node in sorted(nodes, key=lambda one: (one["ts"], -one["dur"])):
-        if outer and node["ts"] < until:
+    for node in sorted(nodes, key=lambda one: (one.ts, -one.dur)):
+        if outer and node.ts < until:
             outer[-1] = outer[-1][0], outer[-1][1] + 1
         else:
             outer.append((node, 1))
-            until = node["ts"] + node["dur"]
-    starts = [node["ts"] for node, _ in outer] + [end]
+            until = node.end
+    starts = [node.ts for node, _ in outer] + [end]
     return [
-        Event(node["name"].removesuffix(KERNEL), node["args"]["op_name"], (after - before) * MICROSECOND, count)
+        Event(node.name.removesuffix(KERNEL), node.args.op_name, (after - before) * MICROSECOND, count)
         for (node, count), before, after in zip(outer, starts, starts[1:], strict=False)
     ]

@@ -14,7 +14,7 @@ from bench.cases import Case
 from bench.models import Model, from_file
 from bench.profile.measure import ProfileTask, find_profiles, profile, without_profiler
 from bench.profile.onnx_chain import chain
-from bench.profile.onnx_runtime import events, lines
+from bench.profile.onnx_runtime import Arguments, Line, events, lines
 from bench.profile.open_vino import between
 from bench.profile.torch_profiler import Span, named, operators, recorded, spans, tree, with_modules
 from bench.profile.torch_script import modules_of
@@ -28,12 +28,12 @@ from study.records.profile import ProfileRecord
 QUICK = Budget(seconds=0.02, processes=1, quick=True)
 
 
-def node(name: str, start: int, duration: int) -> dict[str, Any]:
-    return {"cat": "Node", "name": f"{name}_kernel_time", "ts": start, "dur": duration, "args": {"op_name": "Conv"}}
+def node(name: str, start: int, duration: int) -> Line:
+    return Line("Node", f"{name}_kernel_time", start, duration, Arguments("Conv"))
 
 
-def session(name: str, start: int, duration: int) -> dict[str, Any]:
-    return {"cat": "Session", "name": name, "ts": start, "dur": duration, "args": {}}
+def session(name: str, start: int, duration: int) -> Line:
+    return Line("Session", name, start, duration)
 
 
 def test_a_node_of_onnxruntime_lasts_until_the_next_one_begins() -> None:
@@ -55,12 +55,16 @@ def test_nodes_in_the_body_of_a_loop_count_for_the_loop() -> None:
 
 
 def test_a_profile_is_an_object_a_line(tmp_path: Path) -> None:
+    """It has keys that are not read, such as the number of the process."""
     file = tmp_path / "profile.json"
-    file.write_text("[\n" + ",\n".join(json.dumps(one) for one in (node("a", 1, 2), node("b", 4, 2))) + "\n]\n")
-    assert [one["ts"] for one in lines(file)] == [1, 4]
-    file.write_text('[\n{"cat": "No\n')
-    with pytest.raises(StudyError, match="the profile of ONNX Runtime cannot be read"):
-        list(lines(file))
+    a = {"cat": "Node", "pid": 1, "name": "a_kernel_time", "ts": 1, "dur": 2, "args": {"op_name": "Conv", "graph": "0"}}
+    b = {"cat": "Session", "name": "model_run", "ts": 4, "dur": 3, "args": {}}
+    file.write_text(f"[\n{json.dumps(a)},\n{json.dumps(b)}\n]\n")
+    assert list(lines(file)) == [node("a", 1, 2), session("model_run", 4, 3)]
+    for damaged in ('{"cat": "No', '{"cat": "Node"}', '{"cat": "Node", "name": 1, "ts": 1, "dur": 2}'):
+        file.write_text(f"[\n{damaged}\n")
+        with pytest.raises(StudyError, match="the profile of ONNX Runtime cannot be read"):
+            list(lines(file))
 
 
 def test_an_operator_of_torch_has_those_that_it_calls() -> None:
