@@ -1,11 +1,13 @@
 """What results were made with: machines, settings, versions and commits, each different one once, and the commands."""
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from analysis.inputs.study import Study
+from study import catalogue
 from study.environment import Description, describe
 from study.records.base import Environment
 
@@ -44,8 +46,8 @@ def commands(study: Study) -> Iterator[str]:
     folder = study.artifacts.words
     modules = {module.model for module in study.modules}
     trained = [model for model in study.models if model not in modules]
+    yield from (shlex.join(["python", "-m", "train", *words, *folder]) for words in _trainings(study, trained))
     if study.runs:
-        yield shlex.join(["python", "-m", "train", *trained, *folder])
         yield shlex.join(["python", "-m", "export", *trained, *folder])
     for bench, words in zip_longest(
         study.benches, [each.command for each in study.measured.environments], fillvalue=()
@@ -53,6 +55,20 @@ def commands(study: Study) -> Iterator[str]:
         yield shlex.join(["pytest", *(_without_file(words) or ["bench", *folder]), f"--benchmark-json={bench}"])
     benches = [] if study.benches == (study.artifacts.bench,) else ["--bench", ",".join(map(str, study.benches))]
     yield shlex.join(["python", "-m", "analysis", "--models", ",".join(study.models), *benches, *folder])
+
+
+def _trainings(study: Study, models: Sequence[str]) -> Iterator[list[str]]:
+    """The words of `python -m train` for the runs, models with the same seeds and epochs together."""
+    usual = {entry.name: entry.recipe.epochs for entry in catalogue.ENTRIES}
+    alike: dict[tuple[tuple[int, ...], int | None], list[str]] = defaultdict(list)
+    for model in models:
+        records = [run.record for run in study.runs if run.record.model == model]
+        for epochs in sorted({record.recipe.epochs for record in records}):
+            seeds = tuple(sorted(record.seed for record in records if record.recipe.epochs == epochs))
+            alike[seeds, None if epochs == usual.get(model, epochs) else epochs].append(model)
+    for (seeds, other), together in alike.items():
+        words = [] if seeds == catalogue.DEFAULT_SEEDS else ["--seeds", ",".join(map(str, seeds))]
+        yield [*together, *words, *(["--epochs", str(other)] if other else [])]
 
 
 def _without_file(words: Sequence[str]) -> list[str]:
