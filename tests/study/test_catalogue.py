@@ -76,14 +76,12 @@ def test_a_wrong_name_lists_the_right_ones() -> None:
         catalogue.select(study="x")
 
 
-def test_the_readme_shows_how_to_add_a_model_and_it_works(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The README's new network and entry, as they stand there, through training and export."""
+def test_a_model_is_added_as_contributing_md_shows(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its network and entry, as they stand there, through training and export."""
     from export.exporter import export
 
-    _, section = (ROOT / "README.md").read_text().split("## Adding a model")
-    network_code, entry_code = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:2]
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    network_code, entry_code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert network_code.count("\n") + entry_code.count("\n") <= 12
     folder = tmp_path / "networks"
     folder.mkdir()
