@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings; returns 1 if one of them is bad."""
-    from bench.doctor import load, speed, system
+    from bench.doctor import last_cache, load, speed, system
     from bench.doctor.findings import fit, report
     from bench.machine.cpus import chosen_cpus, pin
     from study.machine import identity
@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
     findings = [*system.findings(cpus), *load.findings(load.observe(SLEEP_SECONDS), cpus)]
     pin(cpus)
     findings += speed.findings(speed.loop(LOOP_SECONDS))
+    findings += last_cache.findings(last_cache.observe())
     if options.format == "json":
         listed = [asdict(finding) for finding in findings]
         print(json.dumps({"fit": fit(findings), "machine": words, "fingerprint": fingerprint, "findings": listed}))

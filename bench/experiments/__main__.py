@@ -10,6 +10,7 @@
     python -m bench.experiments ab             the same two with `bench ab`, a quarter of an hour
     python -m bench.experiments neighbour      another process keeps one core busy
     python -m bench.experiments two-speeds     another process contends for the caches in stretches, 20 sessions
+    python -m bench.experiments last-cache     what a neighbour in the last cache does, and which loop sees it
     python -m bench.experiments bare-loop      the median of the bench against a loop around `session.run`
     python -m bench.experiments loadgen        against MLPerf LoadGen (`pip install mlcommons-loadgen`)
     python -m bench.experiments queue          a server of constant calls under random arrivals against theory
@@ -40,6 +41,7 @@ NAMES = (
     "ab",
     "neighbour",
     "two-speeds",
+    "last-cache",
     "bare-loop",
     "loadgen",
     "queue",

@@ -7,10 +7,11 @@ import pytest
 
 from bench.__main__ import main
 from bench.commands import doctor
-from bench.doctor import load, speed, system
+from bench.doctor import last_cache, load, speed, system
 from bench.doctor.findings import Finding, fit, report
 from bench.doctor.load import Load, between, recommended
 from bench.doctor.speed import Loop
+from bench.last_cache import half_bytes
 from bench.machine.counters import TICKS_PER_SECOND
 from study.machine import THREAD_VARIABLES
 from study.records.bench import Calibration
@@ -142,7 +143,28 @@ def test_the_recommended_core_is_the_last_idle_one_with_idle_siblings(
     assert recommended({0: 0.0}, tmp_path) is None, "there is no choice"
 
 
-# ---- the loop
+# ---- the loops
+
+
+def test_a_busy_last_cache_is_a_note() -> None:
+    (quiet_,), (busy,) = list(last_cache.findings(1.2)), list(last_cache.findings(2.4))
+    assert (quiet_.grade, busy.grade) == ("ok", "note")
+    assert str(quiet_) == "ok    last cache:       reading half of it takes 1.20 times as long as reading 4 MB as often"
+
+
+@pytest.mark.parametrize(("size", "half"), [("32768K", 2**24), ("16M", 2**23), ("8M", None), ("", None)])
+def test_half_of_the_last_cache(tmp_path: Path, size: str, half: int | None) -> None:
+    files = {"level": "3", "type": "Unified", "size": size, "shared_cpu_list": "0-1"}
+    lay_out(
+        tmp_path,
+        {"sys/devices/system/cpu/online": "0", **{f"{CPU}/cpu0/cache/index3/{k}": v for k, v in files.items()}},
+    )
+    assert half_bytes(tmp_path) == half
+
+
+def test_a_system_without_caches_says_nothing_of_them(tmp_path: Path) -> None:
+    assert last_cache.observe(tmp_path) is None
+    assert list(last_cache.findings(None)) == []
 
 
 def slower(factor: float) -> Calibration:
