@@ -135,6 +135,7 @@ def compare(
                 rounds[-1].append(Block(timed, (around[0], around[1]), now - began))
                 if not parts.known:
                     parts = probed(parts, by_engine(rounds), short=now > PROBE_SHARE * effort.seconds)
+        del turns  # or these engines stay while the next ones load, which then get other memory than those of a case
         elapsed = elapsed_seconds()
     return evaluate(rounds, parts, elapsed / len(rounds), patience.full, fastest_call_seconds)
 

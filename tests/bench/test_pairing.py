@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from itertools import cycle, permutations
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ class Machine:
         self.parts: list[tuple[int, int]] = []
         """Index of the engine and number of calls of each part."""
         self.loads = 0
+        self.loaded = WeakSet[Turn]()
         self.noise, self.generator = noise, np.random.default_rng(0)
 
     def spend(self, seconds: float) -> None:
@@ -55,7 +57,10 @@ class Machine:
     @contextmanager
     def load(self, generator: np.random.Generator) -> Iterator[Sequence[Turn]]:
         self.loads += 1
-        yield [self.turn(index) for index in range(4)]
+        assert not self.loaded, "the engines of the round before are gone"
+        turns = [self.turn(index) for index in range(4)]
+        self.loaded.update(turns)
+        yield turns
 
     def compare(
         self,
