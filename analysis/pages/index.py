@@ -100,6 +100,7 @@ def page(
         datasets=list(dict.fromkeys(run.record.dataset.name for run in study.runs)),
         engines=engines(frames["latency"]),
         left=LEFT,
+        explained=list(summary.explained(study)),
         machines=list(dict.fromkeys(describe(made).machine for made in study.measured.environments)),
         is_default=study.name == DEFAULT_STUDY,
         several=len(study.models) - len(study.modules) > 1,

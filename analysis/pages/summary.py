@@ -1,6 +1,6 @@
 """What the sentences below the summary of a report are about (summary.j2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -8,6 +8,9 @@ from analysis.inputs.study import Study
 from analysis.pages.provenance import descriptions
 from analysis.tables.headline import at_batch_1, best, plain
 from analysis.tables.summary import doubtful
+
+MOST_EXPLAINED = 12
+"""Models whose names are explained; of more docs/results.md has the recipes."""
 
 
 def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object]:
@@ -36,6 +39,17 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
         "doubtful": doubtful(frames["summary"]),
         "notes": study.notes,
     }
+
+
+def explained(study: Study) -> Iterator[str]:
+    """What the names of a small study mean: of each trained model the network, and its penalty."""
+    if len(study.models) > MOST_EXPLAINED:
+        return
+    for name in study.models:
+        records = [run.record for run in study.runs if run.record.model == name]
+        for network, l1, l2 in sorted({(each.network, each.recipe.l1, each.recipe.l2) for each in records}):
+            penalties = [f"{kind} penalty of {strength:g}" for kind, strength in (("L1", l1), ("L2", l2)) if strength]
+            yield f"{name} is {network.partition(':')[2]}{' with an ' if penalties else ''}{' and an '.join(penalties)}"
 
 
 def item(study: Study, latency: pd.DataFrame) -> str:
