@@ -15,7 +15,7 @@ from statistics import median, quantiles
 from scipy.stats import spearmanr
 
 from bench.calibration import calibrate
-from bench.cases import opened
+from bench.cases import Engine, opened
 from bench.experiments.common import beside, case_of, made_with
 from bench.last_cache import half_bytes, reading
 from bench.sampling import garbage_collector_held, warm_up
@@ -49,15 +49,14 @@ def run(options: Namespace) -> bool:
     pool = case.model.pool(case.batch)
     half = reading(size)
     with garbage_collector_held(), ExitStack() as stack:
-        loops: dict[str, Callable[[], float]] = {}
+        loops: dict[str, tuple[Engine, int]] = {}
         for name in ("torch", options.runtime):
             engine = stack.enter_context(opened(replace(case, runtime=name), pool))
             stack.enter_context(engine.runtime.context())
-            calls = max(1, int(SNAPSHOT_SECONDS / warm_up(engine.once).call_seconds))
-            loops[name] = lambda engine=engine, calls=calls: median(timed_calls(engine.call, engine.inputs, calls))
+            loops[name] = engine, max(1, int(SNAPSHOT_SECONDS / warm_up(engine.once).call_seconds))
 
         def snapshot() -> Seconds:
-            speed = {name: loop() for name, loop in loops.items()}
+            speed = {name: median(timed_calls(one.call, one.inputs, calls)) for name, (one, calls) in loops.items()}
             calibration = calibrate()
             found = {ARITHMETIC: calibration.arithmetic_seconds, MEMORY: calibration.memory_seconds, HALF: half()}
             return {**speed, **found}

@@ -37,7 +37,7 @@ def server(options: Namespace) -> bool:
     call, inputs = partial(run, None), cycle(pool)
     rate = LOAD / warm_up(lambda: call(next(inputs))).call_seconds
     print(f"server, batch {BATCH}, {rate:.1f} queries a second, {TURNS} schedules of {QUERIES} queries")
-    ways = {
+    ways: dict[str, Callable[[int], dict[str, float]]] = {
         "spinning": lambda seed: ours(call, pool, rate, seed, spin_until),
         "sleeping": lambda seed: ours(call, pool, rate, seed, sleep_until),
         "LoadGen": lambda seed: theirs(call, pool, rate, seed),

@@ -1,6 +1,5 @@
 """A torch module of the user in the bench: exported once by the command, then measured and refused like any model."""
 
-import json
 import os
 import stat
 from argparse import Namespace
@@ -8,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from analysis import __main__ as analysis
 from bench import cold_start, session_folder
+from bench.ab.protocol import Load
 from bench.ab.sides import side
 from bench.cases import Case, compile_ahead, find_cases, opened
 from bench.models import Model, from_module
@@ -158,8 +159,8 @@ def test_a_side_of_ab_is_a_module_by_its_folder_or_its_name(artifacts: Artifacts
     common = Namespace(threads=1, mode="native", device="cpu", catalogue=None, artifacts=artifacts.root, tolerance=None)
     for word in ("Mixed,runtime=torch", f"{mixed.module.folder},runtime=torch"):
         request = side("A", word, common, Given()).request
-        assert request["module"] == str(mixed.module.folder.resolve())
-        assert json.loads(json.dumps(request)) == request
+        assert request.module == str(mixed.module.folder.resolve())
+        assert msgspec.json.decode(msgspec.json.encode(request), type=Load) == request
     with pytest.raises(StudyError, match="Mixed is a torch module: variant applies to a trained model"):
         side("A", "Mixed,variant=int8-static", common, Given())
 

@@ -45,7 +45,7 @@ def test_a_side_has_the_settings_of_its_word_and_else_those_of_the_command(file:
     own = side("B", f"{file},options=session.x:1:2,options=y:z,runtime=tract", COMMON, Given())
     assert (own.model.onnx, own.runtime, own.threads) == (file, "tract", 1)
     assert own.options == {"session.x:1": "2", "y": "z"}
-    assert own.request["options"] == own.options
+    assert own.request.options == own.options
 
 
 @pytest.mark.parametrize(
