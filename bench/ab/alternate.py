@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.ab.protocol import Calibrate, Part, R, Request, Timed
+from bench.ab.protocol import Calibrate, Calibrated, Part, R, Request, Timed
 from bench.full_speed import Patience
 from bench.parts import PROBE_PARTS, after_switch, lead_in_calls, most_lead_in
 from bench.regimes import fast_blocks, level, two_speeds
@@ -228,7 +228,8 @@ def _block(pair: Sequence[Callee], turns: Sequence[int], sides: Sequence[Counted
 
 def calibrated(callee: Callee) -> Calibration:
     """How fast the machine is now, as a side sees it."""
-    return callee.ask(Calibrate(), Calibration)
+    found = callee.ask(Calibrate(), Calibrated)
+    return Calibration(arithmetic_seconds=found.arithmetic_seconds, memory_seconds=found.memory_seconds)
 
 
 def order(chance: np.random.Generator) -> tuple[int, int, int, int]:

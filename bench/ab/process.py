@@ -53,8 +53,12 @@ class Process:
             StudyError: the process reports a mistake, or has ended.
         """
         assert self.child.stdin
+        try:
+            line = msgspec.json.encode(request) + b"\n"
+        except UnicodeEncodeError as error:
+            raise StudyError(f"{self.side}: expected names in UTF-8, found {printable(str(error.object))}") from None
         with suppress(BrokenPipeError):  # then the reply is missing as well
-            self.child.stdin.write(msgspec.json.encode(request) + b"\n")
+            self.child.stdin.write(line)
             self.child.stdin.flush()
         return self._reply(kind)
 
@@ -65,7 +69,7 @@ class Process:
             if mistake := msgspec.json.decode(line, type=Reply).error:
                 raise StudyError(f"{self.side}: {mistake}")
             return msgspec.json.decode(line, type=kind)
-        except msgspec.MsgspecError:
+        except ValueError:  # no JSON, other keys, or no UTF-8
             raise StudyError(f"{self.side}: {self._end(line.decode(errors='replace'))}") from None
 
     def _end(self, line: str) -> str:

@@ -6,7 +6,7 @@ unasked. A side may be another version of this project: an unknown key is ignore
 
 from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from study.records.bench import Settings
 
@@ -54,7 +54,7 @@ class Part(Request, tag="part", frozen=True):
 
 
 class Calibrate(Request, tag="calibrate", frozen=True):
-    """The reply is a `Calibration`: how fast the machine is now."""
+    """The reply is `Calibrated`."""
 
 
 class Compute(Request, tag="outputs", frozen=True):
@@ -68,10 +68,10 @@ class Report(Request, tag="settings", frozen=True):
     """The reply is `Reported`: what the engine says of itself."""
 
 
-class Reply(Struct, frozen=True, omit_defaults=True):
+class Reply(Struct, frozen=True):
     """Any reply."""
 
-    error: str = ""
+    error: str | UnsetType = UNSET
     """A mistake in one line; then nothing else is there."""
 
 
@@ -103,6 +103,13 @@ class Timed(Reply, frozen=True, kw_only=True):
     idle_cpu: float
     durations: list[float] = []
     """Of all calls, if each was asked for."""
+
+
+class Calibrated(Reply, frozen=True, kw_only=True):
+    """How fast the machine is now, as a `Calibration` has it."""
+
+    arithmetic_seconds: float
+    memory_seconds: float
 
 
 class Computed(Reply, frozen=True, kw_only=True):

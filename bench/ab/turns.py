@@ -24,6 +24,7 @@ import numpy as np
 from bench.ab.protocol import (
     PROTOCOL,
     Calibrate,
+    Calibrated,
     Compute,
     Computed,
     Greeting,
@@ -49,7 +50,6 @@ from study.errors import StudyError, in_one_line, one_line
 from study.modules.files import ModuleFiles
 from study.onnx_given import Given
 from study.recipe import Recipe
-from study.records.bench import Calibration
 
 
 class Engine:
@@ -109,12 +109,12 @@ class Engine:
         self.waiting = now()
         return reply
 
-    def calibrate(self) -> Calibration:
+    def calibrate(self) -> Calibrated:
         """A brief one."""
         self._waited()
         found = calibrate_briefly()
         self.waiting = now()
-        return found
+        return Calibrated(arithmetic_seconds=found.arithmetic_seconds, memory_seconds=found.memory_seconds)
 
     def _waited(self) -> None:
         """Count what the engine's threads did since the last request."""
@@ -155,8 +155,8 @@ def main() -> None:
     end_with_parent()
     requests, replies = own_channels()
 
-    def send(reply: Reply | Calibration) -> None:
-        replies.write(msgspec.json.encode(reply) + b"\n")
+    def send(reply: Reply) -> None:
+        replies.write(msgspec.json.encode(reply, enc_hook=plain) + b"\n")
         replies.flush()
 
     send(Greeting(protocol=PROTOCOL, python=platform.python_version(), packages=versions(), commit=commit()[0]))
@@ -165,7 +165,12 @@ def main() -> None:
     with suppress(BrokenPipeError):
         for line in requests:
             try:
-                match decoder.decode(line):
+                asked = decoder.decode(line)
+            except msgspec.ValidationError as error:
+                send(Reply(error=f"{PROTOCOL} has no such request: {error}"))
+                continue
+            try:
+                match asked:
                     case Load() as request:
                         if engine:
                             engine.runtime.close()
@@ -184,10 +189,14 @@ def main() -> None:
                         send(Reported(settings=engine.runtime.settings()))
             except BrokenPipeError:
                 raise
-            except msgspec.ValidationError as error:
-                send(Reply(error=f"{PROTOCOL} has no such request: {error}"))
             except Exception as error:  # engines raise exceptions of any type
-                send(Reply(error=str(error) if isinstance(error, StudyError) else one_line(error, 300)))
+                message = str(error) if isinstance(error, StudyError) else one_line(error, 300)
+                send(Reply(error=message.encode(errors="backslashreplace").decode()))  # names of files may be any bytes
+
+
+def plain(value: Any) -> object:
+    """A setting that an engine of the user's own reports, as JSON can hold it: a number of numpy, or a text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def own_channels() -> tuple[BinaryIO, BinaryIO]:

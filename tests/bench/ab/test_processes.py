@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec import structs
@@ -18,8 +19,10 @@ from bench.ab.process import Process, started
 from bench.ab.protocol import (
     PROTOCOL,
     Calibrate,
+    Calibrated,
     Compute,
     Computed,
+    Greeting,
     Part,
     Reply,
     Report,
@@ -28,13 +31,13 @@ from bench.ab.protocol import (
     Timed,
 )
 from bench.ab.sides import PROJECT, Side
+from bench.ab.turns import plain
 from bench.arrays import load_outputs, save_inputs
 from bench.models import from_file
 from study.errors import StudyError
 from study.onnx_given import Given
 from study.record_files import read_record
 from study.records.ab import AbRecord
-from study.records.bench import Calibration
 from tests.bench.test_onnx_files import LINEAR, save
 from tests.conftest import ROOT, run
 
@@ -76,6 +79,27 @@ def ends(pid: int) -> bool:
 # ---- the protocol
 
 
+def test_replies_have_the_keys_that_an_older_version_reads() -> None:
+    """It takes a key without a value for a fault."""
+    greeting = Greeting(protocol=PROTOCOL, python="3.11.7", packages={}, commit=None)
+    assert msgspec.json.decode(msgspec.json.encode(greeting)).keys() == {"protocol", "python", "packages", "commit"}
+    part = Timed(seconds=1, wall=1, cpu=1, switches=0, idle_wall=1, idle_cpu=0)
+    numbers = {"seconds", "wall", "cpu", "switches", "idle_wall", "idle_cpu"}
+    assert msgspec.json.decode(msgspec.json.encode(part)).keys() >= numbers
+    assert msgspec.json.encode(Reply()) == b"{}", "no error, not even an empty one"
+    assert msgspec.json.decode(b'{"arithmetic_seconds": 1, "memory_seconds": 2, "later": 3}', type=Calibrated)
+
+
+def test_a_setting_of_ones_own_engine_may_be_a_number_of_numpy() -> None:
+    reply = Reported(settings={"threads": np.int64(1), "share": np.float32(0.5), "path": Path("x")})
+    assert msgspec.json.encode(reply, enc_hook=plain) == b'{"settings":{"threads":1,"share":0.5,"path":"x"}}'
+
+
+def test_names_that_are_not_utf_8_are_one_line(steady: Side, tmp_path: Path) -> None:
+    with started(steady) as process, pytest.raises(StudyError, match=r"A \(m.onnx\): expected names in UTF-8, found "):
+        process.ask(structs.replace(process.side.request, inputs=f"{tmp_path}/\udcff"), Reply)
+
+
 def test_a_process_loads_computes_and_times_and_its_engine_may_print(steady: Side, tmp_path: Path) -> None:
     with started(steady) as process:
         assert process.greeting.protocol == PROTOCOL
@@ -88,7 +112,7 @@ def test_a_process_loads_computes_and_times_and_its_engine_may_print(steady: Sid
         assert len(reply.durations) == 5
         assert reply.seconds == sorted(reply.durations[2:])[1]
         assert process.ask(Report(), Reported).settings == {"threads": 1}
-        assert 0 < process.ask(Calibrate(), Calibration).arithmetic_seconds < 1
+        assert 0 < process.ask(Calibrate(), Calibrated).arithmetic_seconds < 1
         loaded(process, tmp_path)  # again, at another place in memory
         with pytest.raises(StudyError, match=r"^A \(m.onnx\): turns/1 has no such request: Invalid value 'dance'"):
             process.ask(Dance(), Reply)

@@ -14,10 +14,9 @@ from scipy import stats
 
 from bench.ab.alternate import Alternation, alternate, calibrated, order, probe, warmed_up
 from bench.ab.pair import take_turns
-from bench.ab.protocol import Calibrate, Part, Request, Timed
+from bench.ab.protocol import Calibrate, Calibrated, Part, Request, Timed
 from bench.ab.turns import Engine, now
 from bench.full_speed import Patience, SlowMachineError
-from study.records.bench import Calibration
 from study.student import mean_interval
 
 
@@ -46,7 +45,7 @@ class Fake:
         if isinstance(request, Calibrate):
             machine.now += 3e-4
             pace = machine.pace(machine.now)
-            return Calibration(arithmetic_seconds=1e-4 * pace, memory_seconds=self.memory * pace)
+            return Calibrated(arithmetic_seconds=1e-4 * pace, memory_seconds=self.memory * pace)
         assert isinstance(request, Part)
         switched, machine.running = machine.running is not self, self
         machine.log.append(self)
