@@ -42,8 +42,13 @@ def values(study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, object
 
 
 def explained(study: Study) -> Iterator[str]:
-    """What the names of a small study mean: of each trained model the network, and its penalty."""
-    if len(study.models) > MOST_EXPLAINED:
+    """What the names of a small study mean: of each trained model the network, and its penalty.
+
+    Nothing where that does not tell the models apart.
+    """
+    kinds = {(run.record.network, run.record.recipe.l1, run.record.recipe.l2) for run in study.runs}
+    trained = {run.record.model for run in study.runs}
+    if len(study.models) > MOST_EXPLAINED or len(kinds) < len(trained):
         return
     for name in study.models:
         records = [run.record for run in study.runs if run.record.model == name]
