@@ -1,8 +1,7 @@
 """How busy the last-level cache is, which a virtual machine shares with its neighbours.
 
-The calibration reads 4 MB so often that they stay in that cache, whatever a neighbour does. Half of the cache does not:
-on an AMD EPYC (32 MiB) a neighbour that read 16 MB slowed eager PyTorch with 32 images by 12 %, the reading of half the
-cache by 98 %, and the calibration not at all (`python -m bench.experiments last-cache`).
+The calibration reads 4 MB so often that they stay in that cache, whatever a neighbour does. Half of the cache does not
+stay: `python -m bench.experiments last-cache --batch 32`, with its result in docs/method.md.
 """
 
 import time

@@ -27,7 +27,7 @@ def findings(factor: float | None) -> Iterator[Finding]:
     """What the readings showed."""
     if factor is None:
         return
-    text = f"reading half of it takes {factor:.2f} times as long as reading 4 MB as often"
+    text = f"a byte takes {factor:.2f} times as long to read from half of it as from 4 MB"
     remedy = (
         "neighbours use it, and what exceeds the L2 cache takes some percent longer: measure that in several sessions"
     )

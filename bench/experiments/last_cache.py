@@ -24,6 +24,8 @@ from study.errors import StudyError
 from study.student import mean_interval
 
 PAIRS, SECONDS = 20, 300.0
+FEWEST = 20
+"""Snapshots, of which the ranges are taken."""
 SNAPSHOT_SECONDS = 0.1
 """Of each engine."""
 SETTLE_SECONDS = 1.5
@@ -86,8 +88,9 @@ def _beside_a_neighbour(snapshot: Callable[[], Seconds], pairs: int) -> Seconds:
 
 def _as_it_is(snapshot: Callable[[], Seconds], seconds: float) -> None:
     """Print how much each varies, and its rank correlation with torch."""
-    until, series = time.perf_counter() + seconds, []
-    while time.perf_counter() < until:
+    until = time.perf_counter() + seconds
+    series: list[Seconds] = []
+    while len(series) < FEWEST or time.perf_counter() < until:
         series.append(snapshot())
     print(f"as the machine is, {len(series)} times in {seconds:.0f} s: median, 5 to 95 %, rank correlation with torch")
     torch = [one["torch"] for one in series]

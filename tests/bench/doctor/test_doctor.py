@@ -149,7 +149,7 @@ def test_the_recommended_core_is_the_last_idle_one_with_idle_siblings(
 def test_a_busy_last_cache_is_a_note() -> None:
     (quiet_,), (busy,) = list(last_cache.findings(1.2)), list(last_cache.findings(2.4))
     assert (quiet_.grade, busy.grade) == ("ok", "note")
-    assert str(quiet_) == "ok    last cache:       reading half of it takes 1.20 times as long as reading 4 MB as often"
+    assert str(quiet_) == "ok    last cache:       a byte takes 1.20 times as long to read from half of it as from 4 MB"
 
 
 @pytest.mark.parametrize(("size", "half"), [("32768K", 2**24), ("16M", 2**23), ("8M", None), ("", None)])
