@@ -209,7 +209,7 @@ class TestFetch:
             "exit_with(lambda: main(['fetch-onnxruntime-web', '--artifacts', sys.argv[1]]))"
         )
         done = subprocess.run(
-            [sys.executable, "-c", script, artifacts.root],
+            [sys.executable, "-B", "-c", script, artifacts.root],  # or half of a compiled module is kept
             env={**os.environ, web_runtime.VARIABLE: "http://127.0.0.1:1"},
             cwd=ROOT,
             capture_output=True,

@@ -1,6 +1,7 @@
 """Rows in which the files and the words are sound and the machine is not, and names with odd characters."""
 
 import ctypes
+import os
 import resource
 import shlex
 import sys
@@ -21,13 +22,18 @@ OVERRIDE = 1 << 1 | 1 << 2
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may become longer than some bytes: what is written fails as on a full disk, with EFBIG for ENOSPC."""
+    """No file may become longer than some bytes: what is written fails as on a full disk, with EFBIG for ENOSPC.
+
+    Python would keep the first bytes of a module that it compiles, as if they were all.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FEW_BYTES, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    no_bytecode = {"PYTHONDONTWRITEBYTECODE": "1"}
+    with patch.object(sys, "dont_write_bytecode", True), patch.dict(os.environ, no_bytecode):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FEW_BYTES, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager
