@@ -22,8 +22,8 @@ from study.files import sha256
 from study.record_files import read_record, write_record
 from study.records.module import ModuleRecord
 from tests.conftest import run
-from tests.export.test_rules import good, insert
 from tests.support.modules import write_module
+from tests.support.rules import good, insert
 
 HERE = "onnxruntime,reference,openvino,opencv-5,tract"
 """Runtimes of the tests' environment."""

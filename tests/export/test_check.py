@@ -17,7 +17,7 @@ from export.portable.remedies import STRIP
 from export.portable.rules import OWN
 from study.errors import StudyError
 from tests.conftest import ROOT, Trained
-from tests.export.test_rules import good
+from tests.support.rules import good
 
 
 @pytest.fixture
