@@ -8,6 +8,7 @@ from analysis.inputs.study import Study
 from analysis.pages.provenance import descriptions
 from analysis.tables.headline import at_batch_1, best, plain
 from analysis.tables.summary import doubtful
+from study.records.training import RunRecord
 
 MOST_EXPLAINED = 12
 """Models whose names are explained; of more docs/results.md has the recipes."""
@@ -46,15 +47,15 @@ def explained(study: Study) -> Iterator[str]:
 
     Nothing where that does not tell the models apart.
     """
-    kinds = {(run.record.network, run.record.recipe.l1, run.record.recipe.l2) for run in study.runs}
-    trained = {run.record.model for run in study.runs}
-    if len(study.models) > MOST_EXPLAINED or len(kinds) < len(trained):
-        return
-    for name in study.models:
-        records = [run.record for run in study.runs if run.record.model == name]
-        for network, l1, l2 in sorted({(each.network, each.recipe.l1, each.recipe.l2) for each in records}):
-            penalties = [f"{kind} penalty of {strength:g}" for kind, strength in (("L1", l1), ("L2", l2)) if strength]
-            yield f"{name} is {network.partition(':')[2]}{' with an ' if penalties else ''}{' and an '.join(penalties)}"
+    kinds = dict.fromkeys((run.record.model, _kind(run.record)) for run in study.runs)
+    if len(study.models) <= MOST_EXPLAINED and len({kind for _, kind in kinds}) == len(kinds):
+        yield from (f"{model} is {kind}" for model, kind in kinds)
+
+
+def _kind(record: RunRecord) -> str:
+    strengths = (("L1", record.recipe.l1), ("L2", record.recipe.l2))
+    penalties = " and".join(f" an {name} penalty of {strength:g}" for name, strength in strengths if strength)
+    return f"{record.network.partition(':')[2]}{' with' if penalties else ''}{penalties}"
 
 
 def item(study: Study, latency: pd.DataFrame) -> str:
