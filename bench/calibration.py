@@ -20,6 +20,7 @@ ARITHMETIC_TURNS, MEMORY_TURNS = 3, 12
 """About 50 microseconds each when warm: 1.1 ms, 2 % of a block. The fastest counts: the others may have been
 interrupted, and the engines have displaced the 4 MB from the caches, which take them back only bit by bit. After eager
 PyTorch with one image the first turns took 244, 127, 113, 82, 55 and 51 microseconds, later ones 50 (AMD EPYC)."""
+MEMORY_BYTES = 2**22
 REPETITIONS = 11
 """About 9 ms, before and after a measurement."""
 PRODUCTS = 16
@@ -37,8 +38,8 @@ def calibrate(clock: Callable[[], float] = time.perf_counter) -> Calibration:
 def calibrate_briefly(clock: Callable[[], float] = time.perf_counter) -> Calibration:
     """The speed in 1.1 ms, to be interleaved with what is measured."""
     return Calibration(
-        arithmetic_seconds=_fastest_seconds(_arithmetic, ARITHMETIC_TURNS, clock),
-        memory_seconds=_fastest_seconds(_memory, MEMORY_TURNS, clock),
+        arithmetic_seconds=fastest_seconds(_arithmetic, ARITHMETIC_TURNS, clock),
+        memory_seconds=fastest_seconds(_memory, MEMORY_TURNS, clock),
     )
 
 
@@ -58,7 +59,8 @@ def mean(a: Calibration, b: Calibration) -> Calibration:
     )
 
 
-def _fastest_seconds(work: Callable[[], None], turns: int, clock: Callable[[], float]) -> float:
+def fastest_seconds(work: Callable[[], object], turns: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """The shortest time that the work took in so many turns."""
     durations = []
     for _ in range(turns):
         before = clock()
@@ -78,4 +80,4 @@ def _memory() -> None:
 
 @cache
 def _buffer() -> NDArray[np.float32]:
-    return np.ones(2**20, dtype=np.float32)
+    return np.ones(MEMORY_BYTES // 4, dtype=np.float32)

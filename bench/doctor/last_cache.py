@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+from bench.calibration import MEMORY_BYTES
 from bench.doctor.findings import Finding
-from bench.last_cache import CALIBRATION_BYTES, half_bytes, reading
+from bench.last_cache import half_bytes, reading
 from study.system_files import ROOT
 
 REPETITIONS = 100
@@ -18,8 +19,8 @@ def observe(root: Path = ROOT) -> float | None:
     """Time to read half of the last-level cache / time to read as many bytes in pieces of 4 MB; None: size unknown."""
     if (size := half_bytes(root)) is None:
         return None
-    half, piece = reading(size), reading(CALIBRATION_BYTES)
-    times = [(half(), piece() * size / CALIBRATION_BYTES) for _ in range(REPETITIONS)]
+    half, piece = reading(size), reading(MEMORY_BYTES)
+    times = [(half(), piece() * size / MEMORY_BYTES) for _ in range(REPETITIONS)]
     return median(a / b for a, b in times)
 
 

@@ -25,7 +25,7 @@ from study.student import mean_interval
 
 PAIRS, SECONDS = 20, 300.0
 FEWEST = 20
-"""Snapshots, of which the ranges are taken."""
+"""Snapshots from which a range is computed."""
 SNAPSHOT_SECONDS = 0.1
 """Of each engine."""
 SETTLE_SECONDS = 1.5
