@@ -193,3 +193,14 @@ def _is_whole(cut_off: bytes) -> bool:
 def _last(records: Iterable[M | None]) -> tuple[M, ...]:
     """The last record of each measurement, in the order of the first ones."""
     return tuple({_identity(record): record for record in records if record}.values())
+
+
+def without_file(words: Sequence[str]) -> list[str]:
+    """The words of a session's command line without the file that it wrote, which may have been renamed."""
+    option = "--benchmark-json"
+    behind = [index + 1 for index, word in enumerate(words) if word == option]
+    return [
+        word
+        for index, word in enumerate(words)
+        if index not in behind and word != option and not word.startswith(f"{option}=")
+    ]

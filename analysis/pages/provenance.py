@@ -8,6 +8,7 @@ from itertools import zip_longest
 
 from analysis.inputs.study import Study
 from study import catalogue
+from study.bench_file import without_file
 from study.environment import Description, describe
 from study.records.base import Environment
 
@@ -52,7 +53,7 @@ def commands(study: Study) -> Iterator[str]:
     for bench, words in zip_longest(
         study.benches, [each.command for each in study.measured.environments], fillvalue=()
     ):
-        yield shlex.join(["pytest", *(_without_file(words) or ["bench", *folder]), f"--benchmark-json={bench}"])
+        yield shlex.join(["pytest", *(without_file(words) or ["bench", *folder]), f"--benchmark-json={bench}"])
     benches = [] if study.benches == (study.artifacts.bench,) else ["--bench", ",".join(map(str, study.benches))]
     yield shlex.join(["python", "-m", "analysis", "--models", ",".join(study.models), *benches, *folder])
 
@@ -69,14 +70,3 @@ def _trainings(study: Study, models: Sequence[str]) -> Iterator[list[str]]:
     for (seeds, other), together in alike.items():
         words = [] if seeds == catalogue.DEFAULT_SEEDS else ["--seeds", ",".join(map(str, seeds))]
         yield [*together, *words, *(["--epochs", str(other)] if other else [])]
-
-
-def _without_file(words: Sequence[str]) -> list[str]:
-    """The words of a session's command line without the file that it wrote, which may have been renamed."""
-    option = "--benchmark-json"
-    behind = [index + 1 for index, word in enumerate(words) if word == option]
-    return [
-        word
-        for index, word in enumerate(words)
-        if index not in behind and word != option and not word.startswith(f"{option}=")
-    ]

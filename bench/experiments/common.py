@@ -14,7 +14,7 @@ from bench.cases import Case
 from bench.sampling import Budget
 from study import catalogue, children
 from study.artifacts import Artifacts
-from study.bench_file import read_bench
+from study.bench_file import read_bench, without_file
 from study.environment import versions
 from study.errors import StudyError
 from study.processor import cpu_name
@@ -67,7 +67,7 @@ def kept_session(options: Namespace, words: Sequence[str], file: Path) -> BenchR
         part.replace(file)
         part.with_name(f"{part.name}.journal").unlink(missing_ok=True)
     record = read_bench(file, "delete it")
-    given = [word for word in record.environment.command if not word.startswith("--benchmark-json")]
+    given = without_file(record.environment.command)
     if given != words:
         raise StudyError(
             f"{file}: expected a session of `pytest {shlex.join(words)}`, found `pytest {shlex.join(given)}`; "
