@@ -1,9 +1,9 @@
 """An engine of a case, loaded among others as in a comparison.
 
 Its speed depends on where in memory it lies, and so on what is loaded beside it. An engine that is loaded alone gets
-the memory that the one before it has freed, even if other blocks are held (`bench.placement`). Eager PyTorch with one
-image then took up to 2 % longer. So a case is loaded beside what a comparison would load; otherwise the two
-measurements would contradict each other.
+the memory that the one before it has freed, even if other blocks are held (`bench.placement`). An AOTInductor model
+then took 3 % less time (`python -m bench.experiments places`). So a case is loaded beside what a comparison would load;
+otherwise the two measurements would contradict each other.
 """
 
 import time

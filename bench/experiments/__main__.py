@@ -63,7 +63,11 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runtime", default="onnxruntime", help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--repetitions", type=int, metavar="N", help="default: 40 sessions, or 5 to 20 repetitions")
-    parser.add_argument("--seconds", type=float, help="as for `pytest bench` (default: 2; 0.5 for many sessions)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="as for `pytest bench` (default: 2; 0.5 for many sessions; 300 in all for last-cache)",
+    )
     parser.add_argument(
         "--keep",
         type=Path,
