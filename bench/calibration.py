@@ -18,8 +18,8 @@ from study.records.bench import Calibration
 
 ARITHMETIC_TURNS, MEMORY_TURNS = 3, 12
 """About 50 microseconds each when warm: 1.1 ms, 2 % of a block. The fastest counts: the others may have been
-interrupted, and the engines have displaced the 4 MB from the caches, which take them back only bit by bit. After eager
-PyTorch with one image the first turns took 244, 127, 113, 82, 55 and 51 microseconds, later ones 50 (AMD EPYC)."""
+interrupted, and the engines have displaced the 4 MB from the caches, which take them back only bit by bit, over some
+six turns (docs/log.md)."""
 MEMORY_BYTES = 2**22
 REPETITIONS = 11
 """About 9 ms, before and after a measurement."""

@@ -114,8 +114,8 @@ class PairOnce:
     """Time of everything, checks included."""
 
 
-def latency(case: Case, process: Process) -> CaseOnce:
-    """Measure one case.
+def latency(case: Case, process: Process, *, alone: bool = False) -> CaseOnce:
+    """Measure one case, loaded among the engines that a comparison would load, or alone.
 
     The model is loaded several times and the calls are divided among the loads, because the speed of an engine depends
     on its place in memory.
@@ -132,7 +132,7 @@ def latency(case: Case, process: Process) -> CaseOnce:
     wanted = expected(case, pool, budget.check_seconds, process.most_checked)
     generator = np.random.default_rng(process.seed_of(str(case)))
     shares = process.shares.get(short_name(case.key))
-    others = [] if loaded_alone(case) else beside(case, wanted)
+    others = [] if alone or loaded_alone(case) else beside(case, wanted)
     patience = Patience(process.level, budget.patience_seconds, postpone=process.postpone)
     loads: list[list[float]] = []
     speeds: list[Calibration] = []

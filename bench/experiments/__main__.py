@@ -11,6 +11,7 @@
     python -m bench.experiments neighbour      another process keeps one core busy
     python -m bench.experiments two-speeds     another process contends for the caches in stretches, 20 sessions
     python -m bench.experiments last-cache     what a neighbour in the last cache does, and which loop sees it
+    python -m bench.experiments rounds         the rounds of a comparison: are they as alike as `simulated` assumes?
     python -m bench.experiments places         an engine as a case and in turns: does it take the same time?
     python -m bench.experiments bare-loop      the median of the bench against a loop around `session.run`
     python -m bench.experiments loadgen        against MLPerf LoadGen (`pip install mlcommons-loadgen`)
@@ -43,6 +44,7 @@ NAMES = (
     "neighbour",
     "two-speeds",
     "last-cache",
+    "rounds",
     "places",
     "bare-loop",
     "loadgen",

@@ -32,7 +32,7 @@ def run(options: Namespace) -> bool:
 
 def _compared(options: Namespace, name: str, number: int, seconds: float) -> AbComparison:
     """The comparison of `Plain` with this class; it is kept, and measured if there is no such file."""
-    file: Path = options.keep / f"ab-{options.model}-{options.batch}" / f"{name}-{number}.json"
+    file: Path = options.keep / f"ab-{options.model}-{options.batch}-{seconds:g}s" / f"{name}-{number}.json"
     if not file.is_file():
         sides = [f"{options.model},runtime={ENGINE}{one}" for one in ("Plain", name)]
         words = ["--artifacts", str(options.artifacts), "--batches", str(options.batch), "--seconds", str(seconds)]

@@ -6,7 +6,6 @@ loaded among the engines that a comparison would load (bench/among.py); here it 
 
 from argparse import Namespace
 from dataclasses import replace
-from unittest.mock import patch
 
 from bench.experiments.common import budget_of, case_of, interval, made_with
 from bench.measure import Process, comparison, latency
@@ -24,8 +23,7 @@ def run(options: Namespace) -> bool:
     for seed in range(1, repetitions + 1):
         process = Process(seed, budget_of(options), seed)
         seconds["as a case"].append(latency(case, process).process.median_seconds)
-        with patch("bench.measure.beside", lambda *_: []):
-            seconds["as a case, alone"].append(latency(case, process).process.median_seconds)
+        seconds["as a case, alone"].append(latency(case, process, alone=True).process.median_seconds)
         in_turns = comparison(replace(case, runtime="torch", against=()), case, process).process.runtime_seconds
         assert in_turns is not None
         seconds["in turns"].append(in_turns)
