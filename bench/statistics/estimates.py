@@ -19,8 +19,7 @@ CONTROL_CONFIDENCE, CONTROL_DEVIATION = 0.9995, 0.005
 most one comparison in a thousand fails by chance. The machine's real differences between two loads of one engine, below
 half a per cent, are no reason to withhold a ratio."""
 CONTRADICTION = 0.01
-"""Largest gap between the intervals of the paired and the unpaired ratio, as a share, that does not make a comparison
-invalid: lead-in calls may leave an effect of half a per cent in each engine (`bench.parts.WITHIN`)."""
+"""Smallest difference of the paired and the unpaired ratio, as a share, that makes a comparison invalid."""
 DRAWS = 20_000
 
 
@@ -36,9 +35,10 @@ def control_holds(values: Sequence[float]) -> bool:
 def contradicts(paired: Interval, unpaired: Interval) -> bool:
     """Whether the ratio of the paired measurement and that of the two cases measured apart exclude each other.
 
-    Their 95 % intervals are over 1 % apart.
+    Their 95 % intervals have no number in common, and the values differ by over 1 %.
     """
-    return max(unpaired.low / paired.high, paired.low / unpaired.high) > 1 + CONTRADICTION
+    apart = paired.high < unpaired.low or unpaired.high < paired.low
+    return apart and abs(math.log(paired.value / unpaired.value)) > math.log1p(CONTRADICTION)
 
 
 def combined(ratios: Sequence[Interval]) -> Interval:
