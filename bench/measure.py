@@ -231,6 +231,7 @@ def comparison(reference: Case, runtime: Case, process: Process) -> PairOnce:
             shares.calls if shares else Effort.blocks,
             process.fewest_rounds,
             until - time.perf_counter(),
+            loads_stay=not alone,
         )
         parts = plan_parts(speeds, effort.fewest_rounds, effort.most_seconds, process.lead_in.get(name))
 

@@ -3,7 +3,8 @@
 The speed of a machine drifts within minutes by more than engines often differ, so the two take turns in blocks of some
 tens of milliseconds. The speed of one engine changes by 1 or 2 % from load to load, with the place of its weights in
 memory. So there are rounds: each loads both engines again, each twice. A block has one part of each of the four loads,
-in random order. A part is lead-in calls, then a few timed ones, its value their median. Within a block
+in random order. A part is lead-in calls, then a few timed ones, its value their median. A round that a slow moment
+disturbs has further blocks. Within a block
 
     ratio    sqrt(a1 * a2) / sqrt(b1 * b2)        time of the reference over time of the runtime
     control  a1 / a2 and b1 / b2                  each engine against itself: 1 on a perfect machine
@@ -31,7 +32,7 @@ from study.records.bench import AfterSwitch, Calibration, ControlsOnce
 FEWEST_ROUNDS = 8
 MEDIAN_BLOCKS = 3
 """The median of two would withstand no burst."""
-ALIKE = 1.1
+ALIKE = math.log(1.1)
 """Two loads of one engine seldom differ by more; a part in a slow moment takes 1.3 to 1.5 times as long."""
 PROBE_SHARE = 0.2
 """Of the time, for blocks with as many lead-in calls as may be needed."""
@@ -51,11 +52,14 @@ class Effort:
     seconds: float
     """Time of all rounds, loads included."""
     blocks: int = MEDIAN_BLOCKS
-    """Most blocks of a round, which ends with its share of the time, after one at least. A disturbed one has three."""
+    """Most blocks of a round, which ends with its share of the time, after one at least. A disturbed one has three at
+    least, if there is time."""
     fewest_rounds: int = FEWEST_ROUNDS
     """Made even if they take longer than `seconds`."""
     most_seconds: float = math.inf
-    """No round begins later than this, except the first, and a disturbed one gets no further block after half of it."""
+    """No round begins later than this, except the first."""
+    loads_stay: bool = True
+    """Whether the engines stay loaded for a round; else each part loads its own."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class PairedOnce:
     """Median over those around the blocks that count."""
     log_ratios_by_round: tuple[Seconds, ...]
     """Logarithm of the ratio in each block that counts, of each round that has one: for variances within and between
-    rounds."""
+    rounds. Of a disturbed round the median alone, or its slow moment would be all that shows how blocks vary."""
     block_seconds: float
     """Mean time of a block, calibration included."""
     round_seconds: float
@@ -131,7 +135,7 @@ def compare(
         with load(placement) as turns:
             rounds.append([])
             until = elapsed_seconds() + effort.seconds / effort.fewest_rounds
-            while another(rounds[-1], parts, effort, elapsed_seconds(), until):
+            while another(rounds, parts, effort, elapsed_seconds(), until):
                 began = elapsed_seconds()
                 timed, *around = patience.steadily(lambda: block(turns, parts, order))  # noqa: B023
                 now = elapsed_seconds()
@@ -152,22 +156,31 @@ def block(turns: Sequence[Turn], parts: Parts, generator: np.random.Generator) -
     return tuple(timed)
 
 
-def another(blocks: Sequence[Block], parts: Parts, effort: Effort, elapsed: float, until: float) -> bool:
-    """Whether a round gets one more block, by the time elapsed and the end of its share.
+def another(rounds: Sequence[Sequence[Block]], parts: Parts, effort: Effort, elapsed: float, until: float) -> bool:
+    """Whether the last round gets one more block, by the time elapsed and the end of its share.
 
     A slow moment of some milliseconds may hit one part and escape the calibrations around the block. The median of
     three blocks withstands it; a load that is slow by its place in memory is so in all three, and counts as it is.
+    Where each part loads its own engine it would not, so there a disturbed round has no further blocks. Nor has it if
+    the other rounds would not fit into the time then. Blocks that were not at full speed are left out later.
     """
+    blocks = rounds[-1]
     if not blocks or (len(blocks) < effort.blocks and elapsed < until):
         return True
-    in_time = elapsed + blocks[-1].seconds < effort.most_seconds / 2
-    return len(blocks) < MEDIAN_BLOCKS and in_time and any(disturbed(one, parts) for one in blocks)
+    if len(blocks) >= MEDIAN_BLOCKS or not effort.loads_stay:
+        return False
+    others = (effort.fewest_rounds - len(rounds)) * elapsed / len(rounds)
+    return elapsed + blocks[-1].seconds + others < effort.most_seconds and disturbed(np.log(seconds_of(blocks, parts)))
 
 
-def disturbed(block: Block, parts: Parts) -> bool:
-    """Whether the two loads of an engine differ by more than loads do."""
-    a1, a2, b1, b2 = (timed_seconds(one, parts.calls[i // 2]) for i, one in enumerate(block.parts))
-    return max(a1 / a2, a2 / a1, b1 / b2, b2 / b1) > ALIKE
+def disturbed(logs: Seconds) -> bool:
+    """Whether two loads of an engine differ by more than loads do, from logarithms [blocks, 4]."""
+    return bool((np.abs(logs[:, [0, 2]] - logs[:, [1, 3]]) > ALIKE).any())
+
+
+def seconds_of(blocks: Sequence[Block], parts: Parts) -> Seconds:
+    """Seconds of a call in each part, [blocks, 4]."""
+    return np.array([[timed_seconds(one.parts[i], parts.calls[i // 2]) for i in range(4)] for one in blocks])
 
 
 def by_engine(rounds: Sequence[Sequence[Block]]) -> tuple[list[Seconds], list[Seconds]]:
@@ -191,7 +204,7 @@ def evaluate(
     processes hold it in 93 % with the median, in 95 % with the mean. Within a round the median withstands bursts.
     """
     blocks = [one for several in rounds for one in several]
-    seconds = np.array([[timed_seconds(one.parts[i], parts.calls[i // 2]) for i in range(4)] for one in blocks])
+    seconds = seconds_of(blocks, parts)
     around = np.log([[[c.arithmetic_seconds, c.memory_seconds] for c in one.around] for one in blocks])
     ends = np.cumsum([len(several) for several in rounds])[:-1]
     fast = regimes.fast_blocks(seconds, around, full_speed, fastest_call_seconds)
@@ -223,7 +236,9 @@ def evaluate(
         after_switch_reference=switches[0],
         after_switch_runtime=switches[1],
         calibration=calibration.median([c for one in kept_blocks for c in one.around]),
-        log_ratios_by_round=tuple(ratios),
+        log_ratios_by_round=tuple(
+            np.array([np.median(ratio)]) if disturbed(one) else ratio for ratio, one in zip(ratios, logs, strict=True)
+        ),
         block_seconds=float(np.mean([one.seconds for one in blocks])),
         round_seconds=round_seconds,
         load_seconds=max(0.0, round_seconds - sum(one.seconds for one in blocks) / len(rounds)),

@@ -68,7 +68,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seconds",
         type=float,
-        help="as for `pytest bench` (default: 2; 0.5 for many sessions; 300 in all for last-cache)",
+        help="as for `pytest bench` (default: 1; 0.5 for many sessions; 300 in all for last-cache)",
     )
     parser.add_argument(
         "--keep",

@@ -12,8 +12,10 @@ import numpy as np
 
 from bench.experiments.common import budget_of, case_of, made_with
 from bench.full_speed import found_level
+from bench.keys import short_name
 from bench.measure import Process, comparison
 from bench.pairing import FEWEST_ROUNDS
+from bench.statistics.pilot import Shares
 
 REPETITIONS, ROUNDS = 5, 24
 NOISE = 0.0035
@@ -24,9 +26,11 @@ def run(options: Namespace) -> bool:
     case = replace(case_of(options), against=("torch",))
     torch = replace(case, runtime="torch", against=())
     print(f"{case} against torch, {ROUNDS} rounds, {repetitions} times; {made_with()}")
+    shares = {short_name(case.key, torch.runtime): Shares(1, ROUNDS)}  # rounds of one block, as in a default session
     level, deviations = found_level(), []
     for seed in range(1, repetitions + 1):
-        once = comparison(torch, case, Process(seed, budget_of(options), seed, level=level, fewest_rounds=ROUNDS))
+        process = Process(seed, budget_of(options), seed, shares=shares, level=level, fewest_rounds=ROUNDS)
+        once = comparison(torch, case, process)
         ratios = [float(np.median(blocks)) for blocks in once.log_ratios]
         deviations.append(float(np.std(ratios, ddof=1)))
         print(f"{len(ratios)} rounds at full speed differ by {deviations[-1]:.2%} (standard deviation)", flush=True)

@@ -22,7 +22,7 @@ class Nested:
     """Logarithms of the times of a case, or of the block ratios of a comparison, in the order they were measured."""
 
     values: Sequence[Sequence[NDArray[np.float64]]]
-    """processes -> loads -> [calls] or [blocks], at least two of each."""
+    """processes -> loads -> [calls] or [blocks]."""
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,10 @@ class Machine:
         numbers: Parts = PARTS,
         fewest_rounds: int = 20,
         most_seconds: float = math.inf,
+        blocks: int = 3,
+        loads_stay: bool = True,
     ) -> PairedOnce:
-        effort = Effort(seconds, 3, fewest_rounds, most_seconds)
+        effort = Effort(seconds, blocks, fewest_rounds, most_seconds, loads_stay)
         return compare(self.load, numbers, effort, seed, Patience(None, 0, calibrate=lambda: SAME))
 
     def order(self) -> list[tuple[int, ...]]:
@@ -167,7 +169,9 @@ def test_ratio_and_controls_by_hand() -> None:
     assert found.call_seconds == pytest.approx((4 * 9 * 1 * 4) ** 0.25)
     assert found.engine_seconds == pytest.approx((math.sqrt(4 * 9), math.sqrt(1 * 4)))
     assert found.after_switch_runtime.effects == (1.0,)
-    assert [list(logs) for logs in found.log_ratios_by_round] == [[pytest.approx(math.log(3))] * n for n in (3, 2)]
+    assert [list(logs) for logs in found.log_ratios_by_round] == [[pytest.approx(math.log(3))]] * 2, (
+        "the median, since loads differ"
+    )
     assert (found.round_seconds, found.block_seconds, found.load_seconds, found.reasons) == (3.5, 1.0, 1.0, ())
 
 
@@ -243,27 +247,54 @@ def test_rounds_end_with_the_time_of_a_slow_engine_but_there_is_one(machine: Cal
         assert clock.compare(most_seconds=most).rounds == rounds
 
 
-def test_a_slow_moment_that_hits_one_part_does_not_move_the_ratio(machine: Callable[..., Machine]) -> None:
+@pytest.mark.parametrize("part", range(8, 12))
+def test_a_slow_moment_that_hits_one_part_does_not_move_the_ratio(part: int, machine: Callable[..., Machine]) -> None:
     """Eight rounds of one block: the moment alone would move the ratio by 1.45 ** (1 / 16), 2.3 %."""
     clock = machine()
-    clock.moments = {9: 1.45}
-    found = clock.compare(fewest_rounds=8)
+    clock.moments = {part: 1.45}
+    found = clock.compare(fewest_rounds=8, blocks=1)
     assert found.ratio == pytest.approx(2, rel=1e-12)
     assert (found.rounds, found.blocks) == (8, 10), "its round has three blocks"
+    assert [list(logs) for logs in found.log_ratios_by_round] == [[pytest.approx(math.log(2))]] * 8
+
+
+def test_a_round_of_two_blocks_has_a_third_if_the_second_is_disturbed(machine: Callable[..., Machine]) -> None:
+    clock = machine()
+    clock.moments = {4: 1.45}
+    found = clock.compare(seconds=10, fewest_rounds=8, blocks=2)
+    assert found.blocks == 2 * found.rounds + 1
+    assert found.ratio == pytest.approx(2, rel=1e-12)
+
+
+def test_loads_that_differ_by_less_than_a_tenth_are_not_disturbed(machine: Callable[..., Machine]) -> None:
+    clock = machine()
+    clock.moments = {8: 1.05}
+    assert clock.compare(fewest_rounds=8, blocks=1).blocks == 8
 
 
 def test_a_load_that_is_slow_in_all_blocks_of_its_round_counts(machine: Callable[..., Machine]) -> None:
     clock = machine()
     clock.slow_loads = {(2, 3): 1.3}
-    found = clock.compare(fewest_rounds=8)
+    found = clock.compare(fewest_rounds=8, blocks=1)
     assert (found.rounds, found.blocks) == (8, 10)
     assert found.ratio == pytest.approx(2 * 1.3 ** (-1 / 16), rel=1e-12)
 
 
+def test_where_each_part_loads_its_engine_a_slow_load_counts_too(machine: Callable[..., Machine]) -> None:
+    """Further blocks would have other loads, so that their median would hide the slow one."""
+    clock = machine()
+    clock.moments = {11: 1.3}
+    found = clock.compare(fewest_rounds=8, blocks=1, loads_stay=False)
+    slow = 1.3 ** (-1 / 16) if clock.parts[11][0] >= 2 else 1.3 ** (1 / 16)
+    assert found.blocks == 8
+    assert found.ratio == pytest.approx(2 * slow, rel=1e-12)
+
+
 def test_a_slow_engine_has_no_time_for_further_blocks(machine: Callable[..., Machine]) -> None:
     clock = machine()
-    clock.factor, clock.moments = 1000, dict.fromkeys(range(0, 400, 4), 1.45)
-    found = clock.compare(fewest_rounds=8, most_seconds=100)  # a block takes 23 to 28 s
+    first_of_each_block = range(0, 400, 4)
+    clock.factor, clock.moments = 1000, dict.fromkeys(first_of_each_block, 1.45)
+    found = clock.compare(fewest_rounds=8, blocks=1, most_seconds=100)  # a block takes 23 to 28 s
     assert (found.rounds, found.blocks) == (4, 4)
 
 
