@@ -161,7 +161,13 @@ class Session(Results):
                 self.add(task, result)
 
     def _learn(self, name: str, result: PairOnce) -> None:
-        """Keep the lead-in calls that a comparison needs: the most of the pilot's processes."""
+        """Keep the lead-in calls that a comparison needs: the most of the pilot's processes.
+
+        A process with too little time made one lead-in call and one timed one in each part, of four in a block: it does
+        not know.
+        """
+        if result.process.calls == 4 * result.process.blocks:
+            return
         reference, runtime = (effect.lead_in_calls for effect in result.after_switch)
         earlier = self._lead_in.get(name, (0, 0))
         self._lead_in[name] = max(reference, earlier[0]), max(runtime, earlier[1])
@@ -179,7 +185,8 @@ class Session(Results):
         """What one fresh process gives, in the order it comes; for some tasks a second result in place of the first."""
         by_name = {task.name: task for task in self.open(tasks)}
         checked = None if not self._checked else CHECKED
-        seed, known = secrets.randbits(32), (shares, self.level, self.fastest(), self._lead_in)
+        lead_in = self._lead_in if shares else {}  # each process of the pilot finds it for itself
+        seed, known = secrets.randbits(32), (shares, self.level, self.fastest(), lead_in)
         rounds = FEWEST_ROUNDS if shares else SHORT_ROUNDS
         process = Process(number, budget, seed, checked, *known, rounds)
         peaks = peak_threads(tasks) if again and number <= peak.PROCESSES else ()

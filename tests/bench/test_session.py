@@ -1,10 +1,12 @@
 """A session: its pilot, its processes, what it repeats, and what it keeps; the processes are fakes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bench import session as module
 from bench.cases import Case
@@ -188,6 +190,27 @@ def test_the_precision_decides_on_the_number_of_processes(cases: list[Case], mon
     ratio = one.record().comparisons[0].ratio
     assert one.processes > 10
     assert ratio.high / ratio.low < 1.0203
+
+
+@pytest.mark.parametrize("short_of_time", [0, 1, 2])
+def test_the_pilot_finds_the_lead_in_calls_where_it_has_time(
+    short_of_time: int, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its parts are one call after one; with as many, later processes would count calls that are 10 % slower."""
+
+    known: list[dict[str, tuple[int, int]]] = []
+
+    def answer(task: Task, job: Job) -> Message:
+        if not isinstance(task, PairTask):
+            return sound(task, job)
+        known.append(dict(job.process.lead_in))
+        once = pair(job.process.number, 2.0)
+        calls = 4 * once.process.blocks if len(known) <= short_of_time else once.process.calls
+        return Message(task.name, result=replace(once, process=structs.replace(once.process, calls=calls)))
+
+    measured(cases, answer, monkeypatch)
+    found = {PairTask(*cases).name: (1, 2)} if short_of_time < 2 else {}
+    assert known == [{}, {}, *[found] * 5], "each pilot finds it for itself, the others know it"
 
 
 def test_what_fails_or_takes_too_long_is_not_tried_again_and_loses_nothing_else(
