@@ -4,7 +4,7 @@ from argparse import Namespace
 from statistics import median
 
 from bench.experiments.common import at_least, interval, verdict, width
-from bench.experiments.twice import comparisons
+from bench.experiments.twice import comparisons, processes
 
 HELD, CONTROL_HELD = 37 / 40, 37 / 40
 
@@ -19,6 +19,7 @@ def run(options: Namespace) -> bool:
     controls = [one for record in records for one in (record.controls.reference, record.controls.runtime)]
     controls_held = sum(one.low <= 1 <= one.high for one in controls)
     print(f"withheld: {sum(not record.valid for record in records)} of {n}")
+    print(processes(records))
     print(f"width of the interval: median {median(width(record.ratio) for record in records):.2%}")
     return all(
         (

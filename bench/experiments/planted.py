@@ -7,7 +7,7 @@ from argparse import Namespace
 from statistics import median
 
 from bench.experiments.common import at_least, interval, verdict
-from bench.experiments.twice import PLANTED, comparisons
+from bench.experiments.twice import PLANTED, comparisons, processes
 
 SHOWN = 38 / 40
 
@@ -21,6 +21,7 @@ def run(options: Namespace) -> bool:
     slower, faster = sum(record.ratio.high < 1 for record in records), sum(record.ratio.low > 1 for record in records)
     slowdowns = [1 / record.ratio.value - 1 for record in records]
     print(f"withheld: {sum(not record.valid for record in records)} of {n}")
+    print(processes(records))
     print(
         f"slowdown, {PLANTED:.0%} planted: median {median(slowdowns):.2%}, {min(slowdowns):.2%} to {max(slowdowns):.2%}"
     )

@@ -7,8 +7,11 @@ The first is the reference of both comparisons. All three are wrapped alike, so 
 
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any
+
+import numpy as np
 
 from bench.experiments.common import kept_session, made_with
 from bench.runtimes.onnx_runtime import ONNXRuntime
@@ -17,6 +20,7 @@ from study.records.bench import ComparisonRecord
 PLANTED = 0.03
 SESSIONS = 40
 SECONDS = 0.5
+FAR = 0.02
 NAMES = [f"{__name__}:{name}" for name in ("Plain", "Again", "Slow")]
 
 
@@ -55,3 +59,16 @@ def comparisons(options: Namespace, name: str) -> Iterator[ComparisonRecord]:
         folder = options.keep / f"twice-{options.model}-{options.batch}"
         record = kept_session(options, [*words, "--seconds", str(seconds)], folder / f"{n + 1}.json")
         yield next(one for one in record.comparisons if one.key.runtime == f"{__name__}:{name}")
+
+
+def processes(records: Sequence[ComparisonRecord]) -> str:
+    """How much the ratios of single processes differ, and the blocks of their rounds, one each unless disturbed."""
+    every = [process for record in records for process in record.processes if process.valid]
+    ratios = np.array([process.ratio for process in every])
+    deviation = np.std(np.log(ratios), ddof=1)
+    far = int(np.sum(np.abs(np.log(ratios / median(ratios))) > FAR))
+    rounds, blocks = sum(process.rounds for process in every), sum(process.blocks for process in every)
+    return (
+        f"{len(every)} processes: standard deviation {deviation:.2%}, {far} off by over {FAR:.0%}; "
+        f"{blocks} blocks in {rounds} rounds"
+    )
